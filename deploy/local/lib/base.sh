@@ -7,10 +7,14 @@ LOCAL_HOME=${TRIBUTARY_LOCAL_HOME:-/var/lib/tributary-local}
 SOFTWARE=$LOCAL_HOME/software
 LOGS=$LOCAL_HOME/logs
 
-# mysqld and postgres refuse to run as root. The postgresql package brings this account, so all three run under it:
+# mysqld and postgres refuse to run as root. The postgresql package brings this account, so all three run under it;
 # a developer who is not root runs them as himself.
 SERVER_USER=postgres
-((EUID == 0)) || SERVER_USER=$(id -un)
+BECOME_SERVER_USER=(setpriv "--reuid=$SERVER_USER" "--regid=$SERVER_USER" --init-groups)
+if ((EUID != 0)); then
+  SERVER_USER=$(id -un)
+  BECOME_SERVER_USER=()
+fi
 
 die() { printf 'servers: %s\n' "$*" >&2; exit 1; }
 usage_error() { printf 'servers: %s (see servers help)\n' "$*" >&2; exit 2; }
@@ -55,15 +59,8 @@ take_lock() { # name, what we wait for
 }
 release_lock() { exec {LOCK_FD}>&-; }
 
-# As the servers' user, without root's groups, in a folder that this user may enter.
-as_server_user() {
-  if ((EUID == 0)); then
-    setpriv --reuid="$SERVER_USER" --regid="$SERVER_USER" --init-groups --reset-env -- \
-      env LC_ALL=C.UTF-8 ${TZ:+"TZ=$TZ"} "$@"
-  else
-    "$@"
-  fi
-}
+# As the servers' user, with its groups instead of root's.
+as_server_user() { "${BECOME_SERVER_USER[@]}" "$@"; }
 
 # Milliseconds; EPOCHREALTIME costs no process.
 now_ms() { local t=${EPOCHREALTIME/[.,]/}; printf '%s' "$((t / 1000))"; }

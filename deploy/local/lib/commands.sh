@@ -38,10 +38,8 @@ start_server() { # name
       die "port $(port_of "$name") of $name is taken by another process; \`servers reset\` deletes the data and chooses others"
     load_flags "$name"
     mkdir -p "$INSTANCE_DIR/$name"
-    if ((EUID == 0)); then
-      setpriv --reuid="$SERVER_USER" --regid="$SERVER_USER" --init-groups test -x "$INSTANCE_DIR/$name" ||
-        die "the user $SERVER_USER cannot enter $INSTANCE_DIR; set TRIBUTARY_LOCAL_HOME to a folder that others may enter"
-    fi
+    as_server_user test -x "$INSTANCE_DIR/$name" ||
+      die "user $SERVER_USER cannot enter $INSTANCE_DIR; set TRIBUTARY_LOCAL_HOME to a folder that all may enter"
     if [[ ! -d $INSTANCE_DIR/$name/data ]]; then
       "init_$name" || { tail_of "$INSTANCE_DIR/$name.log"; die "$name cannot be initialized"; }
       say "$name: initialized in $(seconds_since "$from")"
@@ -109,6 +107,7 @@ command_env() {
   local name
   make_instance_dir
   choose_ports
+  mysql_loader
   cat <<ENV
 INSTANCE_DIR='$INSTANCE_DIR'
 MYSQL_HOST=127.0.0.1
@@ -116,6 +115,7 @@ MYSQL_PORT=$MYSQL_PORT
 MYSQL_ROOT_PASSWORD=$MYSQL_ROOT_PASSWORD
 MYSQL_READER_PASSWORD=$MYSQL_READER_PASSWORD
 MYSQL_CLI='$(mysql_cli)'
+MYSQLBINLOG='${LOADER[*]} $SOFTWARE/mysql/usr/bin/mysqlbinlog'
 KAFKA_BROKERS=127.0.0.1:$KAFKA_PORT
 KCAT_CLI='kcat -b 127.0.0.1:$KAFKA_PORT'
 PG_HOST=127.0.0.1

@@ -62,20 +62,27 @@ ready_kafka() {
   is_port_taken "$KAFKA_PORT" && kcat -b "127.0.0.1:$KAFKA_PORT" -L -m 5 >/dev/null 2>&1
 }
 
-# Short names are looked for where Kafka keeps its tools; every one that talks to a broker takes the same option.
+# Short names are completed to the package that Kafka keeps the tool in. Those that talk to a broker learn its address;
+# StorageTool and DumpLogSegments work on files.
 kafka_tool() {
   (($#)) || usage_error "kafka-tool wants a class, such as TopicCommand"
-  local class=$1
+  local class=$1 broker=()
   shift
-  is_installed || install_all
+  install_all
   [[ -f $INSTANCE_DIR/ports ]] || die "instance '$INSTANCE' was never started"
   load_ports
-  java_with_kafka -Xmx512m -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
+  broker=(--bootstrap-server "127.0.0.1:$KAFKA_PORT")
   case $class in
-    *.*) ;;
-    StorageTool | DumpLogSegments) class=kafka.tools.$class ;;
-    GroupCommand | ConsumerGroupCommand) class=org.apache.kafka.tools.consumer.group.ConsumerGroupCommand ;;
+    StorageTool | DumpLogSegments) class=kafka.tools.$class broker=() ;;
+    ConfigCommand) class=kafka.admin.$class ;;
+    ConsumerGroupCommand | ShareGroupCommand) class=org.apache.kafka.tools.consumer.group.$class ;;
+    ConsoleConsumer) class=org.apache.kafka.tools.consumer.$class ;;
+    ReassignPartitionsCommand) class=org.apache.kafka.tools.reassign.$class ;;
+    # It wants the address as one of --producer-props.
+    ProducerPerformance) class=org.apache.kafka.tools.$class broker=() ;;
+    *.*) broker=() ;;
     *) class=org.apache.kafka.tools.$class ;;
   esac
-  exec "${COMMAND[@]}" "$class" --bootstrap-server "127.0.0.1:$KAFKA_PORT" "$@"
+  java_with_kafka -Xmx512m -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
+  exec "${COMMAND[@]}" "$class" "${broker[@]}" "$@"
 }

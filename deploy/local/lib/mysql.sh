@@ -4,11 +4,19 @@
 MYSQL_ROOT_PASSWORD=root
 MYSQL_READER_PASSWORD=reader-secret
 
-# Its libc is newer than this system's, so it runs under its own loader.
+# Its libc is newer than this system's, so its programs run under its own loader.
+mysql_loader() { # sets LOADER
+  local p=$SOFTWARE/mysql/usr found
+  found=("$p"/lib64/ld-linux-*.so.* "$p"/lib/ld-linux-*.so.*)
+  [[ -e ${found[0]} ]] || found=("${found[@]:1}")
+  LOADER=("${found[0]}" --library-path "$(printf '%s\n' "$p"/lib/*-linux-gnu)")
+}
+
 mysqld_command() { # data folder; sets COMMAND
   local p=$SOFTWARE/mysql
+  mysql_loader
   COMMAND=(
-    "$p/usr/lib64/ld-linux-x86-64.so.2" --library-path "$p/usr/lib/x86_64-linux-gnu" "$p/usr/sbin/mysqld"
+    "${LOADER[@]}" "$p/usr/sbin/mysqld"
     --no-defaults --basedir="$p/usr" --datadir="$1"
     --lc-messages-dir="$p/usr/share/mysql" --character-sets-dir="$p/usr/share/mysql/charsets"
     --plugin-dir="$p/usr/lib/mysql/plugin" --secure-file-priv= --mysqlx=OFF
@@ -26,19 +34,24 @@ init_mysql() {
   local new=$INSTANCE_DIR/mysql/data.new flag fixed=()
   rm -rf "$new"
   install -d -o "$SERVER_USER" -m 755 "$new"
-  cat >"$INSTANCE_DIR/mysql/accounts.sql" <<SQL
+  cat >"$INSTANCE_DIR/mysql/initialize.sql" <<SQL
 ALTER USER 'root'@'localhost' IDENTIFIED BY '$MYSQL_ROOT_PASSWORD';
 CREATE USER 'root'@'127.0.0.1' IDENTIFIED BY '$MYSQL_ROOT_PASSWORD';
 GRANT ALL PRIVILEGES ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;
 CREATE USER 'reader'@'%' IDENTIFIED BY '$MYSQL_READER_PASSWORD';
 GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'reader'@'%';
+USE mysql;
 SQL
+  # Named time zones, as a hosted server has them.
+  mysql_loader
+  "${LOADER[@]}" "$SOFTWARE/mysql/usr/bin/mysql_tzinfo_to_sql" /usr/share/zoneinfo \
+    >>"$INSTANCE_DIR/mysql/initialize.sql" 2>>"$INSTANCE_DIR/mysql.log" || return 1
   # These can be chosen at initialization only; the others wait for the real start.
   for flag in "${EXTRA_FLAGS[@]}"; do
     [[ $flag =~ ^--(lower[-_]case|innodb[-_](page[-_]size|data[-_]file)) ]] && fixed+=("$flag")
   done
   mysqld_command "$new"
-  as_server_user "${COMMAND[@]}" --initialize-insecure --init-file="$INSTANCE_DIR/mysql/accounts.sql" \
+  as_server_user "${COMMAND[@]}" --initialize-insecure --init-file="$INSTANCE_DIR/mysql/initialize.sql" \
     --disable-log-bin --gtid-mode=OFF --enforce-gtid-consistency=OFF "${fixed[@]}" >>"$INSTANCE_DIR/mysql.log" 2>&1 </dev/null || return 1
   mv -T "$new" "$INSTANCE_DIR/mysql/data"
 }

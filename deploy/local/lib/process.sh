@@ -38,11 +38,7 @@ spawn() { # name, command…
       if ((number > 2)); then eval "exec $number>&-"; fi
     done
     cd "$INSTANCE_DIR/$name"
-    if ((EUID == 0)); then
-      exec setsid setpriv --reuid="$SERVER_USER" --regid="$SERVER_USER" --init-groups \
-        env HOME="$INSTANCE_DIR/$name" "$@"
-    fi
-    exec setsid "$@"
+    exec setsid "${BECOME_SERVER_USER[@]}" env HOME="$PWD" "$@"
   ) >>"$log" 2>&1 </dev/null &
   pid=$!
   disown "$pid"
