@@ -1,0 +1,147 @@
+//! Records of the state topic `<task>.state`: what capture needs to go on, written in the same Kafka transaction as
+//! the rows it stands for. JSON keys and values.
+
+use crate::gtid::Gtid;
+use crate::position::Position;
+use crate::table::TableId;
+use serde::{Deserialize, Serialize};
+
+/// Key of a state record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum StateKey {
+    /// [`Leader`].
+    Leader,
+    /// [`Checkpoint`].
+    Checkpoint,
+    /// [`TableProgress`].
+    Progress(TableId),
+}
+
+/// The instance that leads the task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// [`crate::FORMAT_VERSION`] of the writer.
+    pub format: u32,
+    /// Random for each start of a process.
+    pub instance: String,
+    /// Where its HTTP answers.
+    pub address: String,
+}
+
+/// How far the stream has been published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// [`crate::FORMAT_VERSION`] of the writer.
+    pub format: u32,
+    /// Every row event of every transaction before this place is published.
+    pub position: Position,
+    /// Source transactions begun since the task did, up to `position`.
+    pub transaction: u64,
+    /// The transaction behind `position`, if a part of it is published already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<Partial>,
+}
+
+/// A transaction that was published in part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partial {
+    /// Its GTID as text; `None` for a source without GTID, where it is the transaction at `position`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gtid: Option<String>,
+    /// Row events of selected tables already published; rows, not binlog events.
+    pub rows: u64,
+}
+
+impl Partial {
+    /// True if this is the transaction `gtid`.
+    #[must_use]
+    pub fn is(&self, gtid: Option<&Gtid>) -> bool {
+        self.gtid.as_deref() == gtid.map(ToString::to_string).as_deref()
+    }
+}
+
+/// How far a table has been read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableProgress {
+    /// [`crate::FORMAT_VERSION`] of the writer.
+    pub format: u32,
+    /// The generation that the read began with.
+    pub generation: u32,
+    /// How far it is.
+    pub phase: ReadPhase,
+    /// Rows read so far.
+    pub rows_read: u64,
+    /// The server's estimate when the read began, rows.
+    pub rows_estimated: u64,
+    /// What has not been read yet: disjoint, in key order. Empty in the later phases.
+    #[serde(default)]
+    pub remaining: Vec<KeyRange>,
+    /// In [`ReadPhase::Published`]: the table is consistent once the stream has passed this place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistent_after: Option<Position>,
+}
+
+/// The phases of a table's read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadPhase {
+    /// Chunks remain.
+    Reading,
+    /// Every chunk is published; the stream has yet to pass `consistent_after`.
+    Published,
+    /// Consistent.
+    Complete,
+}
+
+/// The rows behind `after`, up to and including `through`, in the order of the source's primary key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyRange {
+    /// Exclusive lower bound; `None` for the table's beginning.
+    pub after: Option<Vec<KeyValue>>,
+    /// Inclusive upper bound; `None` for the table's end, which only a table that is being opened has.
+    pub through: Option<Vec<KeyValue>>,
+}
+
+impl Eq for KeyRange {}
+
+/// A key column's value as it is bound into a boundary comparison. The source compares; this is never ordered here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyValue {
+    /// Signed integers and YEAR; also ENUM and SET, by number.
+    Int(i64),
+    /// Unsigned integers.
+    UInt(u64),
+    /// FLOAT and DOUBLE.
+    Double(f64),
+    /// Text, decimals, dates and times, in UTF-8.
+    Text(String),
+    /// Binary strings and BIT, in hexadecimal.
+    Hex(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_round_trips() {
+        let progress = TableProgress {
+            format: 1,
+            generation: 2,
+            phase: ReadPhase::Reading,
+            rows_read: 5,
+            rows_estimated: 100,
+            remaining: vec![KeyRange {
+                after: Some(vec![KeyValue::UInt(u64::MAX), KeyValue::Hex("00ff".into())]),
+                through: Some(vec![KeyValue::Text("z".into()), KeyValue::Int(-1)]),
+            }],
+            consistent_after: None,
+        };
+        let text = serde_json::to_string(&progress).unwrap();
+        assert_eq!(serde_json::from_str::<TableProgress>(&text).unwrap(), progress);
+        let key = serde_json::to_string(&StateKey::Progress(TableId::new("a", "b"))).unwrap();
+        assert_eq!(key, r#"{"kind":"progress","database":"a","table":"b"}"#);
+    }
+}

@@ -1,0 +1,165 @@
+//! Records of the history topic `<task>.history`: JSON keys and JSON values, never a tombstone. What an empty table,
+//! or a rebuild with the source switched off, needs to know is here.
+//!
+//! Schemas lie here in the layout of Confluent's registry (its `_schemas` topic): a key of `keytype` `SCHEMA`, a
+//! value with `subject`, `version`, `id` and `schema`.
+
+use crate::position::Position;
+use crate::table::{Table, TableId};
+use serde::{Deserialize, Serialize};
+
+/// Key of a history record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "keytype", rename_all = "UPPERCASE")]
+pub enum HistoryKey {
+    /// A schema, as Confluent's registry writes it.
+    Schema {
+        /// `<topic>-key` or `<topic>-value`.
+        subject: String,
+        /// Version under the subject, from 1.
+        version: u32,
+        /// Layout of the key; always 1.
+        magic: u32,
+    },
+    /// One generation of a table.
+    Table {
+        /// Database on the source.
+        database: String,
+        /// Table on the source.
+        table: String,
+        /// From 1.
+        generation: u32,
+    },
+    /// How far the table's initial load is.
+    Load {
+        /// Database on the source.
+        database: String,
+        /// Table on the source.
+        table: String,
+    },
+    /// Which tables are selected.
+    Selection,
+}
+
+/// Value under [`HistoryKey::Schema`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaRecord {
+    /// `<topic>-key` or `<topic>-value`.
+    pub subject: String,
+    /// Version under the subject, from 1.
+    pub version: u32,
+    /// Id in the wire format; a task's own, from 1.
+    pub id: u32,
+    /// Avro schema as JSON text.
+    pub schema: String,
+    /// Always false.
+    #[serde(default)]
+    pub deleted: bool,
+}
+
+/// Value under [`HistoryKey::Table`]: the definition that records with `value_schema_id` follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationRecord {
+    /// [`crate::FORMAT_VERSION`] of the writer.
+    pub format: u32,
+    /// Topic of the table.
+    pub topic: String,
+    /// From 1.
+    pub generation: u32,
+    /// Columns, key, indexes.
+    pub table: Table,
+    /// What made this generation.
+    pub cause: Cause,
+    /// The DDL as the source wrote it; empty where none did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub statement: String,
+    /// Barrier offset of each partition: every record of an earlier generation is before it, every record of this
+    /// one at or behind it.
+    pub barrier: Vec<i64>,
+    /// Schema id of the keys.
+    pub key_schema_id: u32,
+    /// Schema id of the values; the generation of a record follows from it.
+    pub value_schema_id: u32,
+    /// Ordinal of the source transaction that changed the table.
+    pub transaction: u64,
+    /// Where that transaction is.
+    pub position: Position,
+}
+
+/// What made a generation; column changes are told by comparing column ids with the generation before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The table was selected.
+    Initial,
+    /// ALTER TABLE, or another statement that changed its definition.
+    Alter,
+    /// Every row is gone: TRUNCATE TABLE.
+    Truncate,
+    /// Every row is gone because the table is being read anew.
+    Reset,
+    /// DROP TABLE; no record follows in this generation.
+    Drop,
+}
+
+impl Cause {
+    /// True if the rows of earlier generations do not live on in this one.
+    #[must_use]
+    pub const fn empties(self) -> bool {
+        match self {
+            Self::Truncate | Self::Reset | Self::Drop => true,
+            Self::Initial | Self::Alter => false,
+        }
+    }
+}
+
+/// Value under [`HistoryKey::Load`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadRecord {
+    /// [`crate::FORMAT_VERSION`] of the writer.
+    pub format: u32,
+    /// The server's estimate when the load began, rows.
+    pub rows_estimated: u64,
+    /// Rows read; the final number once `complete`.
+    pub rows_read: u64,
+    /// The table is consistent: every row is published and the stream has passed the source's position behind the
+    /// last chunk.
+    pub complete: bool,
+}
+
+/// Value under [`HistoryKey::Selection`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelectionRecord {
+    /// [`crate::FORMAT_VERSION`] of the writer.
+    pub format: u32,
+    /// Every selected table, in name order.
+    pub tables: Vec<SelectedTable>,
+}
+
+/// One table of a [`SelectionRecord`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelectedTable {
+    /// Name on the source.
+    pub id: TableId,
+    /// Its topic.
+    pub topic: String,
+    /// Partitions of the topic, as counted when it was created. Never changes.
+    pub partitions: u32,
+    /// Why it is not replicated, with the remedy; `None` if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schema_records_have_the_registry_layout() {
+        let key = HistoryKey::Schema { subject: "t.a.b-value".into(), version: 1, magic: 1 };
+        let text = serde_json::to_string(&key).unwrap();
+        assert_eq!(text, r#"{"keytype":"SCHEMA","subject":"t.a.b-value","version":1,"magic":1}"#);
+        assert_eq!(serde_json::from_str::<HistoryKey>(&text).unwrap(), key);
+        assert_eq!(serde_json::to_string(&HistoryKey::Selection).unwrap(), r#"{"keytype":"SELECTION"}"#);
+    }
+}

@@ -1,0 +1,68 @@
+//! Names of topics, and names that Avro accepts.
+
+use crate::table::TableId;
+use std::fmt::Write;
+
+/// `name` with every character outside `[A-Za-z0-9_]`, and a leading digit, written as `_xHHHH`, a group for each
+/// UTF-16 code unit: legal in a topic between dots, and legal as an Avro name (specification, "Names").
+#[must_use]
+pub fn mangle(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for (index, character) in name.chars().enumerate() {
+        let plain = character == '_' || character.is_ascii_alphabetic();
+        if plain || (character.is_ascii_digit() && index > 0) {
+            out.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "_x{unit:04X}");
+            }
+        }
+    }
+    out
+}
+
+/// The topic of a table: `<task>.<database>.<table>`.
+#[must_use]
+pub fn table_topic(task: &str, table: &TableId) -> String {
+    format!("{task}.{}.{}", mangle(&table.database), mangle(&table.table))
+}
+
+/// The task's history topic: table definitions, generation by generation, and the schemas.
+#[must_use]
+pub fn history_topic(task: &str) -> String {
+    format!("{task}.history")
+}
+
+/// The task's state topic: the checkpoint and the progress of the snapshot.
+#[must_use]
+pub fn state_topic(task: &str) -> String {
+    format!("{task}.state")
+}
+
+/// Registry subject of a topic's keys.
+#[must_use]
+pub fn key_subject(topic: &str) -> String {
+    format!("{topic}-key")
+}
+
+/// Registry subject of a topic's values.
+#[must_use]
+pub fn value_subject(topic: &str) -> String {
+    format!("{topic}-value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_legal_and_plain_ones_stay_as_they_are() {
+        assert_eq!(mangle("orders_2"), "orders_2");
+        assert_eq!(mangle("2fast"), "_x0032fast");
+        assert_eq!(mangle("a-b.c"), "a_x002Db_x002Ec");
+        assert_eq!(mangle("é😀"), "_x00E9_xD83D_xDE00");
+        let table = TableId::new("my-shop", "orders");
+        assert_eq!(table_topic("t", &table), "t.my_x002Dshop.orders");
+    }
+}
