@@ -30,6 +30,9 @@ transaction.state.log.num.partitions=4
 # Tests wait for no second member, and want a dead one noticed soon.
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+# After a crash the broker may register again only when its old session has ended: 9 s by default.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 # Rows of up to 32 MB.
 message.max.bytes=33554432
 replica.fetch.max.bytes=33554432

@@ -32,7 +32,25 @@ SQL
   mv -T "$dir/data.new" "$dir/data"
 }
 
+# A new postmaster refuses to start while its predecessor's pid exists, if only as a zombie that init has not reaped
+# (a container's first process may never do so), and must not start beside the predecessor's last backends. All of
+# them live in the data folder; when nobody does, the pid file is stale.
+await_postgres_gone() {
+  local data=$INSTANCE_DIR/postgres/data deadline=$((SECONDS + 20)) cwd busy=yes
+  [[ -f $data/postmaster.pid ]] || return 0
+  while [[ $busy == yes ]]; do
+    busy=no
+    for cwd in /proc/[0-9]*/cwd; do
+      if [[ $cwd -ef $data ]]; then busy=yes; fi
+    done
+    ((SECONDS < deadline)) || die "PostgreSQL processes that this script did not start live in $data"
+    [[ $busy == no ]] || sleep 0.05
+  done
+  rm -f "$data/postmaster.pid"
+}
+
 start_postgres() {
+  await_postgres_gone
   spawn postgres "$(postgres_bin)/postgres" -D "$INSTANCE_DIR/postgres/data" \
     -c listen_addresses=127.0.0.1 -c port="$PG_PORT" -c unix_socket_directories= \
     -c shared_buffers=512MB -c max_wal_size=4GB -c max_connections=200 "${EXTRA_FLAGS[@]}"

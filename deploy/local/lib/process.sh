@@ -1,17 +1,21 @@
 # shellcheck shell=bash
 # Processes: started so that they outlive this script, known by pid and start time, ended by pid only.
 
-# A pid alone may belong to someone else by now; with its start time it cannot.
-start_time_of() { # pid; sets START_TIME, fails for a dead or a zombie process
-  local stat
+# A pid alone may belong to someone else by now; with its start time it cannot. A killed process whose first thread is
+# a zombie still holds its port while other threads end: it is ENDING, and gone only with the last of them.
+start_time_of() { # pid; sets START_TIME and ENDING, fails if the process is gone
+  local stat fields
   { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
-  local fields
   read -ra fields <<<"${stat##*) }"
-  [[ ${fields[0]} != Z ]] || return 1
+  ENDING=no
+  if [[ ${fields[0]} == [ZX] ]]; then
+    ((fields[17] > 1)) || return 1
+    ENDING=yes
+  fi
   START_TIME=${fields[19]}
 }
 
-is_running() { # name; sets PID
+is_running() { # name; sets PID and ENDING
   local recorded
   PID=
   [[ -f $INSTANCE_DIR/$1.pid ]] || return 1
@@ -23,7 +27,7 @@ is_running() { # name; sets PID
 
 # Ready is remembered for one process, so that a second `up` asks no server anything.
 is_ready() { # name
-  is_running "$1" && cmp -s "$INSTANCE_DIR/$1.pid" "$INSTANCE_DIR/$1.ready"
+  is_running "$1" && [[ $ENDING == no ]] && cmp -s "$INSTANCE_DIR/$1.pid" "$INSTANCE_DIR/$1.ready"
 }
 
 # Its own session and none of our descriptors: the caller's terminal, pipes and locks must not live as long as the
@@ -65,23 +69,13 @@ await_ready() { # name, seconds
   cp "$INSTANCE_DIR/$name.pid" "$INSTANCE_DIR/$name.ready"
 }
 
-children_of() { cat "/proc/$1/task/"*/children 2>/dev/null || true; }
-
 signal_and_wait() { # name, signal, seconds
-  local name=$1 deadline=$((SECONDS + $3)) children child
+  local name=$1 deadline=$((SECONDS + $3))
   is_running "$name" || return 0
-  children=$(children_of "$PID")
   kill -s "$2" "$PID" 2>/dev/null || true
   while is_running "$name"; do
     ((SECONDS <= deadline)) || return 1
     sleep 0.02
-  done
-  # After a SIGKILL PostgreSQL's backends live on for a moment, and a new postmaster refuses to start beside them.
-  for child in $children; do
-    while start_time_of "$child"; do
-      if ((SECONDS > deadline)); then kill -s KILL "$child" 2>/dev/null || true; break; fi
-      sleep 0.02
-    done
   done
   rm -f "$INSTANCE_DIR/$name.pid" "$INSTANCE_DIR/$name.ready"
 }
