@@ -29,7 +29,7 @@ is_server() {
 # The data lies outside the checkout because another user cannot enter one below a closed home such as /root.
 set_paths() {
   local hash
-  hash=$(printf '%s' "$checkout" | sha256sum)
+  hash=$(printf '%s' "$CHECKOUT" | sha256sum)
   CHECKOUT_ID=${hash:0:12}
   INSTANCE_ID=$CHECKOUT_ID-$INSTANCE
   INSTANCE_DIR=$LOCAL_HOME/$INSTANCE_ID
@@ -45,7 +45,7 @@ make_instance_dir() {
   make_home
   [[ -d $INSTANCE_DIR ]] && return
   mkdir -p "$INSTANCE_DIR"
-  printf '%s\n' "$checkout" >"$INSTANCE_DIR/checkout"
+  printf '%s\n' "$CHECKOUT" >"$INSTANCE_DIR/checkout"
 }
 
 # Runs the rest under an exclusive lock that ends with this process. Servers must not inherit the descriptor, or they

@@ -7,7 +7,7 @@ load_flags() { # name; sets EXTRA_FLAGS
 }
 
 command_start() { # up or restart
-  local name round starting pid failed=no
+  local name starting pid failed=no
   install_all
   make_instance_dir
   take_lock "$INSTANCE_ID" "instance '$INSTANCE'"
@@ -19,7 +19,7 @@ command_start() { # up or restart
     if [[ $1 == restart ]] || { is_running "$name" && has_new_flags "$name"; }; then stop_server "$name"; fi
   done
   # Twice, because a server that a test killed a moment ago may have looked alive the first time.
-  for round in 1 2; do
+  for _ in 1 2; do
     starting=()
     for name in "${NAMES[@]}"; do
       if ! is_ready "$name"; then start_server "$name" & starting+=("$!"); fi
@@ -102,7 +102,7 @@ print_table() { # names
 
 command_status() {
   local name
-  [[ -f $INSTANCE_DIR/ports ]] || { say "instance '$INSTANCE' of $checkout was never started"; return 1; }
+  [[ -f $INSTANCE_DIR/ports ]] || { say "instance '$INSTANCE' of $CHECKOUT was never started"; return 1; }
   load_ports
   print_table "${NAMES[@]}"
   for name in "${NAMES[@]}"; do is_ready "$name" || return 1; done

@@ -6,7 +6,7 @@ APT_PACKAGES=(
   cmake pkg-config libssl-dev libzstd-dev zlib1g-dev g++ make            # what cargo build needs
   postgresql default-mysql-client kcat sysbench python3-venv curl jq     # servers and tools
 )
-KAFKA_POM=$here/kafka/pom.xml
+KAFKA_POM=$HERE/kafka/pom.xml
 
 install_all() {
   make_home
@@ -84,11 +84,11 @@ unpack_unstable() ( # folder, package
   apt=$temp/apt
   mkdir -p "$apt"/{lists/partial,cache/archives/partial,etc} "$temp/root"
   : >"$apt/status"
-  # The mirror is the one that this system is configured with.
+  # The mirror is the one that this system is configured with: of the sources that have a component "main", not the
+  # security archive and not a third party's.
+  # shellcheck disable=SC2016 # apt's variables, not ours
   mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT) $(LABEL)' 'Created-By: Packages' |
-    awk '$2 == "main" && $3 == "Debian" { print $1; exit }')
-  [[ -n $mirror ]] || mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' 'Created-By: Packages' |
-    awk '$2 == "main" && $1 !~ /security/ && $1 ~ /\/debian\/?$/ { print $1; exit }')
+    awk '$2 == "main" && ($3 == "Debian" || $1 ~ /\/debian\/?$/) && !found++ { print $1 }')
   [[ -n $mirror ]] || { echo "no Debian mirror among this system's apt sources"; exit 1; }
   printf 'deb [signed-by=%s] %s sid main\n' /usr/share/keyrings/debian-archive-keyring.gpg "$mirror" >"$apt/sources.list"
   cat >"$apt/apt.conf" <<CONF

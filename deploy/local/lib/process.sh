@@ -41,7 +41,7 @@ spawn() { # name, command…
       number=${fd##*/}
       if ((number > 2)); then eval "exec $number>&-"; fi
     done
-    cd "$INSTANCE_DIR/$name"
+    cd "$INSTANCE_DIR/$name" || exit 1
     exec setsid "${BECOME_SERVER_USER[@]}" env HOME="$PWD" "$@"
   ) >>"$log" 2>&1 </dev/null &
   pid=$!

@@ -1,0 +1,34 @@
+# What a newcomer and the CI do alike. Each target with a ## comment is in `make help`.
+
+SERVERS := deploy/local/servers
+
+.DEFAULT_GOAL := help
+.PHONY: help deps up down status reset build lint test
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+deps: ## install what the build and the tests need (Debian packages, MySQL, Kafka), once a machine
+	@$(SERVERS) install
+
+up: ## start MySQL, Kafka and PostgreSQL for this checkout
+	@$(SERVERS) up
+
+down: ## stop them, keep their data
+	@$(SERVERS) down
+
+status: ## show their addresses, processes and logs
+	@$(SERVERS) status
+
+reset: ## stop them, delete their data
+	@$(SERVERS) reset
+
+build: deps ## build the release binaries, target/release/capture and target/release/apply
+	cargo build --release --workspace --locked
+
+lint: deps ## formatting, and clippy with every warning an error
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+test: up ## unit and property tests, and those against the real servers
+	cargo test --workspace --locked --no-fail-fast
