@@ -18,6 +18,13 @@ install_all() {
   release_lock
 }
 
+# The versions, because unstable moves: a test report should say what it ran on.
+describe_software() {
+  local jar
+  jar=$(printf '%s\n' "$(kafka_home)"/kafka_*.jar)
+  say "MySQL $(<"$SOFTWARE/mysql/VERSION"), Kafka $(basename "${jar##*-}" .jar), $("$(postgres_bin)/postgres" --version)"
+}
+
 kafka_home() {
   local sum
   sum=$(sha256sum <"$KAFKA_POM")
@@ -47,11 +54,20 @@ install_packages() {
     mkdir -p /etc/postgresql-common/createcluster.d
     printf 'create_main_cluster = false\n' >/etc/postgresql-common/createcluster.d/tributary-local.conf
   fi
-  # A third-party source that is away fails the update, and is none of our business: the install decides.
-  step "apt-get update" "$LOGS/apt-update.log" bash -c 'apt-get -o DPkg::Lock::Timeout=600 update || echo "update failed: $?"'
+  step "apt-get update" "$LOGS/apt-update.log" update_lists
   step "apt-get install of ${#missing[@]} packages" "$LOGS/apt-install.log" \
     env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold \
     install -y --no-install-recommends "${missing[@]}"
+}
+
+# Again, because apt does not wait for its lists' lock. And a third party's source that is away fails the update, which
+# is none of our business: the install decides.
+update_lists() {
+  local _
+  for _ in 1 2 3; do
+    if apt-get update; then return; fi
+    sleep 2
+  done
 }
 
 install_mysql() {
@@ -64,6 +80,9 @@ install_kafka() {
   local to
   to=$(kafka_home)
   [[ -d $to ]] && return
+  if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then
+    die "Kafka wants Java 17 and Maven; ask for: apt-get install openjdk-17-jdk-headless maven"
+  fi
   step "Kafka's jars" "$LOGS/install-kafka.log" fetch_jars "$to"
 }
 
