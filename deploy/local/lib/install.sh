@@ -3,8 +3,8 @@
 # A folder below $SOFTWARE is complete when it is there: it is filled under another name and renamed.
 
 APT_PACKAGES=(
-  cmake pkg-config libssl-dev libzstd-dev libcurl4-openssl-dev zlib1g-dev g++ make            # what cargo build needs
-  postgresql default-mysql-client kcat sysbench python3-venv curl jq     # servers and tools
+  cmake pkg-config libssl-dev libzstd-dev libcurl4-openssl-dev zlib1g-dev g++ make # what cargo build needs
+  postgresql default-mysql-client kcat sysbench python3-venv curl jq                    # servers and tools
 )
 KAFKA_POM=$HERE/kafka/pom.xml
 
