@@ -1,1 +1,65 @@
-//! The configuration, as types.
+//! The configuration file as types (DESIGN.md, section 8). TOML enters through `service::load`, which adds file and
+//! line to what is wrong; what leaves is a [`Config`] whose every key is known and whose names have been checked.
+//!
+//! Defaults are given here once; `service::keys` explains each key, and a test keeps the two in step.
+
+mod check;
+mod rules;
+mod secret;
+mod selector;
+mod servers;
+mod services;
+mod task;
+
+pub use check::{ConfigIssue, unsupported, validate};
+pub use rules::{RuleConflict, TableRules, TableSelection, TargetError, TargetName};
+pub use secret::Secret;
+pub use selector::{SelectorError, TableSelector};
+pub use servers::{
+    BeforeImages, Delivery, DestinationConfig, KafkaConfig, RegistryConfig, SourceConfig, TlsConfig, TlsMode,
+    TopicsConfig,
+};
+pub use services::{
+    ApplyConfig, CaptureConfig, ColumnRules, ExistingData, Indexes, NulBytePolicy, Operation, Storage,
+    TableRule, ZeroDatePolicy,
+};
+pub use task::{TaskName, TaskNameError};
+
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The task: prefix of the topics, transactional id, names of the consumer groups.
+    pub name: TaskName,
+    /// Tasks whose topics an apply-only task reads; empty for a task that has its own source.
+    #[serde(default)]
+    pub from: Vec<TaskName>,
+    /// A table that cannot be replicated stops the task. Default false: it is left out and shown with its remedy.
+    #[serde(default)]
+    pub strict: bool,
+    /// The MySQL server that is read; `None` where the file has no such section.
+    #[serde(default)]
+    pub source: Option<SourceConfig>,
+    /// The Kafka cluster between the two services.
+    pub kafka: KafkaConfig,
+    /// Where schemas are registered.
+    #[serde(default)]
+    pub registry: RegistryConfig,
+    /// How topics are created and written.
+    #[serde(default)]
+    pub topics: TopicsConfig,
+    /// The warehouse that is written; `None` where the file has no such section.
+    #[serde(default)]
+    pub destination: Option<DestinationConfig>,
+    /// What `capture` does.
+    #[serde(default)]
+    pub capture: CaptureConfig,
+    /// What `apply` does.
+    #[serde(default)]
+    pub apply: ApplyConfig,
+    /// `[[table]]`: what is replicated, and into what.
+    #[serde(default, rename = "table")]
+    pub tables: Vec<TableRule>,
+}

@@ -1,0 +1,262 @@
+//! What the types cannot say about a configuration: keys that contradict each other, and keys that are part of the
+//! contract but that this version does not carry out. The latter are refused: a setting must never be ignored.
+
+use super::{
+    BeforeImages, Config, Delivery, Storage, TableRule, TableRules, TableSelection, TlsConfig, TlsMode,
+};
+use std::net::SocketAddr;
+
+/// Something that is wrong with a configuration, before a file and a line are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigIssue {
+    /// Full path of the key, as in `table[2].target`.
+    pub key: String,
+    /// What is wrong, and why.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl ConfigIssue {
+    /// Puts the three together.
+    pub fn new(key: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { key: key.into(), message: message.into(), remedy: remedy.into() }
+    }
+}
+
+/// Everything that is wrong with `config` whichever service reads it, in the order of the sections.
+#[must_use]
+pub fn validate(config: &Config) -> Vec<ConfigIssue> {
+    let mut issues = Vec::new();
+    if !config.from.is_empty() && config.source.is_some() {
+        issues.push(ConfigIssue::new(
+            "from",
+            "a task with `from` reads the topics of other tasks, and so has no [source]",
+            "remove either `from` or [source]",
+        ));
+    }
+    if let Some(source) = &config.source {
+        check_tls(&mut issues, "source.tls", &source.tls);
+        if source.read_deadline_ms < source.heartbeat_ms.saturating_mul(2) {
+            issues.push(ConfigIssue::new(
+                "source.read_deadline_ms",
+                format!(
+                    "a stream that is silent for {} ms would be taken for dead, and its heartbeat comes every {} ms",
+                    source.read_deadline_ms, source.heartbeat_ms
+                ),
+                "set it to at least twice source.heartbeat_ms",
+            ));
+        }
+    }
+    if let Some(destination) = &config.destination {
+        check_tls(&mut issues, "destination.tls", &destination.tls);
+    }
+    check_listen(&mut issues, "capture.listen", &config.capture.listen);
+    check_listen(&mut issues, "apply.listen", &config.apply.listen);
+    if u64::from(config.capture.transaction_timeout_ms) <= config.capture.commit_interval_ms {
+        issues.push(ConfigIssue::new(
+            "capture.transaction_timeout_ms",
+            "a Kafka transaction would be aborted before it is committed",
+            "set it well above capture.commit_interval_ms; 60000 is the default",
+        ));
+    }
+    for (key, bytes, memory) in [
+        ("capture.commit_bytes", config.capture.commit_bytes, config.capture.memory_bytes),
+        ("capture.chunk_bytes", config.capture.chunk_bytes, config.capture.memory_bytes),
+        ("apply.flush_bytes", config.apply.flush_bytes, config.apply.memory_bytes),
+    ] {
+        if bytes > memory {
+            issues.push(ConfigIssue::new(
+                key,
+                format!("{bytes} bytes do not fit in the section's memory_bytes, {memory}"),
+                "lower it, or raise memory_bytes",
+            ));
+        }
+    }
+    issues.extend(TableSelection::new(config).err().unwrap_or_default());
+    issues.extend(TableRules::new(config).err().unwrap_or_default());
+    for (index, rule) in config.tables.iter().enumerate() {
+        check_columns(&mut issues, index, rule);
+    }
+    issues
+}
+
+fn check_tls(issues: &mut Vec<ConfigIssue>, key: &str, tls: &TlsConfig) {
+    let files = tls.ca.is_some() || tls.cert.is_some() || tls.key.is_some();
+    if tls.mode == TlsMode::Disable && files {
+        issues.push(ConfigIssue::new(
+            format!("{key}.mode"),
+            "certificates are given, but encryption is off",
+            "set mode = \"verify-full\", or remove the files",
+        ));
+    }
+    if tls.cert.is_some() != tls.key.is_some() {
+        issues.push(ConfigIssue::new(
+            key,
+            "a client certificate needs both cert and key",
+            "give both or neither",
+        ));
+    }
+}
+
+fn check_listen(issues: &mut Vec<ConfigIssue>, key: &str, listen: &str) {
+    if listen.parse::<SocketAddr>().is_err() {
+        issues.push(ConfigIssue::new(
+            key,
+            format!("{listen:?} is not an address to listen on"),
+            "write an IP address and a port, as in \"127.0.0.1:8081\" or \"0.0.0.0:0\"",
+        ));
+    }
+}
+
+fn check_columns(issues: &mut Vec<ConfigIssue>, index: usize, rule: &TableRule) {
+    let columns = &rule.columns;
+    for (from, to) in &columns.rename {
+        let key = format!("table[{index}].columns.rename.{from}");
+        if columns.drop.contains(from) {
+            issues.push(ConfigIssue::new(&key, "the column is dropped and renamed", "do one of the two"));
+        }
+        if to.is_empty() || to.len() > 63 {
+            let message = format!("{to:?} is not a column name: 1 to 63 bytes");
+            issues.push(ConfigIssue::new(&key, message, "choose a shorter name"));
+        }
+        if columns.rename.iter().any(|(other, name)| other != from && name == to) {
+            let message = format!("two columns would be named {to:?}");
+            issues.push(ConfigIssue::new(key, message, "give each column a name of its own"));
+        }
+    }
+    if rule.distributed_by.as_ref().is_some_and(Vec::is_empty) {
+        issues.push(ConfigIssue::new(
+            format!("table[{index}].distributed_by"),
+            "a distribution key has at least one column",
+            "name the columns, or remove the key to distribute by the primary key",
+        ));
+    }
+}
+
+/// The keys that are set and that this version does not carry out.
+#[must_use]
+pub fn unsupported(config: &Config) -> Vec<ConfigIssue> {
+    let mut issues = Vec::new();
+    let mut refuse = |set: bool, key: String, remedy: &str| {
+        if set {
+            issues.push(ConfigIssue::new(
+                key,
+                "this version of Tributary does not carry this out yet",
+                remedy,
+            ));
+        }
+    };
+    let own_source = "give the task its own [source]";
+    refuse(!config.from.is_empty(), "from".to_owned(), own_source);
+    refuse(
+        config.topics.delivery == Delivery::AtLeastOnce,
+        "topics.delivery".to_owned(),
+        "use \"exactly-once\", on a broker with transactions",
+    );
+    refuse(config.topics.before == BeforeImages::Full, "topics.before".to_owned(), "use \"none\"");
+    refuse(config.capture.online_ddl_tables, "capture.online_ddl_tables".to_owned(), "use false");
+    refuse(
+        config.capture.start_at.is_some(),
+        "capture.start_at".to_owned(),
+        "remove it: the tables are then read from their beginning",
+    );
+    refuse(
+        !config.capture.keys.is_empty(),
+        "capture.keys".to_owned(),
+        "remove it: the primary key is used, and a table without one is left out",
+    );
+    refuse(
+        config.registry.url.is_some(),
+        "registry.url".to_owned(),
+        "remove it, and use the registry API that each service serves on its `listen` address",
+    );
+    for (index, rule) in config.tables.iter().enumerate() {
+        let key = |name: &str| format!("table[{index}].{name}");
+        let prefixed = rule.source.split('.').next().is_some_and(|head| head.contains(':'));
+        refuse(prefixed, key("source"), own_source);
+        refuse(!rule.constants.is_empty(), key("constants"), "give each source table a target of its own");
+        refuse(
+            !rule.primary_key.is_empty(),
+            key("primary_key"),
+            "remove it: the source's key is the target's",
+        );
+        refuse(rule.storage == Storage::Column, key("storage"), "use \"heap\"");
+    }
+    issues
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "name = \"t\"\nkafka.brokers = \"b\"\n[[table]]\nsource = \"shop.*\"\n";
+
+    fn keys(issues: &[ConfigIssue]) -> Vec<&str> {
+        issues.iter().map(|issue| issue.key.as_str()).collect()
+    }
+
+    #[test]
+    fn a_minimal_file_is_valid_and_every_default_is_supported() {
+        let config: Config = toml::from_str(MINIMAL).unwrap();
+        assert_eq!(validate(&config), []);
+        assert_eq!(unsupported(&config), []);
+    }
+
+    #[test]
+    fn contradictions_are_reported_together() {
+        let config: Config = toml::from_str(
+            "name = \"t\"\nfrom = [\"eu\"]\nkafka.brokers = \"b\"\n\
+             [source]\nhost = \"h\"\nuser = \"u\"\nheartbeat_ms = 20000\ntls = { ca = \"ca.pem\", cert = \"c.pem\" }\n\
+             [capture]\nlisten = \"8081\"\ncommit_bytes = 999999999999\ncommit_interval_ms = 70000\n\
+             [[table]]\nsource = \"shop.*\"\ndistributed_by = []\n\
+             columns = { drop = [\"a\"], rename = { a = \"x\", b = \"x\" } }\n",
+        )
+        .unwrap();
+        let issues = validate(&config);
+        assert_eq!(
+            keys(&issues),
+            [
+                "from",
+                "source.tls.mode",
+                "source.tls",
+                "source.read_deadline_ms",
+                "capture.listen",
+                "capture.transaction_timeout_ms",
+                "capture.commit_bytes",
+                "table[0].columns.rename.a",
+                "table[0].columns.rename.a",
+                "table[0].columns.rename.b",
+                "table[0].distributed_by",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_refused_by_name() {
+        let config: Config = toml::from_str(
+            "name = \"t\"\nfrom = [\"eu\"]\nkafka.brokers = \"b\"\nregistry.url = \"http://r\"\n\
+             [topics]\nbefore = \"full\"\ndelivery = \"at-least-once\"\n\
+             [capture]\nonline_ddl_tables = true\nstart_at = \"x\"\nkeys = { \"a.b\" = \"uk\" }\n\
+             [[table]]\nsource = \"eu:shop.*\"\nstorage = \"column\"\nconstants = { s = \"{database}\" }\n\
+             primary_key = [\"s\", \"id\"]\n",
+        )
+        .unwrap();
+        assert_eq!(
+            keys(&unsupported(&config)),
+            [
+                "from",
+                "topics.delivery",
+                "topics.before",
+                "capture.online_ddl_tables",
+                "capture.start_at",
+                "capture.keys",
+                "registry.url",
+                "table[0].source",
+                "table[0].constants",
+                "table[0].primary_key",
+                "table[0].storage",
+            ]
+        );
+    }
+}

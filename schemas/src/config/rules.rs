@@ -1,0 +1,353 @@
+//! Which tables are selected, which `[[table]]` each one follows, and what its target is called. Built once from a
+//! [`Config`]; afterwards pure look-ups.
+
+use super::check::ConfigIssue;
+use super::selector::{TableSelector, glob};
+use super::{Config, TableRule};
+use crate::table::TableId;
+use std::fmt;
+use thiserror::Error;
+
+/// PostgreSQL's `NAMEDATALEN` less one, bytes: longer names are cut off silently by the server.
+const MAX_NAME_BYTES: usize = 63;
+const PLACEHOLDERS: [&str; 3] = ["{task}", "{database}", "{table}"];
+
+/// The `[[table]]` rules, in the order of the file.
+#[derive(Debug, Clone)]
+pub struct TableRules {
+    rules: Vec<(TableSelector, TableRule)>,
+}
+
+/// A table that two rules claim equally.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "table {table} matches two [[table]] rules, {first:?} and {second:?}: make one of them narrower, or name the table exactly in a rule of its own"
+)]
+pub struct RuleConflict {
+    /// The table.
+    pub table: TableId,
+    /// `source` of the earlier rule.
+    pub first: String,
+    /// `source` of the later rule.
+    pub second: String,
+}
+
+impl TableRules {
+    /// Parses every rule.
+    ///
+    /// # Errors
+    /// Everything that is wrong with a `source` or a `target`, and exact names that stand there twice.
+    pub fn new(config: &Config) -> Result<Self, Vec<ConfigIssue>> {
+        let mut issues = Vec::new();
+        let mut rules: Vec<(TableSelector, TableRule)> = Vec::new();
+        for (index, rule) in config.tables.iter().enumerate() {
+            let key = |name: &str| format!("table[{index}].{name}");
+            match rule.source.parse::<TableSelector>() {
+                Ok(selector) => {
+                    if rules.iter().any(|(earlier, _)| *earlier == selector) {
+                        let message = format!("{selector} has a [[table]] already");
+                        issues.push(ConfigIssue::new(key("source"), message, "remove one of the two"));
+                    }
+                    rules.push((selector, rule.clone()));
+                }
+                Err(error) => issues.push(ConfigIssue::new(
+                    key("source"),
+                    error.to_string(),
+                    "name a table as in \"shop.orders\" or \"shop_*.orders\"",
+                )),
+            }
+            if let Some(target) = &rule.target
+                && let Err(error) = split_template(target)
+            {
+                issues.push(ConfigIssue::new(
+                    key("target"),
+                    error.to_string(),
+                    "name the target as in \"shop.orders\" or \"{database}.{table}\"",
+                ));
+            }
+        }
+        if issues.is_empty() { Ok(Self { rules }) } else { Err(issues) }
+    }
+
+    /// The rule of `id`: the one that names it exactly, or else the one pattern that matches; `None` if none does.
+    ///
+    /// # Errors
+    /// [`RuleConflict`] if two patterns match and no rule names the table exactly.
+    pub fn select(&self, id: &TableId) -> Result<Option<&TableRule>, RuleConflict> {
+        let mut matching = self.rules.iter().filter(|(selector, _)| selector.matches(id));
+        if let Some((_, exact)) = matching.clone().find(|(selector, _)| selector.is_exact()) {
+            return Ok(Some(exact));
+        }
+        let Some((first, rule)) = matching.next() else { return Ok(None) };
+        match matching.next() {
+            None => Ok(Some(rule)),
+            Some((second, _)) => {
+                Err(RuleConflict { table: id.clone(), first: first.to_string(), second: second.to_string() })
+            }
+        }
+    }
+}
+
+/// A table in the destination.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetName {
+    /// Schema.
+    pub schema: String,
+    /// Table.
+    pub table: String,
+}
+
+impl fmt::Display for TargetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
+/// A target that cannot be named.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TargetError {
+    /// No dot between schema and table, or nothing beside it.
+    #[error("{0:?} is not a target: write schema.table")]
+    Shape(String),
+    /// Something in braces that stands for nothing.
+    #[error("{0:?} holds an unknown placeholder: {{task}}, {{database}} and {{table}} are known")]
+    Placeholder(String),
+    /// Longer than PostgreSQL's names are.
+    #[error(
+        "the target name {name:?} has {length} bytes, PostgreSQL cuts names at {MAX_NAME_BYTES}: give the table a shorter `target` in a [[table]] of its own"
+    )]
+    TooLong {
+        /// The name.
+        name: String,
+        /// Its length in bytes.
+        length: usize,
+    },
+}
+
+impl TableRule {
+    /// What `id` is called in the destination.
+    ///
+    /// # Errors
+    /// [`TargetError`], also if a name comes out longer than 63 bytes.
+    pub fn target(&self, task: &str, id: &TableId) -> Result<TargetName, TargetError> {
+        let (schema, table) = split_template(self.target.as_deref().unwrap_or("{database}.{table}"))?;
+        let resolve = |template: &str| {
+            let name = substitute(template, task, id);
+            match name.len() {
+                0 => Err(TargetError::Shape(name)),
+                1..=MAX_NAME_BYTES => Ok(name),
+                length => Err(TargetError::TooLong { name, length }),
+            }
+        };
+        Ok(TargetName { schema: resolve(schema)?, table: resolve(table)? })
+    }
+}
+
+/// Splits a template at its first dot; a dot inside of a name that is put in later does not count.
+fn split_template(template: &str) -> Result<(&str, &str), TargetError> {
+    let (schema, table) = template.split_once('.').ok_or_else(|| TargetError::Shape(template.to_owned()))?;
+    if schema.is_empty() || table.is_empty() {
+        return Err(TargetError::Shape(template.to_owned()));
+    }
+    let rest = PLACEHOLDERS.iter().fold(template.to_owned(), |text, known| text.replace(known, ""));
+    if rest.contains(['{', '}']) {
+        return Err(TargetError::Placeholder(template.to_owned()));
+    }
+    Ok((schema, table))
+}
+
+/// Replaces the placeholders in one pass, so that a name that looks like a placeholder is not replaced in turn.
+fn substitute(template: &str, task: &str, id: &TableId) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(start) = rest.find('{') {
+        let (before, from) = rest.split_at(start);
+        out.push_str(before);
+        let values = [task, &id.database, &id.table];
+        match PLACEHOLDERS.iter().zip(values).find(|(placeholder, _)| from.starts_with(**placeholder)) {
+            Some((placeholder, value)) => {
+                out.push_str(value);
+                rest = from.strip_prefix(placeholder).unwrap_or_default();
+            }
+            None => {
+                out.push('{');
+                rest = from.strip_prefix('{').unwrap_or_default();
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What `capture` reads: `capture.tables` and `capture.exclude_columns`.
+#[derive(Debug, Clone)]
+pub struct TableSelection {
+    included: Vec<TableSelector>,
+    excluded: Vec<TableSelector>,
+    columns: Vec<(TableSelector, String)>,
+}
+
+impl TableSelection {
+    /// Parses the patterns. Without one that includes, the sources of `[[table]]` do.
+    ///
+    /// # Errors
+    /// Every pattern that is none, and a selection that names nothing.
+    pub fn new(config: &Config) -> Result<Self, Vec<ConfigIssue>> {
+        let mut issues = Vec::new();
+        let mut selection = Self { included: Vec::new(), excluded: Vec::new(), columns: Vec::new() };
+        for (index, pattern) in config.capture.tables.iter().enumerate() {
+            let (list, text) = match pattern.strip_prefix('!') {
+                Some(rest) => (&mut selection.excluded, rest),
+                None => (&mut selection.included, pattern.as_str()),
+            };
+            match text.parse() {
+                Ok(selector) => list.push(selector),
+                Err(error) => issues.push(ConfigIssue::new(
+                    format!("capture.tables[{index}]"),
+                    error.to_string(),
+                    "write patterns as in [\"shop.*\", \"!shop.tmp_*\"]",
+                )),
+            }
+        }
+        if selection.included.is_empty() {
+            // What is wrong with these is reported with their [[table]].
+            selection.included = config.tables.iter().filter_map(|rule| rule.source.parse().ok()).collect();
+            if config.tables.is_empty() && issues.is_empty() {
+                issues.push(ConfigIssue::new(
+                    "table".to_owned(),
+                    "no table is selected".to_owned(),
+                    "add a [[table]] with source = \"database.table\", or \"database.*\" for all of a database",
+                ));
+            }
+        }
+        for (index, text) in config.capture.exclude_columns.iter().enumerate() {
+            let parsed = text.rsplit_once('.').filter(|(_, column)| !column.is_empty());
+            match parsed.and_then(|(table, column)| Some((table.parse().ok()?, column.to_owned()))) {
+                Some(pair) => selection.columns.push(pair),
+                None => issues.push(ConfigIssue::new(
+                    format!("capture.exclude_columns[{index}]"),
+                    format!("{text:?} is not a column"),
+                    "write database.table.column, with * for any run of characters",
+                )),
+            }
+        }
+        if issues.is_empty() { Ok(selection) } else { Err(issues) }
+    }
+
+    /// True if the table is to be captured.
+    #[must_use]
+    pub fn selects(&self, id: &TableId) -> bool {
+        let any = |list: &[TableSelector]| list.iter().any(|selector| selector.matches(id));
+        any(&self.included) && !any(&self.excluded)
+    }
+
+    /// True if some table of the database might be: only those databases need listing.
+    #[must_use]
+    pub fn may_select_from(&self, database: &str) -> bool {
+        self.included.iter().any(|selector| selector.matches_database(database))
+    }
+
+    /// True if the column must not reach Kafka.
+    #[must_use]
+    pub fn excludes_column(&self, id: &TableId, column: &str) -> bool {
+        self.columns.iter().any(|(selector, pattern)| selector.matches(id) && glob(pattern, column))
+    }
+
+    /// The tables that are named without a wildcard: one that the source does not have is a mistake.
+    pub fn exact(&self) -> impl Iterator<Item = String> {
+        self.included.iter().filter(|selector| selector.is_exact()).map(ToString::to_string)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(tail: &str) -> Config {
+        toml::from_str(&format!("name = \"t\"\n[kafka]\nbrokers = \"b\"\n{tail}")).unwrap()
+    }
+
+    fn rules(sources: &[&str]) -> TableRules {
+        let tail: String = sources.iter().map(|source| format!("[[table]]\nsource = {source:?}\n")).collect();
+        TableRules::new(&config(&tail)).unwrap()
+    }
+
+    #[test]
+    fn an_exact_name_beats_patterns() {
+        let rules = rules(&["shop.*", "*.orders", "shop.orders", "crm.people"]);
+        let select = |database, table| {
+            rules.select(&TableId::new(database, table)).map(|rule| rule.map(|rule| rule.source.as_str()))
+        };
+        assert_eq!(select("shop", "orders"), Ok(Some("shop.orders")));
+        assert_eq!(select("shop", "items"), Ok(Some("shop.*")));
+        assert_eq!(select("eu", "orders"), Ok(Some("*.orders")));
+        assert_eq!(select("crm", "other"), Ok(None));
+    }
+
+    #[test]
+    fn two_patterns_conflict() {
+        let rules = rules(&["shop.*", "*.orders"]);
+        let conflict = rules.select(&TableId::new("shop", "orders")).unwrap_err();
+        assert_eq!((conflict.first.as_str(), conflict.second.as_str()), ("shop.*", "*.orders"));
+        assert!(conflict.to_string().contains("shop.orders"));
+    }
+
+    #[test]
+    fn mistakes_in_rules_are_all_reported_with_their_keys() {
+        let config = config(
+            "[[table]]\nsource = \"shop\"\n[[table]]\nsource = \"a.b\"\ntarget = \"x\"\n\
+             [[table]]\nsource = \"a.b\"\ntarget = \"{db}.x\"\n",
+        );
+        let issues = TableRules::new(&config).unwrap_err();
+        let keys: Vec<&str> = issues.iter().map(|issue| issue.key.as_str()).collect();
+        assert_eq!(keys, ["table[0].source", "table[1].target", "table[2].source", "table[2].target"]);
+    }
+
+    #[test]
+    fn targets_are_resolved_and_measured() {
+        let with = |target: Option<&str>| {
+            let mut rule = rules(&["a.b"]).rules.remove(0).1;
+            rule.target = target.map(str::to_owned);
+            rule
+        };
+        let id = TableId::new("shop_01", "or{table}ders");
+        let name = |target: Option<&str>| with(target).target("eu", &id).map(|name| name.to_string());
+        assert_eq!(name(None).unwrap(), "shop_01.or{table}ders");
+        assert_eq!(name(Some("dw.all_{task}_{table}_x")).unwrap(), "dw.all_eu_or{table}ders_x");
+        assert_eq!(name(Some("{database}.o")).unwrap(), "shop_01.o");
+        assert_eq!(name(Some("{databas}.o")), Err(TargetError::Placeholder("{databas}.o".into())));
+        assert_eq!(name(Some("orders")), Err(TargetError::Shape("orders".into())));
+        let long = TableId::new("d", "é".repeat(32));
+        assert!(matches!(with(None).target("eu", &long), Err(TargetError::TooLong { length: 64, .. })));
+        assert!(with(None).target("eu", &TableId::new("d", "x".repeat(63))).is_ok());
+    }
+
+    #[test]
+    fn the_selection_follows_capture_tables_or_else_the_rules() {
+        let selects = |tail: &str, database: &str, table: &str| {
+            TableSelection::new(&config(tail)).unwrap().selects(&TableId::new(database, table))
+        };
+        let listed = "[capture]\ntables = [\"shop.*\", \"!shop.tmp_*\"]\n[[table]]\nsource = \"crm.*\"\n";
+        assert!(selects(listed, "shop", "orders"));
+        assert!(!selects(listed, "shop", "tmp_1"));
+        assert!(!selects(listed, "crm", "people"));
+        let only_excluded = "[capture]\ntables = [\"!crm.tmp_*\"]\n[[table]]\nsource = \"crm.*\"\n";
+        assert!(selects(only_excluded, "crm", "people"));
+        assert!(!selects(only_excluded, "crm", "tmp_1"));
+        let issues = TableSelection::new(&config("")).unwrap_err();
+        assert_eq!(issues.first().unwrap().key, "table");
+    }
+
+    #[test]
+    fn excluded_columns_are_matched() {
+        let tail = "[capture]\nexclude_columns = [\"shop.users.ssn\", \"*.*.secret_*\"]\n[[table]]\nsource = \"*.*\"\n";
+        let selection = TableSelection::new(&config(tail)).unwrap();
+        let excludes =
+            |table: &str, column: &str| selection.excludes_column(&TableId::new("shop", table), column);
+        assert!(excludes("users", "ssn"));
+        assert!(!excludes("orders", "ssn"));
+        assert!(excludes("orders", "secret_1"));
+        let bad = config("[capture]\nexclude_columns = [\"ssn\"]\n[[table]]\nsource = \"*.*\"\n");
+        assert_eq!(TableSelection::new(&bad).unwrap_err().first().unwrap().key, "capture.exclude_columns[0]");
+    }
+}
