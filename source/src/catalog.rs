@@ -1,0 +1,236 @@
+//! The tables of the source as `information_schema` has them: a connection and a selection enter, [`CatalogTable`]s
+//! leave. What of them is published, and what cannot be, is decided in [`crate::publish`].
+//!
+//! Invariant: `columns` has every column of the row images, in their order, also those that are not published.
+
+use crate::connect::Connection;
+use crate::error::SourceError;
+use mysql_async::{FromRowError, Row, Value, from_row_opt};
+use std::collections::BTreeMap;
+use tributary_schemas::table::{ColumnDefault, Index, IndexPart, TableId};
+
+/// A column as the catalog declares it; the type is still text, for it may be one that is not known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogColumn {
+    /// As the source spells it.
+    pub name: String,
+    /// `COLUMN_TYPE`.
+    pub declared_type: String,
+    /// May be NULL.
+    pub nullable: bool,
+    /// DEFAULT clause; `None` for none and for NULL.
+    pub default: Option<ColumnDefault>,
+    /// Character set, for types that have one.
+    pub charset: Option<String>,
+    /// Collation, for types that have one.
+    pub collation: Option<String>,
+    /// COMMENT clause.
+    pub comment: String,
+    /// VIRTUAL or STORED.
+    pub generated: bool,
+    /// AUTO_INCREMENT.
+    pub auto_increment: bool,
+    /// Left out by `SELECT *`, but not by row images.
+    pub invisible: bool,
+}
+
+/// A base table as the catalog has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogTable {
+    /// Name, as the source spells it.
+    pub id: TableId,
+    /// All columns, in the order of the row image.
+    pub columns: Vec<CatalogColumn>,
+    /// All indexes in name order, the primary key (named `PRIMARY`) included.
+    pub indexes: Vec<Index>,
+    /// COMMENT clause.
+    pub comment: String,
+    /// Storage engine.
+    pub engine: String,
+    /// The server's estimate, rows.
+    pub rows_estimated: u64,
+    /// Size of the data, bytes; an estimate too.
+    pub data_bytes: u64,
+    /// True for a partitioned table.
+    pub partitioned: bool,
+}
+
+impl CatalogTable {
+    /// The index of this name.
+    #[must_use]
+    pub fn index(&self, name: &str) -> Option<&Index> {
+        self.indexes.iter().find(|index| index.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The column of this name, compared as MySQL compares column names.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<(usize, &CatalogColumn)> {
+        let name = name.to_lowercase();
+        self.columns.iter().enumerate().find(|(_, column)| column.name.to_lowercase() == name)
+    }
+
+    /// Estimated bytes of a row, at least 1.
+    #[must_use]
+    pub fn row_bytes_estimated(&self) -> u64 {
+        self.data_bytes.checked_div(self.rows_estimated).unwrap_or(0).max(1)
+    }
+}
+
+/// Unknown system variable: MySQL 5.7 has no cache of statistics to switch off.
+const UNKNOWN_VARIABLE: u16 = 1193;
+/// Tables asked about in one statement.
+const GROUP: usize = 200;
+
+const TABLES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES \
+    WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN \
+    ('information_schema', 'mysql', 'performance_schema', 'sys') ORDER BY TABLE_SCHEMA, TABLE_NAME";
+const DETAILS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_ROWS, DATA_LENGTH, TABLE_COMMENT, \
+    CREATE_OPTIONS FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND ";
+const COLUMNS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, \
+    CHARACTER_SET_NAME, COLLATION_NAME, COLUMN_COMMENT, EXTRA FROM information_schema.COLUMNS WHERE ";
+const INDEXES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, INDEX_TYPE \
+    FROM information_schema.STATISTICS WHERE ";
+
+/// The names of all base tables outside of the server's own databases, in name order.
+///
+/// # Errors
+/// What the server or the network said.
+pub async fn list_tables(connection: &mut Connection) -> Result<Vec<TableId>, SourceError> {
+    let rows = connection.query("listing the tables", TABLES).await?;
+    let names = rows.into_iter().map(from_row_opt::<(String, String)>);
+    let ids = names.map(|name| name.map(|(database, table)| TableId { database, table }));
+    ids.collect::<Result<_, _>>().map_err(|error| shape(connection, &error))
+}
+
+/// The tables that `selected` accepts, in name order.
+///
+/// # Errors
+/// What the server or the network said.
+pub async fn read_tables(
+    connection: &mut Connection,
+    selected: impl Fn(&TableId) -> bool,
+) -> Result<Vec<CatalogTable>, SourceError> {
+    let mut ids = list_tables(connection).await?;
+    ids.retain(selected);
+    // Without this the estimates can be a day old.
+    let fresh = "SET SESSION information_schema_stats_expiry = 0";
+    match connection.execute("reading the catalog", fresh).await {
+        Err(error) if error.code() != Some(UNKNOWN_VARIABLE) => return Err(error),
+        _ => {}
+    }
+    let mut tables = BTreeMap::new();
+    for group in ids.chunks(GROUP) {
+        read_group(connection, group, &mut tables).await?;
+    }
+    Ok(tables.into_values().collect())
+}
+
+/// One table; `None` if it is not there.
+///
+/// # Errors
+/// What the server or the network said.
+pub async fn read_table(
+    connection: &mut Connection,
+    id: &TableId,
+) -> Result<Option<CatalogTable>, SourceError> {
+    let mut tables = BTreeMap::new();
+    read_group(connection, std::slice::from_ref(id), &mut tables).await?;
+    Ok(tables.into_values().next())
+}
+
+/// Adds the tables of `group`. The server may compare names without regard to case, so whatever else it returns is
+/// left out.
+async fn read_group(
+    connection: &mut Connection,
+    group: &[TableId],
+    tables: &mut BTreeMap<TableId, CatalogTable>,
+) -> Result<(), SourceError> {
+    const DURING: &str = "reading the catalog";
+    let names = vec!["(?,?)"; group.len()].join(",");
+    let filter = format!("(TABLE_SCHEMA, TABLE_NAME) IN ({names})");
+    let params: Vec<Value> =
+        group.iter().flat_map(|id| [id.database.as_str().into(), id.table.as_str().into()]).collect();
+    for row in connection.query_with(DURING, &format!("{DETAILS}{filter}"), params.clone()).await? {
+        let table = parse_table(row).map_err(|error| shape(connection, &error))?;
+        if group.contains(&table.id) {
+            tables.insert(table.id.clone(), table);
+        }
+    }
+    let columns = format!("{COLUMNS}{filter} ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION");
+    for row in connection.query_with(DURING, &columns, params.clone()).await? {
+        let (id, column) = parse_column(row).map_err(|error| shape(connection, &error))?;
+        if let Some(table) = tables.get_mut(&id) {
+            table.columns.push(column);
+        }
+    }
+    let indexes = format!("{INDEXES}{filter} ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX");
+    for row in connection.query_with(DURING, &indexes, params).await? {
+        let (id, mut index) = parse_index(row).map_err(|error| shape(connection, &error))?;
+        if let Some(table) = tables.get_mut(&id) {
+            match table.indexes.last_mut() {
+                Some(last) if last.name == index.name => last.parts.append(&mut index.parts),
+                _ => table.indexes.push(index),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn shape(connection: &Connection, _: &FromRowError) -> SourceError {
+    let remedy = "report this with the server's version";
+    SourceError::definite("reading the catalog", connection.address(), "an answer of unknown shape", remedy)
+}
+
+fn parse_table(row: Row) -> Result<CatalogTable, FromRowError> {
+    type Shape = (String, String, Option<String>, Option<u64>, Option<u64>, Option<String>, Option<String>);
+    let (database, table, engine, rows, bytes, comment, options): Shape = from_row_opt(row)?;
+    Ok(CatalogTable {
+        id: TableId { database, table },
+        columns: Vec::new(),
+        indexes: Vec::new(),
+        comment: comment.unwrap_or_default(),
+        engine: engine.unwrap_or_default(),
+        rows_estimated: rows.unwrap_or_default(),
+        data_bytes: bytes.unwrap_or_default(),
+        partitioned: options.unwrap_or_default().contains("partitioned"),
+    })
+}
+
+fn parse_column(row: Row) -> Result<(TableId, CatalogColumn), FromRowError> {
+    type Text = Option<String>;
+    type Shape = (String, String, String, String, String, Text, Text, Text, Text, Text);
+    let (database, table, name, declared_type, nullable, default, charset, collation, comment, extra): Shape =
+        from_row_opt(row)?;
+    let extra = extra.unwrap_or_default().to_uppercase();
+    let column = CatalogColumn {
+        default: default.map(|text| parse_default(text, &declared_type, &extra)),
+        name,
+        declared_type,
+        nullable: nullable.eq_ignore_ascii_case("YES"),
+        charset,
+        collation,
+        comment: comment.unwrap_or_default(),
+        generated: extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED"),
+        auto_increment: extra.contains("AUTO_INCREMENT"),
+        invisible: extra.contains("INVISIBLE"),
+    };
+    Ok((TableId { database, table }, column))
+}
+
+/// MySQL 8 marks expressions in EXTRA; 5.7 knows no other than CURRENT_TIMESTAMP, and does not mark it.
+fn parse_default(text: String, declared_type: &str, extra: &str) -> ColumnDefault {
+    let temporal = ["timestamp", "datetime"].iter().any(|name| declared_type.starts_with(name));
+    let now = temporal && text.to_uppercase().starts_with("CURRENT_TIMESTAMP");
+    if now || extra.contains("DEFAULT_GENERATED") {
+        ColumnDefault::Expression(text)
+    } else {
+        ColumnDefault::Constant(text)
+    }
+}
+
+fn parse_index(row: Row) -> Result<(TableId, Index), FromRowError> {
+    type Shape = (String, String, String, u64, Option<String>, Option<u32>, String);
+    let (database, table, name, non_unique, column, prefix, kind): Shape = from_row_opt(row)?;
+    let parts = vec![IndexPart { column, prefix }];
+    Ok((TableId { database, table }, Index { name, unique: non_unique == 0, kind, parts }))
+}

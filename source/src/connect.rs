@@ -1,0 +1,261 @@
+//! Connections to the source: an [`Endpoint`] enters, a [`Connection`] leaves whose session is the same whatever the
+//! server's defaults are. Invariant: in every session times are in UTC, text is utf8mb4 and no SQL mode changes what
+//! a SELECT returns.
+
+use crate::error::SourceError;
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, Params, Row, SslOpts};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the source is and who reads it.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Account.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+    /// Encryption of the connection.
+    pub tls: Tls,
+}
+
+impl std::fmt::Debug for Endpoint {
+    /// Leaves the password out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}:{} ({:?})", self.user, self.host, self.port, self.tls.mode)
+    }
+}
+
+/// How the connection is encrypted.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// What is required of the server.
+    pub mode: TlsMode,
+    /// PEM or DER file of the authorities that are trusted instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// PKCS#12 file with a certificate and key of our own.
+    pub identity: Option<PathBuf>,
+    /// Password of `identity`.
+    pub identity_password: Option<String>,
+}
+
+/// What is required of the server's certificate; libpq's and MySQL's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsMode {
+    /// Plain TCP.
+    #[default]
+    Disable,
+    /// Encrypted; the certificate is not looked at.
+    Require,
+    /// The certificate must be signed by a trusted authority.
+    VerifyCa,
+    /// The certificate must also be the host's.
+    VerifyFull,
+}
+
+/// How long a connection may take to come up, handshake included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// When an idle connection is probed by the kernel: a peer that vanished must not be waited for.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// The largest packet the protocol allows in one value, bytes.
+const MAX_PACKET_BYTES: usize = 1 << 30;
+
+/// Statements every session begins with.
+const SESSION: [&str; 7] = [
+    "SET NAMES utf8mb4",
+    "SET SESSION time_zone = '+00:00'",
+    "SET SESSION sql_mode = ''",
+    // The reader may be held back by Kafka for longer than the server's default of a minute.
+    "SET SESSION net_write_timeout = 600",
+    "SET SESSION wait_timeout = 28800",
+    // The default is a year: behind an ALTER a reader would hang without a word.
+    "SET SESSION lock_wait_timeout = 60",
+    "SET SESSION autocommit = 1",
+];
+/// Statements for variables that not every server has.
+const OPTIONAL: [&str; 2] = [
+    // A server-wide limit on the time of a SELECT is not meant for this.
+    "SET SESSION max_execution_time = 0",
+    // Else a hidden primary key is missing from the catalog, but not from row images.
+    "SET SESSION show_gipk_in_create_table_and_information_schema = ON",
+];
+/// Unknown system variable.
+const UNKNOWN_VARIABLE: u16 = 1193;
+
+/// What a connection is made from.
+#[derive(Debug, Clone)]
+pub struct SourceOptions {
+    opts: Opts,
+    address: String,
+}
+
+impl SourceOptions {
+    /// Prepares connections to `endpoint`; nothing is opened yet.
+    #[must_use]
+    pub fn new(endpoint: &Endpoint) -> Self {
+        let builder = OptsBuilder::default()
+            .ip_or_hostname(endpoint.host.clone())
+            .tcp_port(endpoint.port)
+            .user(Some(endpoint.user.clone()))
+            .pass(Some(endpoint.password.clone()))
+            .prefer_socket(false)
+            .tcp_keepalive(Some(KEEPALIVE))
+            .tcp_nodelay(true)
+            .max_allowed_packet(Some(MAX_PACKET_BYTES))
+            .wait_timeout(Some(28_800))
+            .stmt_cache_size(32)
+            .ssl_opts(ssl_options(&endpoint.tls));
+        Self { opts: builder.into(), address: format!("{}:{}", endpoint.host, endpoint.port) }
+    }
+
+    /// `host:port`, for messages.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Opens a connection and sets its session up.
+    ///
+    /// # Errors
+    /// Transient if the server is away, definite if it refuses us.
+    pub async fn connect(&self) -> Result<Connection, SourceError> {
+        const DURING: &str = "connecting";
+        let opened = tokio::time::timeout(CONNECT_TIMEOUT, Conn::new(self.opts.clone())).await;
+        let conn = opened
+            .map_err(|_| {
+                let reason = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
+                let remedy = "tried again; check address, firewall and the cloud's allow list";
+                SourceError::transient(DURING, &self.address, reason, remedy)
+            })?
+            .map_err(|error| SourceError::from_driver(DURING, &self.address, &error))?;
+        let mut connection = Connection { conn, address: self.address.clone() };
+        for statement in SESSION {
+            connection.execute("setting up the session", statement).await?;
+        }
+        for statement in OPTIONAL {
+            match connection.execute("setting up the session", statement).await {
+                Err(error) if error.code() != Some(UNKNOWN_VARIABLE) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(connection)
+    }
+}
+
+/// The driver's form of [`Tls`].
+fn ssl_options(tls: &Tls) -> Option<SslOpts> {
+    if tls.mode == TlsMode::Disable {
+        return None;
+    }
+    let mut options = SslOpts::default()
+        .with_danger_accept_invalid_certs(tls.mode == TlsMode::Require)
+        .with_danger_skip_domain_validation(tls.mode != TlsMode::VerifyFull);
+    if let Some(ca) = &tls.ca {
+        options = options.with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true);
+    }
+    if let Some(identity) = &tls.identity {
+        let mut identity = ClientIdentity::new(identity.clone().into());
+        if let Some(password) = &tls.identity_password {
+            identity = identity.with_password(password.clone());
+        }
+        options = options.with_client_identity(Some(identity));
+    }
+    Some(options)
+}
+
+/// An open session on the source. Errors name the server and what was being done.
+#[derive(Debug)]
+pub struct Connection {
+    conn: Conn,
+    address: String,
+}
+
+impl Connection {
+    /// `host:port`, for messages.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The server's id of this session, for KILL.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.conn.id()
+    }
+
+    /// The driver's connection, for what this type has no method for.
+    pub fn driver(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+
+    /// Gives the driver's connection away, for the binlog stream.
+    #[must_use]
+    pub fn into_driver(self) -> Conn {
+        self.conn
+    }
+
+    /// Sorts an error of [`Self::driver`].
+    #[must_use]
+    pub fn explain(&self, during: &str, error: &mysql_async::Error) -> SourceError {
+        SourceError::from_driver(during, &self.address, error)
+    }
+
+    /// Runs a statement whose result does not matter.
+    ///
+    /// # Errors
+    /// What the server or the network said.
+    pub async fn execute(&mut self, during: &str, sql: &str) -> Result<(), SourceError> {
+        let result = self.conn.query_drop(sql).await;
+        result.map_err(|error| self.explain(during, &error))
+    }
+
+    /// Runs a statement by the text protocol and collects its rows.
+    ///
+    /// # Errors
+    /// What the server or the network said.
+    pub async fn query(&mut self, during: &str, sql: &str) -> Result<Vec<Row>, SourceError> {
+        let result = self.conn.query(sql).await;
+        result.map_err(|error| self.explain(during, &error))
+    }
+
+    /// Runs a statement with parameters by the binary protocol and collects its rows.
+    ///
+    /// # Errors
+    /// What the server or the network said.
+    pub async fn query_with(
+        &mut self,
+        during: &str,
+        sql: &str,
+        params: impl Into<Params>,
+    ) -> Result<Vec<Row>, SourceError> {
+        let result = self.conn.exec(sql, params.into()).await;
+        result.map_err(|error| self.explain(during, &error))
+    }
+
+    /// Runs a statement by the text protocol and converts its first row, if there is one.
+    ///
+    /// # Errors
+    /// What the server or the network said, or a row of another shape.
+    pub async fn first<T>(&mut self, during: &str, sql: &str) -> Result<Option<T>, SourceError>
+    where
+        T: FromRow + Send + 'static,
+    {
+        let rows = self.query(during, sql).await?;
+        rows.into_iter().next().map(T::from_row_opt).transpose().map_err(|_| {
+            SourceError::definite(during, &self.address, "the answer has another shape", "report this")
+        })
+    }
+
+    /// Ends the session in good order.
+    ///
+    /// # Errors
+    /// What the network said; the session is gone in any case.
+    pub async fn close(self) -> Result<(), SourceError> {
+        let result = self.conn.disconnect().await;
+        result.map_err(|error| SourceError::from_driver("disconnecting", &self.address, &error))
+    }
+}

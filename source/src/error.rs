@@ -1,0 +1,161 @@
+//! What goes wrong between this process and the source, sorted by what is to be done: try again, or let a person
+//! change something. Errors of the driver enter; what, where, why and the remedy leave. Never a row's values.
+
+use mysql_async::{DriverError, Error as DriverFailure, IoError, ServerError};
+use thiserror::Error;
+
+/// A statement or a connection that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SourceError {
+    /// Goes away by itself: the server is restarting, the network broke, a lock was waited for too long.
+    #[error("{during} failed on the source {address}: {reason} ({remedy})")]
+    Transient {
+        /// What was being done, as a noun phrase.
+        during: String,
+        /// `host:port`.
+        address: String,
+        /// The server's error number, if the server said it.
+        code: Option<u16>,
+        /// What the server, the driver or the operating system said.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Stays until a person changes the account, the configuration or the server.
+    #[error("{during} failed on the source {address}: {reason} ({remedy})")]
+    Definite {
+        /// What was being done, as a noun phrase.
+        during: String,
+        /// `host:port`.
+        address: String,
+        /// The server's error number, if the server said it.
+        code: Option<u16>,
+        /// What the server, the driver or the operating system said.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+impl SourceError {
+    /// Sorts a driver's error that came up while doing `during` at `address`.
+    #[must_use]
+    pub fn from_driver(during: &str, address: &str, error: &DriverFailure) -> Self {
+        let (transient, code, remedy) = judge(error);
+        let (during, address) = (during.to_owned(), address.to_owned());
+        let reason = match error {
+            DriverFailure::Server(ServerError { code, message, .. }) => format!("{message} (error {code})"),
+            other => other.to_string(),
+        };
+        if transient {
+            Self::Transient { during, address, code, reason, remedy }
+        } else {
+            Self::Definite { during, address, code, reason, remedy }
+        }
+    }
+
+    /// A definite error that the server did not report as one.
+    #[must_use]
+    pub fn definite(during: &str, address: &str, reason: impl Into<String>, remedy: &'static str) -> Self {
+        let (during, address) = (during.to_owned(), address.to_owned());
+        Self::Definite { during, address, code: None, reason: reason.into(), remedy }
+    }
+
+    /// A transient error that neither the server nor the driver reported as one.
+    #[must_use]
+    pub fn transient(during: &str, address: &str, reason: impl Into<String>, remedy: &'static str) -> Self {
+        let (during, address) = (during.to_owned(), address.to_owned());
+        Self::Transient { during, address, code: None, reason: reason.into(), remedy }
+    }
+
+    /// True if trying again can help.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient { .. })
+    }
+
+    /// The server's error number, if the server said it (MySQL Server Error Message Reference).
+    #[must_use]
+    pub const fn code(&self) -> Option<u16> {
+        match self {
+            Self::Transient { code, .. } | Self::Definite { code, .. } => *code,
+        }
+    }
+}
+
+const AWAY: &str =
+    "tried again until source.retry_minutes is over; check that the server runs and can be reached";
+
+/// Transient or not, the server's number, the remedy.
+fn judge(error: &DriverFailure) -> (bool, Option<u16>, &'static str) {
+    match error {
+        DriverFailure::Server(ServerError { code, .. }) => {
+            let (transient, remedy) = judge_code(*code);
+            (transient, Some(*code), remedy)
+        }
+        DriverFailure::Io(IoError::Io(_)) => (true, None, AWAY),
+        // A broken connection looks like a TLS error when TLS is on; a bad certificate does not heal, but says so.
+        DriverFailure::Io(IoError::Tls(tls)) if tls.to_string().contains("certificate") => {
+            (false, None, "correct source.tls: the certificate is not accepted in this mode with this ca")
+        }
+        DriverFailure::Io(IoError::Tls(_)) => (true, None, AWAY),
+        DriverFailure::Driver(DriverError::ConnectionClosed | DriverError::PacketOutOfOrder) => {
+            (true, None, AWAY)
+        }
+        DriverFailure::Driver(DriverError::NoClientSslFlagFromServer) => {
+            (false, None, "enable TLS on the server or set source.tls.mode to disable")
+        }
+        DriverFailure::Driver(DriverError::UnknownAuthPlugin { .. }) => {
+            (false, None, "give the account caching_sha2_password or mysql_native_password")
+        }
+        DriverFailure::Driver(_) | DriverFailure::Other(_) | DriverFailure::Url(_) => {
+            (false, None, "report this: the driver and the server do not understand each other")
+        }
+    }
+}
+
+/// The numbers are those of MySQL's Server Error Message Reference.
+const fn judge_code(code: u16) -> (bool, &'static str) {
+    match code {
+        1040 | 1203 | 1226 => {
+            (true, "tried again; raise max_connections, or the account's limit, or lower capture.readers")
+        }
+        1205 | 1213 | 3572 => (true, "tried again; another session holds the lock"),
+        1028 | 1030 | 1037 | 1038 | 1041 | 1135 => (true, "tried again; the server is short of resources"),
+        1053 | 1077 | 1079 | 1152..=1161 | 1184 | 1317 | 1927 | 3024 | 3032 | 3169 | 4031 => (true, AWAY),
+        // The table or its columns are not as they were: another DDL ran. Whoever reads tables decides.
+        1412 => (true, "tried again; the table's definition changed in the meantime"),
+        1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1698 | 1820 | 1862 | 3118 => (
+            false,
+            "correct source.user and source.password, or grant what `capture check --print-grants` prints",
+        ),
+        1049 | 1146 | 1054 => (false, "create it on the source, or correct the names in the configuration"),
+        1130 => {
+            (false, "allow this machine's address in the account's host part, or in the cloud's allow list")
+        }
+        1251 | 1524 => (false, "give the account caching_sha2_password or mysql_native_password"),
+        _ => (false, "see the server's error reference for this number"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: u16) -> SourceError {
+        let error = ServerError { code, message: "m".into(), state: "HY000".into() };
+        SourceError::from_driver("reading", "h:1", &DriverFailure::Server(error))
+    }
+
+    #[test]
+    fn errors_are_sorted_by_what_is_to_be_done() {
+        for code in [1040, 1053, 1205, 1213, 1317] {
+            assert!(server(code).is_transient(), "{code}");
+        }
+        for code in [1045, 1049, 1142, 1146, 1064] {
+            assert!(!server(code).is_transient(), "{code}");
+        }
+        assert_eq!(server(1045).code(), Some(1045));
+        assert!(server(1045).to_string().starts_with("reading failed on the source h:1: m (error 1045) ("));
+    }
+}

@@ -1,0 +1,290 @@
+//! From what the catalog has to what is published: a [`CatalogTable`] and the wishes of the configuration enter, a
+//! [`Table`] or the reason why it cannot be replicated leaves.
+//!
+//! Invariant: a [`Table`] that leaves here has a key that is never null, and only types and character sets that can
+//! be decoded; a column's id, once given, is never another's.
+
+use crate::catalog::{CatalogColumn, CatalogTable};
+use thiserror::Error;
+use tributary_schemas::table::{Column, Index, Table, TableId};
+use tributary_schemas::types::ColumnType;
+
+/// Name of the index that is a table's primary key.
+pub const PRIMARY: &str = "PRIMARY";
+
+/// What the configuration and the history say about one table.
+#[derive(Clone, Copy)]
+pub struct Wishes<'a> {
+    /// Names of columns that never reach Kafka.
+    pub excluded: &'a [String],
+    /// The generation before, whose column ids live on by name.
+    pub previous: Option<&'a Table>,
+    /// The highest column id any generation of this table has given; 0 for none.
+    pub highest_id: u32,
+    /// The unique index to use as the key instead of the primary key.
+    pub key_index: Option<&'a str>,
+    /// True for a character set whose bytes can be decoded.
+    pub charset_supported: fn(&str) -> bool,
+}
+
+/// Why a table cannot be replicated, and the way out.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the fields are the names that the message prints")]
+pub enum TableProblem {
+    #[error(
+        "table {table} has no primary key: add one, or name a NOT NULL unique index in [capture], or leave the \
+         table out of capture.tables"
+    )]
+    NoPrimaryKey { table: TableId },
+    #[error("table {table} has no unique index {index}: correct the name in [capture]")]
+    NoSuchKey { table: TableId, index: String },
+    #[error("index {index} of table {table} is not unique: name a NOT NULL unique index in [capture]")]
+    KeyNotUnique { table: TableId, index: String },
+    #[error(
+        "key column {column} of table {table} may be NULL: declare it NOT NULL, or name another unique index in \
+         [capture]"
+    )]
+    NullableKey { table: TableId, column: String },
+    #[error(
+        "the key {index} of table {table} covers only a prefix of column {column}: name a unique index over whole \
+         columns in [capture]"
+    )]
+    PrefixKey { table: TableId, index: String, column: String },
+    #[error(
+        "the key {index} of table {table} has an expression: name a unique index over plain columns in [capture]"
+    )]
+    ExpressionKey { table: TableId, index: String },
+    #[error(
+        "key column {column} of table {table} is in capture.exclude_columns: the key has to be published"
+    )]
+    ExcludedKeyColumn { table: TableId, column: String },
+    #[error(
+        "column {column} of table {table} has the type {declared_type}, which is not supported: list \
+         {table}.{column} in capture.exclude_columns, or leave the table out"
+    )]
+    UnsupportedType { table: TableId, column: String, declared_type: String },
+    #[error(
+        "column {column} of table {table} has the character set {charset}, which is not supported: convert it to \
+         utf8mb4, or list {table}.{column} in capture.exclude_columns"
+    )]
+    UnsupportedCharset { table: TableId, column: String, charset: String },
+    #[error("every column of table {table} is excluded: leave the table out of capture.tables")]
+    NoColumns { table: TableId },
+}
+
+impl CatalogTable {
+    /// The index whose columns are the key.
+    ///
+    /// # Errors
+    /// The problems whose names say key.
+    pub fn key(&self, key_index: Option<&str>) -> Result<&Index, TableProblem> {
+        let table = || self.id.clone();
+        let name = key_index.unwrap_or(PRIMARY);
+        let index = self.index(name).ok_or_else(|| match key_index {
+            Some(index) => TableProblem::NoSuchKey { table: table(), index: index.to_owned() },
+            None => TableProblem::NoPrimaryKey { table: table() },
+        })?;
+        if !index.unique {
+            return Err(TableProblem::KeyNotUnique { table: table(), index: index.name.clone() });
+        }
+        for part in &index.parts {
+            let Some((_, column)) = part.column.as_deref().and_then(|name| self.column(name)) else {
+                return Err(TableProblem::ExpressionKey { table: table(), index: index.name.clone() });
+            };
+            let column_name = column.name.clone();
+            if part.prefix.is_some() {
+                let index = index.name.clone();
+                return Err(TableProblem::PrefixKey { table: table(), index, column: column_name });
+            }
+            if column.nullable {
+                return Err(TableProblem::NullableKey { table: table(), column: column_name });
+            }
+        }
+        Ok(index)
+    }
+
+    /// The table as it is published. Columns that `previous` has keep their ids, the others get new ones, in the
+    /// order of the row image.
+    ///
+    /// # Errors
+    /// The first reason found why the table cannot be replicated.
+    pub fn published(&self, wishes: &Wishes<'_>) -> Result<Table, TableProblem> {
+        let key = self.key(wishes.key_index)?;
+        let excluded =
+            |column: &CatalogColumn| wishes.excluded.iter().any(|name| same_column(name, &column.name));
+        let mut next_id =
+            wishes.previous.iter().flat_map(|table| &table.columns).map(|column| column.id).max();
+        next_id = next_id.max(Some(wishes.highest_id));
+        let mut next_id = next_id.unwrap_or(0);
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (ordinal, column) in (0_u32..).zip(&self.columns) {
+            if excluded(column) {
+                continue;
+            }
+            let known = wishes.previous.and_then(|table| table.column_named(&column.name));
+            let id = known.map_or_else(
+                || {
+                    next_id += 1;
+                    next_id
+                },
+                |column| column.id,
+            );
+            columns.push(self.published_column(column, id, ordinal, wishes)?);
+        }
+        if columns.is_empty() {
+            return Err(TableProblem::NoColumns { table: self.id.clone() });
+        }
+        let mut key_ids = Vec::with_capacity(key.parts.len());
+        for name in key.parts.iter().filter_map(|part| part.column.as_deref()) {
+            let column = columns.iter().find(|column| same_column(&column.name, name));
+            let column = column.ok_or_else(|| TableProblem::ExcludedKeyColumn {
+                table: self.id.clone(),
+                column: name.to_owned(),
+            })?;
+            key_ids.push(column.id);
+        }
+        let indexes = self.indexes.iter().filter(|index| index.name != PRIMARY).cloned().collect();
+        Ok(Table { id: self.id.clone(), columns, key: key_ids, indexes, comment: self.comment.clone() })
+    }
+
+    fn published_column(
+        &self,
+        column: &CatalogColumn,
+        id: u32,
+        ordinal: u32,
+        wishes: &Wishes<'_>,
+    ) -> Result<Column, TableProblem> {
+        let unsupported = || TableProblem::UnsupportedType {
+            table: self.id.clone(),
+            column: column.name.clone(),
+            declared_type: column.declared_type.clone(),
+        };
+        let column_type: ColumnType = column.declared_type.parse().map_err(|_| unsupported())?;
+        column_type.avro().map_err(|_| unsupported())?;
+        if let Some(charset) =
+            column.charset.as_deref().filter(|charset| !(wishes.charset_supported)(charset))
+        {
+            return Err(TableProblem::UnsupportedCharset {
+                table: self.id.clone(),
+                column: column.name.clone(),
+                charset: charset.to_owned(),
+            });
+        }
+        Ok(Column {
+            id,
+            ordinal,
+            name: column.name.clone(),
+            column_type,
+            nullable: column.nullable,
+            default: column.default.clone(),
+            charset: column.charset.clone(),
+            collation: column.collation.clone(),
+            comment: column.comment.clone(),
+            generated: column.generated,
+            auto_increment: column.auto_increment,
+        })
+    }
+}
+
+/// MySQL compares column names without regard to case.
+fn same_column(left: &str, right: &str) -> bool {
+    left == right || left.to_lowercase() == right.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tributary_schemas::table::IndexPart;
+
+    fn column(name: &str, declared_type: &str, nullable: bool) -> CatalogColumn {
+        CatalogColumn {
+            name: name.into(),
+            declared_type: declared_type.into(),
+            nullable,
+            default: None,
+            charset: declared_type.contains("char").then(|| "latin1".into()),
+            collation: None,
+            comment: String::new(),
+            generated: false,
+            auto_increment: false,
+            invisible: false,
+        }
+    }
+
+    fn index(name: &str, unique: bool, column: &str, prefix: Option<u32>) -> Index {
+        let parts = vec![IndexPart { column: Some(column.into()), prefix }];
+        Index { name: name.into(), unique, kind: "BTREE".into(), parts }
+    }
+
+    fn table() -> CatalogTable {
+        CatalogTable {
+            id: TableId::new("shop", "orders"),
+            columns: vec![
+                column("id", "bigint unsigned", false),
+                column("place", "point", true),
+                column("name", "varchar(10)", true),
+                column("code", "int", false),
+            ],
+            indexes: vec![
+                index("PRIMARY", true, "id", None),
+                index("by_code", true, "CODE", None),
+                index("by_name", true, "name", None),
+                index("by_prefix", true, "code", Some(3)),
+                index("plain", false, "code", None),
+            ],
+            comment: String::new(),
+            engine: "InnoDB".into(),
+            rows_estimated: 0,
+            data_bytes: 16384,
+            partitioned: false,
+        }
+    }
+
+    fn wishes(excluded: &[String]) -> Wishes<'_> {
+        Wishes { excluded, previous: None, highest_id: 0, key_index: None, charset_supported: |_| true }
+    }
+
+    #[test]
+    fn excluded_columns_leave_gaps_in_the_ordinals_but_not_in_the_ids() {
+        let excluded = ["PLACE".to_owned()];
+        let published = table().published(&wishes(&excluded)).unwrap();
+        let places: Vec<_> = published.columns.iter().map(|column| (column.id, column.ordinal)).collect();
+        assert_eq!(places, [(1, 0), (2, 2), (3, 3)]);
+        assert_eq!(published.key, [1]);
+        assert_eq!(published.indexes.len(), 4);
+    }
+
+    #[test]
+    fn ids_live_on_by_name_and_are_never_given_twice() {
+        let excluded = ["place".to_owned()];
+        let previous = table().published(&wishes(&excluded)).unwrap();
+        let mut changed = table();
+        changed.columns.insert(0, column("first", "int", true));
+        changed.columns.pop();
+        changed.columns.push(column("last", "int", true));
+        let again = Wishes { previous: Some(&previous), highest_id: 7, ..wishes(&excluded) };
+        let published = changed.published(&again).unwrap();
+        let ids: Vec<_> = published.columns.iter().map(|column| (column.name.as_str(), column.id)).collect();
+        assert_eq!(ids, [("first", 8), ("id", 1), ("name", 2), ("last", 9)]);
+    }
+
+    #[test]
+    fn what_cannot_be_replicated_says_why() {
+        let excluded = ["place".to_owned()];
+        let base = wishes(&excluded);
+        let problem = |wishes: &Wishes<'_>| table().published(wishes).unwrap_err().to_string();
+        assert!(problem(&wishes(&[])).contains("has the type point"));
+        let both = ["place".to_owned(), "id".to_owned()];
+        assert!(problem(&wishes(&both)).contains("the key has to be published"));
+        assert!(problem(&Wishes { key_index: Some("by_name"), ..base }).contains("may be NULL"));
+        assert!(problem(&Wishes { key_index: Some("by_prefix"), ..base }).contains("a prefix"));
+        assert!(problem(&Wishes { key_index: Some("plain"), ..base }).contains("is not unique"));
+        assert!(problem(&Wishes { key_index: Some("absent"), ..base }).contains("correct the name"));
+        assert!(problem(&Wishes { charset_supported: |_| false, ..base }).contains("character set latin1"));
+        let by_code = table().published(&Wishes { key_index: Some("by_code"), ..base }).unwrap();
+        assert_eq!(by_code.key, [3]);
+        let mut keyless = table();
+        keyless.indexes.remove(0);
+        assert!(keyless.published(&base).unwrap_err().to_string().contains("has no primary key"));
+    }
+}
