@@ -1,1 +1,6 @@
-//! capture
+//! Capture: reads a MySQL source, its binlog and its tables, and publishes both to Kafka, exactly once.
+
+pub mod binlog;
+pub mod pipeline;
+pub mod sequencer;
+pub mod topics;

@@ -1,0 +1,346 @@
+//! Events: the fixed header and the body by type. Enters: type byte and data of one event (checksum taken off).
+//! Leaves: an [`EventBody`] that borrows from the data; row images stay undecoded. Invariant: every type is either
+//! understood, known to be without meaning for a reader of rows ([`EventBody::Other`]), or reported as unknown.
+
+use super::cursor::Cursor;
+use super::gtid::{self, GtidEvent};
+use super::payload::{self, TransactionPayload};
+use super::query::{self, Query, Xid};
+use super::rows::RowsEvent;
+use super::table_map::TableMapEvent;
+use thiserror::Error;
+use tributary_schemas::gtid::GtidSet;
+
+/// Type codes (mysql_common and MySQL's manual, "Event Classes and Types").
+#[allow(missing_docs, reason = "MySQL's own names")]
+pub mod kind {
+    pub const QUERY: u8 = 2;
+    pub const STOP: u8 = 3;
+    pub const ROTATE: u8 = 4;
+    pub const INTVAR: u8 = 5;
+    pub const RAND: u8 = 13;
+    pub const USER_VAR: u8 = 14;
+    pub const FORMAT_DESCRIPTION: u8 = 15;
+    pub const XID: u8 = 16;
+    pub const BEGIN_LOAD_QUERY: u8 = 17;
+    pub const EXECUTE_LOAD_QUERY: u8 = 18;
+    pub const TABLE_MAP: u8 = 19;
+    pub const WRITE_ROWS_V1: u8 = 23;
+    pub const UPDATE_ROWS_V1: u8 = 24;
+    pub const DELETE_ROWS_V1: u8 = 25;
+    pub const INCIDENT: u8 = 26;
+    pub const HEARTBEAT: u8 = 27;
+    pub const IGNORABLE: u8 = 28;
+    pub const ROWS_QUERY: u8 = 29;
+    pub const WRITE_ROWS: u8 = 30;
+    pub const UPDATE_ROWS: u8 = 31;
+    pub const DELETE_ROWS: u8 = 32;
+    pub const GTID: u8 = 33;
+    pub const ANONYMOUS_GTID: u8 = 34;
+    pub const PREVIOUS_GTIDS: u8 = 35;
+    pub const TRANSACTION_CONTEXT: u8 = 36;
+    pub const VIEW_CHANGE: u8 = 37;
+    pub const XA_PREPARE: u8 = 38;
+    pub const PARTIAL_UPDATE_ROWS: u8 = 39;
+    pub const TRANSACTION_PAYLOAD: u8 = 40;
+    pub const HEARTBEAT_V2: u8 = 41;
+    pub const GTID_TAGGED: u8 = 42;
+}
+
+/// The binlog file was not closed; only set on a FORMAT_DESCRIPTION event.
+pub(super) const FLAG_IN_USE: u16 = 0x01;
+/// Made up by the dump thread, in no file.
+const FLAG_ARTIFICIAL: u16 = 0x20;
+/// A reader that does not know the type may pass over it.
+const FLAG_IGNORABLE: u16 = 0x80;
+
+/// The 19 bytes that every event begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventHeader {
+    /// When the statement began, in seconds since 1970-01-01 UTC.
+    pub timestamp_seconds: u32,
+    /// Type code, see [`kind`].
+    pub kind: u8,
+    /// `server_id` of the server that first wrote the event.
+    pub server_id: u32,
+    /// Size in bytes of header, data and checksum.
+    pub size_bytes: u32,
+    /// Offset in the file of the event that follows, modulo 2^32; 0 for events in no file and inside a payload.
+    pub next_offset: u32,
+    /// Flags.
+    pub flags: u16,
+}
+
+impl EventHeader {
+    /// Size of the header in bytes.
+    pub const SIZE_BYTES: usize = 19;
+
+    /// True if the dump thread made the event up: it has no place in the file.
+    #[must_use]
+    pub const fn is_artificial(&self) -> bool {
+        self.flags & FLAG_ARTIFICIAL != 0
+    }
+
+    /// True if a reader that does not know the type may pass over the event.
+    #[must_use]
+    pub const fn is_ignorable(&self) -> bool {
+        self.flags & FLAG_IGNORABLE != 0
+    }
+
+    /// The header as the server wrote it.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::SIZE_BYTES] {
+        let mut bytes = [0; Self::SIZE_BYTES];
+        let fields: [&[u8]; 6] = [
+            &self.timestamp_seconds.to_le_bytes(),
+            &[self.kind],
+            &self.server_id.to_le_bytes(),
+            &self.size_bytes.to_le_bytes(),
+            &self.next_offset.to_le_bytes(),
+            &self.flags.to_le_bytes(),
+        ];
+        for (to, from) in bytes.iter_mut().zip(fields.into_iter().flatten()) {
+            *to = *from;
+        }
+        bytes
+    }
+}
+
+/// Why an event cannot be decoded. Ends the stream: nothing behind it can be trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// The data is shorter than, or unlike, what its type prescribes.
+    #[error(
+        "a binlog event of type {kind} has malformed data ({what}); if it happens again at the same position the \
+         source's binlog is damaged, or its server is newer than this version knows"
+    )]
+    Malformed {
+        /// Type code.
+        kind: u8,
+        /// The part that is wrong.
+        what: &'static str,
+    },
+    /// The CRC32 behind the event is not the one of its bytes.
+    #[error(
+        "the binlog event of type {kind} that ends at offset {next_offset} has checksum {computed:08x} instead of \
+         {expected:08x}: it was damaged on the way or on the source's disk"
+    )]
+    Checksum {
+        /// Type code.
+        kind: u8,
+        /// Offset of the event behind it, modulo 2^32.
+        next_offset: u32,
+        /// As sent.
+        expected: u32,
+        /// Of the bytes that arrived.
+        computed: u32,
+    },
+    /// An algorithm other than none and CRC32.
+    #[error(
+        "the source's binlog uses checksum algorithm {0}, which this version does not know; set binlog_checksum=CRC32"
+    )]
+    UnknownChecksum(u8),
+    /// A compressed transaction did not unfold to the size it declares.
+    #[error(
+        "a compressed transaction unfolded to {actual} of {expected} bytes: its payload is damaged; set \
+         binlog_transaction_compression=OFF on the source if it happens again"
+    )]
+    PayloadSize {
+        /// Declared size in bytes.
+        expected: u64,
+        /// Bytes of the events that came out of it.
+        actual: u64,
+    },
+}
+
+impl DecodeError {
+    /// Malformed data of an event of type `kind`.
+    pub(super) const fn malformed(kind: u8, what: &'static str) -> Self {
+        Self::Malformed { kind, what }
+    }
+}
+
+/// What the file's FORMAT_DESCRIPTION event says about the events behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormatContext {
+    /// Version of the server that wrote the file; empty before the first FORMAT_DESCRIPTION event.
+    pub server_version: String,
+    /// Length in bytes of the fixed part of each type, by type code minus one.
+    post_header_lengths: Vec<u8>,
+}
+
+impl Default for FormatContext {
+    /// What holds until the first FORMAT_DESCRIPTION event.
+    fn default() -> Self {
+        Self { server_version: String::new(), post_header_lengths: Vec::new() }
+    }
+}
+
+impl FormatContext {
+    /// Length of the fixed part of events of type `kind`; MySQL's of today where the file does not say.
+    #[must_use]
+    pub fn post_header_length(&self, kind: u8) -> u8 {
+        let known = self.post_header_lengths.get(usize::from(kind).wrapping_sub(1));
+        known.copied().unwrap_or(match kind {
+            kind::TABLE_MAP | kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1 => 8,
+            kind::WRITE_ROWS..=kind::DELETE_ROWS | kind::PARTIAL_UPDATE_ROWS => 10,
+            _ => 0,
+        })
+    }
+
+    /// Width in bytes of the table id in events of type `kind`.
+    pub(super) fn table_id_width(&self, kind: u8) -> usize {
+        if self.post_header_length(kind) == 6 { 4 } else { 6 }
+    }
+}
+
+/// An event by type. Borrows from the event's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventBody<'a> {
+    /// The first event of a file: how the others are laid out.
+    FormatDescription(FormatContext),
+    /// The stream goes on in another file, or (artificial) is about to send one from `offset`.
+    Rotate {
+        /// Offset in bytes.
+        offset: u64,
+        /// File name.
+        file: &'a str,
+    },
+    /// A transaction with a GTID begins.
+    Gtid(GtidEvent),
+    /// A transaction without a GTID begins.
+    AnonymousGtid,
+    /// All transactions of the files before this one.
+    PreviousGtids(GtidSet),
+    /// A statement: BEGIN, COMMIT, DDL, XA, or DML in statement format.
+    Query(Query<'a>),
+    /// Which table a table id stands for in the row events behind it.
+    TableMap(TableMapEvent<'a>),
+    /// Row images.
+    Rows(RowsEvent<'a>),
+    /// The transaction is committed.
+    Xid(u64),
+    /// An XA transaction is prepared, or committed in one phase.
+    XaPrepare {
+        /// Which.
+        xid: Xid<'a>,
+        /// True: XA COMMIT … ONE PHASE, decided already.
+        one_phase: bool,
+    },
+    /// Nothing happened for a while.
+    Heartbeat {
+        /// The file that the stream is in.
+        file: &'a [u8],
+        /// Where in it; `None` in the older form, where the header's 32-bit `next_offset` says it.
+        offset: Option<u64>,
+    },
+    /// A compressed transaction; the events in it follow.
+    TransactionPayload(TransactionPayload<'a>),
+    /// The source lost events.
+    Incident {
+        /// 1 for LOST_EVENTS.
+        code: u16,
+        /// The server's words.
+        message: &'a [u8],
+    },
+    /// The statement behind the row events that follow.
+    RowsQuery(&'a [u8]),
+    /// The server shut down in good order.
+    Stop,
+    /// Belongs to a statement that changes rows and is logged as a statement: cannot be replicated.
+    StatementFormat(u8),
+    /// A known type that says nothing to a reader of rows.
+    Other(u8),
+    /// A type that this version does not know: to be passed over only if [`EventHeader::is_ignorable`].
+    Unknown(u8),
+}
+
+/// Parses the data of one event of type `kind`, checksum taken off.
+///
+/// # Errors
+/// [`DecodeError::Malformed`].
+pub fn parse<'a>(kind: u8, data: &'a [u8], context: &FormatContext) -> Result<EventBody<'a>, DecodeError> {
+    let malformed = |what| DecodeError::malformed(kind, what);
+    let mut cursor = Cursor::new(data);
+    Ok(match kind {
+        kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1
+        | kind::WRITE_ROWS..=kind::DELETE_ROWS
+        | kind::PARTIAL_UPDATE_ROWS => EventBody::Rows(RowsEvent::parse(kind, data, context)?),
+        kind::TABLE_MAP => EventBody::TableMap(TableMapEvent::parse(data, context)?),
+        kind::GTID => EventBody::Gtid(gtid::parse_plain(data)?),
+        kind::GTID_TAGGED => EventBody::Gtid(gtid::parse_tagged(data)?),
+        kind::QUERY => EventBody::Query(query::parse_query(data, context)?),
+        kind::XID => EventBody::Xid(cursor.u64().ok_or(malformed("transaction number"))?),
+        kind::ANONYMOUS_GTID => EventBody::AnonymousGtid,
+        kind::TRANSACTION_PAYLOAD => EventBody::TransactionPayload(payload::parse_payload(data)?),
+        kind::HEARTBEAT => EventBody::Heartbeat { file: data, offset: None },
+        kind::HEARTBEAT_V2 => parse_heartbeat(&mut cursor).ok_or(malformed("heartbeat fields"))?,
+        kind::ROTATE => {
+            let offset = cursor.u64().ok_or(malformed("offset"))?;
+            let file = std::str::from_utf8(cursor.rest()).map_err(|_| malformed("file name"))?;
+            EventBody::Rotate { offset, file }
+        }
+        kind::FORMAT_DESCRIPTION => {
+            EventBody::FormatDescription(parse_format(&mut cursor).map_err(malformed)?)
+        }
+        kind::PREVIOUS_GTIDS => EventBody::PreviousGtids(gtid::parse_previous(data)?),
+        kind::XA_PREPARE => {
+            let (xid, one_phase) = query::parse_xa_prepare(&mut cursor).ok_or(malformed("xid"))?;
+            EventBody::XaPrepare { xid, one_phase }
+        }
+        kind::INCIDENT => {
+            let code = cursor.u16().ok_or(malformed("incident number"))?;
+            EventBody::Incident { code, message: cursor.rest().get(1..).unwrap_or_default() }
+        }
+        // The length byte in front is that of a shorter text than fits: MySQL itself ignores it.
+        kind::ROWS_QUERY => EventBody::RowsQuery(data.get(1..).ok_or(malformed("statement"))?),
+        kind::STOP => EventBody::Stop,
+        // 6 to 12 are the pieces of LOAD DATA in statement format, by age of the server.
+        kind::INTVAR
+        | 6
+        | 8..=12
+        | kind::RAND
+        | kind::USER_VAR
+        | kind::BEGIN_LOAD_QUERY
+        | kind::EXECUTE_LOAD_QUERY => EventBody::StatementFormat(kind),
+        kind::IGNORABLE | kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE => EventBody::Other(kind),
+        _ => EventBody::Unknown(kind),
+    })
+}
+
+/// FORMAT_DESCRIPTION: binlog version, server version in 50 bytes, creation time, header length, then one byte a type.
+/// mysql_common has taken off the byte that names the checksum algorithm.
+fn parse_format(cursor: &mut Cursor<'_>) -> Result<FormatContext, &'static str> {
+    if cursor.u16() != Some(4) {
+        return Err("binlog version other than 4");
+    }
+    let version = cursor.take(50).ok_or("server version")?;
+    let version = version.split(|byte| *byte == 0).next().unwrap_or_default();
+    cursor.u32().ok_or("creation time")?;
+    if cursor.u8() != Some(19) {
+        return Err("header length other than 19");
+    }
+    Ok(FormatContext {
+        server_version: String::from_utf8_lossy(version).into_owned(),
+        post_header_lengths: cursor.rest().to_vec(),
+    })
+}
+
+/// HEARTBEAT_LOG_EVENT_V2: fields of type, length and value, ended by type 0.
+fn parse_heartbeat<'a>(cursor: &mut Cursor<'a>) -> Option<EventBody<'a>> {
+    let (mut file, mut offset) = (&[][..], None);
+    while !cursor.is_empty() {
+        match cursor.length_encoded()? {
+            0 => break,
+            field => {
+                let value = cursor.length_encoded_bytes()?;
+                match field {
+                    1 => file = value,
+                    2 => offset = Some(Cursor::new(value).length_encoded()?),
+                    _ => {}
+                }
+            }
+        }
+    }
+    Some(EventBody::Heartbeat { file, offset })
+}

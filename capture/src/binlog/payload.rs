@@ -1,0 +1,162 @@
+//! Compressed transactions (`binlog_transaction_compression=ON`). mysql_async unfolds them; this module parses their
+//! header and proves that what came out is all of it. Invariant: a payload whose events do not add up to the declared
+//! size is an error, for a failed decompression looks like an empty transaction otherwise.
+
+use super::cursor::Cursor;
+use super::event::{DecodeError, EventHeader, kind};
+
+/// How a payload is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// zstd.
+    Zstd,
+    /// Not at all.
+    None,
+}
+
+/// A TRANSACTION_PAYLOAD event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionPayload<'a> {
+    /// How the payload is compressed.
+    pub compression: Compression,
+    /// Size in bytes of the events in it.
+    pub uncompressed_size: u64,
+    /// As it was sent.
+    pub payload: &'a [u8],
+}
+
+impl TransactionPayload<'_> {
+    /// Begins the count of the events that follow.
+    #[must_use]
+    pub const fn check(&self) -> PayloadCheck {
+        PayloadCheck { expected: self.uncompressed_size, actual: 0 }
+    }
+}
+
+/// Parses the data of a TRANSACTION_PAYLOAD event: fields of type, length and value, ended by type 0.
+pub(super) fn parse_payload(data: &[u8]) -> Result<TransactionPayload<'_>, DecodeError> {
+    let mut cursor = Cursor::new(data);
+    let (mut size, mut compression, mut uncompressed_size) = (None, None, None);
+    let malformed = |what| DecodeError::malformed(kind::TRANSACTION_PAYLOAD, what);
+    loop {
+        let field = cursor.length_encoded().ok_or(malformed("field type"))?;
+        if field == 0 {
+            break;
+        }
+        let value = cursor.length_encoded_bytes().ok_or(malformed("field"))?;
+        let number = || Cursor::new(value).length_encoded().ok_or(malformed("field value"));
+        match field {
+            1 => size = Some(number()?),
+            2 => compression = Some(number()?),
+            3 => uncompressed_size = Some(number()?),
+            _ => {}
+        }
+    }
+    let compression = match compression {
+        Some(0) => Compression::Zstd,
+        Some(255) => Compression::None,
+        _ => return Err(malformed("compression algorithm")),
+    };
+    let payload = size.and_then(|size| cursor.take(usize::try_from(size).ok()?)).ok_or(malformed("size"))?;
+    let payload_size = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+    let uncompressed_size = match (compression, uncompressed_size) {
+        (Compression::None, _) => payload_size,
+        (Compression::Zstd, Some(size)) => size,
+        (Compression::Zstd, None) => return Err(malformed("uncompressed size")),
+    };
+    Ok(TransactionPayload { compression, uncompressed_size, payload })
+}
+
+/// Counts the events of one payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayloadCheck {
+    expected: u64,
+    actual: u64,
+}
+
+impl PayloadCheck {
+    /// True while more events of this payload must follow: the next item of the stream is one of them.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.actual < self.expected
+    }
+
+    /// Counts an event of the payload.
+    ///
+    /// # Errors
+    /// [`DecodeError::PayloadSize`] if it is larger than what is left: it belongs to something else.
+    pub fn count(&mut self, header: &EventHeader) -> Result<(), DecodeError> {
+        self.actual += u64::from(header.size_bytes);
+        if self.actual > self.expected || !inside(header) { Err(self.error()) } else { Ok(()) }
+    }
+
+    /// To be called when the stream ends or breaks.
+    ///
+    /// # Errors
+    /// [`DecodeError::PayloadSize`] if events are missing.
+    pub fn finish(self) -> Result<(), DecodeError> {
+        if self.is_open() { Err(self.error()) } else { Ok(()) }
+    }
+
+    const fn error(&self) -> DecodeError {
+        DecodeError::PayloadSize { expected: self.expected, actual: self.actual }
+    }
+}
+
+/// What may be inside a payload: events of a transaction, at no position of their own. An event of the stream that
+/// arrives while a payload is open has a position, and its arrival means that the payload was cut short.
+fn inside(header: &EventHeader) -> bool {
+    header.size_bytes as usize >= EventHeader::SIZE_BYTES
+        && header.next_offset == 0
+        && !header.is_artificial()
+        && !matches!(
+            header.kind,
+            0 | kind::ROTATE
+                | kind::FORMAT_DESCRIPTION
+                | kind::HEARTBEAT
+                | kind::HEARTBEAT_V2
+                | kind::TRANSACTION_PAYLOAD
+                | kind::GTID
+                | kind::GTID_TAGGED
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(kind: u8, size_bytes: u32, next_offset: u32) -> EventHeader {
+        EventHeader { timestamp_seconds: 1, kind, server_id: 1, size_bytes, next_offset, flags: 0 }
+    }
+
+    #[test]
+    fn fields_in_any_order_and_unknown_ones() {
+        let data = [2, 1, 0, 9, 2, 7, 7, 3, 3, 0xfc, 0x2c, 1, 1, 1, 3, 0, 8, 8, 8];
+        let payload = parse_payload(&data).unwrap();
+        assert_eq!(payload.compression, Compression::Zstd);
+        assert_eq!(payload.uncompressed_size, 300);
+        assert_eq!(payload.payload, [8, 8, 8]);
+        for end in 0..data.len() {
+            assert!(parse_payload(&data[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn events_must_add_up() {
+        let payload =
+            TransactionPayload { compression: Compression::Zstd, uncompressed_size: 100, payload: &[] };
+        let mut check = payload.check();
+        check.count(&header(kind::QUERY, 60, 0)).unwrap();
+        assert!(check.is_open());
+        assert!(check.finish().is_err());
+        check.count(&header(kind::XID, 40, 0)).unwrap();
+        assert!(!check.is_open());
+        check.finish().unwrap();
+        assert!(check.count(&header(kind::XID, 40, 0)).is_err());
+        // What follows a payload that unfolded to nothing.
+        assert!(payload.check().count(&header(kind::GTID, 80, 0)).is_err());
+        assert!(payload.check().count(&header(kind::XID, 31, 4711)).is_err());
+        // A payload that unfolded to less is padded with zeros.
+        assert!(payload.check().count(&header(0, 0, 0)).is_err());
+    }
+}
