@@ -16,6 +16,25 @@ pub enum StateKey {
     Checkpoint,
     /// [`TableProgress`].
     Progress(TableId),
+    /// The full table at the checkpoint, with the columns that are not published; capture's own layout.
+    Catalog(TableId),
+    /// [`Parked`]; an empty object once the table goes on.
+    Parked(TableId),
+}
+
+/// Why a table is not replicated any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// [`crate::FORMAT_VERSION`] of the writer.
+    pub format: u32,
+    /// Code that names a section of docs/OPERATIONS.md.
+    pub code: String,
+    /// What happened, and where in the binlog.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+    /// False once the table has returned.
+    pub active: bool,
 }
 
 /// The instance that leads the task.

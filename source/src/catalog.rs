@@ -6,11 +6,12 @@
 use crate::connect::Connection;
 use crate::error::SourceError;
 use mysql_async::{FromRowError, Row, Value, from_row_opt};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tributary_schemas::table::{ColumnDefault, Index, IndexPart, TableId};
 
 /// A column as the catalog declares it; the type is still text, for it may be one that is not known here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogColumn {
     /// As the source spells it.
     pub name: String,
@@ -35,7 +36,7 @@ pub struct CatalogColumn {
 }
 
 /// A base table as the catalog has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogTable {
     /// Name, as the source spells it.
     pub id: TableId,

@@ -1,0 +1,113 @@
+//! Leadership: the instance to which Kafka's group protocol gives the state topic's one partition leads the task.
+//!
+//! What leaves is a watched [`Role`]. Invariant: a process that lost the assignment says so before another gets it,
+//! as far as the group protocol can; what protects the topics from one that cannot is `transactional.id` fencing.
+
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, TopicPartitionList};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What this instance is to the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Another instance leads; this one waits.
+    Standby,
+    /// This instance leads.
+    Leader,
+}
+
+struct Context {
+    role: watch::Sender<Role>,
+}
+
+impl ClientContext for Context {}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(partitions) = rebalance {
+            if partitions.count() > 0 {
+                let _ = self.role.send_replace(Role::Standby);
+            }
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(partitions) = rebalance {
+            if partitions.count() > 0 {
+                // Nothing is ever consumed through the group: the state is read by assignment.
+                if let Err(error) = consumer.pause(partitions) {
+                    tracing::debug!(%error, "pausing the state topic failed");
+                }
+                let _ = self.role.send_replace(Role::Leader);
+            }
+        }
+    }
+}
+
+/// The group member and its polling thread; leaves the group when dropped.
+pub struct Membership {
+    role: watch::Receiver<Role>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Membership {
+    /// Joins `group` and asks for partition 0 of `state_topic`.
+    ///
+    /// # Errors
+    /// A configuration that the client refuses.
+    pub fn join(config: &ClientConfig, group: &str, state_topic: &str) -> Result<Self, KafkaError> {
+        let (sender, role) = watch::channel(Role::Standby);
+        let consumer: BaseConsumer<Context> = config
+            .clone()
+            .set("group.id", group)
+            // Sticky: a second instance that joins must not take the lead from a healthy one.
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", "6000")
+            .set("heartbeat.interval.ms", "1500")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "latest")
+            .create_with_context(Context { role: sender })?;
+        consumer.subscribe(&[state_topic])?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("leadership".to_owned())
+            .spawn(move || poll(&consumer, &stopped))
+            .map_err(|error| KafkaError::ClientCreation(format!("no thread for the group member: {error}")))?;
+        Ok(Self { role, stop, thread: Some(thread) })
+    }
+
+    /// Watches the role; `Standby` at first.
+    #[must_use]
+    pub fn role(&self) -> watch::Receiver<Role> {
+        self.role.clone()
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Polls until told to stop: heartbeats depend on it.
+fn poll(consumer: &BaseConsumer<Context>, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        if let Some(Err(error)) = consumer.poll(Duration::from_millis(100)) {
+            tracing::debug!(%error, "group member");
+        }
+    }
+    consumer.unsubscribe();
+    let _ = consumer.assign(&TopicPartitionList::new());
+}

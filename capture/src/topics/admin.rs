@@ -1,0 +1,193 @@
+//! Topics: created once with the settings the design rests on, checked ever after.
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How long one administrative request may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a topic cannot be used.
+#[derive(Debug, Error)]
+pub enum TopicError {
+    /// The broker did not answer, or refused for a reason that may pass.
+    #[error("Kafka did not answer for topic {topic}: {reason}")]
+    Unavailable {
+        /// Topic.
+        topic: String,
+        /// What the client says.
+        reason: String,
+    },
+    /// The broker refused.
+    #[error("Kafka refused to create topic {topic}: {reason}")]
+    Refused {
+        /// Topic.
+        topic: String,
+        /// What the broker says.
+        reason: String,
+    },
+    /// Partition counts never change, for keys would move.
+    #[error("topic {topic} has {found} partitions but {expected} are expected ({origin})")]
+    Partitions {
+        /// Topic.
+        topic: String,
+        /// As the broker has it.
+        found: u32,
+        /// As it must be.
+        expected: u32,
+        /// Where the expected number comes from.
+        origin: &'static str,
+    },
+}
+
+/// What a topic is created with.
+#[derive(Debug, Clone)]
+pub struct TopicSettings {
+    /// Partitions.
+    pub partitions: u32,
+    /// Replicas of each.
+    pub replication_factor: u32,
+    /// `max.message.bytes`.
+    pub max_message_bytes: usize,
+    /// `min.compaction.lag.ms`; a change this young can be replayed one by one.
+    pub min_compaction_lag_ms: u64,
+    /// `delete.retention.ms`; a tombstone this young has not vanished.
+    pub delete_retention_ms: u64,
+}
+
+/// Creates topics and asks about them. Every call blocks.
+pub struct Topics {
+    admin: AdminClient<DefaultClientContext>,
+    /// Read-uncommitted, so that a watermark is the true end of a partition: the last stable offset would lie before
+    /// records of a transaction whose commit marker is not written yet.
+    watermarks: BaseConsumer,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Topics {
+    /// Takes a client configuration without a group.
+    ///
+    /// # Errors
+    /// A configuration that the client refuses.
+    pub fn new(config: &rdkafka::ClientConfig, runtime: tokio::runtime::Handle) -> Result<Self, KafkaError> {
+        let admin = config.create()?;
+        let watermarks = config
+            .clone()
+            .set("group.id", "unused")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_uncommitted")
+            .create()?;
+        Ok(Self { admin, watermarks, runtime })
+    }
+
+    /// Partitions of `topic`; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`TopicError::Unavailable`].
+    pub fn partitions(&self, topic: &str) -> Result<Option<u32>, TopicError> {
+        let metadata = self
+            .watermarks
+            .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
+            .map_err(|error| unavailable(topic, &error))?;
+        let count = metadata.topics().iter().find(|entry| entry.name() == topic).map(|entry| entry.partitions().len());
+        Ok(count.filter(|count| *count > 0).and_then(|count| u32::try_from(count).ok()))
+    }
+
+    /// Creates `topic` if it does not exist. Returns its number of partitions and whether it was created.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn ensure(&self, topic: &str, settings: &TopicSettings) -> Result<(u32, bool), TopicError> {
+        if let Some(count) = self.partitions(topic)? {
+            return Ok((count, false));
+        }
+        let (lag, retention, size) = (
+            settings.min_compaction_lag_ms.to_string(),
+            settings.delete_retention_ms.to_string(),
+            settings.max_message_bytes.to_string(),
+        );
+        let replication = TopicReplication::Fixed(i32::try_from(settings.replication_factor).unwrap_or(1));
+        let new = NewTopic::new(topic, i32::try_from(settings.partitions).unwrap_or(1), replication)
+            .set("cleanup.policy", "compact")
+            .set("min.compaction.lag.ms", &lag)
+            .set("delete.retention.ms", &retention)
+            .set("max.message.bytes", &size)
+            // The source sequence and ts_ms tell when; a broker's own clock must not reject a record.
+            .set("message.timestamp.type", "CreateTime");
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
+        let results = self
+            .runtime
+            .block_on(self.admin.create_topics([&new], &options))
+            .map_err(|error| unavailable(topic, &error))?;
+        for result in results {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => {
+                    return Err(TopicError::Refused { topic: topic.to_owned(), reason: code.to_string() });
+                }
+            }
+        }
+        self.wait_for(topic, settings.partitions)?;
+        Ok((settings.partitions, true))
+    }
+
+    /// Metadata follows a creation with a delay; waits until every partition can be written.
+    fn wait_for(&self, topic: &str, partitions: u32) -> Result<(), TopicError> {
+        let deadline = std::time::Instant::now() + REQUEST_TIMEOUT;
+        loop {
+            if self.partitions(topic)? == Some(partitions) && self.ends(topic, partitions).is_ok() {
+                return Ok(());
+            }
+            if std::time::Instant::now() > deadline {
+                return Err(TopicError::Unavailable {
+                    topic: topic.to_owned(),
+                    reason: "it was created but its partitions have no leader".to_owned(),
+                });
+            }
+            // A poll with nothing assigned waits its timeout out, serving the client's own events.
+            let _ = self.watermarks.poll(Duration::from_millis(50));
+        }
+    }
+
+    /// The high watermark of each partition: the offset that the next record gets, or a later one.
+    ///
+    /// # Errors
+    /// [`TopicError::Unavailable`].
+    pub fn ends(&self, topic: &str, partitions: u32) -> Result<Vec<i64>, TopicError> {
+        (0..partitions)
+            .map(|partition| {
+                let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+                self.watermarks
+                    .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
+                    .map(|(_, high)| high)
+                    .map_err(|error| unavailable(topic, &error))
+            })
+            .collect()
+    }
+
+    /// Deletes topics; a topic that does not exist is not an error.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn delete(&self, topics: &[&str]) -> Result<(), TopicError> {
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
+        let results = self
+            .runtime
+            .block_on(self.admin.delete_topics(topics, &options))
+            .map_err(|error| unavailable(topics.first().unwrap_or(&""), &error))?;
+        for result in results {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((topic, code)) => return Err(TopicError::Refused { topic, reason: code.to_string() }),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unavailable(topic: &str, error: &KafkaError) -> TopicError {
+    TopicError::Unavailable { topic: topic.to_owned(), reason: error.to_string() }
+}

@@ -1,0 +1,265 @@
+//! The transactional, idempotent producer: the only way anything leaves capture.
+//!
+//! What enters are encoded records, what leaves are committed Kafka transactions. Invariant: a record is visible to a
+//! read-committed consumer if and only if the checkpoint that covers it is. Any error that costs a transaction is an
+//! [`PublishError`] that ends the session; nothing is ever sent again from memory.
+
+use rdkafka::ClientConfig;
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use tributary_schemas::row::RawValue;
+use tributary_schemas::sequence::{RAW_HEADER_PREFIX, SEQUENCE_HEADER};
+
+/// How long the producer waits for room in its own queue at a time; it also serves delivery reports meanwhile.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Why publishing had to stop.
+#[derive(Debug, Error)]
+pub enum PublishError {
+    /// Another producer with this transactional id was initialised, or the broker gave up on this one's transaction.
+    #[error("Kafka fenced this producer: {0}")]
+    Fenced(String),
+    /// The transaction is lost; everything since the checkpoint must be read and sent again.
+    #[error("a Kafka transaction was lost: {0}")]
+    Lost(String),
+    /// A record is larger than the topic takes. Found before it is sent.
+    #[error("a record of {bytes} bytes does not fit topics.max_message_bytes = {limit}")]
+    TooLarge {
+        /// Bytes of key and value.
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+}
+
+/// Delivery reports end here: bytes in flight are counted down, the first failure is kept.
+#[derive(Debug, Default)]
+pub struct Deliveries {
+    failure: Mutex<Option<String>>,
+    bytes_acknowledged: AtomicU64,
+    records_acknowledged: AtomicU64,
+}
+
+impl Deliveries {
+    fn first_failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The producer's callbacks.
+#[derive(Debug, Clone, Default)]
+pub struct Context(Arc<Deliveries>);
+
+impl ClientContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, report: &DeliveryResult<'_>, (): ()) {
+        use rdkafka::Message;
+        match report {
+            Ok(message) => {
+                let length = u64::try_from(message.payload_len() + message.key_len()).unwrap_or(u64::MAX);
+                self.0.bytes_acknowledged.fetch_add(length, Ordering::Relaxed);
+                self.0.records_acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            Err((error, message)) => {
+                let mut first = self.0.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                first.get_or_insert_with(|| format!("{}-{}: {error}", message.topic(), message.partition()));
+            }
+        }
+    }
+}
+
+/// One record of a table topic.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Partition, computed from the key by capture.
+    pub partition: i32,
+    /// Wire-format key.
+    pub key: &'a [u8],
+    /// Wire-format value; `None` for a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Text of the source sequence.
+    pub sequence: &'a [u8],
+}
+
+/// A transactional producer with at most one transaction open.
+pub struct Publisher {
+    producer: BaseProducer<Context>,
+    deliveries: Arc<Deliveries>,
+    max_message_bytes: usize,
+    timeout: Duration,
+    opened_at: Option<Instant>,
+    bytes: usize,
+    records: u64,
+}
+
+impl Publisher {
+    /// Connects, and ends what a dead predecessor with the same transactional id left open.
+    ///
+    /// # Errors
+    /// [`PublishError`] if the broker cannot be reached within `timeout`, or refuses.
+    pub fn initialise(
+        config: &ClientConfig,
+        max_message_bytes: usize,
+        timeout: Duration,
+    ) -> Result<Self, PublishError> {
+        let context = Context::default();
+        let deliveries = Arc::clone(&context.0);
+        let producer: BaseProducer<Context> =
+            config.create_with_context(context).map_err(|error| PublishError::Lost(error.to_string()))?;
+        producer.init_transactions(timeout).map_err(|error| classify(&error))?;
+        Ok(Self { producer, deliveries, max_message_bytes, timeout, opened_at: None, bytes: 0, records: 0 })
+    }
+
+    /// When the open transaction was begun; `None` if none is open.
+    #[must_use]
+    pub const fn opened_at(&self) -> Option<Instant> {
+        self.opened_at
+    }
+
+    /// Bytes of keys and values in the open transaction.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Records in the open transaction.
+    #[must_use]
+    pub const fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Fails if a record of `bytes` bytes would be refused by the topic.
+    ///
+    /// # Errors
+    /// [`PublishError::TooLarge`].
+    pub const fn admit(&self, bytes: usize) -> Result<(), PublishError> {
+        if bytes > self.max_message_bytes {
+            return Err(PublishError::TooLarge { bytes, limit: self.max_message_bytes });
+        }
+        Ok(())
+    }
+
+    /// Sends one record of a table topic, opening a transaction at `now` if none is open. Blocks while the
+    /// producer's queue is full: that is the back-pressure on everything before it.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn send(&mut self, record: Record<'_>, raw: &[(&str, &RawValue)], now: Instant) -> Result<(), PublishError> {
+        let mut headers = OwnedHeaders::new_with_capacity(1 + raw.len())
+            .insert(Header { key: SEQUENCE_HEADER, value: Some(record.sequence) });
+        for (column, value) in raw {
+            let name = format!("{RAW_HEADER_PREFIX}{column}");
+            headers = headers.insert(Header { key: &name, value: Some(value.text.as_bytes()) });
+        }
+        let mut message = BaseRecord::to(record.topic).partition(record.partition).key(record.key).headers(headers);
+        if let Some(value) = record.value {
+            message = message.payload(value);
+        }
+        self.enqueue(message, now)
+    }
+
+    /// Sends one JSON record to the state or history topic.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn send_json(&mut self, topic: &str, key: &[u8], value: &[u8], now: Instant) -> Result<(), PublishError> {
+        self.enqueue(BaseRecord::to(topic).partition(0).key(key).payload(value), now)
+    }
+
+    fn enqueue(&mut self, mut record: BaseRecord<'_, [u8], [u8]>, now: Instant) -> Result<(), PublishError> {
+        if self.opened_at.is_none() {
+            self.producer.begin_transaction().map_err(|error| classify(&error))?;
+            self.opened_at = Some(now);
+        }
+        self.bytes += record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len);
+        self.records += 1;
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    self.producer.poll(POLL);
+                    self.check_deliveries()?;
+                }
+                Err((error, _)) => return Err(classify(&error)),
+            }
+        }
+    }
+
+    /// Serves delivery reports without waiting.
+    ///
+    /// # Errors
+    /// [`PublishError::Lost`] if one of them is a failure.
+    pub fn serve(&self) -> Result<(), PublishError> {
+        self.producer.poll(Duration::ZERO);
+        self.check_deliveries()
+    }
+
+    fn check_deliveries(&self) -> Result<(), PublishError> {
+        match self.deliveries.first_failure() {
+            Some(failure) => match self.producer.client().fatal_error() {
+                Some((_, reason)) => Err(PublishError::Fenced(reason)),
+                None => Err(PublishError::Lost(failure)),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Commits the open transaction, if there is one; every record in it then has its offset.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the transaction is then lost, or its outcome is decided by the next `init_transactions`.
+    pub fn commit(&mut self) -> Result<(), PublishError> {
+        if self.opened_at.take().is_none() {
+            return Ok(());
+        }
+        (self.bytes, self.records) = (0, 0);
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match self.producer.commit_transaction(Duration::from_secs(10)) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
+                Err(error) => return Err(classify(&error)),
+            }
+        }
+    }
+
+    /// Aborts the open transaction, if there is one. Best effort: `init_transactions` of the next session does the
+    /// same.
+    pub fn abort(&mut self) {
+        if self.opened_at.take().is_some() {
+            (self.bytes, self.records) = (0, 0);
+            if let Err(error) = self.producer.abort_transaction(Duration::from_secs(10)) {
+                tracing::debug!(%error, "aborting the open Kafka transaction failed");
+            }
+        }
+    }
+}
+
+/// Fenced, or lost: what decides whether this process may go on at all.
+fn classify(error: &KafkaError) -> PublishError {
+    let code = match error {
+        KafkaError::Transaction(inner) => Some(inner.code()),
+        other => other.rdkafka_error_code(),
+    };
+    let fenced = matches!(
+        code,
+        Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch)
+    );
+    let text = match error {
+        KafkaError::Transaction(inner) => inner.string(),
+        other => other.to_string(),
+    };
+    if fenced { PublishError::Fenced(text) } else { PublishError::Lost(text) }
+}

@@ -1,0 +1,209 @@
+//! What a new leader goes on from: the state and history topics, read to their last stable offset after
+//! `init_transactions` has ended what a predecessor left open. Bytes enter, typed records leave; a record of a newer
+//! format is refused, not guessed at.
+
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use thiserror::Error;
+use tributary_schemas::FORMAT_VERSION;
+use tributary_schemas::checkpoint::{Checkpoint, Leader, Parked, StateKey, TableProgress};
+use tributary_schemas::history::{GenerationRecord, HistoryKey, LoadRecord, SchemaRecord, SelectionRecord};
+use tributary_schemas::table::TableId;
+use tributary_source::catalog::CatalogTable;
+
+/// A record of the state or history topic that this binary cannot use.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StateError {
+    /// Written by a newer version.
+    #[error("topic {topic} holds format version {found}, this binary knows {FORMAT_VERSION}: upgrade it")]
+    Newer {
+        /// Topic.
+        topic: String,
+        /// Version of the record.
+        found: u32,
+    },
+    /// Not one of ours.
+    #[error("topic {topic} offset {offset} holds a record that Tributary did not write: {reason}")]
+    Foreign {
+        /// Topic.
+        topic: String,
+        /// Offset of the record.
+        offset: i64,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A record of a compacted one-partition topic: key, value, offset.
+pub type StoredRecord = (Vec<u8>, Option<Vec<u8>>, i64);
+
+/// The state topic's content.
+#[derive(Debug, Default)]
+pub struct TaskState {
+    /// The last leader.
+    pub leader: Option<Leader>,
+    /// How far the stream is published; `None` for a task that never ran.
+    pub checkpoint: Option<Checkpoint>,
+    /// How far each table is read.
+    pub progress: BTreeMap<TableId, TableProgress>,
+    /// Full tables at the checkpoint.
+    pub catalog: BTreeMap<TableId, CatalogTable>,
+    /// Tables that stopped.
+    pub parked: BTreeMap<TableId, Parked>,
+}
+
+/// The history topic's content.
+#[derive(Debug, Default)]
+pub struct TaskHistory {
+    /// The selected tables.
+    pub selection: Option<SelectionRecord>,
+    /// Generations by table, in order.
+    pub generations: BTreeMap<TableId, BTreeMap<u32, GenerationRecord>>,
+    /// Every schema.
+    pub schemas: Vec<SchemaRecord>,
+    /// Initial loads.
+    pub loads: BTreeMap<TableId, LoadRecord>,
+}
+
+impl TaskState {
+    /// Parses the records of `topic`.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn parse(topic: &str, records: &[StoredRecord]) -> Result<Self, StateError> {
+        let mut state = Self::default();
+        for (key, value, offset) in records {
+            let Some(value) = value else { continue };
+            let read = Read { topic, offset: *offset, value };
+            match read.key(key)? {
+                StateKey::Leader => state.leader = Some(read.versioned()?),
+                StateKey::Checkpoint => state.checkpoint = Some(read.versioned()?),
+                StateKey::Progress(table) => {
+                    state.progress.insert(table, read.versioned()?);
+                }
+                StateKey::Catalog(table) => {
+                    state.catalog.insert(table, read.json()?);
+                }
+                StateKey::Parked(table) => {
+                    let parked: Parked = read.versioned()?;
+                    if parked.active {
+                        state.parked.insert(table, parked);
+                    }
+                }
+            }
+        }
+        Ok(state)
+    }
+}
+
+impl TaskHistory {
+    /// Parses the records of `topic`.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn parse(topic: &str, records: &[StoredRecord]) -> Result<Self, StateError> {
+        let mut history = Self::default();
+        for (key, value, offset) in records {
+            let Some(value) = value else { continue };
+            let read = Read { topic, offset: *offset, value };
+            match read.key(key)? {
+                HistoryKey::Schema { .. } => history.schemas.push(read.json()?),
+                HistoryKey::Selection => history.selection = Some(read.versioned()?),
+                HistoryKey::Load { database, table } => {
+                    history.loads.insert(TableId::new(database, table), read.versioned()?);
+                }
+                HistoryKey::Table { database, table, generation } => {
+                    let record: GenerationRecord = read.versioned()?;
+                    history.generations.entry(TableId::new(database, table)).or_default().insert(generation, record);
+                }
+            }
+        }
+        Ok(history)
+    }
+
+    /// The id that the next schema gets.
+    #[must_use]
+    pub fn next_schema_id(&self) -> u32 {
+        self.schemas.iter().map(|schema| schema.id).max().unwrap_or(0) + 1
+    }
+
+    /// The newest generation of a table.
+    #[must_use]
+    pub fn latest(&self, table: &TableId) -> Option<&GenerationRecord> {
+        self.generations.get(table).and_then(|generations| generations.values().next_back())
+    }
+}
+
+/// One record being read.
+struct Read<'a> {
+    topic: &'a str,
+    offset: i64,
+    value: &'a [u8],
+}
+
+impl Read<'_> {
+    fn key<K: DeserializeOwned>(&self, key: &[u8]) -> Result<K, StateError> {
+        serde_json::from_slice(key).map_err(|error| self.foreign(&error))
+    }
+
+    fn json<T: DeserializeOwned>(&self) -> Result<T, StateError> {
+        serde_json::from_slice(self.value).map_err(|error| self.foreign(&error))
+    }
+
+    /// Looks at the format version before the rest: a newer layout need not parse.
+    fn versioned<T: DeserializeOwned>(&self) -> Result<T, StateError> {
+        #[derive(serde::Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let Version { format } = self.json()?;
+        if format > FORMAT_VERSION {
+            return Err(StateError::Newer { topic: self.topic.to_owned(), found: format });
+        }
+        self.json()
+    }
+
+    fn foreign(&self, error: &serde_json::Error) -> StateError {
+        StateError::Foreign { topic: self.topic.to_owned(), offset: self.offset, reason: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(key: &str, value: &str) -> StoredRecord {
+        (key.into(), Some(value.into()), 7)
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_before_its_layout_is_read() {
+        let records = [record(r#"{"kind":"checkpoint"}"#, r#"{"format":99,"shape":"unknown"}"#)];
+        let error = TaskState::parse("t.state", &records).unwrap_err();
+        assert_eq!(error, StateError::Newer { topic: "t.state".into(), found: 99 });
+    }
+
+    #[test]
+    fn a_foreign_record_is_named_by_its_offset() {
+        let records = [record("hello", "world")];
+        let error = TaskHistory::parse("t.history", &records).unwrap_err();
+        assert!(matches!(error, StateError::Foreign { offset: 7, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_checkpoint_reads_back_as_it_is_written() {
+        let checkpoint = Checkpoint {
+            format: FORMAT_VERSION,
+            position: tributary_schemas::position::Position {
+                gtid_set: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".parse().unwrap(),
+                file: "binlog.000002".into(),
+                offset: 4,
+                server_uuid: "3e11fa47-71ca-11e1-9e33-c80aa9429562".into(),
+            },
+            transaction: 9,
+            partial: None,
+        };
+        let records = [record(r#"{"kind":"checkpoint"}"#, &serde_json::to_string(&checkpoint).unwrap())];
+        assert_eq!(TaskState::parse("t.state", &records).unwrap().checkpoint, Some(checkpoint));
+    }
+}
