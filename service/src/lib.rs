@@ -1,1 +1,4 @@
-//! service
+//! The shell that `capture` and `apply` share: from the command line and the configuration to logs, retries, HTTP
+//! and an orderly end. Nothing here knows about binlogs or merges.
+
+pub mod exit;
