@@ -2,6 +2,7 @@
 //! schemas and positions are named and written. Nothing here performs IO; everything here is deterministic.
 
 pub mod avro;
+pub mod calendar;
 pub mod checkpoint;
 pub mod config;
 pub mod decimal;
