@@ -1,64 +1,17 @@
-//! Connections to the source: an [`Endpoint`] enters, a [`Connection`] leaves whose session is the same whatever the
+//! Connections to the source: the section `[source]` enters, a [`Connection`] leaves whose session is the same whatever the
 //! server's defaults are. Invariant: in every session times are in UTC, text is utf8mb4 and no SQL mode changes what
 //! a SELECT returns.
 
 use crate::error::SourceError;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, Params, Row, SslOpts};
-use std::path::PathBuf;
+use openssl::pkcs12::Pkcs12;
+use openssl::pkey::PKey;
+use openssl::x509::X509;
+use std::path::Path;
 use std::time::Duration;
+use tributary_schemas::config::{SourceConfig, TlsConfig, TlsMode};
 
-/// Where the source is and who reads it.
-#[derive(Clone)]
-pub struct Endpoint {
-    /// Name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Account.
-    pub user: String,
-    /// Its password.
-    pub password: String,
-    /// Encryption of the connection.
-    pub tls: Tls,
-}
-
-impl std::fmt::Debug for Endpoint {
-    /// Leaves the password out.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}@{}:{} ({:?})", self.user, self.host, self.port, self.tls.mode)
-    }
-}
-
-/// How the connection is encrypted.
-#[derive(Debug, Clone, Default)]
-pub struct Tls {
-    /// What is required of the server.
-    pub mode: TlsMode,
-    /// PEM or DER file of the authorities that are trusted instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// PKCS#12 file with a certificate and key of our own.
-    pub identity: Option<PathBuf>,
-    /// Password of `identity`.
-    pub identity_password: Option<String>,
-}
-
-/// What is required of the server's certificate; libpq's and MySQL's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TlsMode {
-    /// Plain TCP.
-    #[default]
-    Disable,
-    /// Encrypted; the certificate is not looked at.
-    Require,
-    /// The certificate must be signed by a trusted authority.
-    VerifyCa,
-    /// The certificate must also be the host's.
-    VerifyFull,
-}
-
-/// How long a connection may take to come up, handshake included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// When an idle connection is probed by the kernel: a peer that vanished must not be waited for.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// The largest packet the protocol allows in one value, bytes.
@@ -91,25 +44,34 @@ const UNKNOWN_VARIABLE: u16 = 1193;
 pub struct SourceOptions {
     opts: Opts,
     address: String,
+    connect_timeout: Duration,
 }
 
 impl SourceOptions {
-    /// Prepares connections to `endpoint`; nothing is opened yet.
-    #[must_use]
-    pub fn new(endpoint: &Endpoint) -> Self {
+    /// Prepares connections; nothing is opened yet but the files that `source.tls` names.
+    ///
+    /// # Errors
+    /// Definite, if such a file cannot be read or is not what it should be.
+    pub fn new(config: &SourceConfig) -> Result<Self, SourceError> {
+        let address = format!("{}:{}", config.host, config.port);
+        let tls = ssl_options(&config.tls).map_err(|reason| {
+            let remedy = "correct source.tls: ca, cert and key are PEM files, key in PKCS #8";
+            SourceError::definite("reading the files of source.tls", &address, reason, remedy)
+        })?;
         let builder = OptsBuilder::default()
-            .ip_or_hostname(endpoint.host.clone())
-            .tcp_port(endpoint.port)
-            .user(Some(endpoint.user.clone()))
-            .pass(Some(endpoint.password.clone()))
+            .ip_or_hostname(config.host.clone())
+            .tcp_port(config.port)
+            .user(Some(config.user.clone()))
+            .pass(Some(config.password.reveal().to_owned()))
             .prefer_socket(false)
             .tcp_keepalive(Some(KEEPALIVE))
             .tcp_nodelay(true)
             .max_allowed_packet(Some(MAX_PACKET_BYTES))
             .wait_timeout(Some(28_800))
             .stmt_cache_size(32)
-            .ssl_opts(ssl_options(&endpoint.tls));
-        Self { opts: builder.into(), address: format!("{}:{}", endpoint.host, endpoint.port) }
+            .ssl_opts(tls);
+        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
+        Ok(Self { opts: builder.into(), address, connect_timeout })
     }
 
     /// `host:port`, for messages.
@@ -124,10 +86,10 @@ impl SourceOptions {
     /// Transient if the server is away, definite if it refuses us.
     pub async fn connect(&self) -> Result<Connection, SourceError> {
         const DURING: &str = "connecting";
-        let opened = tokio::time::timeout(CONNECT_TIMEOUT, Conn::new(self.opts.clone())).await;
+        let opened = tokio::time::timeout(self.connect_timeout, Conn::new(self.opts.clone())).await;
         let conn = opened
             .map_err(|_| {
-                let reason = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
+                let reason = format!("no answer within {} ms", self.connect_timeout.as_millis());
                 let remedy = "tried again; check address, firewall and the cloud's allow list";
                 SourceError::transient(DURING, &self.address, reason, remedy)
             })?
@@ -146,25 +108,37 @@ impl SourceOptions {
     }
 }
 
-/// The driver's form of [`Tls`].
-fn ssl_options(tls: &Tls) -> Option<SslOpts> {
+/// The driver's form of `source.tls`; `None` for plain TCP.
+fn ssl_options(tls: &TlsConfig) -> Result<Option<SslOpts>, String> {
     if tls.mode == TlsMode::Disable {
-        return None;
+        return Ok(None);
     }
     let mut options = SslOpts::default()
         .with_danger_accept_invalid_certs(tls.mode == TlsMode::Require)
         .with_danger_skip_domain_validation(tls.mode != TlsMode::VerifyFull);
     if let Some(ca) = &tls.ca {
-        options = options.with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true);
+        options = options.with_root_certs(vec![read(ca)?.into()]).with_disable_built_in_roots(true);
     }
-    if let Some(identity) = &tls.identity {
-        let mut identity = ClientIdentity::new(identity.clone().into());
-        if let Some(password) = &tls.identity_password {
-            identity = identity.with_password(password.clone());
+    match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => {
+            let archive = identity(&read(cert)?, &read(key)?)
+                .map_err(|error| format!("{} and {}: {error}", cert.display(), key.display()))?;
+            options = options.with_client_identity(Some(ClientIdentity::new(archive.into())));
         }
-        options = options.with_client_identity(Some(identity));
+        (None, None) => {}
+        _ => return Err("cert and key go together".to_owned()),
     }
-    Some(options)
+    Ok(Some(options))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The driver takes a client's certificate only as a PKCS #12 archive.
+fn identity(cert: &[u8], key: &[u8]) -> Result<Vec<u8>, openssl::error::ErrorStack> {
+    let (key, cert) = (PKey::private_key_from_pem(key)?, X509::from_pem(cert)?);
+    Pkcs12::builder().name("tributary").pkey(&key).cert(&cert).build2("")?.to_der()
 }
 
 /// An open session on the source. Errors name the server and what was being done.

@@ -1,17 +1,18 @@
 //! Connection, dialect and catalog.
 
-use crate::{database, endpoint, reader, run};
+use crate::{config, connect, database, reader, run};
+use tributary_schemas::config::{Secret, SourceConfig, TlsConfig, TlsMode};
 use tributary_schemas::table::{ColumnDefault, TableId};
 use tributary_source::catalog::{list_tables, read_table, read_tables};
-use tributary_source::connect::{Endpoint, SourceOptions, Tls, TlsMode};
+use tributary_source::connect::SourceOptions;
 use tributary_source::dialect::Dialect;
 use tributary_source::publish::Wishes;
 
 #[tokio::test]
 async fn a_session_is_neutral_with_and_without_tls() {
     for mode in [TlsMode::Disable, TlsMode::Require] {
-        let endpoint = Endpoint { tls: Tls { mode, ..Tls::default() }, ..endpoint("reader") };
-        let mut connection = SourceOptions::new(&endpoint).connect().await.unwrap();
+        let config = SourceConfig { tls: TlsConfig { mode, ..TlsConfig::default() }, ..config("reader") };
+        let mut connection = connect(&config).await.unwrap();
         let settings: Option<(String, String, String, u64)> = connection
             .first(
                 "settings",
@@ -27,25 +28,29 @@ async fn a_session_is_neutral_with_and_without_tls() {
     }
     // The server's certificate is its own, so both verifying modes must refuse it.
     for mode in [TlsMode::VerifyCa, TlsMode::VerifyFull] {
-        let endpoint = Endpoint { tls: Tls { mode, ..Tls::default() }, ..endpoint("reader") };
-        let error = SourceOptions::new(&endpoint).connect().await.unwrap_err();
+        let config = SourceConfig { tls: TlsConfig { mode, ..TlsConfig::default() }, ..config("reader") };
+        let error = connect(&config).await.unwrap_err();
         assert!(!error.is_transient(), "{error}");
     }
+    let ca = Some("/nowhere/ca.pem".into());
+    let tls = TlsConfig { mode: TlsMode::VerifyCa, ca, ..TlsConfig::default() };
+    let error = SourceOptions::new(&SourceConfig { tls, ..config("reader") }).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
 }
 
 #[tokio::test]
 async fn refusals_are_told_from_outages() {
-    let wrong = Endpoint { password: "wrong".into(), ..endpoint("reader") };
-    let error = SourceOptions::new(&wrong).connect().await.unwrap_err();
+    let wrong = SourceConfig { password: Secret::new("wrong"), ..config("reader") };
+    let error = connect(&wrong).await.unwrap_err();
     assert!(!error.is_transient() && error.code() == Some(1045), "{error}");
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = nobody.local_addr().unwrap().port();
     drop(nobody);
-    let away = Endpoint { port, ..endpoint("reader") };
-    let error = SourceOptions::new(&away).connect().await.unwrap_err();
+    let away = SourceConfig { port, ..config("reader") };
+    let error = connect(&away).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     let mut victim = reader().await;
-    let mut root = SourceOptions::new(&endpoint("root")).connect().await.unwrap();
+    let mut root = connect(&config("root")).await.unwrap();
     root.execute("killing", &format!("KILL {}", victim.id())).await.unwrap();
     let error = victim.query("reading", "SELECT 1").await.unwrap_err();
     assert!(error.is_transient(), "{error}");
@@ -75,10 +80,10 @@ async fn the_catalog_has_every_column_and_index() {
         &mut root,
         &[
             "CREATE TABLE t (b VARCHAR(20) CHARACTER SET latin1 NOT NULL DEFAULT 'it''s' COMMENT 'name', \
-             a INT UNSIGNED NOT NULL AUTO_INCREMENT, hidden INT INVISIBLE, twice INT AS (a * 2) VIRTUAL, \
+             a INT UNSIGNED NOT NULL AUTO_INCREMENT, hidden INT INVISIBLE, twice INT AS (hidden * 2) VIRTUAL, \
              seen TIMESTAMP(3) DEFAULT CURRENT_TIMESTAMP(3), made JSON DEFAULT (JSON_ARRAY()), \
              bits BIT(3) DEFAULT b'101', e ENUM('x','it''s') , UNIQUE KEY two (a, b), KEY part (b(3)), \
-             KEY fn ((a + 1)), PRIMARY KEY (b, a)) COMMENT 'things' PARTITION BY KEY (a) PARTITIONS 2",
+             KEY fn ((hidden + 1)), PRIMARY KEY (b, a)) COMMENT 'things' PARTITION BY KEY (a) PARTITIONS 2",
             "CREATE VIEW v AS SELECT * FROM t",
             "CREATE TABLE `odd ``name` (id INT PRIMARY KEY)",
             "CREATE TABLE T (id INT PRIMARY KEY)",

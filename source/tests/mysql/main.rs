@@ -5,7 +5,9 @@ mod catalog;
 
 use std::process::Command;
 use std::sync::OnceLock;
-use tributary_source::connect::{Connection, Endpoint, SourceOptions, Tls};
+use tributary_schemas::config::SourceConfig;
+use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::error::SourceError;
 
 /// Address and password of the server, started on the first call.
 fn server() -> &'static (String, u16, String, String) {
@@ -28,21 +30,22 @@ fn server() -> &'static (String, u16, String, String) {
     })
 }
 
-fn endpoint(user: &str) -> Endpoint {
+fn config(user: &str) -> SourceConfig {
     let (host, port, root, reader) = server();
     let password = if user == "root" { root } else { reader };
-    Endpoint {
-        host: host.clone(),
-        port: *port,
-        user: user.into(),
-        password: password.clone(),
-        tls: Tls::default(),
-    }
+    serde_json::from_value(
+        serde_json::json!({"host": host, "port": port, "user": user, "password": password}),
+    )
+    .unwrap()
+}
+
+async fn connect(config: &SourceConfig) -> Result<Connection, SourceError> {
+    SourceOptions::new(config).unwrap().connect().await
 }
 
 /// A session of root in a new, empty database.
 async fn database(name: &str) -> Connection {
-    let mut connection = SourceOptions::new(&endpoint("root")).connect().await.unwrap();
+    let mut connection = connect(&config("root")).await.unwrap();
     run(&mut connection, &[&format!("DROP DATABASE IF EXISTS {name}"), &format!("CREATE DATABASE {name}")])
         .await;
     run(&mut connection, &[&format!("USE {name}")]).await;
@@ -57,5 +60,5 @@ async fn run(connection: &mut Connection, statements: &[&str]) {
 
 /// A session of the account that Tributary is given.
 async fn reader() -> Connection {
-    SourceOptions::new(&endpoint("reader")).connect().await.unwrap()
+    connect(&config("reader")).await.unwrap()
 }
