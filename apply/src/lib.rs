@@ -1,1 +1,3 @@
-//! apply
+//! `apply`: Kafka in, merged tables in PostgreSQL-compatible warehouses out, exactly once.
+
+pub mod batches;

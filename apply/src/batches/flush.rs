@@ -1,0 +1,136 @@
+//! When a batch is merged, and when partitions are paused. What enters is sizes, ages and `now`; what leaves is a
+//! decision. Invariant: a table has at most one merge in flight, its next batch grows meanwhile, and no batch grows
+//! past its limit, for its partitions are paused first.
+
+use std::time::{Duration, Instant};
+
+/// Limits of a table's batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlushLimits {
+    /// Keys.
+    pub keys: usize,
+    /// Bytes, as [`super::compact::Batch::bytes`] counts them.
+    pub bytes: usize,
+    /// How long the oldest record waits when nothing else is to be done.
+    pub age: Duration,
+}
+
+impl Default for FlushLimits {
+    fn default() -> Self {
+        Self { keys: 200_000, bytes: 64 << 20, age: Duration::from_millis(100) }
+    }
+}
+
+/// What is known of a table's batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchState {
+    /// Keys held.
+    pub keys: usize,
+    /// Bytes held.
+    pub bytes: usize,
+    /// When the first record of the batch came; `None` if it is empty.
+    pub since: Option<Instant>,
+    /// A merge of the table's previous batch has not ended.
+    pub merging: bool,
+    /// The batch must go before anything else can happen: a barrier, a new generation, the end.
+    pub forced: bool,
+}
+
+/// What to do with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlushDecision {
+    /// Merge it now.
+    Flush,
+    /// Ask again when something changes, and at this instant at the latest.
+    WaitUntil(Instant),
+    /// Ask again when something changes.
+    Wait,
+}
+
+impl FlushLimits {
+    /// What to do with a batch. `pressed`: memory is short, so that lingering has no use.
+    #[must_use]
+    pub fn decide(&self, batch: &BatchState, pressed: bool, now: Instant) -> FlushDecision {
+        let Some(since) = batch.since.filter(|_| !batch.merging) else { return FlushDecision::Wait };
+        let due = since + self.age;
+        if batch.forced || pressed || self.is_full(batch) || now >= due {
+            FlushDecision::Flush
+        } else {
+            FlushDecision::WaitUntil(due)
+        }
+    }
+
+    /// True if the batch takes no more records: its partitions are to be paused until it has been handed over.
+    #[must_use]
+    pub const fn is_full(&self, batch: &BatchState) -> bool {
+        batch.keys >= self.keys || batch.bytes >= self.bytes
+    }
+}
+
+/// The memory that all batches, waiting and in flight, may hold together; with hysteresis, so that partitions are
+/// not paused and resumed for every record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryBudget {
+    limit_bytes: usize,
+    pressed: bool,
+}
+
+impl MemoryBudget {
+    /// A budget of `limit_bytes`; it is open.
+    #[must_use]
+    pub const fn new(limit_bytes: usize) -> Self {
+        Self { limit_bytes, pressed: false }
+    }
+
+    /// Takes what is held now, bytes; true if every partition is to be paused (polling goes on). That begins at
+    /// the limit and ends at three quarters of it.
+    pub const fn observe(&mut self, held_bytes: usize) -> bool {
+        let resume = self.limit_bytes - self.limit_bytes / 4;
+        self.pressed = held_bytes >= self.limit_bytes || (self.pressed && held_bytes > resume);
+        self.pressed
+    }
+
+    /// What [`Self::observe`] last said.
+    #[must_use]
+    pub const fn is_pressed(&self) -> bool {
+        self.pressed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: FlushLimits = FlushLimits { keys: 10, bytes: 1000, age: Duration::from_millis(100) };
+
+    fn state(keys: usize, bytes: usize, since: Instant) -> BatchState {
+        BatchState { keys, bytes, since: Some(since), merging: false, forced: false }
+    }
+
+    #[test]
+    fn a_batch_goes_when_it_is_old_or_large_but_never_beside_a_merge() {
+        let start = Instant::now();
+        let due = start + LIMITS.age;
+        let small = state(1, 10, start);
+        assert_eq!(LIMITS.decide(&small, false, start), FlushDecision::WaitUntil(due));
+        assert_eq!(LIMITS.decide(&small, false, due), FlushDecision::Flush);
+        assert_eq!(LIMITS.decide(&small, true, start), FlushDecision::Flush);
+        assert_eq!(LIMITS.decide(&BatchState { forced: true, ..small }, false, start), FlushDecision::Flush);
+        for full in [state(10, 10, start), state(1, 1000, start)] {
+            assert!(LIMITS.is_full(&full));
+            assert_eq!(LIMITS.decide(&full, false, start), FlushDecision::Flush);
+            let waiting = BatchState { merging: true, forced: true, ..full };
+            assert_eq!(LIMITS.decide(&waiting, true, due), FlushDecision::Wait);
+        }
+        let empty = BatchState { since: None, ..small };
+        assert_eq!(LIMITS.decide(&empty, true, due), FlushDecision::Wait);
+    }
+
+    #[test]
+    fn pressure_ends_below_where_it_began() {
+        let mut budget = MemoryBudget::new(1000);
+        let seen = [999, 1000, 800, 751, 750, 999].map(|held| budget.observe(held));
+        assert_eq!(seen, [false, true, true, true, false, false]);
+        assert!(!budget.is_pressed());
+    }
+}
