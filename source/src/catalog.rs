@@ -46,6 +46,9 @@ pub struct CatalogTable {
     pub indexes: Vec<Index>,
     /// COMMENT clause.
     pub comment: String,
+    /// Collation that a new column gets if it names none; its charset follows from it.
+    #[serde(default)]
+    pub collation: String,
     /// Storage engine.
     pub engine: String,
     /// The server's estimate, rows.
@@ -86,7 +89,7 @@ const TABLES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TA
     WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN \
     ('information_schema', 'mysql', 'performance_schema', 'sys') ORDER BY TABLE_SCHEMA, TABLE_NAME";
 const DETAILS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_ROWS, DATA_LENGTH, TABLE_COMMENT, \
-    CREATE_OPTIONS FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND ";
+    CREATE_OPTIONS, TABLE_COLLATION FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND ";
 const COLUMNS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, \
     CHARACTER_SET_NAME, COLLATION_NAME, COLUMN_COMMENT, EXTRA FROM information_schema.COLUMNS WHERE ";
 const INDEXES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, INDEX_TYPE \
@@ -183,13 +186,15 @@ fn shape(connection: &Connection, _: &FromRowError) -> SourceError {
 }
 
 fn parse_table(row: Row) -> Result<CatalogTable, FromRowError> {
-    type Shape = (String, String, Option<String>, Option<u64>, Option<u64>, Option<String>, Option<String>);
-    let (database, table, engine, rows, bytes, comment, options): Shape = from_row_opt(row)?;
+    type Text = Option<String>;
+    type Shape = (String, String, Text, Option<u64>, Option<u64>, Text, Text, Text);
+    let (database, table, engine, rows, bytes, comment, options, collation): Shape = from_row_opt(row)?;
     Ok(CatalogTable {
         id: TableId { database, table },
         columns: Vec::new(),
         indexes: Vec::new(),
         comment: comment.unwrap_or_default(),
+        collation: collation.unwrap_or_default(),
         engine: engine.unwrap_or_default(),
         rows_estimated: rows.unwrap_or_default(),
         data_bytes: bytes.unwrap_or_default(),

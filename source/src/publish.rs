@@ -233,6 +233,7 @@ mod tests {
                 index("plain", false, "code", None),
             ],
             comment: String::new(),
+            collation: "utf8mb4_0900_ai_ci".into(),
             engine: "InnoDB".into(),
             rows_estimated: 0,
             data_bytes: 16384,
