@@ -2,3 +2,5 @@
 //! and an orderly end. Nothing here knows about binlogs or merges.
 
 pub mod exit;
+pub mod keys;
+pub mod load;
