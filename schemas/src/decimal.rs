@@ -120,6 +120,30 @@ impl Magnitude {
     }
 }
 
+impl Magnitude {
+    /// The number as text with `scale` decimals.
+    #[must_use]
+    pub fn to_text(self, negative: bool, scale: u8) -> String {
+        let mut digits = Vec::new();
+        let mut rest = self;
+        while !rest.is_zero() || digits.len() <= usize::from(scale) {
+            let (quotient, digit) = rest.divided(10);
+            digits.push(char::from(b'0' + digit.to_le_bytes()[0]));
+            if digits.len() == usize::from(scale) && scale > 0 {
+                digits.push('.');
+            }
+            rest = quotient;
+        }
+        if digits.last() == Some(&'.') {
+            digits.push('0');
+        }
+        if negative {
+            digits.push('-');
+        }
+        digits.iter().rev().collect()
+    }
+}
+
 impl From<u64> for Magnitude {
     fn from(value: u64) -> Self {
         Self([value, 0, 0, 0])
@@ -222,6 +246,16 @@ mod tests {
         assert_eq!(parse_unscaled(b"1.23", 1), None);
         assert_eq!(parse_unscaled(b"1x", 1), None);
         assert_eq!(parse_unscaled(b"", 1), None);
+    }
+
+    #[test]
+    fn numbers_print_as_they_were_written() {
+        for (text, scale) in
+            [("-12.30", 2), ("0.05", 2), ("7", 0), ("0", 0), ("0.00", 2), ("123456789012345678901", 0)]
+        {
+            let (negative, magnitude) = parse_unscaled(text.as_bytes(), scale).unwrap();
+            assert_eq!(magnitude.to_text(negative, scale), text);
+        }
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! Which partition a key goes to: murmur2 as the Java clients compute it (`org.apache.kafka.common.utils.Utils`,
 //! librdkafka's `murmur2_random`), so that other tools can join the topics.
 
+use crate::avro::{AvroError, Reader};
+use crate::decimal::Magnitude;
+use crate::table::Table;
+use crate::types::AvroType;
+use std::fmt::Write;
+
 /// Kafka's murmur2 over `data`, seed 0x9747b28c, as an unsigned 32-bit value.
 #[must_use]
 pub fn murmur2(data: &[u8]) -> u32 {
@@ -27,6 +33,49 @@ pub fn murmur2(data: &[u8]) -> u32 {
 #[must_use]
 pub fn partition(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions.max(1)
+}
+
+/// The key's columns and values as text, for errors and for `verify`: `id=5, region='eu'`. A datum that does not fit
+/// the definition is shown as hexadecimal.
+#[must_use]
+pub fn describe(table: &Table, datum: &[u8]) -> String {
+    let mut reader = Reader::new(datum);
+    let mut parts = Vec::new();
+    for column in table.key_columns() {
+        match column.column_type.avro().ok().and_then(|avro| value_text(avro, &mut reader).ok()) {
+            Some(text) => parts.push(format!("{}={text}", column.name)),
+            None => return hexadecimal(datum),
+        }
+    }
+    parts.join(", ")
+}
+
+fn value_text(avro: AvroType, reader: &mut Reader<'_>) -> Result<String, AvroError> {
+    Ok(match avro {
+        AvroType::Int | AvroType::Long | AvroType::DurationMicros => reader.long()?.to_string(),
+        AvroType::Date => format!("{} days since 1970-01-01", reader.long()?),
+        AvroType::LocalTimestampMicros | AvroType::TimestampMicros => {
+            format!("{} microseconds since 1970-01-01", reader.long()?)
+        }
+        AvroType::Float => reader.float()?.to_string(),
+        AvroType::Double => reader.double()?.to_string(),
+        AvroType::String => format!("{:?}", String::from_utf8_lossy(reader.bytes()?)),
+        AvroType::Bytes => hexadecimal(reader.bytes()?),
+        AvroType::Decimal { scale, .. } => {
+            let (negative, magnitude) =
+                Magnitude::from_twos_complement(reader.bytes()?).ok_or(AvroError::BadLength)?;
+            magnitude.to_text(negative, scale)
+        }
+    })
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut out = String::from("0x");
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
 }
 
 #[cfg(test)]
