@@ -1,0 +1,545 @@
+//! The state machine of one topic: which records may be taken, which job (load, flush, arrive, advance) comes next,
+//! and what its outcome means. Pure: records, outcomes and `now` enter, verdicts and jobs leave.
+//!
+//! Invariants: at most one job of a topic is out at a time; a partition's rows reach the destination in the order of
+//! their offsets, each with the compare-and-set of the offset behind it; `committed` is always the value last read
+//! from or written to the destination; nothing of a revoked partition is flushed later; a record behind a barrier is
+//! not taken before the destination has passed that barrier.
+
+use super::job::{Job, Move, Outcome, Rows};
+use crate::barriers::Barriers;
+use crate::batches::flush::{BatchState, FlushDecision, FlushLimits};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+/// Where a partition stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Its offset must be read from the destination.
+    Unknown,
+    /// A job reads its offset.
+    Loading,
+    /// The consumer must seek to `position`.
+    Seeking,
+    /// Records are taken.
+    Running,
+}
+
+#[derive(Debug, Clone)]
+struct Partition {
+    /// Grows with every assignment and every discard: an outcome of an earlier epoch says nothing about this one.
+    epoch: u64,
+    phase: Phase,
+    /// Generation it has arrived at, as the destination knows it.
+    generation: u32,
+    /// Everything before it has been taken or does not exist.
+    position: i64,
+    /// Offset in the destination.
+    committed: i64,
+    /// The offset of the next generation's barrier; `i64::MAX` if there is none.
+    barrier: i64,
+    /// Position is at or past the end that was last observed.
+    at_end: bool,
+}
+
+/// A batch that is still growing.
+#[derive(Debug)]
+struct Open<B> {
+    generation: u32,
+    since: Instant,
+    rows: B,
+}
+
+/// A batch that waits for its flush.
+#[derive(Debug)]
+struct Closed<B> {
+    generation: u32,
+    rows: B,
+}
+
+/// What to do with a record.
+#[derive(Debug)]
+pub enum Verdict<'a, B> {
+    /// Push it into this batch; the position has moved past it.
+    Take(&'a mut B),
+    /// Keep it and stop reading the partition until [`Flow::accepts`] says otherwise.
+    Wait,
+    /// It belongs to an assignment that is over, or was taken before.
+    Ignore,
+    /// Its generation is newer than the barriers allow at its offset: the topic contradicts its history.
+    Corrupt {
+        /// Generation of the record.
+        record: u32,
+        /// Generation that is allowed here.
+        allowed: u32,
+    },
+}
+
+/// The machine. `B` holds rows.
+pub struct Flow<B> {
+    /// Makes an empty batch.
+    fresh: Box<dyn Fn() -> B + Send>,
+    barriers: Barriers,
+    /// Newest generation whose DDL the destination has.
+    done: u32,
+    partitions: BTreeMap<i32, Partition>,
+    open: Vec<Open<B>>,
+    closed: VecDeque<Closed<B>>,
+    /// Bytes of the batch that is being flushed.
+    flying_bytes: usize,
+    /// What the job that is out will have moved.
+    flying: Option<Vec<Move>>,
+    parked: bool,
+    epochs: u64,
+    /// Offsets without rows are to be stored soon: the end is waited for, or the slow beat has come.
+    advance: bool,
+}
+
+impl<B: Rows> Flow<B> {
+    /// A topic without partitions; `fresh` makes an empty batch.
+    #[must_use]
+    pub fn new(barriers: Barriers, fresh: Box<dyn Fn() -> B + Send>) -> Self {
+        Self {
+            fresh,
+            barriers,
+            done: 0,
+            partitions: BTreeMap::new(),
+            open: Vec::new(),
+            closed: VecDeque::new(),
+            flying_bytes: 0,
+            flying: None,
+            parked: false,
+            epochs: 0,
+            advance: false,
+        }
+    }
+
+    /// Takes over what the history says now.
+    pub fn set_barriers(&mut self, barriers: Barriers) {
+        self.barriers = barriers;
+        for (number, partition) in &mut self.partitions {
+            partition.barrier = self.barriers.next_offset(partition.generation, *number);
+        }
+    }
+
+    /// The history's barriers.
+    #[must_use]
+    pub const fn barriers(&self) -> &Barriers {
+        &self.barriers
+    }
+
+    /// The group gave these partitions.
+    pub fn assign(&mut self, partitions: &[i32]) {
+        self.drop_rows(partitions);
+        for number in partitions {
+            self.epochs += 1;
+            let partition = Partition {
+                epoch: self.epochs,
+                phase: Phase::Unknown,
+                generation: 0,
+                position: 0,
+                committed: 0,
+                barrier: i64::MAX,
+                at_end: false,
+            };
+            self.partitions.insert(*number, partition);
+        }
+    }
+
+    /// The group took these partitions: what is buffered of them is dropped, and no flush of theirs starts later.
+    pub fn revoke(&mut self, partitions: &[i32]) {
+        self.partitions.retain(|number, _| !partitions.contains(number));
+        self.drop_rows(partitions);
+    }
+
+    fn drop_rows(&mut self, partitions: &[i32]) {
+        for open in &mut self.open {
+            open.rows.discard(partitions);
+        }
+        for closed in &mut self.closed {
+            closed.rows.discard(partitions);
+        }
+        self.open.retain(|open| !open.rows.is_empty());
+        self.closed.retain(|closed| !closed.rows.is_empty());
+    }
+
+    /// Everything buffered is dropped, and every offset read again.
+    pub fn reload(&mut self) {
+        let all: Vec<i32> = self.partitions.keys().copied().collect();
+        self.reload_partitions(&all);
+    }
+
+    fn reload_partitions(&mut self, partitions: &[i32]) {
+        self.drop_rows(partitions);
+        for number in partitions {
+            if let Some(partition) = self.partitions.get_mut(number) {
+                self.epochs += 1;
+                partition.epoch = self.epochs;
+                partition.phase = Phase::Unknown;
+                partition.at_end = false;
+            }
+        }
+    }
+
+    /// Stops the topic: nothing more is taken or written.
+    pub fn park(&mut self) {
+        self.parked = true;
+        self.open.clear();
+        self.closed.clear();
+    }
+
+    /// Lets a parked topic try again from the destination's offsets.
+    pub fn unpark(&mut self) {
+        if std::mem::take(&mut self.parked) {
+            self.reload();
+        }
+    }
+
+    /// True after [`Self::park`].
+    #[must_use]
+    pub const fn is_parked(&self) -> bool {
+        self.parked
+    }
+
+    /// True if records of `partition` are wanted now.
+    #[must_use]
+    pub fn accepts(&self, partition: i32) -> bool {
+        !self.parked
+            && self.partitions.get(&partition).is_some_and(|partition| {
+                partition.phase == Phase::Running
+                    && partition.position < partition.barrier
+                    && partition.generation <= self.done
+            })
+    }
+
+    /// Decides about the record at `offset`; `generation` is `None` for a tombstone.
+    pub fn offer(
+        &mut self,
+        number: i32,
+        offset: i64,
+        generation: Option<u32>,
+        now: Instant,
+    ) -> Verdict<'_, B> {
+        let Some(partition) = self.partitions.get_mut(&number).filter(|_| !self.parked) else {
+            return Verdict::Ignore;
+        };
+        if partition.phase != Phase::Running || offset < partition.position {
+            return Verdict::Ignore;
+        }
+        if offset >= partition.barrier || partition.generation > self.done {
+            // Nothing lies between the last record and this one.
+            partition.position = offset.min(partition.barrier).max(partition.position);
+            return Verdict::Wait;
+        }
+        let allowed = partition.generation;
+        let generation = generation
+            .unwrap_or_else(|| self.barriers.generation_at(number, offset).min(partition.generation));
+        if generation > allowed {
+            return Verdict::Corrupt { record: generation, allowed };
+        }
+        partition.position = offset.saturating_add(1);
+        partition.at_end = false;
+        let place = self.open.iter().position(|open| open.generation == generation);
+        let place = place.unwrap_or_else(|| {
+            let place = self.open.partition_point(|open| open.generation < generation);
+            self.open.insert(place, Open { generation, since: now, rows: (self.fresh)() });
+            place
+        });
+        match self.open.get_mut(place) {
+            Some(open) => Verdict::Take(&mut open.rows),
+            None => Verdict::Ignore,
+        }
+    }
+
+    /// The next job, if one may go out. `pressed`: memory is short.
+    pub fn next_job(&mut self, limits: &FlushLimits, pressed: bool, now: Instant) -> Option<Job<B>> {
+        self.close_full(limits);
+        if self.parked || self.flying.is_some() {
+            return None;
+        }
+        let job = self
+            .load_job()
+            .or_else(|| self.flush_job(limits, pressed, now))
+            .or_else(|| self.arrive_job())
+            .or_else(|| self.advance_job())?;
+        self.flying = Some(job.moves().to_vec());
+        self.flying_bytes = job.bytes();
+        Some(job)
+    }
+
+    fn load_job(&mut self) -> Option<Job<B>> {
+        let mut partitions = Vec::new();
+        for (number, partition) in &mut self.partitions {
+            if matches!(partition.phase, Phase::Unknown) {
+                partition.phase = Phase::Loading;
+                partitions.push((*number, partition.epoch));
+            }
+        }
+        (!partitions.is_empty()).then_some(Job::Load { partitions })
+    }
+
+    /// Closes batches that have reached their limit, so that the next records start a new one.
+    fn close_full(&mut self, limits: &FlushLimits) {
+        let full = |open: &Open<B>| limits.is_full(&open.state(false, false));
+        if let Some(place) = self.open.iter().rposition(full) {
+            self.close_through(place);
+        }
+    }
+
+    /// Closes the open batches up to `place`. They are in ascending generation, and a partition only moves up:
+    /// closed in this order its rows stay in order.
+    fn close_through(&mut self, place: usize) {
+        for open in self.open.drain(..=place) {
+            self.closed.push_back(Closed { generation: open.generation, rows: open.rows });
+        }
+    }
+
+    fn flush_job(&mut self, limits: &FlushLimits, pressed: bool, now: Instant) -> Option<Job<B>> {
+        if self.closed.is_empty() {
+            let due = self.open.iter().rposition(|open| {
+                let forced = self.at_barrier(open) || self.advance;
+                limits.decide(&open.state(false, forced), pressed, now) == FlushDecision::Flush
+            })?;
+            self.close_through(due);
+        }
+        let closed = self.closed.pop_front()?;
+        let mut moves = Vec::new();
+        for (number, next) in closed.rows.spans() {
+            let partition = self.partitions.get(&number)?;
+            moves.push(Move {
+                partition: number,
+                epoch: partition.epoch,
+                expected: partition.committed,
+                next,
+                at_end: false,
+            });
+        }
+        moves.sort_by_key(|step| step.partition);
+        Some(Job::Flush { generation: closed.generation, target: self.done, rows: closed.rows, moves })
+    }
+
+    /// True if a partition with rows in the batch waits at its barrier.
+    fn at_barrier(&self, open: &Open<B>) -> bool {
+        open.rows.spans().any(|(number, _)| {
+            self.partitions.get(&number).is_some_and(|partition| partition.position >= partition.barrier)
+        })
+    }
+
+    fn holds_rows_of(&self, number: i32) -> bool {
+        let has = |rows: &B| rows.spans().any(|(held, _)| held == number);
+        self.open.iter().any(|open| has(&open.rows)) || self.closed.iter().any(|closed| has(&closed.rows))
+    }
+
+    fn arrive_job(&self) -> Option<Job<B>> {
+        let at_barrier = |number: i32, partition: &Partition| {
+            partition.phase == Phase::Running
+                && partition.position >= partition.barrier
+                && partition.generation <= self.done
+                && !self.holds_rows_of(number)
+        };
+        let mut moves: Vec<(u32, Move)> = Vec::new();
+        for (number, partition) in &self.partitions {
+            if at_barrier(*number, partition) {
+                let step = Move {
+                    partition: *number,
+                    epoch: partition.epoch,
+                    expected: partition.committed,
+                    next: partition.position,
+                    at_end: false,
+                };
+                moves.push((partition.generation, step));
+            }
+        }
+        let from = moves.iter().map(|(generation, _)| *generation).min()?;
+        let barrier = self.barriers.after(from)?;
+        let moves =
+            moves.into_iter().filter(|(generation, _)| *generation == from).map(|(_, step)| step).collect();
+        Some(Job::Arrive { from, generation: barrier.generation, passage: barrier.passage, moves })
+    }
+
+    fn advance_job(&mut self) -> Option<Job<B>> {
+        if !self.advance {
+            return None;
+        }
+        self.advance = false;
+        let mut moves = Vec::new();
+        for (number, partition) in &self.partitions {
+            let idle = partition.phase == Phase::Running && !self.holds_rows_of(*number);
+            if idle && (partition.at_end || partition.position > partition.committed) {
+                moves.push(Move {
+                    partition: *number,
+                    epoch: partition.epoch,
+                    expected: partition.committed,
+                    next: partition.position,
+                    at_end: partition.at_end,
+                });
+            }
+        }
+        (!moves.is_empty()).then_some(Job::Advance { moves })
+    }
+
+    /// Takes the outcome of the job that was out.
+    pub fn finish(&mut self, outcome: Outcome<B>) {
+        let moves = self.flying.take().unwrap_or_default();
+        self.flying_bytes = 0;
+        match outcome {
+            Outcome::Loaded { done, offsets } => {
+                self.done = done;
+                for loaded in offsets {
+                    self.loaded(loaded);
+                }
+            }
+            Outcome::Written => self.written(&moves, None),
+            Outcome::Arrived { generation, done } => {
+                self.written(&moves, Some(generation));
+                self.set_done(done);
+            }
+            Outcome::Again(rows) => self.again(rows),
+            Outcome::Lost => self.reload(),
+        }
+    }
+
+    fn loaded(&mut self, loaded: super::job::Loaded) {
+        let Some(partition) = self.partitions.get_mut(&loaded.partition) else { return };
+        if partition.epoch != loaded.epoch {
+            return;
+        }
+        partition.phase = Phase::Seeking;
+        partition.position = loaded.next_offset;
+        partition.committed = loaded.next_offset;
+        partition.generation = loaded.generation;
+        partition.barrier = self.barriers.next_offset(loaded.generation, loaded.partition);
+    }
+
+    fn written(&mut self, moves: &[Move], generation: Option<u32>) {
+        for step in moves {
+            let Some(partition) = self.partitions.get_mut(&step.partition) else { continue };
+            if partition.epoch != step.epoch {
+                continue;
+            }
+            partition.committed = step.next;
+            if let Some(generation) = generation {
+                partition.generation = generation;
+                partition.barrier = self.barriers.next_offset(generation, step.partition);
+            }
+        }
+    }
+
+    /// Nothing was written. What is left of the batch goes first again.
+    fn again(&mut self, rows: Option<(u32, B)>) {
+        for partition in self.partitions.values_mut() {
+            if partition.phase == Phase::Loading {
+                partition.phase = Phase::Unknown;
+            }
+        }
+        let Some((generation, mut rows)) = rows.filter(|_| !self.parked) else { return };
+        let gone: Vec<i32> = rows
+            .spans()
+            .map(|(number, _)| number)
+            .filter(|number| {
+                self.partitions.get(number).is_none_or(|partition| partition.phase != Phase::Running)
+            })
+            .collect();
+        rows.discard(&gone);
+        if !rows.is_empty() {
+            self.closed.push_front(Closed { generation, rows });
+        }
+    }
+
+    /// The destination has carried out the DDL of `generation`.
+    pub fn set_done(&mut self, generation: u32) {
+        self.done = self.done.max(generation);
+    }
+
+    /// The replay command has taken the destination back: whatever was known of it is forgotten.
+    pub fn forget(&mut self) {
+        self.done = 0;
+        self.parked = false;
+        self.reload();
+    }
+
+    /// True if a partition here has arrived at a generation that is not done: ask the destination.
+    #[must_use]
+    pub fn waits_for_others(&self) -> bool {
+        self.partitions
+            .values()
+            .any(|partition| partition.phase == Phase::Running && partition.generation > self.done)
+    }
+
+    /// Partitions the consumer must seek, and to where.
+    #[must_use]
+    pub fn seeks(&self) -> Vec<(i32, i64)> {
+        let seeking = self.partitions.iter().filter(|(_, partition)| partition.phase == Phase::Seeking);
+        seeking.map(|(number, partition)| (*number, partition.position)).collect()
+    }
+
+    /// The consumer has sought `partition` to its position.
+    pub fn sought(&mut self, partition: i32) {
+        if let Some(partition) = self.partitions.get_mut(&partition).filter(|p| p.phase == Phase::Seeking) {
+            partition.phase = Phase::Running;
+        }
+    }
+
+    /// Nothing lies before `position` that was not taken: the consumer has been handed everything up to there, or
+    /// a probe has found no record. `end` is the partition's end as last asked for.
+    pub fn observe(&mut self, number: i32, position: i64, end: Option<i64>) {
+        let Some(partition) = self.partitions.get_mut(&number).filter(|p| p.phase == Phase::Running) else {
+            return;
+        };
+        partition.position = partition.position.max(position);
+        if let Some(end) = end {
+            partition.at_end = partition.position >= end;
+        }
+    }
+
+    /// Offsets without rows, and the mark that a partition is at its end, are to be stored now.
+    pub const fn request_advance(&mut self) {
+        self.advance = true;
+    }
+
+    /// The position of a partition that runs.
+    #[must_use]
+    pub fn position(&self, partition: i32) -> Option<i64> {
+        self.partitions.get(&partition).filter(|p| p.phase == Phase::Running).map(|p| p.position)
+    }
+
+    /// Partitions that are assigned here.
+    pub fn partitions(&self) -> impl Iterator<Item = i32> {
+        self.partitions.keys().copied()
+    }
+
+    /// True if every partition is at its end and everything taken has been written.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.flying.is_none()
+            && self.open.is_empty()
+            && self.closed.is_empty()
+            && self.partitions.values().all(|partition| partition.phase == Phase::Running)
+    }
+
+    /// True while a job is out.
+    #[must_use]
+    pub const fn is_flying(&self) -> bool {
+        self.flying.is_some()
+    }
+
+    /// Bytes held, those being flushed included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.flying_bytes
+            + self.open.iter().map(|open| open.rows.bytes()).sum::<usize>()
+            + self.closed.iter().map(|closed| closed.rows.bytes()).sum::<usize>()
+    }
+}
+
+impl<B: Rows> Open<B> {
+    fn state(&self, merging: bool, forced: bool) -> BatchState {
+        BatchState {
+            keys: self.rows.keys(),
+            bytes: self.rows.bytes(),
+            since: Some(self.since),
+            merging,
+            forced,
+        }
+    }
+}
