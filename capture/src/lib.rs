@@ -1,6 +1,7 @@
 //! Capture: reads a MySQL source, its binlog and its tables, and publishes both to Kafka, exactly once.
 
 pub mod binlog;
+pub mod events;
 pub mod pipeline;
 pub mod sequencer;
 pub mod topics;

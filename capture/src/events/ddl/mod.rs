@@ -1,0 +1,23 @@
+//! The DDL stream: the text of QUERY events enters, effects on tables and the catalog at the stream's position leave.
+//!
+//! Invariants: a statement that concerns no selected table can be told apart from all others whatever it says; a
+//! clause that is not understood never passes as one without effect.
+
+mod alter;
+mod classify;
+mod column;
+mod create;
+mod cursor;
+mod declared;
+mod default;
+mod index;
+mod statement;
+mod token;
+
+pub use alter::{AlterStep, Position};
+pub use classify::classify;
+pub use column::ColumnDefinition;
+pub use create::NewTable;
+pub use default::DefaultClause;
+pub use index::{Constraint, IndexDefinition};
+pub use statement::{Effect, Statement, TableEffect, Xid};
