@@ -73,6 +73,15 @@ impl CatalogTable {
         self.columns.iter().enumerate().find(|(_, column)| column.name.to_lowercase() == name)
     }
 
+    /// True if the two differ in nothing but the server's estimates.
+    #[must_use]
+    pub fn same_definition(&self, other: &Self) -> bool {
+        let mut other = other.clone();
+        other.rows_estimated = self.rows_estimated;
+        other.data_bytes = self.data_bytes;
+        *self == other
+    }
+
     /// Estimated bytes of a row, at least 1.
     #[must_use]
     pub fn row_bytes_estimated(&self) -> u64 {
