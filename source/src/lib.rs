@@ -1,7 +1,11 @@
 //! Reading MySQL: connection, dialect, catalog, rows to Avro, the SQL of chunks.
 
 pub mod catalog;
+pub mod chunk;
+mod columns;
 pub mod connect;
 pub mod dialect;
 pub mod error;
+pub mod keys;
 pub mod publish;
+pub mod rows;
