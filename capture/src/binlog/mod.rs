@@ -16,6 +16,7 @@
 //!   error.
 //! * A large offset wraps: `next_offset` is 32 bits, a binlog file can be larger.
 
+pub mod charset;
 pub mod cursor;
 pub mod event;
 pub mod gtid;
@@ -24,5 +25,7 @@ pub mod query;
 pub mod rows;
 pub mod stream;
 pub mod table_map;
+#[cfg(test)]
+mod testing;
 
 pub use event::{DecodeError, EventBody, EventHeader, FormatContext, parse};

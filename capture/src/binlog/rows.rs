@@ -39,7 +39,7 @@ impl Bitmap<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RowsKind {
     /// One image a row: after.
-    Write,
+    Insert,
     /// Two images a row: before, after.
     Update,
     /// Two images a row; JSON columns of the second may be diffs against the first.
@@ -74,7 +74,7 @@ impl<'a> RowsEvent<'a> {
     /// [`DecodeError::Malformed`].
     pub fn parse(kind: u8, data: &'a [u8], context: &FormatContext) -> Result<Self, DecodeError> {
         let rows_kind = match kind {
-            kind::WRITE_ROWS_V1 | kind::WRITE_ROWS => RowsKind::Write,
+            kind::WRITE_ROWS_V1 | kind::WRITE_ROWS => RowsKind::Insert,
             kind::UPDATE_ROWS_V1 | kind::UPDATE_ROWS => RowsKind::Update,
             kind::DELETE_ROWS_V1 | kind::DELETE_ROWS => RowsKind::Delete,
             kind::PARTIAL_UPDATE_ROWS => RowsKind::PartialUpdate,
@@ -103,7 +103,7 @@ impl<'a> RowsEvent<'a> {
         let present = Bitmap(cursor.take(width)?);
         let after_present = match kind {
             RowsKind::Update | RowsKind::PartialUpdate => Bitmap(cursor.take(width)?),
-            RowsKind::Write | RowsKind::Delete => present,
+            RowsKind::Insert | RowsKind::Delete => present,
         };
         Some(Self { kind, table_id, flags, column_count, present, after_present, images: cursor.rest() })
     }

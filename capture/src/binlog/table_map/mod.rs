@@ -1,4 +1,11 @@
-//! TABLE_MAP events: the columns of a table as the server wrote its rows.
+//! TABLE_MAP events: the columns of a table as the server wrote its rows. Enters: the event's data. Leaves: cheaply,
+//! names and a definition to compare; when that is new, a [`TableMap`] and whether a catalog's table agrees with it.
+
+mod agreement;
+mod metadata;
+
+pub use agreement::{HIDDEN_ROW_ID, Mismatch};
+pub use metadata::{ColumnMap, ImageType, TableMap};
 
 use super::cursor::Cursor;
 use super::event::{DecodeError, FormatContext, kind};
@@ -39,5 +46,13 @@ impl<'a> TableMapEvent<'a> {
         let database = name()?;
         let table = name()?;
         Some(Self { table_id, flags, database, table, definition: cursor.rest() })
+    }
+
+    /// Decodes the columns. Only for tables that are replicated, and only when `definition` is not the one before.
+    ///
+    /// # Errors
+    /// [`DecodeError::Malformed`], which here concerns this table only: another can go on.
+    pub fn decode(&self) -> Result<TableMap, DecodeError> {
+        metadata::parse(self.definition)
     }
 }

@@ -1,0 +1,46 @@
+//! What the tests of this folder share: columns and tables in a word.
+
+use super::table_map::{ColumnMap, ImageType};
+use tributary_schemas::table::{Column, Table, TableId};
+
+/// A column at `id - 1`; text columns are in utf8mb4.
+pub(super) fn column(id: u32, name: &str, text: &str, nullable: bool) -> Column {
+    let text_type = ["char", "varchar", "text", "enum", "set"].iter().any(|word| text.contains(word));
+    Column {
+        id,
+        ordinal: id - 1,
+        name: name.into(),
+        column_type: text.parse().unwrap(),
+        nullable,
+        default: None,
+        charset: text_type.then(|| "utf8mb4".to_owned()),
+        collation: None,
+        comment: String::new(),
+        generated: false,
+        auto_increment: false,
+    }
+}
+
+/// A table of these columns.
+pub(super) fn table(columns: Vec<Column>, key: &[u32]) -> Table {
+    Table {
+        id: TableId::new("shop", "orders"),
+        columns,
+        key: key.to_vec(),
+        indexes: vec![],
+        comment: String::new(),
+    }
+}
+
+/// A column of a TABLE_MAP without optional metadata.
+pub(super) fn map_column(image_type: ImageType, nullable: bool) -> ColumnMap {
+    ColumnMap {
+        image_type,
+        nullable,
+        unsigned: None,
+        collation: None,
+        name: None,
+        labels: None,
+        visible: None,
+    }
+}
