@@ -2,6 +2,8 @@
 //! database of its own.
 
 mod catalog;
+mod chunk;
+mod rows;
 
 use std::process::Command;
 use std::sync::OnceLock;
