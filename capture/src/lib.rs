@@ -1,7 +1,9 @@
 //! Capture: reads a MySQL source, its binlog and its tables, and publishes both to Kafka, exactly once.
 
 pub mod binlog;
+pub mod commands;
 pub mod events;
 pub mod pipeline;
 pub mod sequencer;
 pub mod topics;
+pub mod snapshot;

@@ -1,0 +1,4 @@
+//! Reading tables while the stream runs (docs/ARCHITECTURE.md, "Snapshot and stream"): which keys the stream passed
+//! in the meantime, which chunk is read next, and the readers that run the SELECTs.
+
+pub mod windows;
