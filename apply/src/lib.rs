@@ -2,4 +2,8 @@
 
 pub mod barriers;
 pub mod batches;
+pub mod bookkeeping;
+pub mod destination;
+pub mod merge;
 pub mod pipeline;
+pub mod topics;

@@ -1,0 +1,14 @@
+//! Batches become rows of the warehouse. What enters is Avro datums, definitions of tables and what the catalog says
+//! of the destination; what leaves is bytes of binary COPY and SQL texts. Pure: no connection is made here.
+
+pub mod copy;
+pub mod dialect;
+pub mod encode;
+pub mod layout;
+pub mod names;
+pub mod numeric;
+mod pairing;
+pub mod plan;
+pub mod sql;
+pub mod target;
+pub mod zero_date;

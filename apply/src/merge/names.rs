@@ -1,0 +1,111 @@
+//! Names in the warehouse: quoting, and the limit of 63 bytes past which PostgreSQL would cut silently.
+
+use std::fmt;
+use tributary_schemas::key::murmur2;
+
+/// PostgreSQL's limit of an identifier, bytes.
+pub const IDENTIFIER_BYTES_MAX: usize = 63;
+
+/// An identifier in double quotes.
+#[must_use]
+pub fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Identifiers in double quotes, with commas between.
+#[must_use]
+pub fn quote_list<S: AsRef<str>>(names: &[S]) -> String {
+    names.iter().map(|name| quote(name.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+/// Text as an SQL literal that reads the same whatever `standard_conforming_strings` is.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
+/// `name` if it fits an identifier; else as much of it as fits in front of a hash of the whole.
+#[must_use]
+pub fn identifier(name: &str) -> String {
+    if name.len() <= IDENTIFIER_BYTES_MAX { name.to_owned() } else { hashed(name, name, "") }
+}
+
+/// `name`, cut to what fits, a hash of `whole`, and `suffix`.
+fn hashed(name: &str, whole: &str, suffix: &str) -> String {
+    let room = IDENTIFIER_BYTES_MAX.saturating_sub(9 + suffix.len());
+    let cut = name.floor_char_boundary(room.min(name.len()));
+    format!("{}_{:08x}{suffix}", name.get(..cut).unwrap_or_default(), murmur2(whole.as_bytes()))
+}
+
+/// A table of the warehouse.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetName {
+    /// Schema, unquoted.
+    pub schema: String,
+    /// Table, unquoted.
+    pub table: String,
+}
+
+impl TargetName {
+    /// Both parts unquoted; each is cut to 63 bytes as [`identifier`] does.
+    #[must_use]
+    pub fn new(schema: &str, table: &str) -> Self {
+        Self { schema: identifier(schema), table: identifier(table) }
+    }
+
+    /// The staging table in `schema` that the writer of this number uses for this target. Different targets never
+    /// share one: where a dot in a name or the limit of 63 bytes could make two alike, a hash tells them apart.
+    #[must_use]
+    pub fn stage(&self, schema: &str, writer: u32) -> Self {
+        let base = format!("{}.{}", self.schema, self.table);
+        let suffix = format!(".{writer}");
+        let ambiguous = self.schema.contains('.') || self.table.contains('.');
+        let table = if ambiguous || base.len() + suffix.len() > IDENTIFIER_BYTES_MAX {
+            hashed(&base, &format!("{}\0{}", self.schema, self.table), &suffix)
+        } else {
+            base + &suffix
+        };
+        Self { schema: identifier(schema), table }
+    }
+}
+
+/// Quoted, as SQL wants it.
+impl fmt::Display for TargetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", quote(&self.schema), quote(&self.table))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_and_literals_are_escaped() {
+        assert_eq!(TargetName::new("s", "a\"b").to_string(), "\"s\".\"a\"\"b\"");
+        assert_eq!(quote_list(&["a", "b"]), "\"a\", \"b\"");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("a\\'"), "E'a\\\\'''");
+    }
+
+    #[test]
+    fn long_names_are_cut_and_stay_apart() {
+        let (one, two) = ("é".repeat(40) + "1", "é".repeat(40) + "2");
+        assert!(identifier(&one).len() <= 63);
+        assert_ne!(identifier(&one), identifier(&two));
+        assert_eq!(identifier("short"), "short");
+        let stages = [
+            TargetName::new("a.b", "c").stage("t", 0),
+            TargetName::new("a", "b.c").stage("t", 0),
+            TargetName::new("a", "b.c").stage("t", 1),
+            TargetName::new(&one, &two).stage("t", 0),
+            TargetName::new(&two, &one).stage("t", 0),
+        ];
+        for (index, stage) in stages.iter().enumerate() {
+            assert!(stage.table.len() <= 63);
+            assert!(!stages.iter().skip(index + 1).any(|other| other == stage));
+        }
+        assert_eq!(TargetName::new("shop", "orders").stage("t", 3).table, "shop.orders.3");
+    }
+}

@@ -1,0 +1,145 @@
+use super::*;
+use crate::merge::dialect::Probe;
+use crate::merge::layout::TableRule;
+use crate::merge::target::{TargetColumn, TargetShape};
+use tributary_schemas::table::{Column, Table, TableId};
+
+fn column(id: u32, name: &str, declaration: &str) -> Column {
+    Column {
+        id,
+        ordinal: id - 1,
+        name: name.into(),
+        column_type: declaration.parse().unwrap(),
+        nullable: false,
+        default: None,
+        charset: None,
+        collation: None,
+        comment: String::new(),
+        generated: false,
+        auto_increment: false,
+    }
+}
+
+fn plan(extra: bool) -> TransferPlan {
+    let table = Table {
+        id: TableId::new("shop", "orders"),
+        columns: vec![column(1, "id", "int"), column(2, "Name", "varchar(9)")],
+        key: vec![1],
+        indexes: vec![],
+        comment: String::new(),
+    };
+    let there = |name: &str, type_name: &str| TargetColumn {
+        name: name.into(),
+        type_name: type_name.into(),
+        not_null: false,
+        has_default: false,
+        generated: false,
+        deterministic: true,
+    };
+    let mut columns = vec![there("id", "integer"), there("Name", "text")];
+    if extra {
+        columns.push(there("note", "text"));
+    }
+    let shape = TargetShape {
+        name: TargetName::new("shop", "orders"),
+        columns,
+        unique_keys: vec![vec!["id".into()]],
+        append_optimized: false,
+        distributed_by: vec![],
+    };
+    TransferPlan::compile(&table, &TableRule::default(), &shape).unwrap()
+}
+
+fn statements(strategy: Strategy, operations: Operations, extra: bool) -> Vec<String> {
+    let plan = plan(extra);
+    let stage = TargetName::new("w", "stage");
+    Merge::of(&plan, &stage, operations).statements(strategy)
+}
+
+const fn only(insert: bool, update: bool, delete: bool) -> Operations {
+    Operations { insert, update, delete }
+}
+
+#[test]
+fn merges_of_every_operation() {
+    assert_eq!(
+        statements(Strategy::Merge, Operations::ALL, false),
+        ["MERGE INTO \"shop\".\"orders\" AS t USING \"w\".\"stage\" AS s ON t.\"id\" = s.\"id\" \
+          WHEN MATCHED AND s.\"_deleted\" THEN DELETE \
+          WHEN MATCHED AND NOT s.\"_deleted\" THEN UPDATE SET \"Name\" = s.\"Name\" \
+          WHEN NOT MATCHED AND NOT s.\"_deleted\" THEN INSERT (\"id\", \"Name\") VALUES (s.\"id\", s.\"Name\")"]
+    );
+    let delete = "DELETE FROM \"shop\".\"orders\" AS t USING \"w\".\"stage\" AS s WHERE \
+                  s.\"_deleted\" AND t.\"id\" = s.\"id\"";
+    let insert = "INSERT INTO \"shop\".\"orders\" (\"id\", \"Name\") SELECT s.\"id\", s.\"Name\" FROM \
+                  \"w\".\"stage\" AS s WHERE NOT s.\"_deleted\"";
+    let update = "UPDATE \"shop\".\"orders\" AS t SET \"Name\" = s.\"Name\" FROM \"w\".\"stage\" AS s WHERE \
+                  NOT s.\"_deleted\" AND t.\"id\" = s.\"id\"";
+    let missing =
+        format!("{insert} AND NOT EXISTS (SELECT 1 FROM \"shop\".\"orders\" AS t WHERE t.\"id\" = s.\"id\")");
+    assert_eq!(
+        statements(Strategy::OnConflict, Operations::ALL, false),
+        [
+            delete.to_owned(),
+            format!("{insert} ON CONFLICT (\"id\") DO UPDATE SET \"Name\" = EXCLUDED.\"Name\"")
+        ]
+    );
+    let lock = "LOCK TABLE \"shop\".\"orders\" IN EXCLUSIVE MODE";
+    let delete_all = delete.replace("s.\"_deleted\" AND ", "");
+    assert_eq!(
+        statements(Strategy::LockDeleteInsert, Operations::ALL, false),
+        [lock, delete_all.as_str(), insert]
+    );
+    // Columns that are not written must live on in rows that change: they are not deleted and inserted anew.
+    assert_eq!(
+        statements(Strategy::LockDeleteInsert, Operations::ALL, true),
+        [lock, delete, update, missing.as_str()]
+    );
+    for strategy in [Strategy::Merge, Strategy::OnConflict] {
+        let restricted = statements(strategy, only(true, false, true), false);
+        assert_eq!(
+            restricted,
+            [delete.to_owned(), format!("{insert} ON CONFLICT (\"id\") DO NOTHING")],
+            "a key may stand in the stage twice"
+        );
+    }
+    assert_eq!(statements(Strategy::OnConflict, only(false, true, true), false), [delete, update]);
+    assert_eq!(
+        statements(Strategy::LockDeleteInsert, only(true, false, false), false),
+        [lock.to_owned(), missing]
+    );
+}
+
+#[test]
+fn staging_tables_follow_the_destination() {
+    let plan = plan(false);
+    let stage = plan.target().stage("tributary", 2);
+    let probe = |version: &str, distributed| Probe {
+        version: version.into(),
+        on_conflict: true,
+        merge: false,
+        distributed,
+    };
+    let single = Dialect::of(&probe("PostgreSQL 15.1", false));
+    let cluster = Dialect::of(&probe("PostgreSQL 9.4.24 (Greenplum Database 6.6.0)", true));
+    let columns = "CREATE UNLOGGED TABLE IF NOT EXISTS \"tributary\".\"shop.orders.2\" \
+                   (\"id\" integer, \"Name\" text, \"_deleted\" boolean NOT NULL)";
+    assert_eq!(
+        stage_table_ddl(single, &plan, &stage),
+        format!("{columns} WITH (autovacuum_enabled = false)")
+    );
+    assert_eq!(stage_table_ddl(cluster, &plan, &stage), format!("{columns} DISTRIBUTED BY (\"id\")"));
+    assert_eq!(
+        copy_statement(&plan, &stage, Shape::Stage),
+        "COPY \"tributary\".\"shop.orders.2\" (\"id\", \"Name\", \"_deleted\") FROM STDIN WITH (FORMAT binary)"
+    );
+    assert_eq!(
+        copy_statement(&plan, &stage, Shape::Direct),
+        "COPY \"shop\".\"orders\" (\"id\", \"Name\") FROM STDIN WITH (FORMAT binary)"
+    );
+    assert_eq!(clear_target(plan.target(), &[]), "TRUNCATE TABLE \"shop\".\"orders\"");
+    assert_eq!(
+        clear_target(plan.target(), &[("shard".into(), "o'1".into()), ("x".into(), "2".into())]),
+        "DELETE FROM \"shop\".\"orders\" WHERE \"shard\" = 'o''1' AND \"x\" = '2'"
+    );
+}
