@@ -1,0 +1,152 @@
+//! The tables, created once under an advisory lock. The SQL also runs on a 9.4 kernel.
+
+use crate::destination::{Connection, DestinationError};
+use crate::merge::names::{identifier, quote};
+use tributary_schemas::FORMAT_VERSION;
+use tributary_schemas::key::murmur2;
+use tributary_service::exit::Failure;
+
+/// The bookkeeping of one task.
+#[derive(Debug, Clone)]
+pub struct Bookkeeping {
+    /// Schema, quoted.
+    pub(super) schema: String,
+    /// Schema, unquoted.
+    name: String,
+    /// Task.
+    pub(super) task: String,
+}
+
+/// Columns of each table. `"partition"` is quoted because MPP kernels reserve the word.
+const TABLES: [(&str, &str); 4] = [
+    (
+        "tasks",
+        "task text NOT NULL, format_version integer NOT NULL, epoch bigint NOT NULL, \
+         created_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (task)",
+    ),
+    (
+        "targets",
+        "task text NOT NULL, topic text NOT NULL, source_table text NOT NULL, target_schema text NOT NULL, \
+         target_table text NOT NULL, partitions integer NOT NULL, applied_generation integer NOT NULL, \
+         state text NOT NULL, error_code text, error_message text, error_place text, error_remedy text, \
+         changed_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (task, topic)",
+    ),
+    (
+        "offsets",
+        "task text NOT NULL, topic text NOT NULL, \"partition\" integer NOT NULL, next_offset bigint NOT NULL, \
+         generation integer NOT NULL, begun_at timestamptz NOT NULL DEFAULT now(), at_end_at timestamptz, \
+         PRIMARY KEY (task, topic, \"partition\")",
+    ),
+    (
+        "generations",
+        "task text NOT NULL, topic text NOT NULL, generation integer NOT NULL, statements text NOT NULL, \
+         done_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (task, topic, generation)",
+    ),
+];
+
+impl Bookkeeping {
+    /// The bookkeeping of `task` in `schema` (both unquoted).
+    #[must_use]
+    pub fn new(schema: &str, task: &str) -> Self {
+        let name = identifier(schema);
+        Self { schema: quote(&name), name, task: task.to_owned() }
+    }
+
+    /// The schema, unquoted.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.name
+    }
+
+    /// The task.
+    #[must_use]
+    pub fn task(&self) -> &str {
+        &self.task
+    }
+
+    /// Key of an advisory lock on `what`; two different things may share one, which costs time only.
+    #[must_use]
+    pub fn lock_key(&self, what: &str) -> i64 {
+        let text = format!("{}\0{what}", self.name);
+        let reversed: String = text.chars().rev().collect();
+        (i64::from(murmur2(text.as_bytes())) << 32) | i64::from(murmur2(reversed.as_bytes()))
+    }
+
+    /// True if the tables are there.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn exists(&self, connection: &Connection) -> Result<bool, DestinationError> {
+        let found = connection
+            .query_one(
+                "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = $1 AND c.relname IN ('tasks', 'targets', 'offsets', 'generations')",
+                &[&self.name],
+            )
+            .await
+            .map_err(DestinationError::during("looking for the bookkeeping tables"))?;
+        Ok(found.get::<_, i64>(0) == 4)
+    }
+
+    /// Creates what is missing, and the task's row.
+    ///
+    /// # Errors
+    /// What the server says; [`DestinationError::Table`] never.
+    pub async fn create(&self, connection: &mut Connection) -> Result<(), DestinationError> {
+        let during = || DestinationError::during("creating the bookkeeping tables");
+        let (schema, key) = (&self.schema, self.lock_key("bookkeeping"));
+        connection
+            .batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({key})"))
+            .await
+            .map_err(during())?;
+        let exists = self.exists(connection).await?;
+        if !exists {
+            let known = connection
+                .query_opt("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", &[&self.name])
+                .await
+                .map_err(during())?;
+            if known.is_none() {
+                // Not IF NOT EXISTS: that wants the privilege even where the schema is there.
+                connection.batch_execute(&format!("CREATE SCHEMA {schema}")).await.map_err(during())?;
+            }
+            for (table, columns) in TABLES {
+                let sql = format!("CREATE TABLE IF NOT EXISTS {schema}.{table} ({columns})");
+                connection.batch_execute(&sql).await.map_err(during())?;
+            }
+        }
+        let inserted = format!(
+            "INSERT INTO {schema}.tasks (task, format_version, epoch) SELECT $1, $2, 0 \
+             WHERE NOT EXISTS (SELECT 1 FROM {schema}.tasks WHERE task = $1)"
+        );
+        connection
+            .execute(&inserted, &[&self.task, &i32::try_from(FORMAT_VERSION).unwrap_or(i32::MAX)])
+            .await
+            .map_err(during())?;
+        connection.commit().await
+    }
+
+    /// Refuses tables that a newer version has written.
+    ///
+    /// # Errors
+    /// The server's, or a failure that says which version is there.
+    pub async fn check_version(
+        &self,
+        connection: &Connection,
+    ) -> Result<Result<(), Failure>, DestinationError> {
+        let sql = format!("SELECT coalesce(max(format_version), 0) FROM {}.tasks", self.schema);
+        let row = connection
+            .query_one(&sql, &[])
+            .await
+            .map_err(DestinationError::during("reading the version of the bookkeeping tables"))?;
+        let found: i32 = row.get(0);
+        if u32::try_from(found).is_ok_and(|found| found <= FORMAT_VERSION) {
+            return Ok(Ok(()));
+        }
+        Ok(Err(Failure::new(
+            "the bookkeeping tables belong to a newer version",
+            format!("they have format {found}, and this version knows {FORMAT_VERSION}"),
+        )
+        .at(format!("schema {} of the destination", self.name))
+        .remedy("update apply to the version that last ran, or newer")))
+    }
+}

@@ -1,0 +1,179 @@
+//! Offsets: read under a lock, moved by compare-and-set.
+
+use super::Bookkeeping;
+use crate::destination::{Connection, DestinationError};
+use crate::pipeline::job::Move;
+use std::time::Duration;
+
+/// What the destination holds of a partition.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OffsetRow {
+    /// Partition.
+    pub partition: i32,
+    /// Offset to go on at.
+    pub next_offset: i64,
+    /// Generation it has arrived at.
+    pub generation: u32,
+    /// How long ago the partition was last known to be at its end; `None` if it never was.
+    pub since_end: Option<Duration>,
+    /// How long ago the partition was begun.
+    pub since_begin: Duration,
+}
+
+/// An offset as `status` and the end of `--until-caught-up` see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredOffset {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset to go on at.
+    pub next_offset: i64,
+}
+
+impl Bookkeeping {
+    /// The rows of some partitions of a topic. `lock` waits out a transaction in doubt, and must then be in a
+    /// transaction itself.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn offsets(
+        &self,
+        connection: &mut Connection,
+        topic: &str,
+        partitions: &[i32],
+        lock: bool,
+    ) -> Result<Vec<OffsetRow>, DestinationError> {
+        let during = || DestinationError::during(format!("reading the offsets of {topic}"));
+        let sql = format!(
+            "SELECT \"partition\", next_offset, generation, \
+             extract(epoch FROM now() - at_end_at)::double precision, \
+             extract(epoch FROM now() - begun_at)::double precision \
+             FROM {}.offsets WHERE task = $1 AND topic = $2 AND \"partition\" = ANY ($3) \
+             ORDER BY \"partition\"{}",
+            self.schema,
+            if lock { " FOR UPDATE" } else { "" }
+        );
+        let statement = connection.prepared(&sql).await.map_err(during())?;
+        let rows = connection.query(&statement, &[&self.task, &topic, &partitions]).await.map_err(during())?;
+        let seconds = |value: f64| Duration::try_from_secs_f64(value).unwrap_or_default();
+        Ok(rows
+            .iter()
+            .map(|row| OffsetRow {
+                partition: row.get(0),
+                next_offset: row.get(1),
+                generation: u32::try_from(row.get::<_, i32>(2)).unwrap_or(0),
+                since_end: row.get::<_, Option<f64>>(3).map(seconds),
+                since_begin: seconds(row.get(4)),
+            })
+            .collect())
+    }
+
+    /// Every offset of the task.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn all_offsets(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<Vec<StoredOffset>, DestinationError> {
+        let during = || DestinationError::during("reading the offsets");
+        let sql = format!(
+            "SELECT topic, \"partition\", next_offset FROM {}.offsets WHERE task = $1 ORDER BY 1, 2",
+            self.schema
+        );
+        let statement = connection.prepared(&sql).await.map_err(during())?;
+        let rows = connection.query(&statement, &[&self.task]).await.map_err(during())?;
+        Ok(rows
+            .iter()
+            .map(|row| StoredOffset { topic: row.get(0), partition: row.get(1), next_offset: row.get(2) })
+            .collect())
+    }
+
+    /// The first offsets of a topic, by partition from 0.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn insert_offsets(
+        &self,
+        connection: &mut Connection,
+        topic: &str,
+        generation: u32,
+        next_offsets: &[i64],
+    ) -> Result<(), DestinationError> {
+        let during = || DestinationError::during(format!("writing the first offsets of {topic}"));
+        let sql = format!(
+            "INSERT INTO {}.offsets (task, topic, \"partition\", next_offset, generation) \
+             VALUES ($1, $2, $3, $4, $5)",
+            self.schema
+        );
+        let statement = connection.prepared(&sql).await.map_err(during())?;
+        let generation = i32::try_from(generation).unwrap_or(i32::MAX);
+        for (partition, next_offset) in (0_i32..).zip(next_offsets) {
+            connection
+                .execute(&statement, &[&self.task, &topic, &partition, next_offset, &generation])
+                .await
+                .map_err(during())?;
+        }
+        Ok(())
+    }
+
+    /// Moves offsets, each from the value that was last seen; for an arrival also the generation, from `arrival.0`
+    /// to `arrival.1`. The last statement of a transaction.
+    ///
+    /// # Errors
+    /// [`DestinationError::OffsetMoved`] if not exactly one row a partition was hit; what the server says.
+    pub async fn move_offsets(
+        &self,
+        connection: &mut Connection,
+        topic: &str,
+        moves: &[Move],
+        arrival: Option<(u32, u32)>,
+    ) -> Result<(), DestinationError> {
+        let during = || DestinationError::during(format!("moving the offsets of {topic}"));
+        let sql = format!(
+            "UPDATE {schema}.offsets AS o SET next_offset = m.next_offset, \
+             generation = CASE WHEN $7 >= 0 THEN $8 ELSE o.generation END, \
+             at_end_at = CASE WHEN m.at_end THEN now() ELSE o.at_end_at END \
+             FROM unnest($3::integer[], $4::bigint[], $5::bigint[], $6::boolean[]) \
+             AS m (\"partition\", expected, next_offset, at_end) \
+             WHERE o.task = $1 AND o.topic = $2 AND o.\"partition\" = m.\"partition\" \
+             AND o.next_offset = m.expected AND ($7 < 0 OR o.generation = $7)",
+            schema = self.schema
+        );
+        let partitions: Vec<i32> = moves.iter().map(|step| step.partition).collect();
+        let expected: Vec<i64> = moves.iter().map(|step| step.expected).collect();
+        let next: Vec<i64> = moves.iter().map(|step| step.next).collect();
+        let at_end: Vec<bool> = moves.iter().map(|step| step.at_end).collect();
+        let number = |generation: u32| i32::try_from(generation).unwrap_or(i32::MAX);
+        let (from, to) = arrival.map_or((-1, -1), |(from, to)| (number(from), number(to)));
+        let statement = connection.prepared(&sql).await.map_err(during())?;
+        let hit = connection
+            .execute(&statement, &[&self.task, &topic, &partitions, &expected, &next, &at_end, &from, &to])
+            .await
+            .map_err(during())?;
+        if usize::try_from(hit) == Ok(moves.len()) { Ok(()) } else { Err(DestinationError::OffsetMoved) }
+    }
+
+    /// How many partitions of a topic have arrived at a generation.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn arrived(
+        &self,
+        connection: &mut Connection,
+        topic: &str,
+        generation: u32,
+    ) -> Result<u64, DestinationError> {
+        let sql = format!(
+            "SELECT count(*) FROM {}.offsets WHERE task = $1 AND topic = $2 AND generation >= $3",
+            self.schema
+        );
+        let generation = i32::try_from(generation).unwrap_or(i32::MAX);
+        let row = connection
+            .query_one(&sql, &[&self.task, &topic, &generation])
+            .await
+            .map_err(DestinationError::during(format!("counting the arrivals of {topic}")))?;
+        Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+    }
+}

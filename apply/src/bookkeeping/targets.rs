@@ -1,0 +1,215 @@
+//! One row a topic: which table it goes into, which generation that table has, and what keeps it from going on.
+
+use super::Bookkeeping;
+use crate::destination::{Connection, DestinationError, TableError};
+use crate::merge::names::TargetName;
+
+/// What the destination holds of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetRow {
+    /// Topic.
+    pub topic: String,
+    /// Table of the source, as `database.table`.
+    pub source: String,
+    /// Table of the destination.
+    pub target: TargetName,
+    /// Partitions of the topic, as counted when the target was set up.
+    pub partitions: i32,
+    /// Newest generation whose DDL has been carried out.
+    pub applied: u32,
+    /// Why it stands still; `None` if it does not.
+    pub parked: Option<TableError>,
+}
+
+/// A target that is about to be set up.
+#[derive(Debug, Clone, Copy)]
+pub struct NewTarget<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Table of the source, as `database.table`.
+    pub source: &'a str,
+    /// Table of the destination.
+    pub target: &'a TargetName,
+    /// Generation that the target is created with.
+    pub generation: u32,
+    /// First offset of each partition.
+    pub next_offsets: &'a [i64],
+}
+
+/// The task at a glance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskView {
+    /// Grows with every `replay`.
+    pub epoch: i64,
+    /// Every topic that has been set up.
+    pub targets: Vec<TargetRow>,
+}
+
+const COLUMNS: &str = "topic, source_table, target_schema, target_table, partitions, applied_generation, \
+                       state, error_code, error_message, error_place, error_remedy";
+
+fn target_row(row: &tokio_postgres::Row) -> TargetRow {
+    let text = |column: usize| row.get::<_, Option<String>>(column).unwrap_or_default();
+    let parked = (text(6) == "parked").then(|| TableError {
+        code: text(7),
+        message: text(8),
+        place: text(9),
+        remedy: text(10),
+    });
+    TargetRow {
+        topic: text(0),
+        source: text(1),
+        target: TargetName { schema: text(2), table: text(3) },
+        partitions: row.get(4),
+        applied: u32::try_from(row.get::<_, i32>(5)).unwrap_or(0),
+        parked,
+    }
+}
+
+impl Bookkeeping {
+    /// Epoch and targets.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn view(&self, connection: &mut Connection) -> Result<TaskView, DestinationError> {
+        let during = || DestinationError::during("reading the bookkeeping");
+        let sql = format!("SELECT epoch FROM {}.tasks WHERE task = $1", self.schema);
+        let statement = connection.prepared(&sql).await.map_err(during())?;
+        let epoch = connection.query_opt(&statement, &[&self.task]).await.map_err(during())?;
+        let sql = format!("SELECT {COLUMNS} FROM {}.targets WHERE task = $1 ORDER BY topic", self.schema);
+        let statement = connection.prepared(&sql).await.map_err(during())?;
+        let rows = connection.query(&statement, &[&self.task]).await.map_err(during())?;
+        Ok(TaskView {
+            epoch: epoch.map_or(0, |row| row.get(0)),
+            targets: rows.iter().map(target_row).collect(),
+        })
+    }
+
+    /// The row of a topic; `lock` holds it until the transaction ends: arrivals queue up behind one another.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn target(
+        &self,
+        connection: &mut Connection,
+        topic: &str,
+        lock: bool,
+    ) -> Result<Option<TargetRow>, DestinationError> {
+        let during = || DestinationError::during(format!("reading the target of {topic}"));
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {}.targets WHERE task = $1 AND topic = $2{}",
+            self.schema,
+            if lock { " FOR UPDATE" } else { "" }
+        );
+        let statement = connection.prepared(&sql).await.map_err(during())?;
+        let row = connection.query_opt(&statement, &[&self.task, &topic]).await.map_err(during())?;
+        Ok(row.as_ref().map(target_row))
+    }
+
+    /// True if any task has written into this table: its rows are then ours, and are not judged again.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn is_known(
+        &self,
+        connection: &mut Connection,
+        target: &TargetName,
+    ) -> Result<bool, DestinationError> {
+        let sql = format!(
+            "SELECT 1 FROM {}.targets WHERE target_schema = $1 AND target_table = $2 LIMIT 1",
+            self.schema
+        );
+        let row = connection
+            .query_opt(&sql, &[&target.schema, &target.table])
+            .await
+            .map_err(DestinationError::during(format!("looking for {target} in the bookkeeping")))?;
+        Ok(row.is_some())
+    }
+
+    /// The first rows of a topic.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn insert_target(
+        &self,
+        connection: &mut Connection,
+        new: &NewTarget<'_>,
+    ) -> Result<(), DestinationError> {
+        let sql = format!(
+            "INSERT INTO {}.targets (task, topic, source_table, target_schema, target_table, partitions, \
+             applied_generation, state) VALUES ($1, $2, $3, $4, $5, $6, $7, 'applying')",
+            self.schema
+        );
+        let partitions = i32::try_from(new.next_offsets.len()).unwrap_or(i32::MAX);
+        let generation = i32::try_from(new.generation).unwrap_or(i32::MAX);
+        connection
+            .execute(
+                &sql,
+                &[
+                    &self.task,
+                    &new.topic,
+                    &new.source,
+                    &new.target.schema,
+                    &new.target.table,
+                    &partitions,
+                    &generation,
+                ],
+            )
+            .await
+            .map_err(DestinationError::during(format!("writing the first row of {}", new.topic)))?;
+        self.insert_offsets(connection, new.topic, new.generation, new.next_offsets).await
+    }
+
+    /// Marks a generation done, in the transaction that carried out its DDL.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn mark_done(
+        &self,
+        connection: &mut Connection,
+        topic: &str,
+        generation: u32,
+        statements: &[String],
+    ) -> Result<(), DestinationError> {
+        let during =
+            || DestinationError::during(format!("marking generation {generation} of {topic} as done"));
+        let number = i32::try_from(generation).unwrap_or(i32::MAX);
+        let sql = format!(
+            "UPDATE {}.targets SET applied_generation = $3, changed_at = now() WHERE task = $1 AND topic = $2",
+            self.schema
+        );
+        connection.execute(&sql, &[&self.task, &topic, &number]).await.map_err(during())?;
+        let sql = format!(
+            "INSERT INTO {}.generations (task, topic, generation, statements) VALUES ($1, $2, $3, $4)",
+            self.schema
+        );
+        let text = statements.join(";\n");
+        connection.execute(&sql, &[&self.task, &topic, &number, &text]).await.map_err(during())?;
+        Ok(())
+    }
+
+    /// Stores why a topic stands still, or with `None` that it goes on. Nothing happens if that is what is stored.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn set_parked(
+        &self,
+        connection: &mut Connection,
+        topic: &str,
+        error: Option<&TableError>,
+    ) -> Result<(), DestinationError> {
+        let sql = format!(
+            "UPDATE {}.targets SET state = $3, error_code = $4, error_message = $5, error_place = $6, \
+             error_remedy = $7, changed_at = now() WHERE task = $1 AND topic = $2 AND (state <> $3 OR state = 'parked')",
+            self.schema
+        );
+        let state = if error.is_some() { "parked" } else { "applying" };
+        let (code, message) = (error.map(|e| &e.code), error.map(|e| &e.message));
+        let (place, remedy) = (error.map(|e| &e.place), error.map(|e| &e.remedy));
+        connection
+            .execute(&sql, &[&self.task, &topic, &state, &code, &message, &place, &remedy])
+            .await
+            .map_err(DestinationError::during(format!("storing the state of {topic}")))?;
+        Ok(())
+    }
+}

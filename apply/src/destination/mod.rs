@@ -1,0 +1,7 @@
+//! The warehouse as a server: connections, and what can go wrong with them.
+
+pub mod connection;
+pub mod error;
+
+pub use connection::{Connection, Connector, Lease, Pool};
+pub use error::{DestinationError, TableError};

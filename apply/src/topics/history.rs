@@ -1,0 +1,232 @@
+//! What the history topic says: which tables are selected, their generations, their schemas, and how far their initial
+//! loads are. Pure: records enter, answers leave.
+//!
+//! Invariant: a record that was written by a newer version is refused, never skipped.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use thiserror::Error;
+use tributary_schemas::FORMAT_VERSION;
+use tributary_schemas::history::{
+    GenerationRecord, HistoryKey, LoadRecord, SchemaRecord, SelectedTable, SelectionRecord,
+};
+use tributary_schemas::table::TableId;
+
+/// A record that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum HistoryError {
+    /// Written by a newer version.
+    #[error(
+        "the record at offset {offset} has format {format}, and this version knows {FORMAT_VERSION}: update apply to the version of capture, or newer"
+    )]
+    Newer {
+        /// Offset in the history topic.
+        offset: i64,
+        /// Its format.
+        format: u32,
+    },
+    /// Not a history record.
+    #[error(
+        "the record at offset {offset} is not a history record ({why}): either capture is newer than this version, or something else has written to the topic"
+    )]
+    Unreadable {
+        /// Offset in the history topic.
+        offset: i64,
+        /// What the parser said.
+        why: String,
+    },
+}
+
+/// What a record changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A schema to serve.
+    Schema(SchemaRecord),
+    /// A generation of this topic.
+    Generation(String),
+    /// The load of this table.
+    Load(TableId),
+    /// The set of tables.
+    Selection,
+}
+
+/// Everything the topic has said so far.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    selection: Option<SelectionRecord>,
+    generations: BTreeMap<String, BTreeMap<u32, Arc<GenerationRecord>>>,
+    by_value_schema: HashMap<u32, (String, u32)>,
+    loads: BTreeMap<TableId, LoadRecord>,
+}
+
+#[derive(serde::Deserialize)]
+struct Versioned {
+    #[serde(default)]
+    format: u32,
+}
+
+impl History {
+    /// Takes the record at `offset`.
+    ///
+    /// # Errors
+    /// [`HistoryError`], with the history unchanged.
+    pub fn take(&mut self, offset: i64, key: &[u8], value: &[u8]) -> Result<Change, HistoryError> {
+        let unreadable =
+            |error: serde_json::Error| HistoryError::Unreadable { offset, why: error.to_string() };
+        let versioned: Versioned = serde_json::from_slice(value).map_err(unreadable)?;
+        if versioned.format > FORMAT_VERSION {
+            return Err(HistoryError::Newer { offset, format: versioned.format });
+        }
+        match serde_json::from_slice(key).map_err(unreadable)? {
+            HistoryKey::Schema { .. } => {
+                Ok(Change::Schema(serde_json::from_slice(value).map_err(unreadable)?))
+            }
+            HistoryKey::Table { .. } => {
+                let record: GenerationRecord = serde_json::from_slice(value).map_err(unreadable)?;
+                let topic = record.topic.clone();
+                self.by_value_schema.insert(record.value_schema_id, (topic.clone(), record.generation));
+                let generations = self.generations.entry(topic.clone()).or_default();
+                generations.insert(record.generation, Arc::new(record));
+                Ok(Change::Generation(topic))
+            }
+            HistoryKey::Load { database, table } => {
+                let id = TableId::new(database, table);
+                let record = serde_json::from_slice(value).map_err(unreadable)?;
+                self.loads.insert(id.clone(), record);
+                Ok(Change::Load(id))
+            }
+            HistoryKey::Selection => {
+                self.selection = Some(serde_json::from_slice(value).map_err(unreadable)?);
+                Ok(Change::Selection)
+            }
+        }
+    }
+
+    /// The selected tables; `None` until capture has written the selection.
+    #[must_use]
+    pub fn selected(&self) -> Option<&[SelectedTable]> {
+        self.selection.as_ref().map(|selection| selection.tables.as_slice())
+    }
+
+    /// Selected tables that are replicated and whose definition is known.
+    pub fn replicated(&self) -> impl Iterator<Item = &SelectedTable> {
+        let tables = self.selected().unwrap_or_default().iter();
+        tables.filter(|table| table.excluded.is_none() && self.generations.contains_key(&table.topic))
+    }
+
+    /// True once the selection is there and every table in it that is replicated has a definition.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.selected().is_some_and(|tables| {
+            tables.iter().all(|table| table.excluded.is_some() || self.generations.contains_key(&table.topic))
+        })
+    }
+
+    /// The generations of a topic, ascending.
+    pub fn generations(&self, topic: &str) -> impl DoubleEndedIterator<Item = &Arc<GenerationRecord>> {
+        self.generations.get(topic).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// One generation of a topic.
+    #[must_use]
+    pub fn generation(&self, topic: &str, generation: u32) -> Option<&Arc<GenerationRecord>> {
+        self.generations.get(topic)?.get(&generation)
+    }
+
+    /// The topic and generation that a value schema belongs to.
+    #[must_use]
+    pub fn of_value_schema(&self, id: u32) -> Option<(&str, u32)> {
+        self.by_value_schema.get(&id).map(|(topic, generation)| (topic.as_str(), *generation))
+    }
+
+    /// How far a table's initial load is.
+    #[must_use]
+    pub fn load(&self, id: &TableId) -> Option<&LoadRecord> {
+        self.loads.get(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tributary_schemas::history::Cause;
+    use tributary_schemas::position::Position;
+    use tributary_schemas::table::Table;
+
+    fn generation(generation: u32, schema: u32) -> (String, String) {
+        let key = HistoryKey::Table { database: "shop".into(), table: "orders".into(), generation };
+        let table = Table {
+            id: TableId::new("shop", "orders"),
+            columns: vec![],
+            key: vec![],
+            indexes: vec![],
+            comment: String::new(),
+        };
+        let record = GenerationRecord {
+            format: FORMAT_VERSION,
+            topic: "t.shop.orders".into(),
+            generation,
+            table,
+            cause: Cause::Initial,
+            statement: String::new(),
+            barrier: vec![0, 0],
+            key_schema_id: 1,
+            value_schema_id: schema,
+            transaction: 0,
+            position: Position::default(),
+        };
+        (serde_json::to_string(&key).unwrap(), serde_json::to_string(&record).unwrap())
+    }
+
+    fn selection(excluded: Option<&str>) -> String {
+        let table = SelectedTable {
+            id: TableId::new("shop", "orders"),
+            topic: "t.shop.orders".into(),
+            partitions: 2,
+            excluded: excluded.map(str::to_owned),
+        };
+        serde_json::to_string(&SelectionRecord { format: FORMAT_VERSION, tables: vec![table] }).unwrap()
+    }
+
+    #[test]
+    fn a_schema_id_leads_to_its_generation() {
+        let mut history = History::default();
+        for (number, schema) in [(1, 7), (2, 9)] {
+            let (key, value) = generation(number, schema);
+            let change = history.take(0, key.as_bytes(), value.as_bytes());
+            assert_eq!(change, Ok(Change::Generation("t.shop.orders".into())));
+        }
+        assert_eq!(history.of_value_schema(9), Some(("t.shop.orders", 2)));
+        assert_eq!(history.of_value_schema(8), None);
+        assert_eq!(history.generations("t.shop.orders").count(), 2);
+    }
+
+    #[test]
+    fn it_is_complete_once_every_replicated_table_is_defined() {
+        let key = serde_json::to_string(&HistoryKey::Selection).unwrap();
+        let mut history = History::default();
+        assert!(!history.is_complete());
+        history.take(0, key.as_bytes(), selection(None).as_bytes()).unwrap();
+        assert!(!history.is_complete());
+        let (table, record) = generation(1, 7);
+        history.take(1, table.as_bytes(), record.as_bytes()).unwrap();
+        assert!(history.is_complete());
+        assert_eq!(history.replicated().count(), 1);
+        history.take(2, key.as_bytes(), selection(Some("no key")).as_bytes()).unwrap();
+        assert!(history.is_complete());
+        assert_eq!(history.replicated().count(), 0);
+    }
+
+    #[test]
+    fn newer_and_foreign_records_are_refused() {
+        let mut history = History::default();
+        let (key, value) = generation(1, 7);
+        let newer = value.replace("\"format\":1", "\"format\":2,\"surprise\":true");
+        assert_eq!(
+            history.take(5, key.as_bytes(), newer.as_bytes()),
+            Err(HistoryError::Newer { offset: 5, format: 2 })
+        );
+        let foreign = history.take(6, b"\"x\"", value.as_bytes());
+        assert!(matches!(foreign, Err(HistoryError::Unreadable { offset: 6, .. })), "{foreign:?}");
+    }
+}
