@@ -4,3 +4,6 @@
 pub mod exit;
 pub mod keys;
 pub mod load;
+pub mod retry;
+pub mod shutdown;
+pub mod status;

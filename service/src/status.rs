@@ -1,0 +1,279 @@
+//! What a service is doing, in one place: the loops write it (atomics for what is hot), HTTP, Prometheus and OTLP
+//! read it. Nothing here decides anything.
+
+mod document;
+mod metric;
+mod state;
+mod table;
+mod window;
+
+pub use document::{ErrorDocument, RetryDocument, StatusDocument, TableDocument};
+pub use metric::{Metric, MetricKind, metrics, prometheus};
+pub use state::{Role, State, TableState};
+pub use table::TableStatus;
+pub use window::{Window, as_f64};
+
+use crate::load::Service;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+/// A handle that every task of the process holds a clone of.
+#[derive(Debug, Clone)]
+pub struct Status(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    task: String,
+    service: Service,
+    instance: String,
+    started: Instant,
+    tables: RwLock<BTreeMap<String, Arc<TableStatus>>>,
+    bytes_applied: AtomicU64,
+    counters: Mutex<BTreeMap<&'static str, (&'static str, Arc<AtomicU64>)>>,
+    slow: Mutex<Slow>,
+}
+
+/// What changes seldom.
+#[derive(Debug)]
+struct Slow {
+    state: State,
+    role: Role,
+    position: Option<String>,
+    error: Option<ErrorDocument>,
+    retrying: BTreeMap<String, (Instant, String)>,
+    rows: Window,
+    bytes: Window,
+}
+
+impl Status {
+    /// A service that is at its precheck.
+    #[must_use]
+    pub fn new(task: &str, service: Service) -> Self {
+        let slow = Slow {
+            state: State::Precheck,
+            role: Role::Standby,
+            position: None,
+            error: None,
+            retrying: BTreeMap::new(),
+            rows: Window::default(),
+            bytes: Window::default(),
+        };
+        Self(Arc::new(Inner {
+            task: task.to_owned(),
+            service,
+            instance: uuid::Uuid::new_v4().to_string(),
+            started: Instant::now(),
+            tables: RwLock::default(),
+            bytes_applied: AtomicU64::new(0),
+            counters: Mutex::default(),
+            slow: Mutex::new(slow),
+        }))
+    }
+
+    /// Random for each start of a process; names the leader in the state topic.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.0.instance
+    }
+
+    /// The task's name.
+    #[must_use]
+    pub fn task(&self) -> &str {
+        &self.0.task
+    }
+
+    /// Which service this is.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        self.0.service
+    }
+
+    /// Sets what the service is doing; a retry in progress and parked tables show over it.
+    pub fn set_state(&self, state: State) {
+        let mut slow = self.slow();
+        if slow.state != state {
+            tracing::info!(from = %slow.state, to = %state, "state");
+        }
+        slow.state = state;
+    }
+
+    /// What [`Status::set_state`] was last given.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.slow().state
+    }
+
+    /// Sets whether this instance works or waits for another to end.
+    pub fn set_role(&self, role: Role) {
+        self.slow().role = role;
+    }
+
+    /// Sets how far the source's stream, or the topics, have been followed; shown as it is.
+    pub fn set_position(&self, position: impl ToString) {
+        self.slow().position = Some(position.to_string());
+    }
+
+    /// Shows what ended the service, with what to do about it.
+    pub fn fail(&self, error: ErrorDocument) {
+        let mut slow = self.slow();
+        slow.state = State::Failed;
+        slow.error = Some(error);
+    }
+
+    /// Shows that `what` failed with `error` and is being tried again; the first call begins the outage.
+    pub fn retrying(&self, what: &str, error: &str) {
+        let mut slow = self.slow();
+        let entry = slow.retrying.entry(what.to_owned()).or_insert_with(|| (Instant::now(), String::new()));
+        error.clone_into(&mut entry.1);
+    }
+
+    /// Ends what [`Status::retrying`] began; true if it had.
+    pub fn retried(&self, what: &str) -> bool {
+        self.slow().retrying.remove(what).is_some()
+    }
+
+    /// The table of this name, shown from now on; the same handle for the same name.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Arc<TableStatus> {
+        if let Some(table) = self.0.tables.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Arc::clone(table);
+        }
+        let mut tables = self.0.tables.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(tables.entry(name.to_owned()).or_default())
+    }
+
+    /// Stops showing a table.
+    pub fn forget_table(&self, name: &str) {
+        self.0.tables.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Every table that is shown, by name.
+    #[must_use]
+    pub fn tables(&self) -> Vec<(String, Arc<TableStatus>)> {
+        let tables = self.0.tables.read().unwrap_or_else(PoisonError::into_inner);
+        tables.iter().map(|(name, table)| (name.clone(), Arc::clone(table))).collect()
+    }
+
+    /// Counts bytes that reached the other side.
+    pub fn add_bytes_applied(&self, bytes: u64) {
+        self.0.bytes_applied.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A counter of the service's own, shown in the metrics as `name` (ending in `_total`) with `help`.
+    #[must_use]
+    pub fn counter(&self, name: &'static str, help: &'static str) -> Arc<AtomicU64> {
+        let mut counters = self.0.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&counters.entry(name).or_insert_with(|| (help, Arc::default())).1)
+    }
+
+    /// Takes the samples that rates are computed from; about once a second, by whoever serves the status.
+    pub fn sample(&self, now: Instant) {
+        let mut total = 0_u64;
+        for (_, table) in self.tables() {
+            total = total.saturating_add(table.sample(now));
+        }
+        let bytes = self.0.bytes_applied.load(Ordering::Relaxed);
+        let mut slow = self.slow();
+        slow.rows.sample(now, total);
+        slow.bytes.sample(now, bytes);
+    }
+
+    /// Everything as it is now.
+    #[must_use]
+    pub fn document(&self) -> StatusDocument {
+        let tables: Vec<TableDocument> =
+            self.tables().into_iter().map(|(name, table)| table.document(name)).collect();
+        let slow = self.slow();
+        let retrying = slow.retrying.iter().next().map(|(what, (since, error))| RetryDocument {
+            what: what.clone(),
+            since_seconds: since.elapsed().as_secs(),
+            error: error.clone(),
+        });
+        StatusDocument {
+            task: self.0.task.clone(),
+            service: self.0.service.name(),
+            state: state::overall(slow.state, retrying.is_some(), tables.iter().map(|table| table.state)),
+            position: slow.position.clone(),
+            throughput: slow.rows.per_second(),
+            bytes_per_second: slow.bytes.per_second(),
+            bytes_applied: self.0.bytes_applied.load(Ordering::Relaxed),
+            role: slow.role,
+            instance: self.0.instance.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: self.0.started.elapsed().as_secs(),
+            retrying,
+            error: slow.error.clone(),
+            tables,
+        }
+    }
+
+    fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let counters = self.0.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.iter().map(|(name, (help, value))| (*name, *help, value.load(Ordering::Relaxed))).collect()
+    }
+
+    fn slow(&self) -> MutexGuard<'_, Slow> {
+        // A panic elsewhere must not take the status page with it: every field is valid by itself.
+        self.0.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_document_is_the_contract() {
+        let status = Status::new("shop", Service::Capture);
+        status.set_state(State::Loading);
+        status.set_role(Role::Leader);
+        status.set_position("binlog.000001:4");
+        let table = status.table("shop.orders");
+        table.set_state(TableState::Loading);
+        table.set_rows_total(100);
+        table.add_rows_read(40);
+        let start = Instant::now();
+        status.sample(start);
+        table.add_rows_applied(30);
+        table.set_lag(Some(Duration::from_millis(1_500)));
+        status.sample(start + Duration::from_secs(1));
+        let json = serde_json::to_value(status.document()).unwrap();
+        assert_eq!(json["task"], "shop");
+        assert_eq!(json["service"], "capture");
+        assert_eq!(json["state"], "loading");
+        assert_eq!(json["position"], "binlog.000001:4");
+        assert_eq!(json["throughput"], 30.0);
+        assert_eq!(json["role"], "leader");
+        let table = &json["tables"][0];
+        assert_eq!(table["name"], "shop.orders");
+        assert_eq!(table["state"], "loading");
+        assert_eq!((&table["rows_read"], &table["rows_total"]), (&40.into(), &100.into()));
+        assert_eq!((&table["rows_applied"], &table["lag_seconds"]), (&30.into(), &1.5.into()));
+        assert!(table["error"].is_null());
+    }
+
+    #[test]
+    fn a_retry_shows_until_it_ends() {
+        let status = Status::new("t", Service::Apply);
+        status.set_state(State::Synchronizing);
+        status.retrying("kafka", "down");
+        status.retrying("kafka", "still down");
+        let document = status.document();
+        assert_eq!(document.state, State::Retrying);
+        assert_eq!(document.retrying.unwrap().error, "still down");
+        assert!(status.retried("kafka"));
+        assert!(!status.retried("kafka"));
+        assert_eq!(status.document().state, State::Synchronizing);
+    }
+
+    #[test]
+    fn a_table_is_one_handle_and_can_be_forgotten() {
+        let status = Status::new("t", Service::Apply);
+        assert!(Arc::ptr_eq(&status.table("a.b"), &status.table("a.b")));
+        status.forget_table("a.b");
+        assert!(status.document().tables.is_empty());
+    }
+}

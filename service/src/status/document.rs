@@ -1,0 +1,95 @@
+//! `/status` as JSON. The first fields of each are the contract (DESIGN.md, section 8); the others are extras.
+
+use super::state::{Role, State, TableState};
+use serde::{Deserialize, Serialize};
+
+/// The whole answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StatusDocument {
+    /// The task's name.
+    pub task: String,
+    /// `capture` or `apply`.
+    pub service: &'static str,
+    /// What it is doing.
+    pub state: State,
+    /// By name.
+    pub tables: Vec<TableDocument>,
+    /// How far the stream or the topics have been followed; null before that is known.
+    pub position: Option<String>,
+    /// Rows a second that reached the other side, over the last ten seconds.
+    pub throughput: f64,
+    /// Bytes a second that reached the other side, over the last ten seconds.
+    pub bytes_per_second: f64,
+    /// Bytes that reached the other side since the process began.
+    pub bytes_applied: u64,
+    /// Whether this instance works or waits.
+    pub role: Role,
+    /// Random for each start of a process.
+    pub instance: String,
+    /// Version of the binary.
+    pub version: &'static str,
+    /// Since the process began, seconds.
+    pub uptime_seconds: u64,
+    /// The outage that is being waited out.
+    pub retrying: Option<RetryDocument>,
+    /// What ended the service.
+    pub error: Option<ErrorDocument>,
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TableDocument {
+    /// `database.table` on the source.
+    pub name: String,
+    /// What becomes of it.
+    pub state: TableState,
+    /// Rows of the initial load that have been read.
+    pub rows_read: u64,
+    /// Rows of the initial load: an estimate until it is complete.
+    pub rows_total: u64,
+    /// Row events, of load and stream, that are safe on the other side since the process began.
+    pub rows_applied: u64,
+    /// Behind the source; null where that is not known.
+    pub lag_seconds: Option<f64>,
+    /// Why it is parked or excluded.
+    pub error: Option<ErrorDocument>,
+    /// Topic, or table of the destination.
+    pub target: Option<String>,
+    /// Generation of its definition; 0 before it has one.
+    pub generation: u32,
+    /// Values that a policy replaced.
+    pub values_substituted: u64,
+    /// `rows_applied` a second, over the last ten seconds.
+    pub rows_per_second: f64,
+    /// `rows_read` a second, over the last ten seconds.
+    pub rows_read_per_second: f64,
+}
+
+/// What went wrong, and the way out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDocument {
+    /// A word that leads to a section of the operations guide.
+    pub code: String,
+    /// What, where and why. Never a row's values.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl ErrorDocument {
+    /// Puts the three together.
+    pub fn new(code: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), remedy: remedy.into() }
+    }
+}
+
+/// An outage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RetryDocument {
+    /// What is being tried.
+    pub what: String,
+    /// How long ago it failed first.
+    pub since_seconds: u64,
+    /// The last error.
+    pub error: String,
+}
