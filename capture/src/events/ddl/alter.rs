@@ -217,7 +217,7 @@ fn partition_clause(cursor: &mut Cursor<'_, '_>) -> bool {
         || cursor.words(&["UPGRADE", "PARTITIONING"])
 }
 
-fn constraint_step(constraint: Constraint) -> AlterStep {
+pub(super) fn constraint_step(constraint: Constraint) -> AlterStep {
     match constraint {
         Constraint::Primary(parts) => AlterStep::AddPrimaryKey { parts },
         Constraint::Index(index) => AlterStep::AddIndex(index),

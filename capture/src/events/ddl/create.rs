@@ -1,6 +1,6 @@
 //! CREATE TABLE: columns, keys and the options that matter for what a row is.
 
-use super::alter::{AlterStep, option_step};
+use super::alter::{AlterStep, Position, constraint_step, option_step};
 use super::column::{ColumnDefinition, column_definition};
 use super::cursor::Cursor;
 use super::index::{Constraint, constraint, is_constraint};
@@ -104,6 +104,13 @@ fn element_of(table: &mut NewTable, element: &mut Cursor<'_, '_>) -> Option<()> 
 }
 
 impl NewTable {
+    /// The steps that make the table of an empty one.
+    pub(super) fn steps(&self) -> Vec<AlterStep> {
+        let columns = self.columns.iter().cloned();
+        let added = columns.map(|definition| AlterStep::AddColumn { definition, position: Position::Unsaid });
+        added.chain(self.constraints.iter().cloned().map(constraint_step)).collect()
+    }
+
     fn take_option(&mut self, step: AlterStep) {
         match step {
             AlterStep::TableCharset { charset, collation, .. } => {

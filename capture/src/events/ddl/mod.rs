@@ -4,20 +4,30 @@
 //! clause that is not understood never passes as one without effect.
 
 mod alter;
+mod apply;
+mod catalog;
+mod charset;
 mod classify;
 mod column;
+mod conversion;
 mod create;
 mod cursor;
 mod declared;
 mod default;
 mod index;
+mod indexes;
+mod resolve;
+mod shadow;
 mod statement;
 mod token;
 
 pub use alter::{AlterStep, Position};
+pub use apply::{apply, create};
+pub use catalog::{Change, NeedsCatalogRead, Next, Session};
 pub use classify::classify;
 pub use column::ColumnDefinition;
 pub use create::NewTable;
 pub use default::DefaultClause;
 pub use index::{Constraint, IndexDefinition};
+pub use shadow::shadow_of;
 pub use statement::{Effect, Statement, TableEffect, Xid};

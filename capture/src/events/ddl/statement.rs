@@ -2,6 +2,7 @@
 
 use super::alter::AlterStep;
 use super::create::NewTable;
+use std::fmt;
 use tributary_schemas::table::TableId;
 
 /// A QUERY event's statement.
@@ -90,6 +91,20 @@ pub struct Xid {
     pub gtrid: Vec<u8>,
     /// Branch qualifier, up to 64 bytes.
     pub bqual: Vec<u8>,
+}
+
+impl fmt::Display for Xid {
+    /// As the server writes it in the binlog, and as `binlog` prints the xid of XA_PREPARE: `X'6162',X'',1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [&self.gtrid, &self.bqual] {
+            f.write_str("X'")?;
+            for byte in part {
+                write!(f, "{byte:02x}")?;
+            }
+            f.write_str("',")?;
+        }
+        write!(f, "{}", self.format)
+    }
 }
 
 /// An effect on one table.

@@ -1,0 +1,307 @@
+//! The next definition of a table, step by step as MySQL does it: first every known column is dropped, changed or
+//! kept by the name it had, then new and moved columns are put in by the names that hold when all is done.
+
+use super::alter::{AlterStep, Position};
+use super::catalog::{Change, NeedsCatalogRead, Next, Session};
+use super::charset::named_collation;
+use super::conversion::value_change;
+use super::create::NewTable;
+use super::indexes::{next_indexes, same_name};
+use super::resolve::{convert, resolve};
+use tributary_schemas::table::{ColumnDefault, TableId};
+use tributary_source::catalog::{CatalogColumn, CatalogTable};
+use tributary_source::publish::PRIMARY;
+
+/// A column on its way to the next definition.
+struct Draft {
+    column: CatalogColumn,
+    /// Place in the old definition; `None` for a new column.
+    origin: Option<usize>,
+}
+
+/// The definition of `table` after `steps`.
+///
+/// # Errors
+/// [`NeedsCatalogRead`] if a clause is not understood, or does not fit the table.
+pub fn apply(table: &CatalogTable, steps: &[AlterStep], session: &Session) -> Result<Next, NeedsCatalogRead> {
+    next(table, steps, session).map_err(|why| NeedsCatalogRead { table: table.id.clone(), why })
+}
+
+/// The definition that CREATE TABLE gives the table `id`.
+///
+/// # Errors
+/// [`NeedsCatalogRead`] if it does not follow from the statement.
+pub fn create(id: &TableId, new: &NewTable, session: &Session) -> Result<CatalogTable, NeedsCatalogRead> {
+    let (charset, collation) = (new.charset.as_deref(), new.collation.as_deref());
+    named_collation(charset, collation, &session.database_collation, session)
+        .and_then(|collation| {
+            let empty = CatalogTable {
+                id: id.clone(),
+                columns: Vec::new(),
+                indexes: Vec::new(),
+                comment: new.comment.clone(),
+                collation,
+                engine: new.engine.clone().unwrap_or_else(|| "InnoDB".to_owned()),
+                rows_estimated: 0,
+                data_bytes: 0,
+                partitioned: new.partitioned,
+            };
+            Ok(next(&empty, &new.steps(), session)?.table)
+        })
+        .map_err(|why| NeedsCatalogRead { table: id.clone(), why })
+}
+
+fn next(table: &CatalogTable, steps: &[AlterStep], session: &Session) -> Result<Next, String> {
+    require_known(table, steps)?;
+    let (collation, converted) = table_collation(table, steps, session)?;
+    let mut drafts = Vec::with_capacity(table.columns.len());
+    for (origin, column) in table.columns.iter().enumerate() {
+        let kept = kept(column, steps, &collation, session)?;
+        if let Some((mut column, declared)) = kept {
+            if converted && !declared {
+                convert(&mut column, &collation, session)?;
+            }
+            drafts.push(Draft { column, origin: Some(origin) });
+        }
+    }
+    place(&mut drafts, steps, &collation, session)?;
+    let renamed = |old: &str| {
+        let (origin, _) = table.column(old)?;
+        drafts.iter().find(|draft| draft.origin == Some(origin)).map(|draft| draft.column.name.clone())
+    };
+    let indexes = next_indexes(&table.indexes, steps, renamed)?;
+    let mut after = CatalogTable { indexes, collation, columns: Vec::new(), ..table.clone() };
+    for step in steps {
+        match step {
+            AlterStep::TableComment(comment) => comment.clone_into(&mut after.comment),
+            AlterStep::Engine(engine) => engine.clone_into(&mut after.engine),
+            AlterStep::Partitioning { partitioned } => after.partitioned = *partitioned,
+            _ => {}
+        }
+    }
+    let origins: Vec<Option<usize>> = drafts.iter().map(|draft| draft.origin).collect();
+    after.columns = drafts.into_iter().map(|draft| draft.column).collect();
+    spell_and_require_primary(&mut after)?;
+    let rereads = rereads(table, &after, &origins, steps, session);
+    let is_implicit = |(column, origin): &(&CatalogColumn, &Option<usize>)| {
+        origin.is_none() && !column.nullable && column.default.is_none()
+    };
+    let pairs = after.columns.iter().zip(&origins).enumerate();
+    let implicit = pairs.filter(|(_, pair)| is_implicit(pair)).map(|(place, _)| place).collect();
+    let change = change(table, &after, &origins);
+    Ok(Next { table: after, origins, change, rereads, implicit })
+}
+
+/// Every column that a step names must be there, or the catalog is not that of this place in the stream.
+fn require_known(table: &CatalogTable, steps: &[AlterStep]) -> Result<(), String> {
+    for step in steps {
+        let name = match step {
+            AlterStep::Unknown { clause } => return Err(format!("the clause {clause:?} is not understood")),
+            AlterStep::DropColumn { name } => name,
+            AlterStep::ModifyColumn { definition, .. } => &definition.name,
+            AlterStep::ChangeColumn { old, .. } | AlterStep::RenameColumn { old, .. } => old,
+            AlterStep::SetDefault { column, .. }
+            | AlterStep::DropDefault { column }
+            | AlterStep::SetVisibility { column, .. } => column,
+            _ => continue,
+        };
+        if table.column(name).is_none() {
+            return Err(format!("there is no column {name}"));
+        }
+    }
+    Ok(())
+}
+
+/// The table's collation after the statement, and whether its columns are converted to it.
+fn table_collation(
+    table: &CatalogTable,
+    steps: &[AlterStep],
+    session: &Session,
+) -> Result<(String, bool), String> {
+    let (mut named_charset, mut named, mut converted, mut said) = (None, None, false, false);
+    for step in steps {
+        if let AlterStep::TableCharset { charset, collation, convert } = step {
+            named_charset = charset.as_deref().or(named_charset);
+            named = collation.as_deref().or(named);
+            converted |= convert;
+            said = true;
+        }
+    }
+    let otherwise = if said { &session.database_collation } else { &table.collation };
+    Ok((named_collation(named_charset, named, otherwise, session)?, converted))
+}
+
+/// What becomes of a known column, and whether the statement declares it anew; `None` if it is dropped or will be
+/// put elsewhere by [`place`].
+fn kept(
+    column: &CatalogColumn,
+    steps: &[AlterStep],
+    collation: &str,
+    session: &Session,
+) -> Result<Option<(CatalogColumn, bool)>, String> {
+    let mut kept = (column.clone(), false);
+    for step in steps {
+        match step {
+            AlterStep::DropColumn { name } if same_name(name, &column.name) => return Ok(None),
+            AlterStep::ModifyColumn { definition, .. } if same_name(&definition.name, &column.name) => {
+                kept = (resolve(definition, collation, session)?, true);
+            }
+            AlterStep::ChangeColumn { old, definition, .. } if same_name(old, &column.name) => {
+                kept = (resolve(definition, collation, session)?, true);
+            }
+            AlterStep::RenameColumn { old, new } if same_name(old, &column.name) => {
+                new.clone_into(&mut kept.0.name);
+            }
+            AlterStep::SetDefault { column: name, default } if same_name(name, &column.name) => {
+                let column_type = column.declared_type.parse().map_err(|_| {
+                    format!("column {name} has the type {}, which is not known", column.declared_type)
+                })?;
+                kept.0.default = default.resolve(&column_type)?;
+            }
+            AlterStep::DropDefault { column: name } if same_name(name, &column.name) => kept.0.default = None,
+            AlterStep::SetVisibility { column: name, invisible } if same_name(name, &column.name) => {
+                kept.0.invisible = *invisible;
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(kept))
+}
+
+/// Puts new columns in, and moves those that the statement moves, in its order.
+fn place(
+    drafts: &mut Vec<Draft>,
+    steps: &[AlterStep],
+    collation: &str,
+    session: &Session,
+) -> Result<(), String> {
+    let mut moving = Vec::new();
+    for step in steps {
+        let (draft, position) = match step {
+            AlterStep::AddColumn { definition, position } => {
+                let column = resolve(definition, collation, session)?;
+                (Draft { column, origin: None }, position)
+            }
+            AlterStep::ModifyColumn { definition, position }
+            | AlterStep::ChangeColumn { definition, position, .. }
+                if *position != Position::Unsaid =>
+            {
+                let found = drafts.iter().position(|draft| {
+                    draft.origin.is_some() && same_name(&draft.column.name, &definition.name)
+                });
+                let found = found.ok_or_else(|| format!("column {} cannot be moved", definition.name))?;
+                (drafts.remove(found), position)
+            }
+            _ => continue,
+        };
+        moving.push((draft, position));
+    }
+    for (draft, position) in moving {
+        let at = match position {
+            Position::Unsaid => drafts.len(),
+            Position::First => 0,
+            Position::After(name) => {
+                let found = drafts.iter().position(|other| same_name(&other.column.name, name));
+                found.ok_or_else(|| format!("there is no column {name} to come after"))? + 1
+            }
+        };
+        drafts.insert(at, draft);
+    }
+    Ok(())
+}
+
+/// The columns of a primary key are NOT NULL without saying so; and every index names columns as the table does.
+fn spell_and_require_primary(table: &mut CatalogTable) -> Result<(), String> {
+    for index in &mut table.indexes {
+        for name in index.parts.iter_mut().filter_map(|part| part.column.as_mut()) {
+            let column = table.columns.iter_mut().find(|column| same_name(&column.name, name));
+            let column = column.ok_or_else(|| format!("index {} has no column {name}", index.name))?;
+            column.name.clone_into(name);
+            if index.name == PRIMARY {
+                column.nullable = false;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Why rows changed without row events, if they may have.
+fn rereads(
+    old: &CatalogTable,
+    new: &CatalogTable,
+    origins: &[Option<usize>],
+    steps: &[AlterStep],
+    session: &Session,
+) -> Option<String> {
+    let by_clause = steps.iter().find_map(|step| match step {
+        AlterStep::RowsChange { clause } => Some(format!("rows came or went without row events: {clause}")),
+        AlterStep::Engine(engine) if engine.eq_ignore_ascii_case("BLACKHOLE") => {
+            Some("the engine BLACKHOLE keeps no rows".to_owned())
+        }
+        _ => None,
+    });
+    by_clause.or_else(|| {
+        new.columns.iter().zip(origins).find_map(|(column, origin)| {
+            match origin.and_then(|origin| old.columns.get(origin)) {
+                None => fills_row_by_row(column),
+                // What is not declared anew is only renamed, moved or converted; its expression is the same.
+                Some(before) if before.generated && !is_declared(&column.name, steps) => None,
+                Some(before) => value_change(before, column, session.strict),
+            }
+        })
+    })
+}
+
+fn is_declared(name: &str, steps: &[AlterStep]) -> bool {
+    steps.iter().any(|step| match step {
+        AlterStep::ModifyColumn { definition, .. } | AlterStep::ChangeColumn { definition, .. } => {
+            same_name(&definition.name, name)
+        }
+        _ => false,
+    })
+}
+
+/// Why a new column's value differs from row to row, if it does.
+fn fills_row_by_row(column: &CatalogColumn) -> Option<String> {
+    let name = &column.name;
+    if column.generated {
+        Some(format!("new column {name} is generated"))
+    } else if column.auto_increment {
+        Some(format!("new column {name} numbers the rows"))
+    } else if let Some(ColumnDefault::Expression(expression)) = &column.default {
+        Some(format!("new column {name} is filled with {expression}"))
+    } else {
+        None
+    }
+}
+
+fn change(old: &CatalogTable, new: &CatalogTable, origins: &[Option<usize>]) -> Change {
+    if old == new {
+        return Change::Unchanged;
+    }
+    let known: Vec<(usize, &CatalogColumn)> =
+        origins.iter().zip(&new.columns).filter_map(|(origin, column)| Some(((*origin)?, column))).collect();
+    let same = known.len() == old.columns.len()
+        && known
+            .iter()
+            .zip(old.columns.iter().enumerate())
+            .all(|((origin, now), (place, before))| *origin == place && is_same_column(before, now));
+    match (same, known.len() == new.columns.len()) {
+        (true, true) => Change::Metadata,
+        (true, false) => Change::AddsColumns,
+        (false, _) => Change::Columns,
+    }
+}
+
+/// True if neither name nor values nor the bytes that stand for them differ.
+fn is_same_column(before: &CatalogColumn, now: &CatalogColumn) -> bool {
+    let same_type = before.declared_type == now.declared_type
+        || match (before.declared_type.parse(), now.declared_type.parse()) {
+            (Ok(before), Ok(now)) => {
+                let (before, now): (tributary_schemas::types::ColumnType, _) = (before, now);
+                before == now
+            }
+            _ => false,
+        };
+    same_type && before.name == now.name && before.nullable == now.nullable && before.charset == now.charset
+}

@@ -1,0 +1,89 @@
+//! The catalog at the stream's position: a table's full definition and the steps of a statement enter, the next
+//! definition leaves, with what the statement did to the rows. What cannot be told for certain is an error: the
+//! source's own catalog must then be read.
+//!
+//! Invariant: a column of the next definition is either one of the old, wherever it went and whatever it is called,
+//! or new; a new one of an old one's name is still new.
+
+use tributary_schemas::table::{Table, TableId};
+use tributary_source::catalog::CatalogTable;
+
+/// The settings that fill in what a statement leaves out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// `sql_mode` has STRICT_TRANS_TABLES or STRICT_ALL_TABLES.
+    pub strict: bool,
+    /// `explicit_defaults_for_timestamp`: on since 8.0, off by default in 5.7.
+    pub explicit_timestamps: bool,
+    /// Default collation of the statement's database.
+    pub database_collation: String,
+    /// Default collation of utf8mb4: `utf8mb4_0900_ai_ci` since 8.0, `utf8mb4_general_ci` in 5.7.
+    pub utf8mb4_collation: String,
+    /// What the server calls the three-byte charset: `utf8` or `utf8mb3`.
+    pub utf8_name: String,
+}
+
+impl Session {
+    /// True if these bits of `sql_mode`, as a QUERY event has them, are strict.
+    #[must_use]
+    pub const fn is_strict(sql_mode: u64) -> bool {
+        const STRICT_TRANS_TABLES: u64 = 1 << 21;
+        const STRICT_ALL_TABLES: u64 = 1 << 22;
+        sql_mode & (STRICT_TRANS_TABLES | STRICT_ALL_TABLES) != 0
+    }
+}
+
+/// How a statement changed a table's definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Not at all.
+    Unchanged,
+    /// Indexes, comments, defaults and the like: no row and no type differs.
+    Metadata,
+    /// Columns were added, and nothing else happened to columns.
+    AddsColumns,
+    /// Columns were dropped, renamed, moved or changed.
+    Columns,
+}
+
+/// What a table is after a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// The full definition.
+    pub table: CatalogTable,
+    /// For each of its columns the place in the old definition; `None` for a new column.
+    pub origins: Vec<Option<usize>>,
+    /// How the definition changed.
+    pub change: Change,
+    /// Why the rows must be read again: the statement changed some without row events.
+    pub rereads: Option<String>,
+    /// Places of new NOT NULL columns without DEFAULT: old rows have the type's own zero, empty text or first label.
+    pub implicit: Vec<usize>,
+}
+
+impl Next {
+    /// The published table of before, with the names its columns have now and without those that are gone: what
+    /// [`tributary_source::publish::Wishes::previous`] wants so that columns keep their ids.
+    #[must_use]
+    pub fn previous(&self, published: &Table) -> Table {
+        let mut previous = published.clone();
+        previous.columns.retain_mut(|column| {
+            let place = usize::try_from(column.ordinal).ok();
+            let now = self.origins.iter().position(|origin| origin.is_some() && *origin == place);
+            let Some(now) = now.and_then(|index| self.table.columns.get(index)) else { return false };
+            now.name.clone_into(&mut column.name);
+            true
+        });
+        previous
+    }
+}
+
+/// The next definition does not follow from the statement alone: read it from the source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the definition of table {table} does not follow from the statement: {why}")]
+pub struct NeedsCatalogRead {
+    /// Which table.
+    pub table: TableId,
+    /// What could not be told.
+    pub why: String,
+}
