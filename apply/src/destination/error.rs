@@ -151,3 +151,9 @@ fn remedy(code: &str) -> &'static str {
         _ => "see the server's log, then restart apply",
     }
 }
+
+impl tributary_service::retry::Transient for DestinationError {
+    fn is_transient(&self) -> bool {
+        Self::is_transient(self)
+    }
+}

@@ -1,0 +1,185 @@
+//! The member of the group `<task>` that reads the tables' topics. It assigns and pauses what the group gives, and
+//! reports it; where to start is decided by the destination's offsets, never by Kafka's.
+
+use super::error::TopicError;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a seek may take: the client answers from memory.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the group did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assignment {
+    /// These are ours now, and paused.
+    Assigned(Vec<(String, i32)>),
+    /// These are another's now.
+    Revoked(Vec<(String, i32)>),
+}
+
+/// Collects what the group does during a poll.
+#[derive(Default)]
+pub struct GroupContext {
+    events: Mutex<VecDeque<Assignment>>,
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_client(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(error = %error, reason, "Kafka client");
+    }
+}
+
+/// The client's log lines, in ours.
+pub fn log_client(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => {
+            tracing::warn!(facility, "Kafka client: {message}");
+        }
+        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
+            tracing::info!(facility, "Kafka client: {message}");
+        }
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+            tracing::debug!(facility, "Kafka client: {message}")
+        }
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let places: Vec<(String, i32)> =
+            list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
+        let event = if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            // Any offset that exists will do: the partition is paused until it is sought to the destination's, and
+            // records of before are ignored. The beginning can only repeat records, never skip one.
+            let outcome = list
+                .set_all_offsets(Offset::Beginning)
+                .and_then(|()| consumer.incremental_assign(list))
+                .and_then(|()| consumer.pause(list));
+            if let Err(error) = outcome {
+                tracing::error!(error = %error, "taking over partitions");
+            }
+            Assignment::Assigned(places)
+        } else {
+            if let Err(error) = consumer.incremental_unassign(list) {
+                tracing::error!(error = %error, "giving up partitions");
+            }
+            Assignment::Revoked(places)
+        };
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+    }
+}
+
+/// The group's member.
+pub struct GroupConsumer {
+    consumer: BaseConsumer<GroupContext>,
+}
+
+impl GroupConsumer {
+    /// Joins the group once topics are subscribed to.
+    ///
+    /// # Errors
+    /// A configuration that the client refuses.
+    pub fn new(client: &ClientConfig, group: &str) -> Result<Self, TopicError> {
+        let consumer = client
+            .clone()
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("fetch.wait.max.ms", "100")
+            .create_with_context(GroupContext::default())
+            .map_err(TopicError::during("preparing the Kafka consumer"))?;
+        Ok(Self { consumer })
+    }
+
+    /// Reads these topics from now on.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn subscribe(&self, topics: &[&str]) -> Result<(), TopicError> {
+        self.consumer.subscribe(topics).map_err(TopicError::during("subscribing to the tables' topics"))
+    }
+
+    /// The next record, or an error of the client. Call [`Self::assignments`] after each.
+    pub fn poll(&self, timeout: Duration) -> Option<Result<BorrowedMessage<'_>, KafkaError>> {
+        self.consumer.poll(timeout)
+    }
+
+    /// What the group did since the last call.
+    pub fn assignments(&self) -> Vec<Assignment> {
+        let mut events = self.consumer.context().events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.drain(..).collect()
+    }
+
+    /// Goes to `offset`; true if the client did. Until then the partition must count as lost: it may be anywhere.
+    pub fn seek(&self, topic: &str, partition: i32, offset: i64) -> bool {
+        let mut list = TopicPartitionList::new();
+        let outcome = list
+            .add_partition_offset(topic, partition, Offset::Offset(offset))
+            .and_then(|()| self.consumer.seek_partitions(list, SEEK_TIMEOUT));
+        match outcome {
+            Ok(answer) => answer.elements().iter().all(|element| element.error().is_ok()),
+            Err(error) => {
+                tracing::debug!(topic, partition, offset, error = %error, "seek is tried again");
+                false
+            }
+        }
+    }
+
+    /// Stops or goes on reading partitions.
+    pub fn set_paused(&self, topic: &str, partitions: &[i32], paused: bool) {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(topic, *partition);
+        }
+        let outcome = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        if let Err(error) = outcome {
+            tracing::debug!(topic, error = %error, "pausing or resuming partitions that are gone");
+        }
+    }
+
+    /// For each partition the offset behind what this client has handed over, transaction markers included; nothing
+    /// for one that was sought and not read from yet.
+    #[must_use]
+    pub fn positions(&self) -> BTreeMap<(String, i32), i64> {
+        let Ok(list) = self.consumer.position() else { return BTreeMap::new() };
+        list.elements()
+            .iter()
+            .filter_map(|element| match element.offset() {
+                Offset::Offset(offset) => Some(((element.topic().to_owned(), element.partition()), offset)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Stores offsets in Kafka, for tools that show a group's lag; nothing is ever read back.
+    pub fn commit<'a>(&self, offsets: impl Iterator<Item = (&'a str, i32, i64)>) {
+        let mut list = TopicPartitionList::new();
+        for (topic, partition, offset) in offsets {
+            if list.add_partition_offset(topic, partition, Offset::Offset(offset)).is_err() {
+                return;
+            }
+        }
+        if list.count() > 0
+            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
+        {
+            tracing::debug!(error = %error, "committing offsets for lag tools");
+        }
+    }
+}

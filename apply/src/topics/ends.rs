@@ -1,0 +1,153 @@
+//! Where partitions begin and end, and whether anything is left to read before an end. Own consumers without a group.
+//!
+//! A partition's position is to be the larger of its last record + 1 and the offset of an end-of-partition event
+//! (DESIGN.md, section 4). The client's binding drops topic and offset of that event, so the same knowledge is
+//! gathered in two steps: the consumer's own position counts transaction markers; and where an end still lies ahead
+//! though nothing comes, [`Ends::probe`] reads from the position to that end and finds the next record or none.
+
+use super::error::TopicError;
+use super::reader::{REQUEST_TIMEOUT, partition_count};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Topic and partition.
+pub type Place = (String, i32);
+
+/// Asks brokers about offsets. Every call blocks.
+pub struct Ends {
+    committed: BaseConsumer,
+    uncommitted: BaseConsumer,
+    prober: BaseConsumer,
+}
+
+impl Ends {
+    /// Prepares three clients.
+    ///
+    /// # Errors
+    /// A configuration that the client refuses.
+    pub fn new(client: &ClientConfig) -> Result<Self, TopicError> {
+        let consumer = |isolation: &str| -> Result<BaseConsumer, TopicError> {
+            client
+                .clone()
+                .set("group.id", "tributary-offsets")
+                .set("enable.auto.commit", "false")
+                .set("enable.auto.offset.store", "false")
+                .set("auto.offset.reset", "error")
+                .set("isolation.level", isolation)
+                .set("enable.partition.eof", "true")
+                .set("fetch.wait.max.ms", "10")
+                .create()
+                .map_err(TopicError::during("preparing a Kafka client"))
+        };
+        Ok(Self {
+            committed: consumer("read_committed")?,
+            uncommitted: consumer("read_uncommitted")?,
+            prober: consumer("read_committed")?,
+        })
+    }
+
+    /// How many partitions a topic has; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn partitions(&self, topic: &str) -> Result<Option<usize>, TopicError> {
+        partition_count(&self.committed, topic)
+    }
+
+    /// The last stable offset of each: nothing committed lies at or behind it yet.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn last_stable(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
+        offsets(&self.committed, places, Offset::End)
+    }
+
+    /// The high watermark of each, records of open transactions included.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn high(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
+        offsets(&self.uncommitted, places, Offset::End)
+    }
+
+    /// The offset that each begins at.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn low(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
+        offsets(&self.committed, places, Offset::Beginning)
+    }
+
+    /// The first offset for each whose record is not older than `time_ms` (milliseconds since 1970); its end if
+    /// there is none.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn at_time(&self, places: &[Place], time_ms: i64) -> Result<BTreeMap<Place, i64>, TopicError> {
+        let found = offsets(&self.committed, places, Offset::Offset(time_ms))?;
+        let ends = self.last_stable(places)?;
+        Ok(ends
+            .into_iter()
+            .map(|(place, end)| {
+                let offset = found.get(&place).copied().unwrap_or(end);
+                (place, offset)
+            })
+            .collect())
+    }
+
+    /// The offset of the first record at or behind `position`, or `end` if there is none before `end`, which must be
+    /// a last stable offset that was asked for earlier. `None` if that could not be found out in time.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn probe(&self, place: &Place, position: i64, end: i64) -> Result<Option<i64>, TopicError> {
+        let during = || TopicError::during(format!("probing {} partition {}", place.0, place.1));
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(&place.0, place.1, Offset::Offset(position)).map_err(during())?;
+        self.prober.assign(&assignment).map_err(during())?;
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let mut found = None;
+        while found.is_none() && Instant::now() < deadline {
+            match self.prober.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => found = Some(message.offset().min(end)),
+                Some(Err(KafkaError::PartitionEOF(_))) => found = Some(end),
+                Some(Err(error)) if !super::error::is_transient(&error) => return Err(during()(error)),
+                Some(Err(_)) | None => {}
+            }
+        }
+        self.prober.unassign().map_err(during())?;
+        Ok(found)
+    }
+}
+
+/// One request a broker, for the logical offset or the time that `wanted` stands for.
+fn offsets(
+    consumer: &BaseConsumer,
+    places: &[Place],
+    wanted: Offset,
+) -> Result<BTreeMap<Place, i64>, TopicError> {
+    let during = || TopicError::during("asking for offsets");
+    if places.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut list = TopicPartitionList::new();
+    for (topic, partition) in places {
+        list.add_partition_offset(topic, *partition, wanted).map_err(during())?;
+    }
+    let answer = consumer.offsets_for_times(list, REQUEST_TIMEOUT).map_err(during())?;
+    let mut found = BTreeMap::new();
+    for element in answer.elements() {
+        element.error().map_err(TopicError::during(format!(
+            "asking for offsets of {} partition {}",
+            element.topic(),
+            element.partition()
+        )))?;
+        if let Offset::Offset(offset) = element.offset() {
+            found.insert((element.topic().to_owned(), element.partition()), offset);
+        }
+    }
+    Ok(found)
+}

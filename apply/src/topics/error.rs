@@ -1,0 +1,75 @@
+//! What goes wrong between apply and Kafka.
+
+use super::history::HistoryError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use thiserror::Error;
+use tributary_service::retry::Transient;
+
+/// Why a topic cannot be read.
+#[derive(Debug, Error)]
+pub enum TopicError {
+    /// The client or the broker failed.
+    #[error("Kafka failed while {doing}: {source}")]
+    Kafka {
+        /// What was being done.
+        doing: String,
+        /// What the client said.
+        source: KafkaError,
+    },
+    /// The topic is not there.
+    #[error("topic {topic} does not exist yet: it is created when `capture run` starts for the first time")]
+    Missing {
+        /// Topic.
+        topic: String,
+    },
+    /// An answer did not come in time.
+    #[error("Kafka did not answer in time while {doing}")]
+    Timeout {
+        /// What was being done.
+        doing: String,
+    },
+    /// A record of the history cannot be used.
+    #[error("topic {topic}: {source}")]
+    History {
+        /// History topic.
+        topic: String,
+        /// What is wrong with it.
+        source: HistoryError,
+    },
+}
+
+impl TopicError {
+    /// Wraps what `doing` met.
+    pub fn during(doing: impl Into<String>) -> impl FnOnce(KafkaError) -> Self {
+        move |source| Self::Kafka { doing: doing.into(), source }
+    }
+}
+
+impl Transient for TopicError {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Kafka { source, .. } => is_transient(source),
+            Self::Missing { .. } | Self::Timeout { .. } => true,
+            Self::History { .. } => false,
+        }
+    }
+}
+
+/// True unless the broker has refused us: the client itself goes on trying whatever may come back.
+#[must_use]
+pub fn is_transient(error: &KafkaError) -> bool {
+    !matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::SaslAuthenticationFailed
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+                | RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::InvalidArgument
+                | RDKafkaErrorCode::UnsupportedVersion
+        )
+    ) && !matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_))
+}

@@ -1,0 +1,153 @@
+//! Reads the history topic: to its end before anything starts, then as it grows, and on request again to whatever its
+//! end is by then. Owns a consumer without a group.
+
+use super::error::TopicError;
+use super::history::{Change, History};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use std::time::{Duration, Instant};
+
+/// How long one request to the broker may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long reading to the end may go without a record before it counts as an outage.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long one poll waits.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A follower of the history topic.
+pub struct HistoryReader {
+    consumer: BaseConsumer,
+    topic: String,
+    history: History,
+    /// Offset behind the last record taken.
+    position: i64,
+    /// The topic is known to hold nothing before this offset that was not taken.
+    reached: i64,
+}
+
+impl HistoryReader {
+    /// Opens the topic at its beginning. Blocks for a request.
+    ///
+    /// # Errors
+    /// [`TopicError::Missing`] if capture has not created it yet.
+    pub fn open(client: &ClientConfig, topic: &str) -> Result<Self, TopicError> {
+        let opening = || format!("opening the history topic {topic}");
+        let consumer: BaseConsumer = client
+            .clone()
+            .set("group.id", "tributary-history")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "100")
+            .create()
+            .map_err(TopicError::during(opening()))?;
+        if partition_count(&consumer, topic)?.is_none() {
+            return Err(TopicError::Missing { topic: topic.to_owned() });
+        }
+        let mut assignment = TopicPartitionList::new();
+        assignment
+            .add_partition_offset(topic, 0, Offset::Beginning)
+            .and_then(|()| consumer.assign(&assignment))
+            .map_err(TopicError::during(opening()))?;
+        Ok(Self { consumer, topic: topic.to_owned(), history: History::default(), position: 0, reached: 0 })
+    }
+
+    /// What has been read so far.
+    #[must_use]
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Reads to the end that the topic has when this is called. Blocks. `stop` is asked now and then.
+    ///
+    /// # Errors
+    /// [`TopicError`]; the same reader can go on afterwards, unless the history holds an unusable record.
+    pub fn read_to_end(&mut self, stop: impl Fn() -> bool) -> Result<Vec<Change>, TopicError> {
+        let mut changes = Vec::new();
+        let end = self.end()?;
+        let mut heard = Instant::now();
+        while self.reached < end && !stop() {
+            match self.poll(POLL, Some(end))? {
+                Some(change) => {
+                    heard = Instant::now();
+                    changes.push(change);
+                }
+                None if heard.elapsed() > SILENCE => {
+                    return Err(TopicError::Timeout {
+                        doing: format!("reading the history topic {}", self.topic),
+                    });
+                }
+                None => {}
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Takes one record if one comes in time. `end` is an end that the topic is known to have: its end-of-partition
+    /// event, if it comes, is about that or a later one.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn poll(&mut self, timeout: Duration, end: Option<i64>) -> Result<Option<Change>, TopicError> {
+        let Some(polled) = self.consumer.poll(timeout) else {
+            self.note_position();
+            return Ok(None);
+        };
+        let message = match polled {
+            Ok(message) => message,
+            Err(KafkaError::PartitionEOF(_)) => {
+                self.reached = self.reached.max(end.unwrap_or(0));
+                return Ok(None);
+            }
+            // The client goes on by itself; a lasting silence is judged by the caller.
+            Err(error) if super::error::is_transient(&error) => {
+                tracing::warn!(topic = self.topic, error = %error, "reading the history");
+                return Ok(None);
+            }
+            Err(error) => {
+                return Err(TopicError::during(format!("reading the history topic {}", self.topic))(error));
+            }
+        };
+        let offset = message.offset();
+        let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
+        let change = self
+            .history
+            .take(offset, key, value)
+            .map_err(|source| TopicError::History { topic: self.topic.clone(), source })?;
+        self.position = offset + 1;
+        self.reached = self.reached.max(self.position);
+        Ok(Some(change))
+    }
+
+    /// The client's own position also counts transaction markers, behind which no record may ever come.
+    fn note_position(&mut self) {
+        let position = self.consumer.position().ok().and_then(|list| {
+            list.find_partition(&self.topic, 0).and_then(|element| element.offset().to_raw())
+        });
+        self.reached = self.reached.max(position.unwrap_or(0));
+    }
+
+    /// The last stable offset.
+    fn end(&self) -> Result<i64, TopicError> {
+        let doing = || format!("asking for the end of {}", self.topic);
+        let (_, high) = self
+            .consumer
+            .fetch_watermarks(&self.topic, 0, REQUEST_TIMEOUT)
+            .map_err(TopicError::during(doing()))?;
+        Ok(high)
+    }
+}
+
+/// How many partitions a topic has; `None` if it does not exist. Blocks for a request.
+///
+/// # Errors
+/// [`TopicError`].
+pub fn partition_count(consumer: &BaseConsumer, topic: &str) -> Result<Option<usize>, TopicError> {
+    let during = || TopicError::during(format!("asking about topic {topic}"));
+    let metadata = consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT).map_err(during())?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    Ok(found.filter(|found| found.error().is_none()).map(|found| found.partitions().len()).filter(|n| *n > 0))
+}
