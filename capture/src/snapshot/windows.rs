@@ -137,9 +137,8 @@ impl Windows {
     /// True if the window is open.
     #[must_use]
     pub fn is_open(&self, table: TableNumber, window: WindowId) -> bool {
-        self.segments(table).is_some_and(|segments| {
-            segments.binary_search_by_key(&window, |segment| segment.window).is_ok()
-        })
+        self.segments(table)
+            .is_some_and(|segments| segments.binary_search_by_key(&window, |segment| segment.window).is_ok())
     }
 
     /// Closes a window and forgets what only it needed. Nothing happens if it is closed already.
