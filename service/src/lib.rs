@@ -2,8 +2,11 @@
 //! and an orderly end. Nothing here knows about binlogs or merges.
 
 pub mod exit;
+pub mod http;
+pub mod kafka;
 pub mod keys;
 pub mod load;
+pub mod registry;
 pub mod retry;
 pub mod shutdown;
 pub mod status;

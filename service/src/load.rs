@@ -266,7 +266,11 @@ impl Reading {
                 return None;
             }
         };
-        for issue in validate(&config).into_iter().chain(unsupported(&config)) {
+        for issue in validate(&config)
+            .into_iter()
+            .chain(unsupported(&config))
+            .chain(crate::kafka::check_client(&config.kafka.client))
+        {
             let place = self.place_of(&issue.key);
             self.problems.push(Located { place, issue });
         }

@@ -53,7 +53,7 @@ impl Status {
     pub fn new(task: &str, service: Service) -> Self {
         let slow = Slow {
             state: State::Precheck,
-            role: Role::Standby,
+            role: Role::Starting,
             position: None,
             error: None,
             retrying: BTreeMap::new(),

@@ -137,13 +137,14 @@ fn what_is_missing_is_named_in_the_section_that_lacks_it() {
 
 #[test]
 fn problems_between_keys_and_unsupported_ones_have_lines_too() {
-    let text = with("target = \"orders\"\n[topics]\nbefore = \"full\"\n");
+    let text = with("target = \"orders\"\n[topics]\nbefore = \"full\"\n[kafka.client]\nacks = 1\n");
     let found = problems(&text, &[]);
     assert!(
         found[0].starts_with("etc/shop.toml:17: table[0].target: \"orders\" is not a target"),
         "{found:?}"
     );
     assert!(found[1].starts_with("etc/shop.toml:19: topics.before: this version"), "{found:?}");
+    assert!(found[2].starts_with("etc/shop.toml:21: kafka.client.acks: must not be set: "), "{found:?}");
 }
 
 #[test]

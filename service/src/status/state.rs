@@ -120,7 +120,9 @@ impl TableState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Waits for the leader to end, or has not been given work yet.
+    /// Not known yet.
+    Starting,
+    /// Waits, ready, for the instance that works to end.
     Standby,
     /// Works: leads the task (capture), or has partitions (apply).
     Leader,

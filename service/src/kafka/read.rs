@@ -1,0 +1,198 @@
+//! A compacted topic of one partition, read to its end: the state and history topics before a service begins. What
+//! leaves is the last committed value of every key, and the offset to follow from.
+//!
+//! The end is the last stable offset as it was at the start. It is reached by position, never by count: transaction
+//! markers and compaction leave gaps, and behind a marker no record comes that could be waited for.
+
+use super::{TracingContext, consumer_config};
+use crate::retry::Transient;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use tributary_schemas::config::KafkaConfig;
+
+/// Longest wait in one call into librdkafka, so that a deadline is kept.
+const POLL: Duration = Duration::from_millis(500);
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Key; empty where the record has none.
+    pub key: Vec<u8>,
+    /// Value; `None` for a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Offset.
+    pub offset: i64,
+}
+
+/// What a topic holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TopicContents {
+    /// The last record of every key, in the order of offsets; tombstones that are still there included.
+    pub records: Vec<Record>,
+    /// Everything before this offset is in `records`, or was replaced by what is.
+    pub next_offset: i64,
+}
+
+/// Why a topic could not be read to its end.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// There is no such topic.
+    #[error("the topic {0} does not exist")]
+    NoTopic(String),
+    /// It has more partitions than one: it is not what its name says.
+    #[error(
+        "the topic {topic} has {partitions} partitions, and must have one; another program has created it"
+    )]
+    Partitions {
+        /// Topic.
+        topic: String,
+        /// How many it has.
+        partitions: usize,
+    },
+    /// The end did not come in time.
+    #[error("the topic {topic} could not be read to its end in {} s: at offset {at} of {end}", waited.as_secs())]
+    Deadline {
+        /// Topic.
+        topic: String,
+        /// Where the reading is.
+        at: i64,
+        /// Where it must get.
+        end: i64,
+        /// The limit.
+        waited: Duration,
+    },
+    /// Kafka's own.
+    #[error("the topic {topic} could not be read: {error}")]
+    Kafka {
+        /// Topic.
+        topic: String,
+        /// Error.
+        error: KafkaError,
+    },
+}
+
+impl Transient for ReadError {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::NoTopic(_) | Self::Partitions { .. } => false,
+            Self::Deadline { .. } => true,
+            Self::Kafka { error, .. } => error.is_transient(),
+        }
+    }
+}
+
+/// Reads `topic` from its beginning to its last stable offset. Blocks, for `limit` at most: call it where blocking is
+/// allowed. `group` is only a name for the brokers' access control; nothing is committed and no group is joined.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn read_to_end(
+    kafka: &KafkaConfig,
+    group: &str,
+    topic: &str,
+    limit: Duration,
+) -> Result<TopicContents, ReadError> {
+    let failed = |error: KafkaError| match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            ReadError::NoTopic(topic.to_owned())
+        }
+        _ => ReadError::Kafka { topic: topic.to_owned(), error },
+    };
+    let deadline = Instant::now() + limit;
+    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let consumer: BaseConsumer<TracingContext> =
+        consumer_config(kafka, group).create_with_context(TracingContext).map_err(failed)?;
+    let partitions = count_partitions(&consumer, topic, left()).map_err(failed)?;
+    match partitions {
+        0 => return Err(ReadError::NoTopic(topic.to_owned())),
+        1 => {}
+        partitions => return Err(ReadError::Partitions { topic: topic.to_owned(), partitions }),
+    }
+    // For a consumer of committed records the high watermark is the last stable offset.
+    let (_, end) = consumer.fetch_watermarks(topic, 0, left()).map_err(failed)?;
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(topic, 0, Offset::Beginning).map_err(failed)?;
+    consumer.assign(&assignment).map_err(failed)?;
+    let mut contents = Latest::default();
+    let mut next_offset = 0_i64;
+    while next_offset < end {
+        if Instant::now() >= deadline {
+            let topic = topic.to_owned();
+            return Err(ReadError::Deadline { topic, at: next_offset, end, waited: limit });
+        }
+        match consumer.poll(POLL.min(left())) {
+            None => {}
+            Some(Ok(message)) if message.offset() >= end => next_offset = end,
+            Some(Ok(message)) => {
+                next_offset = message.offset() + 1;
+                contents.add(Record {
+                    key: message.key().unwrap_or_default().to_vec(),
+                    value: message.payload().map(<[u8]>::to_vec),
+                    offset: message.offset(),
+                });
+            }
+            // The partition's end, behind the last marker: at least the one that was asked for.
+            Some(Err(KafkaError::PartitionEOF(_))) => next_offset = end,
+            // librdkafka goes on by itself; the deadline bounds it.
+            Some(Err(error)) if error.is_transient() => {}
+            Some(Err(error)) => return Err(failed(error)),
+        }
+    }
+    Ok(TopicContents { records: contents.in_order(), next_offset })
+}
+
+fn count_partitions(
+    consumer: &BaseConsumer<TracingContext>,
+    topic: &str,
+    limit: Duration,
+) -> Result<usize, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), limit)?;
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(0) };
+    match found.error() {
+        Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+        None => Ok(found.partitions().len()),
+    }
+}
+
+/// The last record of every key.
+#[derive(Debug, Default)]
+struct Latest(HashMap<Vec<u8>, (Option<Vec<u8>>, i64)>);
+
+impl Latest {
+    fn add(&mut self, record: Record) {
+        self.0.insert(record.key, (record.value, record.offset));
+    }
+
+    fn in_order(self) -> Vec<Record> {
+        let mut records: Vec<Record> =
+            self.0.into_iter().map(|(key, (value, offset))| Record { key, value, offset }).collect();
+        records.sort_by_key(|record| record.offset);
+        records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_record_of_a_key_stays_in_its_place() {
+        let mut latest = Latest::default();
+        for (key, value, offset) in
+            [("a", Some("1"), 0), ("b", Some("2"), 1), ("a", None, 4), ("c", Some("3"), 5)]
+        {
+            latest.add(Record { key: key.into(), value: value.map(Into::into), offset });
+        }
+        let records: Vec<(Vec<u8>, bool, i64)> = latest
+            .in_order()
+            .into_iter()
+            .map(|record| (record.key, record.value.is_some(), record.offset))
+            .collect();
+        assert_eq!(records, [(b"b".to_vec(), true, 1), (b"a".to_vec(), false, 4), (b"c".to_vec(), true, 5)]);
+    }
+}

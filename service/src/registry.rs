@@ -1,0 +1,121 @@
+//! The task's schemas in memory, as Confluent's registry looks them up. Filled from the history topic; ids and
+//! versions are given by whoever writes that topic, never here.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use tributary_schemas::history::SchemaRecord;
+
+/// A handle that the follower of the history topic and HTTP share.
+#[derive(Debug, Clone, Default)]
+pub struct Registry(Arc<RwLock<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_subject: BTreeMap<(String, u32), SchemaRecord>,
+    /// A schema may stand under several subjects with one id.
+    by_id: BTreeMap<u32, Vec<(String, u32)>>,
+}
+
+impl Registry {
+    /// Adds a schema, or replaces the one of the same subject and version.
+    pub fn insert(&self, record: SchemaRecord) {
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let place = (record.subject.clone(), record.version);
+        if let Some(old) = inner.by_subject.get(&place).map(|old| old.id)
+            && let Some(places) = inner.by_id.get_mut(&old)
+        {
+            places.retain(|known| *known != place);
+        }
+        inner.by_id.entry(record.id).or_default().push(place.clone());
+        inner.by_subject.insert(place, record);
+    }
+
+    /// The schema of this id.
+    #[must_use]
+    pub fn by_id(&self, id: u32) -> Option<SchemaRecord> {
+        let inner = self.inner();
+        let place = inner.by_id.get(&id)?.first()?;
+        inner.by_subject.get(place).cloned()
+    }
+
+    /// Subjects and versions that have this id, in order.
+    #[must_use]
+    pub fn places(&self, id: u32) -> Vec<(String, u32)> {
+        let mut places = self.inner().by_id.get(&id).cloned().unwrap_or_default();
+        places.sort();
+        places
+    }
+
+    /// Every subject, in order.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<String> {
+        let mut subjects: Vec<String> =
+            self.inner().by_subject.keys().map(|(subject, _)| subject.clone()).collect();
+        subjects.dedup();
+        subjects
+    }
+
+    /// Every schema under `subject`, in the order of versions; empty for an unknown subject.
+    #[must_use]
+    pub fn versions(&self, subject: &str) -> Vec<SchemaRecord> {
+        let inner = self.inner();
+        let from = Bound::Included((subject.to_owned(), 0));
+        let to = Bound::Included((subject.to_owned(), u32::MAX));
+        inner.by_subject.range((from, to)).map(|(_, record)| record.clone()).collect()
+    }
+
+    /// The schema of this subject and version.
+    #[must_use]
+    pub fn version(&self, subject: &str, version: u32) -> Option<SchemaRecord> {
+        self.inner().by_subject.get(&(subject.to_owned(), version)).cloned()
+    }
+
+    /// The largest id that is taken; 0 for none.
+    #[must_use]
+    pub fn last_id(&self) -> u32 {
+        self.inner().by_id.last_key_value().map_or(0, |(id, _)| *id)
+    }
+
+    fn inner(&self) -> RwLockReadGuard<'_, Inner> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(subject: &str, version: u32, id: u32) -> SchemaRecord {
+        let schema = format!("{{\"v\":{version}}}");
+        SchemaRecord { subject: subject.to_owned(), version, id, schema, deleted: false }
+    }
+
+    #[test]
+    fn schemas_are_found_by_id_and_by_subject() {
+        let registry = Registry::default();
+        for (subject, version, id) in [("a-value", 1, 1), ("a-value", 2, 3), ("a-key", 1, 2), ("b-key", 1, 2)]
+        {
+            registry.insert(record(subject, version, id));
+        }
+        assert_eq!(registry.subjects(), ["a-key", "a-value", "b-key"]);
+        assert_eq!(registry.by_id(3), Some(record("a-value", 2, 3)));
+        assert_eq!(registry.by_id(9), None);
+        assert_eq!(registry.places(2), [("a-key".to_owned(), 1), ("b-key".to_owned(), 1)]);
+        let versions: Vec<u32> = registry.versions("a-value").iter().map(|record| record.version).collect();
+        assert_eq!(versions, [1, 2]);
+        assert!(registry.versions("a").is_empty());
+        assert_eq!(registry.version("a-value", 1).map(|record| record.id), Some(1));
+        assert_eq!(registry.last_id(), 3);
+    }
+
+    #[test]
+    fn a_replaced_record_leaves_its_old_id() {
+        let registry = Registry::default();
+        registry.insert(record("a", 1, 1));
+        registry.insert(record("a", 1, 2));
+        registry.insert(record("a", 1, 2));
+        assert_eq!(registry.by_id(1), None);
+        assert_eq!(registry.places(2), [("a".to_owned(), 1)]);
+    }
+}
