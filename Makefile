@@ -3,7 +3,7 @@
 SERVERS := deploy/local/servers
 
 .DEFAULT_GOAL := help
-.PHONY: help deps up down status reset build lint test
+.PHONY: help deps up down status reset build demo demo-down lint test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,6 +25,12 @@ reset: ## stop them, delete their data
 
 build: deps ## build the release binaries, target/release/capture and target/release/apply
 	cargo build --release --workspace --locked
+
+demo: ## install, build, and watch the product at work on a sample shop, in a terminal (options: DEMO="--help")
+	@demo/run $(DEMO)
+
+demo-down: ## stop what the demo left running
+	@"$${CARGO_TARGET_DIR:-target}/release/demo" down
 
 lint: deps ## formatting, and clippy with every warning an error
 	cargo fmt --all --check
