@@ -1,6 +1,8 @@
 //! The shell that `capture` and `apply` share: from the command line and the configuration to logs, retries, HTTP
 //! and an orderly end. Nothing here knows about binlogs or merges.
 
+pub mod check;
+pub mod cli;
 pub mod exit;
 pub mod http;
 pub mod kafka;
@@ -10,3 +12,4 @@ pub mod registry;
 pub mod retry;
 pub mod shutdown;
 pub mod status;
+pub mod telemetry;

@@ -1,5 +1,7 @@
 //! Reading a topic to its end, against a real broker: markers and open transactions are what a mock does not have.
 
+#![allow(clippy::unwrap_used)] // The whole file is a test.
+
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};

@@ -2,7 +2,7 @@
 
 use super::state::State;
 use super::window::as_f64;
-use super::{Role, Status};
+use super::{Role, Status, TableDocument};
 use std::fmt::Write;
 
 /// Whether a number only grows.
@@ -85,61 +85,42 @@ pub fn metrics(status: &Status) -> Vec<Metric> {
     for (name, help, value) in status.counters() {
         push(name, help, Counter, vec![], as_f64(value));
     }
-    let tables = &document.tables;
-    let label = |name: &str| vec![("table", name.to_owned())];
+    table_metrics(&document.tables, &mut out);
+    out
+}
+
+/// Those of the tables, a name at a time.
+fn table_metrics(tables: &[TableDocument], out: &mut Vec<Metric>) {
+    use MetricKind::{Counter, Gauge};
+    type Read = fn(&TableDocument) -> Option<f64>;
+    let named: [(&'static str, &'static str, MetricKind, Read); 5] = [
+        ("tributary_table_rows_read", "Rows of the initial load that have been read.", Gauge, |table| {
+            Some(as_f64(table.rows_read))
+        }),
+        ("tributary_table_rows_estimated", "Rows of the initial load.", Gauge, |table| {
+            Some(as_f64(table.rows_total))
+        }),
+        ("tributary_table_rows_applied_total", "Row events safe on the other side.", Counter, |table| {
+            Some(as_f64(table.rows_applied))
+        }),
+        ("tributary_table_values_substituted_total", "Values that a policy replaced.", Counter, |table| {
+            Some(as_f64(table.values_substituted))
+        }),
+        ("tributary_table_lag_seconds", "How far the table is behind the source.", Gauge, |table| {
+            table.lag_seconds
+        }),
+    ];
     for table in tables {
-        let mut labels = label(&table.name);
-        labels.push(("state", table.state.name().to_owned()));
-        push("tributary_table_state", "1 for the state the table is in.", Gauge, labels, 1.0);
+        let labels = vec![("table", table.name.clone()), ("state", table.state.name().to_owned())];
+        let help = "1 for the state the table is in.";
+        out.push(Metric { name: "tributary_table_state", help, kind: Gauge, labels, value: 1.0 });
     }
-    for table in tables {
-        push(
-            "tributary_table_rows_read",
-            "Rows of the initial load that have been read.",
-            Gauge,
-            label(&table.name),
-            as_f64(table.rows_read),
-        );
-    }
-    for table in tables {
-        push(
-            "tributary_table_rows_estimated",
-            "Rows of the initial load.",
-            Gauge,
-            label(&table.name),
-            as_f64(table.rows_total),
-        );
-    }
-    for table in tables {
-        push(
-            "tributary_table_rows_applied_total",
-            "Row events that are safe on the other side.",
-            Counter,
-            label(&table.name),
-            as_f64(table.rows_applied),
-        );
-    }
-    for table in tables {
-        push(
-            "tributary_table_values_substituted_total",
-            "Values that a policy replaced.",
-            Counter,
-            label(&table.name),
-            as_f64(table.values_substituted),
-        );
-    }
-    for table in tables {
-        if let Some(lag) = table.lag_seconds {
-            push(
-                "tributary_table_lag_seconds",
-                "How far the table is behind the source.",
-                Gauge,
-                label(&table.name),
-                lag,
-            );
+    for (name, help, kind, read) in named {
+        for table in tables {
+            let labels = vec![("table", table.name.clone())];
+            out.extend(read(table).map(|value| Metric { name, help, kind, labels, value }));
         }
     }
-    out
 }
 
 /// Prometheus' text format 0.0.4.
