@@ -5,5 +5,5 @@ pub mod commands;
 pub mod events;
 pub mod pipeline;
 pub mod sequencer;
-pub mod topics;
 pub mod snapshot;
+pub mod topics;

@@ -81,7 +81,9 @@ impl Membership {
         let thread = std::thread::Builder::new()
             .name("leadership".to_owned())
             .spawn(move || poll(&consumer, &stopped))
-            .map_err(|error| KafkaError::ClientCreation(format!("no thread for the group member: {error}")))?;
+            .map_err(|error| {
+                KafkaError::ClientCreation(format!("no thread for the group member: {error}"))
+            })?;
         Ok(Self { role, stop, thread: Some(thread) })
     }
 

@@ -1,4 +1,11 @@
 //! Wiring: what is connected to what, and what happens when one of them ends. No decisions about rows here.
 
+pub mod bootstrap;
 pub mod leader;
+pub mod position;
+mod service;
+pub mod session;
 pub mod stream;
+pub mod target;
+
+pub use service::{RunOptions, run};

@@ -60,7 +60,9 @@ async fn stream(
     connection
         .execute(
             DURING,
-            &format!("SET @source_heartbeat_period = {heartbeat_ns}, @master_heartbeat_period = {heartbeat_ns}"),
+            &format!(
+                "SET @source_heartbeat_period = {heartbeat_ns}, @master_heartbeat_period = {heartbeat_ns}"
+            ),
         )
         .await?;
     let sids = request
@@ -73,7 +75,12 @@ async fn stream(
                 text.push_str(&format!(":{first}-{last}"));
             }
             text.parse::<mysql_async::Sid<'static>>().map_err(|error| {
-                SourceError::definite(DURING, &address, format!("GTID set {text}: {error}"), "report this as a bug")
+                SourceError::definite(
+                    DURING,
+                    &address,
+                    format!("GTID set {text}: {error}"),
+                    "report this as a bug",
+                )
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -94,7 +101,12 @@ async fn stream(
             Err(_) => {
                 let silent = request.read_deadline.as_secs();
                 let reason = format!("neither event nor heartbeat for {silent} s");
-                return Err(SourceError::transient(DURING, &address, reason, "the connection is opened again"));
+                return Err(SourceError::transient(
+                    DURING,
+                    &address,
+                    reason,
+                    "the connection is opened again",
+                ));
             }
         };
         let mut batch = Vec::new();
@@ -112,7 +124,12 @@ async fn stream(
                 None => {
                     pass_on(sender, batch).await;
                     let reason = "the server ended the stream";
-                    return Err(SourceError::transient(DURING, &address, reason, "the connection is opened again"));
+                    return Err(SourceError::transient(
+                        DURING,
+                        &address,
+                        reason,
+                        "the connection is opened again",
+                    ));
                 }
             }
             if bytes >= BATCH_BYTES {

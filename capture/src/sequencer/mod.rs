@@ -1,4 +1,116 @@
 //! The sequencer: the one thread that owns the stream and the producer. Binlog events and rows read from tables enter,
 //! records leave in one order; what it has published and where it stands leave in the same Kafka transactions.
+//!
+//! Invariants: nothing is published but here; a record and the checkpoint that covers it are in one Kafka transaction;
+//! between a row that was read and its publication, every event of its key that the stream passed is known.
 
+mod commit;
+pub mod halt;
+mod join;
+mod maps;
+mod open;
+mod output;
+mod park;
 pub mod progress;
+mod rows;
+mod snapshot;
+mod statements;
+mod stream;
+pub mod table;
+mod tables;
+mod xa;
+
+pub use join::{Joining, executed};
+pub use output::Output;
+pub use park::ParkReason;
+pub use snapshot::Snapshot;
+pub use tables::Tables;
+
+use crate::binlog::FormatContext;
+use crate::binlog::payload::PayloadCheck;
+use crate::topics::admin::Topics;
+use maps::TableMaps;
+use progress::StreamProgress;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+use stream::Freshness;
+use tributary_schemas::checkpoint::{Checkpoint, Parked};
+use tributary_schemas::config::TableSelection;
+use tributary_schemas::history::SelectedTable;
+use tributary_schemas::row::EncodedRow;
+use tributary_schemas::table::TableId;
+use tributary_service::registry::Registry;
+use tributary_service::status::Status;
+use tributary_source::connect::SourceOptions;
+use xa::Prepared;
+
+/// What a session of the sequencer is given and never changes.
+pub struct Setup {
+    /// The task's name.
+    pub task: String,
+    /// History topic.
+    pub history_topic: String,
+    /// State topic.
+    pub state_topic: String,
+    /// Which tables and columns are published.
+    pub selection: TableSelection,
+    /// Unique indexes that serve as keys instead of the primary key, by table.
+    pub key_indexes: BTreeMap<String, String>,
+    /// What DDL statements leave out.
+    pub session: crate::events::ddl::Session,
+    /// True if the source folds names to lower case.
+    pub lowercase_names: bool,
+    /// A Kafka transaction is committed when it is this old.
+    pub commit_interval: Duration,
+    /// A Kafka transaction is committed when it holds this much, bytes.
+    pub commit_bytes: usize,
+    /// Bound on what is kept in memory, bytes.
+    pub memory_bytes: usize,
+    /// A table that cannot go on stops the task.
+    pub strict: bool,
+    /// Partitions of new topics.
+    pub topic: crate::topics::admin::TopicSettings,
+    /// Connects to the source, for the catalog.
+    pub source: SourceOptions,
+    /// Where blocking calls are made from.
+    pub runtime: tokio::runtime::Handle,
+    /// What HTTP shows.
+    pub status: Status,
+    /// The schemas that HTTP serves.
+    pub registry: Registry,
+}
+
+/// See the module.
+pub struct Sequencer {
+    setup: Setup,
+    topics: Topics,
+    output: Output,
+    progress: StreamProgress,
+    format: FormatContext,
+    payload: Option<PayloadCheck>,
+    prepared: Prepared,
+    /// Between BEGIN and COMMIT.
+    explicit: bool,
+    tables: Tables,
+    maps: TableMaps,
+    snapshot: Snapshot,
+    /// Selected tables whose definition holds from a place that the stream has not reached.
+    joining: Vec<Joining>,
+    /// Tables to be read anew as soon as the open transaction ends, with the reason.
+    rereads: BTreeMap<usize, String>,
+    /// Tables with rows in the open transaction.
+    transaction_tables: BTreeSet<usize>,
+    /// Why tables are parked.
+    parked: BTreeMap<TableId, Parked>,
+    /// What the history says is selected.
+    selected: BTreeMap<TableId, SelectedTable>,
+    next_schema_id: u32,
+    /// Tables whose progress is newer than the state topic's.
+    dirty: BTreeSet<usize>,
+    last_checkpoint: Option<Checkpoint>,
+    last_commit: Instant,
+    last_shown: Instant,
+    freshness: Freshness,
+    before: EncodedRow,
+    after: EncodedRow,
+}

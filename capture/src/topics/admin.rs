@@ -92,7 +92,11 @@ impl Topics {
             .watermarks
             .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
             .map_err(|error| unavailable(topic, &error))?;
-        let count = metadata.topics().iter().find(|entry| entry.name() == topic).map(|entry| entry.partitions().len());
+        let count = metadata
+            .topics()
+            .iter()
+            .find(|entry| entry.name() == topic)
+            .map(|entry| entry.partitions().len());
         Ok(count.filter(|count| *count > 0).and_then(|count| u32::try_from(count).ok()))
     }
 

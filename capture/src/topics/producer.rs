@@ -155,14 +155,20 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`].
-    pub fn send(&mut self, record: Record<'_>, raw: &[(&str, &RawValue)], now: Instant) -> Result<(), PublishError> {
+    pub fn send(
+        &mut self,
+        record: Record<'_>,
+        raw: &[(&str, &RawValue)],
+        now: Instant,
+    ) -> Result<(), PublishError> {
         let mut headers = OwnedHeaders::new_with_capacity(1 + raw.len())
             .insert(Header { key: SEQUENCE_HEADER, value: Some(record.sequence) });
         for (column, value) in raw {
             let name = format!("{RAW_HEADER_PREFIX}{column}");
             headers = headers.insert(Header { key: &name, value: Some(value.text.as_bytes()) });
         }
-        let mut message = BaseRecord::to(record.topic).partition(record.partition).key(record.key).headers(headers);
+        let mut message =
+            BaseRecord::to(record.topic).partition(record.partition).key(record.key).headers(headers);
         if let Some(value) = record.value {
             message = message.payload(value);
         }
@@ -173,7 +179,13 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`].
-    pub fn send_json(&mut self, topic: &str, key: &[u8], value: &[u8], now: Instant) -> Result<(), PublishError> {
+    pub fn send_json(
+        &mut self,
+        topic: &str,
+        key: &[u8],
+        value: &[u8],
+        now: Instant,
+    ) -> Result<(), PublishError> {
         self.enqueue(BaseRecord::to(topic).partition(0).key(key).payload(value), now)
     }
 
@@ -255,7 +267,11 @@ fn classify(error: &KafkaError) -> PublishError {
     };
     let fenced = matches!(
         code,
-        Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch)
+        Some(
+            RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch
+        )
     );
     let text = match error {
         KafkaError::Transaction(inner) => inner.string(),

@@ -9,6 +9,7 @@ use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{Checkpoint, Leader, Parked, StateKey, TableProgress};
 use tributary_schemas::history::{GenerationRecord, HistoryKey, LoadRecord, SchemaRecord, SelectionRecord};
 use tributary_schemas::table::TableId;
+use tributary_service::kafka::Record;
 use tributary_source::catalog::CatalogTable;
 
 /// A record of the state or history topic that this binary cannot use.
@@ -33,9 +34,6 @@ pub enum StateError {
         reason: String,
     },
 }
-
-/// A record of a compacted one-partition topic: key, value, offset.
-pub type StoredRecord = (Vec<u8>, Option<Vec<u8>>, i64);
 
 /// The state topic's content.
 #[derive(Debug, Default)]
@@ -70,9 +68,9 @@ impl TaskState {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn parse(topic: &str, records: &[StoredRecord]) -> Result<Self, StateError> {
+    pub fn parse(topic: &str, records: &[Record]) -> Result<Self, StateError> {
         let mut state = Self::default();
-        for (key, value, offset) in records {
+        for Record { key, value, offset } in records {
             let Some(value) = value else { continue };
             let read = Read { topic, offset: *offset, value };
             match read.key(key)? {
@@ -101,9 +99,9 @@ impl TaskHistory {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn parse(topic: &str, records: &[StoredRecord]) -> Result<Self, StateError> {
+    pub fn parse(topic: &str, records: &[Record]) -> Result<Self, StateError> {
         let mut history = Self::default();
-        for (key, value, offset) in records {
+        for Record { key, value, offset } in records {
             let Some(value) = value else { continue };
             let read = Read { topic, offset: *offset, value };
             match read.key(key)? {
@@ -114,7 +112,11 @@ impl TaskHistory {
                 }
                 HistoryKey::Table { database, table, generation } => {
                     let record: GenerationRecord = read.versioned()?;
-                    history.generations.entry(TableId::new(database, table)).or_default().insert(generation, record);
+                    history
+                        .generations
+                        .entry(TableId::new(database, table))
+                        .or_default()
+                        .insert(generation, record);
                 }
             }
         }
@@ -172,8 +174,8 @@ impl Read<'_> {
 mod tests {
     use super::*;
 
-    fn record(key: &str, value: &str) -> StoredRecord {
-        (key.into(), Some(value.into()), 7)
+    fn record(key: &str, value: &str) -> Record {
+        Record { key: key.into(), value: Some(value.into()), offset: 7 }
     }
 
     #[test]

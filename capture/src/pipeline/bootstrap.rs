@@ -1,0 +1,169 @@
+//! From what is stored and what the source says to the tables a session begins with. Pure: records and catalogs
+//! enter; tables that run, tables that join, and the checkpoint leave, or the reason why the task cannot go on.
+
+use crate::sequencer::Joining;
+use crate::sequencer::table::{SchemaTexts, SequencedTable, Standing};
+use crate::topics::state::{TaskHistory, TaskState};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tributary_schemas::FORMAT_VERSION;
+use tributary_schemas::checkpoint::{Checkpoint, TableProgress};
+use tributary_schemas::envelope::key_schema;
+use tributary_schemas::history::{Cause, SelectedTable};
+use tributary_schemas::position::Position;
+use tributary_schemas::table::TableId;
+use tributary_schemas::topic::{key_subject, value_subject};
+use tributary_service::exit::Failure;
+use tributary_source::catalog::CatalogTable;
+
+/// What a session begins with.
+pub struct Beginning {
+    /// Where the stream begins.
+    pub checkpoint: Checkpoint,
+    /// Tables that go on, with how far they are read.
+    pub running: Vec<(SequencedTable, Option<TableProgress>)>,
+    /// Tables that come in, or return from a gap.
+    pub joining: Vec<Joining>,
+    /// What the history says is selected, deselected tables left out.
+    pub selected: BTreeMap<TableId, SelectedTable>,
+    /// The id that the next schema gets.
+    pub next_schema_id: u32,
+}
+
+/// The selected tables of the source, at `place`.
+pub struct Found {
+    /// Their definitions.
+    pub catalogs: Vec<CatalogTable>,
+    /// Where these hold.
+    pub place: Position,
+}
+
+/// Puts the pieces together.
+///
+/// # Errors
+/// A [`Failure`] if the stored records contradict each other.
+pub fn begin(
+    task: &str,
+    state: &TaskState,
+    history: &TaskHistory,
+    found: Found,
+) -> Result<Beginning, Failure> {
+    let checkpoint = match &state.checkpoint {
+        Some(checkpoint) => checkpoint.clone(),
+        None if history.generations.is_empty() => Checkpoint {
+            format: FORMAT_VERSION,
+            position: found.place.clone(),
+            transaction: 0,
+            partial: None,
+        },
+        None => {
+            return Err(Failure::new(
+                "the task's history is there but its checkpoint is not",
+                format!(
+                    "{task}.history names tables, {task}.state holds no position: where to go on is not known"
+                ),
+            )
+            .remedy("begin anew: `capture drop` removes the task's topics, then `capture run`"));
+        }
+    };
+    let previously: BTreeMap<TableId, SelectedTable> = history
+        .selection
+        .iter()
+        .flat_map(|selection| &selection.tables)
+        .map(|table| (table.id.clone(), table.clone()))
+        .collect();
+    let (mut running, mut joining, mut selected) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut seen = BTreeSet::new();
+    for catalog in found.catalogs {
+        let id = catalog.id.clone();
+        seen.insert(id.clone());
+        if let Some(before) = previously.get(&id) {
+            selected.insert(id.clone(), before.clone());
+        }
+        let table = restore(history, &previously, state, &catalog)?;
+        let gap = gap(state, &previously, table.as_ref());
+        if let Some(mut table) = table {
+            if gap.is_none() {
+                let progress = state.progress.get(&id).cloned();
+                running.push((table, progress));
+                continue;
+            }
+            table.standing = Standing::Parked;
+            running.push((table, None));
+        }
+        joining.push(Joining { catalog, after: found.place.clone(), why: gap.unwrap_or_default() });
+    }
+    // A table that is gone from the source by now may still have events before its DROP.
+    for (id, before) in &previously {
+        if !seen.contains(id) && before.excluded.is_none() {
+            if let Some(catalog) = state.catalog.get(id) {
+                if let Some(table) = restore(history, &previously, state, catalog)? {
+                    selected.insert(id.clone(), before.clone());
+                    running.push((table, state.progress.get(id).cloned()));
+                }
+            }
+        }
+    }
+    Ok(Beginning { checkpoint, running, joining, selected, next_schema_id: history.next_schema_id() })
+}
+
+/// Why a table cannot simply go on from the checkpoint; `None` if it can.
+fn gap(
+    state: &TaskState,
+    previously: &BTreeMap<TableId, SelectedTable>,
+    table: Option<&SequencedTable>,
+) -> Option<String> {
+    let Some(table) = table else { return Some(String::new()) };
+    if let Some(parked) = state.parked.get(&table.id) {
+        return Some(parked.message.clone());
+    }
+    if table.standing == Standing::Dropped {
+        return Some("the table was dropped and created again".to_owned());
+    }
+    match previously.get(&table.id) {
+        Some(SelectedTable { excluded: None, .. }) => None,
+        Some(_) => Some("the table was excluded".to_owned()),
+        None => Some("the table was not selected for a while".to_owned()),
+    }
+}
+
+/// The table as its newest generation has it; `None` if it has none.
+fn restore(
+    history: &TaskHistory,
+    previously: &BTreeMap<TableId, SelectedTable>,
+    state: &TaskState,
+    found: &CatalogTable,
+) -> Result<Option<SequencedTable>, Failure> {
+    let Some(latest) = history.latest(&found.id) else { return Ok(None) };
+    let partitions = match previously.get(&found.id) {
+        Some(selected) => selected.partitions,
+        None => u32::try_from(latest.barrier.len()).unwrap_or(0),
+    };
+    let versions = |subject: &str| {
+        let of_subject = history.schemas.iter().filter(|schema| schema.subject == subject);
+        of_subject.map(|schema| schema.version).max().unwrap_or(0)
+    };
+    let key = key_schema(&latest.topic, &latest.table)
+        .map_err(|error| Failure::new("the history holds a table that this version cannot read", error))?;
+    let schemas = SchemaTexts {
+        key,
+        key_versions: versions(&key_subject(&latest.topic)),
+        value_versions: versions(&value_subject(&latest.topic)),
+    };
+    let generations = history.generations.get(&found.id);
+    let ids =
+        generations.into_iter().flat_map(BTreeMap::values).flat_map(|generation| &generation.table.columns);
+    Ok(Some(SequencedTable {
+        id: found.id.clone(),
+        topic: latest.topic.as_str().into(),
+        partitions,
+        catalog: state.catalog.get(&found.id).unwrap_or(found).clone(),
+        table: Arc::new(latest.table.clone()),
+        highest_column_id: ids.map(|column| column.id).max().unwrap_or(0),
+        generation: latest.generation,
+        key_schema_id: latest.key_schema_id,
+        value_schema_id: latest.value_schema_id,
+        schemas,
+        standing: if latest.cause == Cause::Drop { Standing::Dropped } else { Standing::Running },
+    }))
+}

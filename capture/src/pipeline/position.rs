@@ -1,0 +1,138 @@
+//! May the stream go on at a stored position? Pure: the position and what the server says of itself enter, yes or the
+//! reason leaves.
+
+use tributary_schemas::gtid::GtidSet;
+use tributary_schemas::position::Position;
+use tributary_service::exit::Failure;
+
+/// What the server says of its history.
+#[derive(Debug, Clone, Default)]
+pub struct ServerHistory {
+    /// `server_uuid`.
+    pub server_uuid: String,
+    /// `gtid_mode` is ON.
+    pub has_gtid: bool,
+    /// `gtid_executed`.
+    pub executed: GtidSet,
+    /// `gtid_purged`.
+    pub purged: GtidSet,
+    /// Binlog files and their sizes in bytes; empty if the account may not list them.
+    pub files: Vec<(String, u64)>,
+}
+
+/// Remedy for every gap that nothing can close.
+const ANEW: &str = "the missing events cannot be had from this server: begin anew with `capture drop`, then `capture \
+                    run` (the tables are read whole); for the future, keep the binlog longer \
+                    (binlog_expire_logs_seconds)";
+
+/// Refuses a position that the server's history does not hold.
+///
+/// # Errors
+/// A [`Failure`] that says what is missing and what to do.
+pub fn resumable(position: &Position, server: &ServerHistory) -> Result<(), Failure> {
+    let refuse = |what: &str, why: String| Err(Failure::new(what, why).at(position).remedy(ANEW));
+    let same_server = position.server_uuid == server.server_uuid;
+    if server.has_gtid && !position.gtid_set.is_empty() {
+        if !position.gtid_set.contains_all(&server.purged) {
+            return refuse(
+                "the source has purged binlog that was not read yet",
+                format!("gtid_purged is {}", server.purged),
+            );
+        }
+        if !server.executed.contains_all(&position.gtid_set) {
+            return refuse(
+                "the source does not know transactions that were already published",
+                format!(
+                    "gtid_executed is {}: this is another server, or one that lost its newest transactions",
+                    server.executed
+                ),
+            );
+        }
+    } else if !same_server {
+        return refuse(
+            "the source is another server",
+            format!(
+                "server_uuid is {}, and without GTID a position cannot be carried over",
+                server.server_uuid
+            ),
+        );
+    }
+    if same_server && !server.files.is_empty() {
+        match server.files.iter().find(|(name, _)| *name == position.file) {
+            Some((name, size)) if *size < position.offset => {
+                return refuse(
+                    "the source lost the end of its binlog",
+                    format!(
+                        "{name} has {size} bytes: after a crash (sync_binlog) GTIDs may have been given twice"
+                    ),
+                );
+            }
+            None if !server.has_gtid => {
+                return refuse(
+                    "the source has purged binlog that was not read yet",
+                    "the file is gone".to_owned(),
+                );
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+    fn at(gtids: &str) -> Position {
+        Position {
+            gtid_set: gtids.parse().unwrap(),
+            file: "binlog.000003".into(),
+            offset: 500,
+            server_uuid: UUID.into(),
+        }
+    }
+
+    fn server(executed: &str, purged: &str) -> ServerHistory {
+        ServerHistory {
+            server_uuid: UUID.into(),
+            has_gtid: true,
+            executed: executed.parse().unwrap(),
+            purged: purged.parse().unwrap(),
+            files: vec![("binlog.000003".into(), 900)],
+        }
+    }
+
+    #[test]
+    fn a_position_is_refused_exactly_where_the_history_does_not_hold_it() {
+        let all = format!("{UUID}:1-90");
+        let position = at(&format!("{UUID}:1-50"));
+        assert!(resumable(&position, &server(&all, &format!("{UUID}:1-50"))).is_ok());
+        let purged = resumable(&position, &server(&all, &format!("{UUID}:1-51"))).unwrap_err();
+        assert!(purged.what.contains("purged") && purged.remedy.contains("capture drop"), "{purged}");
+        let lost = resumable(&position, &server(&format!("{UUID}:1-49"), "")).unwrap_err();
+        assert!(lost.what.contains("does not know"), "{lost}");
+    }
+
+    #[test]
+    fn a_shorter_file_of_the_same_server_is_refused() {
+        let position = at(&format!("{UUID}:1-50"));
+        let mut server = server(&format!("{UUID}:1-90"), "");
+        server.files = vec![("binlog.000003".into(), 499)];
+        assert!(resumable(&position, &server).unwrap_err().what.contains("lost the end"));
+        server.server_uuid = UUID.replace('3', "4");
+        assert!(resumable(&position, &server).is_ok(), "after a failover the GTID set decides");
+    }
+
+    #[test]
+    fn without_gtid_the_file_must_be_there_and_the_server_the_same() {
+        let mut server = server("", "");
+        server.has_gtid = false;
+        assert!(resumable(&at(""), &server).is_ok());
+        server.files = vec![("binlog.000009".into(), 10)];
+        assert!(resumable(&at(""), &server).unwrap_err().what.contains("purged"));
+        server.server_uuid = "other".into();
+        assert!(resumable(&at(""), &server).unwrap_err().what.contains("another server"));
+    }
+}

@@ -1,0 +1,219 @@
+//! `capture run`: precheck, leadership, and sessions one after the other until the end is asked for, reached, or
+//! forced.
+
+use super::leader::{Membership, Role};
+use super::session::{End, Shared, capture_group, lead};
+use crate::commands::check::precheck;
+use crate::topics::admin::{TopicSettings, Topics};
+use crate::topics::state::TaskState;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tributary_schemas::config::Config;
+use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_service::exit::{Exit, Failure};
+use tributary_service::load::Service;
+use tributary_service::registry::Registry;
+use tributary_service::retry::{Backoff, Policy, random};
+use tributary_service::shutdown::{self, Shutdown};
+use tributary_service::status::{ErrorDocument, Role as ShownRole, State, Status};
+use tributary_service::{http, kafka};
+use tributary_source::connect::SourceOptions;
+
+/// What `run` is asked for on the command line.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// End once everything that exists at the start is published.
+    pub until_caught_up: bool,
+    /// Overrides `capture.listen`.
+    pub listen: Option<String>,
+}
+
+/// What is being retried, in the status.
+const SESSION: &str = "publishing";
+/// A session that worked this long starts the count of failures anew.
+const HEALTHY: Duration = Duration::from_secs(30);
+
+/// Runs until the end is asked for, reached, or forced.
+///
+/// # Errors
+/// A [`Failure`] with the exit status it leads to.
+pub fn run(config: Config, options: RunOptions) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("the runtime cannot be started", error))?;
+    let status = Status::new(&config.name, Service::Capture);
+    let registry = Registry::default();
+    let source_config = config.source.clone().ok_or_else(|| {
+        Failure::new("capture has no source", "the configuration has no [source]")
+            .exit(Exit::Usage)
+            .remedy("add [source] with host, user and password")
+    })?;
+    let listen = options.listen.clone().unwrap_or_else(|| config.capture.listen.clone());
+    let (_handle, shutdown) = runtime.block_on(async { shutdown::on_signals() })?;
+    let server = runtime.block_on(http::serve(&listen, status.clone(), registry.clone()))?;
+    println!("capture: http://{}", server.address);
+    let shared = Shared {
+        source: SourceOptions::new(&source_config)
+            .map_err(|error| Failure::new("the source's settings cannot be used", error).exit(Exit::Usage))?,
+        source_config,
+        config,
+        status: status.clone(),
+        registry,
+        address: server.address.to_string(),
+        shutdown,
+        runtime: runtime.handle().clone(),
+        until_caught_up: options.until_caught_up,
+    };
+    let outcome = work(&shared);
+    match &outcome {
+        Ok(exit) => {
+            tracing::info!(status = exit.code(), "capture ends");
+            status.set_state(State::Stopped);
+        }
+        Err(failure) => {
+            status.fail(ErrorDocument::new("stopped", failure.to_string(), failure.remedy.clone()));
+        }
+    }
+    runtime.block_on(server.stop());
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    outcome
+}
+
+fn work(shared: &Shared) -> Result<Exit, Failure> {
+    if !precheck(shared)? {
+        return Ok(Exit::Done);
+    }
+    let Some(membership) = join_group(shared)? else { return Ok(Exit::Done) };
+    let mut role = membership.role();
+    let limit = shared.source_config.retry().max(shared.config.kafka.retry());
+    let mut backoff = Backoff::new(Policy::for_limit(limit));
+    let mut target = None;
+    loop {
+        if !wait_for_lead(shared, &mut role) {
+            return Ok(Exit::Done);
+        }
+        let began = Instant::now();
+        let status = &shared.status;
+        let end = lead(shared, &role, &mut target, &mut || {
+            status.retried(SESSION);
+        });
+        if began.elapsed() >= HEALTHY {
+            backoff.succeeded();
+        }
+        let why = match end {
+            End::Done => return Ok(Exit::Done),
+            End::Stop(failure) => return Err(*failure),
+            End::LeadLost => return Err(fenced("Kafka's group protocol gave the task to another instance")),
+            End::Fenced(why) => match rival(shared) {
+                Some(instance) => return Err(fenced(&format!("instance {instance} leads the task ({why})"))),
+                None if *role.borrow() == Role::Standby => return Err(fenced(&why)),
+                None => why,
+            },
+            End::Restart(why) => why,
+        };
+        let Some(delay) = backoff.failed(Instant::now(), random()) else {
+            return Err(Failure::new("capture cannot go on", why).remedy(
+                "mend what the message names and start capture again: it goes on from its checkpoint",
+            ));
+        };
+        tracing::warn!(
+            retry_in_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            "session ended: {why}"
+        );
+        shared.status.retrying(SESSION, &why);
+        if !pause(&shared.runtime, &shared.shutdown, delay) {
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+fn fenced(why: &str) -> Failure {
+    Failure::new("another capture leads this task", why)
+        .exit(Exit::Fenced)
+        .remedy("nothing, if the other instance is meant to lead; else stop it and start this one again")
+}
+
+/// The instance that the state topic names as leader, if it is not this one.
+fn rival(shared: &Shared) -> Option<String> {
+    let topic = state_topic(&shared.config.name);
+    let contents = kafka::read_to_end(
+        &shared.config.kafka,
+        &capture_group(&shared.config.name),
+        &topic,
+        Duration::from_secs(10),
+    )
+    .ok()?;
+    let leader = TaskState::parse(&topic, &contents.records).ok()?.leader?;
+    (leader.instance != shared.status.instance()).then_some(leader.instance)
+}
+
+/// Waits until this instance leads; false if the end is asked for first.
+fn wait_for_lead(shared: &Shared, role: &mut watch::Receiver<Role>) -> bool {
+    if *role.borrow() == Role::Standby {
+        shared.status.set_role(ShownRole::Standby);
+    }
+    let leads = shared.runtime.block_on(async {
+        tokio::select! {
+            change = role.wait_for(|role| *role == Role::Leader) => change.is_ok(),
+            () = shared.shutdown.wait() => false,
+        }
+    });
+    if leads {
+        shared.status.set_role(ShownRole::Leader);
+    }
+    leads
+}
+
+/// Creates the task's own topics and joins its group, retrying while Kafka is away. `None` if the end is asked for.
+fn join_group(shared: &Shared) -> Result<Option<Membership>, Failure> {
+    let config = &shared.config;
+    let mut backoff = Backoff::new(Policy::for_limit(config.kafka.retry()));
+    loop {
+        let error = match try_join(shared) {
+            Ok(membership) => {
+                shared.status.retried("joining the group");
+                return Ok(Some(membership));
+            }
+            Err(error) => error,
+        };
+        let Some(delay) = backoff.failed(Instant::now(), random()) else {
+            return Err(Failure::new("Kafka cannot be used", error).at(&config.kafka.brokers));
+        };
+        shared.status.retrying("joining the group", &error);
+        if !pause(&shared.runtime, &shared.shutdown, delay) {
+            return Ok(None);
+        }
+    }
+}
+
+fn try_join(shared: &Shared) -> Result<Membership, String> {
+    let config = &shared.config;
+    let client = kafka::client_config(&config.kafka);
+    let topics = Topics::new(&client, shared.runtime.clone()).map_err(|error| error.to_string())?;
+    // Compaction may run at once: a replaced checkpoint is of no use to anybody.
+    let settings = TopicSettings {
+        partitions: 1,
+        replication_factor: u32::from(config.topics.replication_factor),
+        max_message_bytes: usize::try_from(config.topics.max_message_bytes).unwrap_or(usize::MAX),
+        min_compaction_lag_ms: 0,
+        delete_retention_ms: config.topics.retention_ms(),
+    };
+    let (state, history) = (state_topic(&config.name), history_topic(&config.name));
+    for topic in [&state, &history] {
+        topics.ensure(topic, &settings).map_err(|error| error.to_string())?;
+    }
+    let group = capture_group(&config.name);
+    Membership::join(&client, &group, &state).map_err(|error| error.to_string())
+}
+
+/// False if the end is asked for meanwhile.
+fn pause(runtime: &tokio::runtime::Handle, shutdown: &Shutdown, delay: Duration) -> bool {
+    runtime.block_on(async {
+        tokio::select! {
+            () = tokio::time::sleep(delay) => true,
+            () = shutdown.wait() => false,
+        }
+    })
+}

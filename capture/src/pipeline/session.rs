@@ -1,0 +1,366 @@
+//! One session of a leader: from `init_transactions` through the stored state to the loop that feeds the sequencer.
+//! Whatever ends it, nothing in memory outlives it: the next one starts from the checkpoint.
+
+use super::bootstrap::{self, Beginning, Found};
+use super::leader::Role;
+use super::position::{ServerHistory, resumable};
+use super::stream::{self, StreamMessage, StreamRequest};
+use super::target::Target;
+use crate::sequencer::halt::Halt;
+use crate::sequencer::{Output, Sequencer, Setup, executed};
+use crate::snapshot::reader::ReaderMessage;
+use crate::topics::admin::{TopicSettings, Topics};
+use crate::topics::producer::Publisher;
+use crate::topics::state::{TaskHistory, TaskState};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tributary_schemas::FORMAT_VERSION;
+use tributary_schemas::checkpoint::{Leader, StateKey};
+use tributary_schemas::config::{Config, SourceConfig, TableSelection};
+use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_service::exit::Failure;
+use tributary_service::kafka;
+use tributary_service::registry::Registry;
+use tributary_service::shutdown::Shutdown;
+use tributary_service::status::Status;
+use tributary_source::catalog::{CatalogTable, read_tables};
+use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::dialect::Dialect;
+use tributary_source::error::SourceError;
+
+/// The sequencer is called at least this often.
+const BEAT: Duration = Duration::from_millis(10);
+/// How long Kafka may take to answer a transactional request.
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(60);
+/// What the producer may hold that is not acknowledged yet, bytes.
+const PRODUCER_BUFFER_BYTES: u64 = 48 * 1024 * 1024;
+/// Definitions are read until two readings agree.
+const CATALOG_ROUNDS: usize = 50;
+
+/// What every session of a process shares.
+pub struct Shared {
+    /// The configuration.
+    pub config: Config,
+    /// Its `[source]`.
+    pub source_config: SourceConfig,
+    /// Connects to the source.
+    pub source: SourceOptions,
+    /// What HTTP shows.
+    pub status: Status,
+    /// The schemas that HTTP serves.
+    pub registry: Registry,
+    /// Where HTTP answers.
+    pub address: String,
+    /// Asks for the end.
+    pub shutdown: Shutdown,
+    /// Where blocking calls are made from.
+    pub runtime: tokio::runtime::Handle,
+    /// End once everything that exists now is published.
+    pub until_caught_up: bool,
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum End {
+    /// Caught up, or asked to end.
+    Done,
+    /// Goes away by itself.
+    Restart(String),
+    /// Kafka fenced the producer.
+    Fenced(String),
+    /// The group gave the task to another instance.
+    LeadLost,
+    /// A person must act.
+    Stop(Box<Failure>),
+}
+
+impl From<Halt> for End {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Restart(why) => Self::Restart(why),
+            Halt::Fenced(why) => Self::Fenced(why),
+            Halt::Stop(failure) => Self::Stop(failure),
+        }
+    }
+}
+
+/// Leads until something ends it. `progressed` is called once the session works.
+pub fn lead(
+    shared: &Shared,
+    role: &watch::Receiver<Role>,
+    target: &mut Option<Target>,
+    progressed: &mut dyn FnMut(),
+) -> End {
+    match open(shared, target) {
+        Ok(session) => {
+            progressed();
+            session.run(shared, role, target.as_ref())
+        }
+        Err(halt) => halt.into(),
+    }
+}
+
+struct Session {
+    sequencer: Sequencer,
+    stream: mpsc::Receiver<StreamMessage>,
+    readers: mpsc::Receiver<(usize, ReaderMessage)>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Everything up to the loop.
+fn open(shared: &Shared, target: &mut Option<Target>) -> Result<Session, Halt> {
+    let task = shared.config.name.as_str();
+    let (state_topic, history_topic) = (state_topic(task), history_topic(task));
+    let (dialect, server, found) = shared.runtime.block_on(ask_source(shared))?;
+    // First of all: ends what a predecessor left open, so that what is read next is the last word.
+    let capture = &shared.config.capture;
+    let producer = kafka::transactional_producer_config(
+        &shared.config.kafka,
+        &shared.config.topics,
+        task,
+        capture.transaction_timeout_ms,
+        PRODUCER_BUFFER_BYTES,
+    );
+    let max_message_bytes = usize::try_from(shared.config.topics.max_message_bytes).unwrap_or(usize::MAX);
+    let mut publisher = Publisher::initialise(&producer, max_message_bytes, KAFKA_TIMEOUT)?;
+    let lead = Leader {
+        format: FORMAT_VERSION,
+        instance: shared.status.instance().to_owned(),
+        address: shared.address.clone(),
+    };
+    let encode = |error: serde_json::Error| Halt::Restart(error.to_string());
+    let key = serde_json::to_vec(&StateKey::Leader).map_err(encode)?;
+    publisher.send_json(&state_topic, &key, &serde_json::to_vec(&lead).map_err(encode)?, Instant::now())?;
+    publisher.commit()?;
+    let stored = |topic: &str| {
+        kafka::read_to_end(&shared.config.kafka, &capture_group(task), topic, KAFKA_TIMEOUT)
+            .map(|contents| contents.records)
+            .map_err(|error| Halt::Restart(error.to_string()))
+    };
+    let unreadable = |error: crate::topics::state::StateError| {
+        Halt::Stop(Box::new(Failure::new("the task's own topics cannot be read", error)))
+    };
+    let state = TaskState::parse(&state_topic, &stored(&state_topic)?).map_err(unreadable)?;
+    let history = TaskHistory::parse(&history_topic, &stored(&history_topic)?).map_err(unreadable)?;
+    for schema in &history.schemas {
+        shared.registry.insert(schema.clone());
+    }
+    let beginning =
+        bootstrap::begin(task, &state, &history, found).map_err(|failure| Halt::Stop(Box::new(failure)))?;
+    resumable(&beginning.checkpoint.position, &server).map_err(|failure| Halt::Stop(Box::new(failure)))?;
+    if target.is_none() && shared.until_caught_up {
+        *target = Some(Target::new(beginning_target(&server, &dialect, &beginning)));
+    }
+    start(shared, &dialect, publisher, beginning, state)
+}
+
+/// Where the source stood when the process started.
+fn beginning_target(
+    server: &ServerHistory,
+    dialect: &Dialect,
+    beginning: &Beginning,
+) -> tributary_schemas::position::Position {
+    let mut position = beginning.checkpoint.position.clone();
+    if server.has_gtid {
+        position.gtid_set = server.executed.clone();
+    } else if let Some(last) = dialect.binary_logs.last() {
+        (position.file, position.offset) = (last.name.clone(), last.size_bytes);
+    }
+    position
+}
+
+async fn ask_source(shared: &Shared) -> Result<(Dialect, ServerHistory, Found), Halt> {
+    let mut connection = shared.source.connect().await?;
+    let dialect = Dialect::probe(&mut connection).await?;
+    let selection = TableSelection::new(&shared.config).map_err(|issues| {
+        let text = issues
+            .iter()
+            .map(|issue| format!("{}: {}", issue.key, issue.message))
+            .collect::<Vec<_>>()
+            .join("; ");
+        Halt::Stop(Box::new(Failure::new("the configuration selects nothing", text)))
+    })?;
+    let found = stable_definitions(&mut connection, |id| selection.selects(id)).await?;
+    let server = ServerHistory {
+        server_uuid: dialect.server_uuid.clone(),
+        has_gtid: dialect.has_gtid(),
+        executed: found.place.gtid_set.clone(),
+        purged: dialect.gtid_purged.clone(),
+        files: dialect.binary_logs.iter().map(|log| (log.name.clone(), log.size_bytes)).collect(),
+    };
+    connection.close().await?;
+    Ok((dialect, server, found))
+}
+
+/// The definitions of all selected tables and a place where they hold.
+async fn stable_definitions(
+    connection: &mut Connection,
+    selects: impl Fn(&tributary_schemas::table::TableId) -> bool,
+) -> Result<Found, SourceError> {
+    let same = |left: &[CatalogTable], right: &[CatalogTable]| {
+        left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.same_definition(right))
+    };
+    let mut before = read_tables(connection, &selects).await?;
+    for _ in 0..CATALOG_ROUNDS {
+        let place = executed(connection).await?;
+        let after = read_tables(connection, &selects).await?;
+        if same(&before, &after) {
+            return Ok(Found { catalogs: after, place });
+        }
+        before = after;
+    }
+    let remedy = "wait until the ALTER statements are over";
+    let reason = "the selected tables keep changing";
+    Err(SourceError::transient("reading the catalog", connection.address(), reason, remedy))
+}
+
+fn start(
+    shared: &Shared,
+    dialect: &Dialect,
+    publisher: Publisher,
+    beginning: Beginning,
+    state: TaskState,
+) -> Result<Session, Halt> {
+    let config = &shared.config;
+    let topics = Topics::new(&kafka::client_config(&config.kafka), shared.runtime.clone())
+        .map_err(|error| Halt::Restart(error.to_string()))?;
+    let setup = setup(shared, dialect)?;
+    let request = StreamRequest {
+        position: beginning.checkpoint.position.clone(),
+        by_gtid: dialect.has_gtid(),
+        server_id: shared.source_config.server_id.unwrap_or_else(|| default_server_id(&config.name)),
+        heartbeat: Duration::from_millis(shared.source_config.heartbeat_ms),
+        read_deadline: Duration::from_millis(shared.source_config.read_deadline_ms),
+    };
+    let (stream_sender, stream) = mpsc::channel(stream::CHANNEL_BATCHES);
+    let mut tasks = vec![shared.runtime.spawn(stream::run(shared.source.clone(), request, stream_sender))];
+    let (reader_sender, readers) = mpsc::channel(usize::try_from(config.capture.readers).unwrap_or(4) * 2);
+    let snapshot = crate::sequencer::Snapshot::start(shared, dialect, &reader_sender, &mut tasks);
+    let mut sequencer = Sequencer::new(
+        setup,
+        topics,
+        Output::new(publisher),
+        snapshot,
+        beginning,
+        state.parked,
+        &dialect.server_uuid,
+    )?;
+    sequencer.join_arrived()?;
+    Ok(Session { sequencer, stream, readers, tasks })
+}
+
+fn setup(shared: &Shared, dialect: &Dialect) -> Result<Setup, Halt> {
+    let config = &shared.config;
+    let task = config.name.to_string();
+    let selection =
+        TableSelection::new(config).map_err(|_| Halt::Restart("the selection changed".to_owned()))?;
+    let retention_ms = config.topics.retention_ms();
+    Ok(Setup {
+        history_topic: history_topic(&task),
+        state_topic: state_topic(&task),
+        task,
+        selection,
+        key_indexes: config.capture.keys.clone(),
+        session: crate::events::ddl::Session {
+            strict: true,
+            explicit_timestamps: true,
+            database_collation: "utf8mb4_0900_ai_ci".to_owned(),
+            utf8mb4_collation: "utf8mb4_0900_ai_ci".to_owned(),
+            utf8_name: "utf8mb3".to_owned(),
+        },
+        lowercase_names: dialect.lower_case_table_names() != 0,
+        commit_interval: Duration::from_millis(config.capture.commit_interval_ms),
+        commit_bytes: usize::try_from(config.capture.commit_bytes).unwrap_or(usize::MAX),
+        memory_bytes: usize::try_from(config.capture.memory_bytes).unwrap_or(usize::MAX),
+        strict: config.strict,
+        topic: TopicSettings {
+            partitions: config.topics.partitions,
+            replication_factor: u32::from(config.topics.replication_factor),
+            max_message_bytes: usize::try_from(config.topics.max_message_bytes).unwrap_or(usize::MAX),
+            min_compaction_lag_ms: retention_ms,
+            delete_retention_ms: retention_ms,
+        },
+        source: shared.source.clone(),
+        runtime: shared.runtime.clone(),
+        status: shared.status.clone(),
+        registry: shared.registry.clone(),
+    })
+}
+
+/// The consumer group of a task's captures.
+#[must_use]
+pub fn capture_group(task: &str) -> String {
+    format!("{task}.capture")
+}
+
+/// Unlike the ids that people give to servers, and the same for every start of a task.
+#[must_use]
+pub fn default_server_id(task: &str) -> u32 {
+    // The upper half of the range is hardly ever used by hand.
+    tributary_schemas::key::murmur2(task.as_bytes()) | 0x8000_0000
+}
+
+enum Input {
+    Stream(StreamMessage),
+    Reader((usize, ReaderMessage)),
+    Nothing,
+    StreamGone,
+}
+
+impl Session {
+    fn run(mut self, shared: &Shared, role: &watch::Receiver<Role>, target: Option<&Target>) -> End {
+        let end = self.feed(shared, role, target).unwrap_or_else(End::from);
+        match end {
+            End::Done => {}
+            _ => self.sequencer.abort(),
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        end
+    }
+
+    fn feed(
+        &mut self,
+        shared: &Shared,
+        role: &watch::Receiver<Role>,
+        target: Option<&Target>,
+    ) -> Result<End, Halt> {
+        let mut last_beat = Instant::now();
+        loop {
+            let input = self.next(&shared.runtime);
+            let drained = matches!(input, Input::Nothing);
+            match input {
+                Input::Stream(StreamMessage::Events(events)) => self.sequencer.on_events(events)?,
+                Input::Stream(StreamMessage::Failed(error)) => return Err(error.into()),
+                Input::Reader(message) => self.sequencer.on_reader(message)?,
+                Input::StreamGone => return Err(Halt::Restart("the binlog stream ended".to_owned())),
+                Input::Nothing => {}
+            }
+            let now = Instant::now();
+            if drained || now.saturating_duration_since(last_beat) >= BEAT {
+                last_beat = now;
+                self.sequencer.tick(now, drained)?;
+                if *role.borrow() == Role::Standby {
+                    return Ok(End::LeadLost);
+                }
+                if shared.shutdown.requested()
+                    || target.is_some_and(|target| target.is_reached(&self.sequencer))
+                {
+                    self.sequencer.commit()?;
+                    return Ok(End::Done);
+                }
+            }
+        }
+    }
+
+    fn next(&mut self, runtime: &tokio::runtime::Handle) -> Input {
+        runtime.block_on(async {
+            tokio::select! {
+                message = self.stream.recv() => message.map_or(Input::StreamGone, Input::Stream),
+                Some(message) = self.readers.recv() => Input::Reader(message),
+                () = tokio::time::sleep(BEAT) => Input::Nothing,
+            }
+        })
+    }
+}

@@ -1,0 +1,132 @@
+//! Commits: the checkpoint and the progress of the tables go into the Kafka transaction of the rows they cover.
+
+use super::Sequencer;
+use super::halt::Halt;
+use super::park::ParkReason;
+use super::table::{HistoryRecords, Standing};
+use serde::Serialize;
+use std::time::{Duration, Instant};
+use tributary_schemas::FORMAT_VERSION;
+use tributary_schemas::checkpoint::{Parked, StateKey};
+use tributary_schemas::history::{HistoryKey, SelectionRecord};
+
+/// The checkpoint advances this often where nothing selected is written.
+const IDLE_COMMIT: Duration = Duration::from_secs(5);
+/// How often the status is brought up to date.
+const SHOW: Duration = Duration::from_millis(200);
+/// A Kafka transaction that waits for the end of a source transaction waits at most this many commit intervals.
+const PATIENCE: u32 = 10;
+
+impl Sequencer {
+    /// Called at a beat, and whenever the input is empty: commits what is due.
+    pub fn tick(&mut self, now: Instant, drained: bool) -> Result<(), Halt> {
+        self.output.tick();
+        if drained {
+            self.freshness.drained(now);
+        }
+        self.drive_snapshot()?;
+        let interval = self.setup.commit_interval;
+        let due = match self.output.publisher.opened_at() {
+            Some(opened) => {
+                let age = now.saturating_duration_since(opened);
+                let patience = if self.progress.open().is_some() { interval * PATIENCE } else { interval };
+                age >= patience
+            }
+            None => now.saturating_duration_since(self.last_commit) >= IDLE_COMMIT,
+        };
+        if due {
+            self.commit()?;
+        }
+        self.output.publisher.serve()?;
+        if now.saturating_duration_since(self.last_shown) >= SHOW {
+            self.last_shown = now;
+            self.show_status();
+        }
+        Ok(())
+    }
+
+    /// Commits the open Kafka transaction with a checkpoint of this very moment. Opens one for the checkpoint alone
+    /// if the stream moved; does nothing if nothing did.
+    pub fn commit(&mut self) -> Result<(), Halt> {
+        let checkpoint = self.progress.checkpoint();
+        let moved = self.last_checkpoint.as_ref() != Some(&checkpoint);
+        if moved {
+            self.put_state(&StateKey::Checkpoint, &checkpoint)?;
+        }
+        for index in std::mem::take(&mut self.dirty) {
+            let Some(table) = self.tables.get(index) else { continue };
+            let (key, progress) = (StateKey::Progress(table.id.clone()), self.snapshot.progress(index));
+            if let Some(progress) = progress {
+                self.put_state(&key, &progress)?;
+            }
+        }
+        self.output.publisher.commit()?;
+        self.last_commit = self.output.now;
+        self.last_checkpoint = Some(checkpoint);
+        Ok(())
+    }
+
+    /// Writes a record of the state topic into the open Kafka transaction.
+    pub(super) fn put_state<V: Serialize>(&mut self, key: &StateKey, value: &V) -> Result<(), Halt> {
+        let encode =
+            |error: serde_json::Error| Halt::Restart(format!("a state record cannot be encoded: {error}"));
+        let (key, value) =
+            (serde_json::to_vec(key).map_err(encode)?, serde_json::to_vec(value).map_err(encode)?);
+        let now = self.output.now;
+        Ok(self.output.publisher.send_json(&self.setup.state_topic, &key, &value, now)?)
+    }
+
+    /// Writes records of the history topic into the open Kafka transaction; their schemas are served from now on.
+    pub(super) fn put_history(&mut self, history: HistoryRecords) -> Result<(), Halt> {
+        let now = self.output.now;
+        for (key, value) in &history.records {
+            self.output.publisher.send_json(&self.setup.history_topic, key, value, now)?;
+        }
+        for schema in history.schemas {
+            self.setup.registry.insert(schema);
+        }
+        Ok(())
+    }
+
+    /// Writes which tables are selected.
+    pub(super) fn put_selection(&mut self) -> Result<(), Halt> {
+        let record =
+            SelectionRecord { format: FORMAT_VERSION, tables: self.selected.values().cloned().collect() };
+        let mut history = HistoryRecords::default();
+        history.push(&HistoryKey::Selection, &record);
+        self.put_history(history)
+    }
+
+    /// Stops a table while the others go on.
+    pub(super) fn park(&mut self, index: usize, reason: &ParkReason) -> Result<(), Halt> {
+        let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
+        let place = format!("table {}, {}", table.id, self.progress.position());
+        if self.setup.strict {
+            return Err(Halt::stop(
+                "a table cannot go on (strict = true)",
+                place,
+                &reason.message,
+                &reason.remedy,
+            ));
+        }
+        tracing::error!(
+            table = %table.id, code = reason.code, position = %self.progress.position(),
+            "table parked: {}; {}", reason.message, reason.remedy
+        );
+        table.standing = Standing::Parked;
+        let id = table.id.clone();
+        self.maps.ignore(index);
+        self.snapshot.discard(index);
+        self.rereads.remove(&index);
+        let parked = Parked {
+            format: FORMAT_VERSION,
+            code: reason.code.to_owned(),
+            message: format!("{} ({})", reason.message, self.progress.position()),
+            remedy: reason.remedy.clone(),
+            active: true,
+        };
+        self.put_state(&StateKey::Parked(id.clone()), &parked)?;
+        self.parked.insert(id, parked);
+        Ok(())
+    }
+}

@@ -1,0 +1,289 @@
+//! How a table comes into the stream: selected at the start, created or renamed into the selection, or returning from
+//! a gap. Its definition is read at a place that the stream may not have reached; until then its events count for
+//! nothing, for the table is read whole behind that place.
+
+use super::Sequencer;
+use super::halt::Halt;
+use super::park::ParkReason;
+use super::table::{HistoryRecords, Origin, SchemaTexts, SequencedTable, Standing};
+use crate::binlog::charset::Charset;
+use crate::snapshot::planner::is_past;
+use std::sync::Arc;
+use tributary_schemas::FORMAT_VERSION;
+use tributary_schemas::checkpoint::{Parked, StateKey};
+use tributary_schemas::history::{Cause, SelectedTable};
+use tributary_schemas::position::Position;
+use tributary_schemas::table::{Table, TableId};
+use tributary_schemas::topic::table_topic;
+use tributary_source::catalog::{CatalogTable, read_table};
+use tributary_source::dialect::gtid_executed;
+use tributary_source::error::SourceError;
+use tributary_source::publish::Wishes;
+
+/// A definition is read until two reads around a position agree; each round costs three short statements.
+const CATALOG_ROUNDS: usize = 50;
+
+/// A table that waits for the stream to reach the place where its definition holds.
+#[derive(Debug, Clone)]
+pub struct Joining {
+    /// All columns.
+    pub catalog: CatalogTable,
+    /// Where that holds.
+    pub after: Position,
+    /// Why it is read; empty for a table that was not replicated before.
+    pub why: String,
+}
+
+impl Sequencer {
+    /// Takes up a table whose definition was read at `joining.after`.
+    pub fn add_joining(&mut self, joining: Joining) {
+        self.joining.retain(|other| other.catalog.id != joining.catalog.id);
+        self.joining.push(joining);
+    }
+
+    /// True if no table waits to join.
+    #[must_use]
+    pub const fn all_joined(&self) -> bool {
+        self.joining.is_empty()
+    }
+
+    /// Reads the table's definition and has it read whole from where that holds. Its events count for nothing until
+    /// then.
+    pub(super) fn schedule_join(&mut self, id: &TableId, why: &str) -> Result<(), Halt> {
+        if let Some(index) = self.tables.find(id) {
+            if let Some(table) = self.tables.get_mut(index) {
+                table.standing = Standing::Parked;
+            }
+            self.maps.ignore(index);
+            self.snapshot.discard(index);
+            // A checkpoint behind this place must not forget that the table has a gap.
+            let parked = Parked {
+                format: FORMAT_VERSION,
+                code: "re-read".to_owned(),
+                message: why.to_owned(),
+                remedy: "none: the table is read anew by itself".to_owned(),
+                active: true,
+            };
+            self.put_state(&StateKey::Parked(id.clone()), &parked)?;
+            self.parked.insert(id.clone(), parked);
+        }
+        tracing::info!(table = %id, why, "table will be read anew");
+        let source = self.setup.source.clone();
+        let read = self.setup.runtime.block_on(async {
+            let mut connection = source.connect().await?;
+            let found = stable_definition(&mut connection, id).await;
+            connection.close().await?;
+            found
+        })?;
+        if let Some((catalog, after)) = read {
+            self.add_joining(Joining { catalog, after, why: why.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Begins the re-reads that were asked for inside of the transaction that has just ended.
+    pub(super) fn begin_rereads(&mut self) -> Result<(), Halt> {
+        for (index, why) in std::mem::take(&mut self.rereads) {
+            if let Some(id) = self.tables.get(index).map(|table| table.id.clone()) {
+                self.schedule_join(&id, &why)?;
+            }
+        }
+        self.join_arrived()
+    }
+
+    /// Brings in every table whose place the stream has reached.
+    pub fn join_arrived(&mut self) -> Result<(), Halt> {
+        let here = self.progress.position().clone();
+        let (arrived, waiting) = std::mem::take(&mut self.joining)
+            .into_iter()
+            .partition(|joining: &Joining| is_past(&here, &joining.after));
+        self.joining = waiting;
+        for joining in arrived {
+            self.join(joining)?;
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, joining: Joining) -> Result<(), Halt> {
+        let id = joining.catalog.id.clone();
+        let known = self.tables.find(&id);
+        let previous = known.and_then(|index| self.tables.get(index)).filter(|table| table.generation > 0);
+        let returning = previous.is_some();
+        let empty = placeholder(&joining.catalog).table;
+        let columns = previous.map_or(&empty, |table| &table.table);
+        let definition = match self.publishable(&joining.catalog, previous, columns) {
+            Ok(definition) => definition,
+            Err(problem) => return self.exclude(&id, known, &problem),
+        };
+        let topic = table_topic(&self.setup.task, &id);
+        let recorded = self.selected.get(&id).map_or(0, |selected| selected.partitions);
+        let (partitions, _) = self.topics.ensure(&topic, &self.setup.topic)?;
+        check_partitions(&topic, partitions, recorded, self.setup.topic.partitions)?;
+        // Everything before has its offset now, so that the watermarks are a barrier.
+        self.commit()?;
+        let barrier = self.topics.ends(&topic, partitions)?;
+        let returning = returning || barrier.iter().any(|offset| *offset > 0);
+        let mut table = match known.and_then(|index| self.tables.get_mut(index)) {
+            Some(table) => std::mem::replace(table, placeholder(&joining.catalog)),
+            None => placeholder(&joining.catalog),
+        };
+        table.topic = topic.as_str().into();
+        table.partitions = partitions;
+        table.catalog = joining.catalog.clone();
+        table.standing = Standing::Running;
+        let origin = Origin {
+            cause: if returning { Cause::Reset } else { Cause::Initial },
+            statement: joining.why,
+            barrier,
+            transaction: self.progress.transaction(),
+            position: self.progress.position().clone(),
+        };
+        let mut history = HistoryRecords::default();
+        table
+            .advance(definition, origin, &mut self.next_schema_id, &mut history)
+            .map_err(|error| Halt::Restart(error.to_string()))?;
+        let index = self.tables.insert(table);
+        self.maps.clear();
+        self.put_history(history)?;
+        self.put_state(&StateKey::Catalog(id.clone()), &joining.catalog)?;
+        if let Some(parked) = self.parked.remove(&id) {
+            self.put_state(&StateKey::Parked(id.clone()), &Parked { active: false, ..parked })?;
+        }
+        self.selected.insert(id.clone(), SelectedTable { id: id.clone(), topic, partitions, excluded: None });
+        self.put_selection()?;
+        self.begin_reading(index)?;
+        self.commit()
+    }
+
+    /// The published part of a definition, or why there is none.
+    /// `columns` has the columns whose ids live on, under the names they have now.
+    pub(super) fn publishable(
+        &self,
+        catalog: &CatalogTable,
+        previous: Option<&SequencedTable>,
+        columns: &Table,
+    ) -> Result<Table, String> {
+        let selection = &self.setup.selection;
+        let excluded: Vec<String> = catalog
+            .columns
+            .iter()
+            .filter(|column| selection.excludes_column(&catalog.id, &column.name))
+            .map(|column| column.name.clone())
+            .collect();
+        let wishes = Wishes {
+            excluded: &excluded,
+            previous: Some(columns),
+            highest_id: previous.map_or(0, |table| table.highest_column_id),
+            key_index: self.setup.key_indexes.get(&catalog.id.to_string()).map(String::as_str),
+            charset_supported: |name| Charset::named(name).is_some(),
+        };
+        catalog.published(&wishes).map_err(|problem| problem.to_string())
+    }
+
+    /// A table that cannot be replicated as it is: shown with its remedy, nothing of it is published.
+    fn exclude(&mut self, id: &TableId, known: Option<usize>, problem: &str) -> Result<(), Halt> {
+        if let Some(index) = known {
+            return self.park(index, &ParkReason::definition(problem));
+        }
+        if self.setup.strict {
+            let remedy = "change what it names, or set strict = false";
+            return Err(Halt::stop("a table cannot be replicated (strict = true)", id, problem, remedy));
+        }
+        tracing::warn!(table = %id, "table excluded: {problem}");
+        let topic = table_topic(&self.setup.task, id);
+        let partitions = self.selected.get(id).map_or(self.setup.topic.partitions, |table| table.partitions);
+        let excluded = Some(problem.to_owned());
+        self.selected.insert(id.clone(), SelectedTable { id: id.clone(), topic, partitions, excluded });
+        self.put_selection()?;
+        self.commit()
+    }
+
+    /// The place of a GTID set or of file and offset behind everything that is committed on the source by now.
+    pub(super) fn source_position(&self) -> Result<Position, Halt> {
+        let source = self.setup.source.clone();
+        let position = self.setup.runtime.block_on(async {
+            let mut connection = source.connect().await?;
+            let position = executed(&mut connection).await;
+            connection.close().await?;
+            position
+        })?;
+        Ok(position)
+    }
+}
+
+/// A table nothing is known of but its catalog.
+fn placeholder(catalog: &CatalogTable) -> SequencedTable {
+    let table = Table {
+        id: catalog.id.clone(),
+        columns: Vec::new(),
+        key: Vec::new(),
+        indexes: Vec::new(),
+        comment: String::new(),
+    };
+    SequencedTable {
+        id: catalog.id.clone(),
+        topic: "".into(),
+        partitions: 0,
+        catalog: catalog.clone(),
+        table: Arc::new(table),
+        highest_column_id: 0,
+        generation: 0,
+        key_schema_id: 0,
+        value_schema_id: 0,
+        schemas: SchemaTexts::default(),
+        standing: Standing::Running,
+    }
+}
+
+/// Keys would move between partitions.
+fn check_partitions(topic: &str, found: u32, recorded: u32, configured: u32) -> Result<(), Halt> {
+    use crate::topics::admin::TopicError;
+    let topic = topic.to_owned();
+    if recorded != 0 && found != recorded {
+        let origin = "as recorded when the topic was created";
+        return Err(TopicError::Partitions { topic, found, expected: recorded, origin }.into());
+    }
+    if found != configured {
+        let origin = "topics.partitions in the config";
+        return Err(TopicError::Partitions { topic, found, expected: configured, origin }.into());
+    }
+    Ok(())
+}
+
+/// What the source has committed: `gtid_executed`, and file and offset for sources without GTID.
+pub async fn executed(
+    connection: &mut tributary_source::connect::Connection,
+) -> Result<Position, SourceError> {
+    let dialect = tributary_source::dialect::Dialect::probe(connection).await?;
+    let mut position = dialect.current_position(connection).await?;
+    if dialect.has_gtid() {
+        // Not the set of the binlog's end: a transaction there may not be visible to readers yet.
+        position.gtid_set = gtid_executed(connection).await?;
+    }
+    Ok(position)
+}
+
+/// The table's definition and a place where it holds: the same before and after the place was taken, so that no DDL
+/// can lie between. `None` if there is no such table.
+pub async fn stable_definition(
+    connection: &mut tributary_source::connect::Connection,
+    id: &TableId,
+) -> Result<Option<(CatalogTable, Position)>, SourceError> {
+    for _ in 0..CATALOG_ROUNDS {
+        let before = read_table(connection, id).await?;
+        let place = executed(connection).await?;
+        let after = read_table(connection, id).await?;
+        match (before, after) {
+            (None, None) => return Ok(None),
+            (Some(before), Some(after)) if before.same_definition(&after) => return Ok(Some((after, place))),
+            _ => {}
+        }
+    }
+    let remedy = "wait until the ALTER statements are over";
+    Err(SourceError::transient(
+        "reading the catalog",
+        connection.address(),
+        format!("{id} keeps changing"),
+        remedy,
+    ))
+}

@@ -1,0 +1,153 @@
+//! How a session's sequencer begins, what it is asked while it runs, and what it shows.
+
+use super::halt::Halt;
+use super::progress::StreamProgress;
+use super::stream::Freshness;
+use super::table::Standing;
+use super::xa::Prepared;
+use super::{Output, Sequencer, Setup, Snapshot};
+use crate::binlog::FormatContext;
+use crate::pipeline::bootstrap::Beginning;
+use crate::sequencer::maps::TableMaps;
+use crate::sequencer::tables::Tables;
+use crate::topics::admin::Topics;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tributary_schemas::checkpoint::{Parked, ReadPhase};
+use tributary_schemas::position::Position;
+use tributary_schemas::row::EncodedRow;
+use tributary_schemas::table::TableId;
+use tributary_service::status::{ErrorDocument, State, TableState};
+
+/// A stream that is less behind than this counts as in step.
+const IN_STEP_SECONDS: f64 = 5.0;
+
+impl Sequencer {
+    /// Goes on from what is stored. `join_arrived` and the first batch of events come next.
+    ///
+    /// # Errors
+    /// A table whose rows cannot be read where `strict` is set.
+    pub fn new(
+        setup: Setup,
+        topics: Topics,
+        output: Output,
+        snapshot: Snapshot,
+        beginning: Beginning,
+        parked: BTreeMap<TableId, Parked>,
+        server_uuid: &str,
+    ) -> Result<Self, Halt> {
+        let mut progress = StreamProgress::resume(&beginning.checkpoint);
+        progress.set_server(server_uuid);
+        let now = Instant::now();
+        let mut sequencer = Self {
+            prepared: Prepared::new(setup.memory_bytes / 4),
+            setup,
+            topics,
+            output,
+            progress,
+            format: FormatContext::default(),
+            payload: None,
+            explicit: false,
+            tables: Tables::default(),
+            maps: TableMaps::default(),
+            snapshot,
+            joining: beginning.joining,
+            rereads: BTreeMap::new(),
+            transaction_tables: BTreeSet::new(),
+            parked,
+            selected: beginning.selected,
+            next_schema_id: beginning.next_schema_id,
+            dirty: BTreeSet::new(),
+            last_checkpoint: None,
+            last_commit: now,
+            last_shown: now,
+            freshness: Freshness::new(now),
+            before: EncodedRow::default(),
+            after: EncodedRow::default(),
+        };
+        for (table, read) in beginning.running {
+            let running = table.standing == Standing::Running;
+            let index = sequencer.tables.insert(table);
+            if let (true, Some(read)) = (running, read) {
+                sequencer.take_up(index, read)?;
+            }
+        }
+        sequencer.show_status();
+        Ok(sequencer)
+    }
+
+    /// Behind the last transaction that ended.
+    #[must_use]
+    pub const fn position(&self) -> &Position {
+        self.progress.position()
+    }
+
+    /// True once every selected table that can be replicated is consistent.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.joining.is_empty() && self.rereads.is_empty() && self.snapshot.all_complete()
+    }
+
+    /// Ends without a commit.
+    pub fn abort(&mut self) {
+        self.output.publisher.abort();
+    }
+
+    /// Puts what changed into the status that HTTP shows.
+    pub(super) fn show_status(&mut self) {
+        let status = &self.setup.status;
+        status.set_position(self.progress.position());
+        let lag = self.freshness.lag_seconds(self.output.handled_ms);
+        let behind = lag.is_none_or(|seconds| seconds > IN_STEP_SECONDS);
+        let mut loading = !self.joining.is_empty();
+        for (index, table) in self.tables.iter() {
+            let shown = status.table(&table.id.to_string());
+            shown.set_generation(table.generation);
+            shown.set_lag(lag.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()));
+            if let Some(parked) = self.parked.get(&table.id) {
+                shown.park(ErrorDocument::new(&*parked.code, &*parked.message, &*parked.remedy));
+                continue;
+            }
+            let phase = self.snapshot.numbers(index).map(|(phase, read, total)| {
+                shown.set_rows_read(read);
+                shown.set_rows_total(total);
+                phase
+            });
+            let state = match (&table.standing, phase) {
+                (Standing::Dropped, _) => TableState::Dropped,
+                (Standing::Parked, _) => TableState::Waiting,
+                (Standing::Running, Some(ReadPhase::Reading | ReadPhase::Published)) => {
+                    loading = true;
+                    TableState::Loading
+                }
+                (Standing::Running, _) if behind => TableState::CatchingUp,
+                (Standing::Running, _) => TableState::Synchronizing,
+            };
+            shown.set_state(state);
+        }
+        for selected in self.selected.values() {
+            if let Some(problem) = &selected.excluded {
+                let error = ErrorDocument::new(
+                    "table-not-replicable",
+                    problem.as_str(),
+                    "change what the message names",
+                );
+                status.table(&selected.id.to_string()).exclude(error);
+            }
+        }
+        status.set_state(match (loading, behind) {
+            (true, _) => State::Loading,
+            (false, true) => State::CatchingUp,
+            (false, false) => State::Synchronizing,
+        });
+    }
+}
+
+impl Output {
+    /// Looks at the clocks, once a batch.
+    pub fn tick(&mut self) {
+        self.now = Instant::now();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.handled_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    }
+}

@@ -1,0 +1,98 @@
+//! Why a table stops while the others go on: a code that leads to a section of docs/OPERATIONS.md, what happened, and
+//! what to do. Never a row's values, except those of a key that has to be found.
+
+use crate::topics::producer::PublishError;
+use tributary_schemas::row::RowError;
+
+/// Reads the table anew after the cause is gone: the way out of every gap.
+const RESTART: &str = "then restart capture: the table is read anew";
+
+/// Why a table is parked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkReason {
+    /// Names a section of docs/OPERATIONS.md.
+    pub code: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl ParkReason {
+    /// The definition is not the one that the rows were written under.
+    #[must_use]
+    pub fn catalog(difference: &str) -> Self {
+        Self {
+            code: "catalog-disagrees",
+            message: format!(
+                "the table's definition is not the one its row events were written under: {difference}"
+            ),
+            remedy: "restart capture: the definition and the table are read anew".to_owned(),
+        }
+    }
+
+    /// A row that cannot be encoded.
+    #[must_use]
+    pub fn row(error: &RowError) -> Self {
+        let (code, remedy) = match error {
+            RowError::PartialImage { .. } => {
+                ("row-image", "set binlog_row_image=FULL on the source for all sessions,")
+            }
+            RowError::BadKey { .. } => ("bad-key", "correct the row on the source,"),
+            RowError::Truncated { .. } | RowError::Invalid { .. } | RowError::UnexpectedNull { .. } => {
+                ("bad-row", "correct the row on the source, or exclude the column,")
+            }
+        };
+        Self { code, message: error.to_string(), remedy: format!("{remedy} {RESTART}") }
+    }
+
+    /// A row that the topic does not take.
+    #[must_use]
+    pub fn too_large(key: &str, error: &PublishError) -> Self {
+        Self {
+            code: "row-too-large",
+            message: format!("the row {key}: {error}"),
+            remedy: format!("raise topics.max_message_bytes and the topic's max.message.bytes, {RESTART}"),
+        }
+    }
+
+    /// A statement whose effect on the table cannot be followed.
+    #[must_use]
+    pub fn statement(statement: &str, why: &str) -> Self {
+        Self {
+            code: "ddl-not-followed",
+            message: format!("after the statement {statement:?}: {why}"),
+            remedy: "restart capture: the definition and the table are read anew".to_owned(),
+        }
+    }
+
+    /// The table cannot be replicated as it is now.
+    #[must_use]
+    pub fn definition(problem: &str) -> Self {
+        Self {
+            code: "table-not-replicable",
+            message: problem.to_owned(),
+            remedy: format!("change the table or the configuration, {RESTART}"),
+        }
+    }
+
+    /// The table's name no longer stands for it.
+    #[must_use]
+    pub fn renamed(to: &str) -> Self {
+        Self {
+            code: "table-renamed",
+            message: format!("the table was renamed to {to}"),
+            remedy: "select it under its new name, or rename it back and restart capture".to_owned(),
+        }
+    }
+
+    /// A chunk's SELECT keeps failing.
+    #[must_use]
+    pub fn read(why: &str) -> Self {
+        Self {
+            code: "table-unreadable",
+            message: format!("reading the table failed: {why}"),
+            remedy: format!("mend what the message names, {RESTART}"),
+        }
+    }
+}

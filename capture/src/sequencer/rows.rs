@@ -1,0 +1,185 @@
+//! Row events: TABLE_MAP and ROWS enter, records leave.
+
+use super::halt::Halt;
+use super::maps::Mapped;
+use super::output::RowPlace;
+use super::table::{SequencedTable, Standing};
+use super::{ParkReason, Sequencer};
+use crate::binlog::decoder::RowDecoder;
+use crate::binlog::rows::{RowsEvent, RowsKind};
+use crate::binlog::table_map::TableMapEvent;
+use crate::binlog::{DecodeError, EventHeader};
+use crate::snapshot::batch::BatchRow;
+use std::rc::Rc;
+use tributary_schemas::envelope::{Operation, Source};
+use tributary_schemas::row::{EncodedRow, RowError};
+use tributary_schemas::sequence::SourceSequence;
+use tributary_schemas::table::TableId;
+
+impl Sequencer {
+    /// A TABLE_MAP says which table the row events behind it are about.
+    pub(super) fn on_table_map(&mut self, event: &TableMapEvent<'_>) -> Result<(), Halt> {
+        let TableMapEvent { table_id, database, table, definition, .. } = *event;
+        if self.maps.known(table_id, database, table, definition).is_some() {
+            return Ok(());
+        }
+        let mapped = match self.tables.find(&TableId::new(database, table)) {
+            Some(index) => self.compile(index, event)?,
+            None => Mapped::Ignored,
+        };
+        self.maps.insert(table_id, database, table, definition, mapped);
+        Ok(())
+    }
+
+    /// Compiles the decoder of a selected table. A definition that disagrees with the TABLE_MAP is never used.
+    fn compile(&mut self, index: usize, event: &TableMapEvent<'_>) -> Result<Mapped, Halt> {
+        let Some(table) = self.tables.get(index) else { return Ok(Mapped::Ignored) };
+        if table.standing != Standing::Running {
+            return Ok(Mapped::Ignored);
+        }
+        let compiled = event.decode().map_err(Halt::from).map(|map| {
+            let columns = u32::try_from(table.catalog.columns.len()).unwrap_or(u32::MAX);
+            map.agrees(&table.table, columns)
+                .map_err(|mismatch| mismatch.to_string())
+                .and_then(|()| RowDecoder::compile(&table.table, &map).map_err(|error| error.to_string()))
+        })?;
+        match compiled {
+            Ok(decoder) => Ok(Mapped::Decoded(index, Rc::new(decoder))),
+            Err(why) => {
+                self.park(index, &ParkReason::catalog(&why))?;
+                Ok(Mapped::Ignored)
+            }
+        }
+    }
+
+    /// A ROWS event.
+    pub(super) fn on_rows(&mut self, header: &EventHeader, event: &RowsEvent<'_>) -> Result<(), Halt> {
+        let (index, decoder) = match self.maps.get(event.table_id) {
+            Some(Mapped::Decoded(index, decoder)) => (*index, Rc::clone(decoder)),
+            Some(Mapped::Ignored) => return Ok(()),
+            None => {
+                return Err(
+                    DecodeError::Malformed { kind: header.kind, what: "its TABLE_MAP is missing" }.into()
+                );
+            }
+        };
+        self.set_source(index, header);
+        self.transaction_tables.insert(index);
+        let mut images = event.images;
+        let mut row_in_event = 0;
+        while !images.is_empty() {
+            match self.on_row(index, &decoder, event, &mut images, row_in_event) {
+                Ok(()) => row_in_event += 1,
+                Err(RowFailure::Halt(halt)) => return Err(halt),
+                Err(RowFailure::Park(reason)) => return self.park(index, &reason),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_source(&mut self, index: usize, header: &EventHeader) {
+        let Some(table) = self.tables.get(index) else { return };
+        let source = Source {
+            ts_ms: i64::from(header.timestamp_seconds) * 1000,
+            snapshot: false,
+            database: &table.id.database,
+            table: &table.id.table,
+            server_id: header.server_id,
+            gtid: self.progress.open().and_then(|open| open.gtid_text.as_deref()),
+            file: self.progress.file(),
+            offset: 0,
+            row: 0,
+        };
+        self.output.set_source(&source);
+    }
+
+    /// One row: counted, its keys recorded for the open windows, and published unless a predecessor did.
+    fn on_row(
+        &mut self,
+        index: usize,
+        decoder: &RowDecoder,
+        event: &RowsEvent<'_>,
+        images: &mut &[u8],
+        row_in_event: u32,
+    ) -> Result<(), RowFailure> {
+        let Some(table) = self.tables.get(index) else { return Ok(()) };
+        let (row, publish) = self.progress.row();
+        let sequence = SourceSequence { transaction: self.progress.transaction(), row, part: 0, read: false };
+        let place = RowPlace { offset: self.progress.offset(), row_in_event, sequence };
+        let out = &mut self.output;
+        match event.kind {
+            RowsKind::Insert => {
+                decoder.encode(images, event.present, &mut self.after)?;
+                self.snapshot.touched(index, &self.after.key);
+                if publish {
+                    out.admit(&whole(&self.after))
+                        .map_err(|error| too_large(table, &self.after.key, &error))?;
+                    out.upsert(table, whole(&self.after), Operation::Create, place)?;
+                }
+            }
+            RowsKind::Delete => {
+                decoder.encode_key(images, event.present, &mut self.before)?;
+                self.snapshot.touched(index, &self.before.key);
+                if publish {
+                    out.delete(table, &self.before.key, place)?;
+                }
+            }
+            RowsKind::Update | RowsKind::PartialUpdate => {
+                decoder.encode_update(event, images, &mut self.before, &mut self.after)?;
+                let moved = self.before.key != self.after.key;
+                self.snapshot.touched(index, &self.before.key);
+                if moved {
+                    self.snapshot.touched(index, &self.after.key);
+                }
+                if publish {
+                    out.admit(&whole(&self.after))
+                        .map_err(|error| too_large(table, &self.after.key, &error))?;
+                    if moved {
+                        out.delete(table, &self.before.key, place)?;
+                        let sequence = SourceSequence { part: 1, ..sequence };
+                        out.upsert(
+                            table,
+                            whole(&self.after),
+                            Operation::Create,
+                            RowPlace { sequence, ..place },
+                        )?;
+                    } else {
+                        out.upsert(table, whole(&self.after), Operation::Update, place)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The encoded row as the output takes it.
+fn whole(row: &EncodedRow) -> BatchRow<'_> {
+    BatchRow { key: &row.key, value: &row.value, raw: &row.raw }
+}
+
+/// What a row can lead to besides a record.
+enum RowFailure {
+    Park(ParkReason),
+    Halt(Halt),
+}
+
+impl From<RowError> for RowFailure {
+    fn from(error: RowError) -> Self {
+        Self::Park(ParkReason::row(&error))
+    }
+}
+
+impl From<crate::topics::producer::PublishError> for RowFailure {
+    fn from(error: crate::topics::producer::PublishError) -> Self {
+        Self::Halt(error.into())
+    }
+}
+
+fn too_large(
+    table: &SequencedTable,
+    key: &[u8],
+    error: &crate::topics::producer::PublishError,
+) -> RowFailure {
+    RowFailure::Park(ParkReason::too_large(&tributary_schemas::key::describe(&table.table, key), error))
+}

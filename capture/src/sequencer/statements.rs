@@ -1,0 +1,186 @@
+//! DDL in the stream: a barrier between what was before and what comes after, written to the history in one Kafka
+//! transaction with the checkpoint behind the statement (DESIGN.md, section 4). What a statement did to rows without
+//! row events, or what cannot be followed, leads to a re-read of the table.
+
+use super::Sequencer;
+use super::halt::Halt;
+use super::park::ParkReason;
+use super::table::{HistoryRecords, Origin, Standing};
+use crate::events::ddl::{AlterStep, Change, Effect, Next, TableEffect};
+use tributary_schemas::checkpoint::StateKey;
+use tributary_schemas::history::Cause;
+use tributary_schemas::table::{Table, TableId};
+
+/// A new generation that a statement makes.
+struct Step {
+    index: usize,
+    cause: Cause,
+    table: Table,
+    catalog: Option<tributary_source::catalog::CatalogTable>,
+}
+
+impl Sequencer {
+    /// The effects of one statement, in order; then its transaction is over.
+    pub(super) fn on_ddl(&mut self, effects: Vec<TableEffect>, statement: &str) -> Result<(), Halt> {
+        let concerned: Vec<TableEffect> =
+            effects.into_iter().filter(|effect| self.is_concerned(effect)).collect();
+        if concerned.is_empty() {
+            return self.end_implicit();
+        }
+        tracing::info!(statement, position = %self.progress.position(), "DDL");
+        let mut steps = Vec::new();
+        for effect in concerned {
+            self.on_effect(effect, statement, &mut steps)?;
+        }
+        if steps.is_empty() { self.end_implicit() } else { self.new_generations(steps, statement) }
+    }
+
+    /// DROP DATABASE takes its tables with it.
+    pub(super) fn on_drop_database(&mut self, database: &str, statement: &str) -> Result<(), Halt> {
+        let gone: Vec<TableId> = self
+            .tables
+            .iter()
+            .filter(|(_, table)| table.id.database == database)
+            .map(|(_, table)| table.id.clone())
+            .collect();
+        let effects = gone.into_iter().map(|table| TableEffect { table, effect: Effect::Drop }).collect();
+        self.on_ddl(effects, statement)
+    }
+
+    fn is_concerned(&self, effect: &TableEffect) -> bool {
+        let selects = |id: &TableId| self.setup.selection.selects(id);
+        selects(&effect.table) || matches!(&effect.effect, Effect::RenameTo(to) if selects(to))
+    }
+
+    fn on_effect(
+        &mut self,
+        TableEffect { table: id, effect }: TableEffect,
+        statement: &str,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Halt> {
+        // A table that waits to join is read behind this statement; one that is not known yet may be replicable now.
+        let running = self
+            .tables
+            .find(&id)
+            .filter(|index| self.tables.get(*index).is_some_and(|table| table.standing == Standing::Running));
+        match (effect, running) {
+            (Effect::Alter(clauses), Some(index)) => self.on_alter(index, &clauses, statement, steps),
+            (Effect::Truncate, Some(index)) => {
+                steps.extend(self.emptied(index, Cause::Truncate));
+                Ok(())
+            }
+            (Effect::Drop, Some(index)) => {
+                steps.extend(self.emptied(index, Cause::Drop));
+                Ok(())
+            }
+            (Effect::RenameTo(to), running) => {
+                if let Some(index) = running {
+                    self.park(index, &ParkReason::renamed(&to.to_string()))?;
+                }
+                if self.setup.selection.selects(&to) { self.later(&to, statement) } else { Ok(()) }
+            }
+            (
+                Effect::Create { if_not_exists: true, .. } | Effect::CreateLike { if_not_exists: true, .. },
+                Some(_),
+            ) => Ok(()),
+            (Effect::Unknown { reason }, Some(_)) => self.later(&id, &reason),
+            (Effect::Truncate | Effect::Drop, None) => Ok(()),
+            (
+                Effect::Alter(_) | Effect::Create { .. } | Effect::CreateLike { .. } | Effect::Unknown { .. },
+                _,
+            ) => self.later(&id, statement),
+        }
+    }
+
+    /// Has the table read anew from a place behind this statement.
+    fn later(&mut self, id: &TableId, why: &str) -> Result<(), Halt> {
+        match self.tables.find(id) {
+            // Inside of a transaction there may be rows to come; they count for nothing either way.
+            Some(index) => {
+                self.rereads.insert(index, why.to_owned());
+                Ok(())
+            }
+            None => self.schedule_join(id, why),
+        }
+    }
+
+    /// Every row is gone, the definition is the same.
+    fn emptied(&self, index: usize, cause: Cause) -> Option<Step> {
+        let table = self.tables.get(index)?;
+        Some(Step { index, cause, table: (*table.table).clone(), catalog: None })
+    }
+
+    fn on_alter(
+        &mut self,
+        index: usize,
+        clauses: &[AlterStep],
+        statement: &str,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Halt> {
+        let Some(table) = self.tables.get(index) else { return Ok(()) };
+        let next = match crate::events::ddl::apply(&table.catalog, clauses, &self.setup.session) {
+            Ok(next) => next,
+            Err(unknown) => return self.later(&table.id.clone(), &unknown.to_string()),
+        };
+        let Next { table: catalog, change, rereads, .. } = &next;
+        if let Some(why) = rereads {
+            let why = why.clone();
+            return self.later(&table.id.clone(), &why);
+        }
+        if *change == Change::Unchanged {
+            return Ok(());
+        }
+        let previous = next.previous(&table.table);
+        let definition = match self.publishable(catalog, Some(table), &previous) {
+            Ok(definition) => definition,
+            Err(problem) => return self.park(index, &ParkReason::definition(&problem)),
+        };
+        if definition.key != table.table.key {
+            let why = format!("the key changed by {statement}");
+            return self.later(&table.id.clone(), &why);
+        }
+        steps.push(Step { index, cause: Cause::Alter, table: definition, catalog: Some(next.table) });
+        Ok(())
+    }
+
+    /// Ends the Kafka transaction so that every earlier record has its offset, takes the barriers, and writes the
+    /// generations with a checkpoint behind the statement: a restart finds all of it or none.
+    fn new_generations(&mut self, steps: Vec<Step>, statement: &str) -> Result<(), Halt> {
+        self.commit()?;
+        let mut history = HistoryRecords::default();
+        for Step { index, cause, table: definition, catalog } in steps {
+            let Some(table) = self.tables.get(index) else { continue };
+            let origin = Origin {
+                cause,
+                statement: statement.to_owned(),
+                barrier: self.topics.ends(&table.topic, table.partitions)?,
+                transaction: self.progress.transaction(),
+                position: self.progress.position().clone(),
+            };
+            let Some(table) = self.tables.get_mut(index) else { continue };
+            if let Err(unsupported) =
+                table.advance(definition, origin, &mut self.next_schema_id, &mut history)
+            {
+                self.park(index, &ParkReason::definition(&unsupported.to_string()))?;
+                continue;
+            }
+            if let Some(catalog) = catalog {
+                let id = table.id.clone();
+                table.catalog = catalog.clone();
+                self.put_state(&StateKey::Catalog(id), &catalog)?;
+            }
+            if cause == Cause::Drop {
+                if let Some(table) = self.tables.get_mut(index) {
+                    table.standing = Standing::Dropped;
+                }
+                self.snapshot.discard(index);
+            } else {
+                self.redefine_reading(index)?;
+            }
+        }
+        self.put_history(history)?;
+        self.maps.clear();
+        self.end_implicit()?;
+        self.commit()
+    }
+}

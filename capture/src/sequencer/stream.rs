@@ -1,0 +1,293 @@
+//! Binlog events, one by one: transactions begin and end, statements and row events are passed on to where they are
+//! understood. Invariant: an event that cannot be understood and may not be ignored stops the task; it is never
+//! skipped.
+
+use super::Sequencer;
+use super::halt::Halt;
+use crate::binlog::event::kind;
+use crate::binlog::query::Query;
+use crate::binlog::{EventBody, EventHeader, parse, stream};
+use crate::events::ddl::{Statement, Xid, classify};
+use mysql_async::binlog::events::Event;
+use std::time::Instant;
+use tributary_schemas::gtid::Gtid;
+
+/// Remedy where events were lost or cannot be replicated.
+const ANEW: &str = "the tables concerned must be read anew: mend the cause on the source, then `capture drop` and \
+                    `capture run`";
+
+impl Sequencer {
+    /// A batch of events of the stream, in order.
+    pub fn on_events(&mut self, events: Vec<Event>) -> Result<(), Halt> {
+        self.output.tick();
+        for event in events {
+            self.on_event(event)?;
+            if self.output.publisher.bytes() >= self.setup.commit_bytes {
+                self.commit()?;
+            }
+        }
+        self.output.publisher.serve()?;
+        Ok(())
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<(), Halt> {
+        let inside = self.payload.as_ref().is_some_and(|payload| payload.is_open());
+        let (header, data) = stream::accept(&event, inside)?;
+        if let Some(payload) = self.payload.as_mut().filter(|_| inside) {
+            payload.count(&header)?;
+        } else if !header.is_artificial() {
+            self.progress.advance(header.next_offset);
+        }
+        let body = parse(header.kind, data, &self.format)?;
+        if self.prepared.is_collecting() && matches!(body, EventBody::TableMap(_) | EventBody::Rows(_)) {
+            return self.keep_prepared(event);
+        }
+        if header.timestamp_seconds > 0 && !matches!(body, EventBody::FormatDescription(_)) {
+            self.freshness.event(header.timestamp_seconds);
+        }
+        self.on_body(&header, body)
+    }
+
+    fn keep_prepared(&mut self, event: Event) -> Result<(), Halt> {
+        if self.prepared.keep(event) {
+            return Ok(());
+        }
+        Err(Halt::stop(
+            "prepared XA transactions take more memory than there is",
+            self.progress.position(),
+            "capture.memory_bytes is exhausted by transactions that are prepared but not decided",
+            "decide them on the source (XA RECOVER lists them), or raise capture.memory_bytes",
+        ))
+    }
+
+    fn on_body(&mut self, header: &EventHeader, body: EventBody<'_>) -> Result<(), Halt> {
+        match body {
+            EventBody::Rows(rows) => self.on_rows(header, &rows)?,
+            EventBody::TableMap(map) => self.on_table_map(&map)?,
+            EventBody::Gtid(event) => self.begin(Some(event.gtid))?,
+            EventBody::AnonymousGtid => self.begin(None)?,
+            EventBody::Xid(_) => self.end()?,
+            EventBody::Query(query) => self.on_query(&query)?,
+            EventBody::FormatDescription(context) => self.format = context,
+            EventBody::Rotate { offset, file } => self.progress.rotate(file.to_owned(), offset),
+            EventBody::TransactionPayload(payload) => self.payload = Some(payload.check()),
+            EventBody::Heartbeat { .. } => self.freshness.heartbeat(self.output.now),
+            EventBody::XaPrepare { xid, one_phase } => {
+                let xid =
+                    Xid { format: xid.format_id, gtrid: xid.global.to_vec(), bqual: xid.branch.to_vec() };
+                self.on_xa_prepare(xid, one_phase)?;
+            }
+            EventBody::Incident { message, .. } => {
+                let message = String::from_utf8_lossy(message).into_owned();
+                return Err(self.lost("the source lost events (an INCIDENT event)", &message));
+            }
+            // What such an event belongs to follows as a QUERY event; its tables are named there.
+            EventBody::StatementFormat(kind::BEGIN_LOAD_QUERY | kind::EXECUTE_LOAD_QUERY) => {
+                return Err(self
+                    .lost("LOAD DATA was logged in statement format", "there are no row events to follow"));
+            }
+            EventBody::Unknown(kind) if !header.is_ignorable() => {
+                let why = format!("events of type {kind} are not known to this version");
+                return Err(self.lost("the binlog holds an event of an unknown type", &why));
+            }
+            EventBody::PreviousGtids(_)
+            | EventBody::RowsQuery(_)
+            | EventBody::Stop
+            | EventBody::StatementFormat(_)
+            | EventBody::Other(_)
+            | EventBody::Unknown(_) => {}
+        }
+        Ok(())
+    }
+
+    fn lost(&self, what: &str, why: &str) -> Halt {
+        Halt::stop(what, self.progress.position(), why, ANEW)
+    }
+
+    fn begin(&mut self, gtid: Option<Gtid>) -> Result<(), Halt> {
+        if self.progress.open().is_some() {
+            // CREATE TABLE … SELECT may leave its group without an event that ends it.
+            self.end()?;
+        }
+        self.progress.begin(gtid);
+        Ok(())
+    }
+
+    /// A statement that commits by itself ends its transaction, unless it stands between BEGIN and COMMIT.
+    pub(super) fn end_implicit(&mut self) -> Result<(), Halt> {
+        if self.explicit { Ok(()) } else { self.end() }
+    }
+
+    /// The open transaction ends.
+    pub(super) fn end(&mut self) -> Result<(), Halt> {
+        self.progress.end();
+        self.explicit = false;
+        self.transaction_tables.clear();
+        if !self.joining.is_empty() {
+            self.join_arrived()?;
+        }
+        if !self.rereads.is_empty() {
+            self.begin_rereads()?;
+        }
+        Ok(())
+    }
+
+    fn on_query(&mut self, query: &Query<'_>) -> Result<(), Halt> {
+        // MySQL writes BEGIN for every transaction: not worth a parser.
+        if query.statement == b"BEGIN" {
+            self.explicit = true;
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(query.statement);
+        let mut statement = classify(&text, query.database);
+        if self.setup.lowercase_names {
+            statement = statement.with_lowercase_names();
+        }
+        match statement {
+            Statement::Begin => {
+                self.explicit = true;
+                Ok(())
+            }
+            Statement::Savepoint { .. } | Statement::XaEnd { .. } => Ok(()),
+            Statement::Commit => self.end(),
+            Statement::Rollback => {
+                self.rolled_back();
+                self.end()
+            }
+            Statement::RollbackTo { .. } => {
+                self.rolled_back();
+                Ok(())
+            }
+            Statement::XaStart { .. } => {
+                self.explicit = true;
+                self.prepared.start();
+                Ok(())
+            }
+            Statement::XaPrepare { xid } => self.on_xa_prepare(xid, false),
+            Statement::XaCommit { xid, one_phase } => {
+                if one_phase {
+                    self.on_xa_prepare(xid, true)
+                } else {
+                    self.on_xa_commit(&xid)
+                }
+            }
+            Statement::XaRollback { xid } => {
+                if let Some(group) = self.prepared.decide(&xid) {
+                    self.progress.decided(group.gtid.as_ref());
+                }
+                self.end()
+            }
+            Statement::Dml { tables } => self.on_statement_dml(tables.as_deref(), &text),
+            Statement::Other | Statement::DatabaseCharset { .. } => self.end_implicit(),
+            Statement::Unreadable { reason } => {
+                Err(self
+                    .lost("a statement of the binlog cannot be understood", &format!("{text:?}: {reason}")))
+            }
+            Statement::Ddl(effects) => self.on_ddl(effects, &text),
+            Statement::DropDatabase { database } => self.on_drop_database(&database, &text),
+        }
+    }
+
+    /// Rows that were published did not happen after all (only a transaction that mixes engines is logged like this).
+    fn rolled_back(&mut self) {
+        for index in std::mem::take(&mut self.transaction_tables) {
+            self.rereads.insert(index, "a part of a transaction was rolled back in the binlog".to_owned());
+        }
+    }
+
+    fn on_statement_dml(
+        &mut self,
+        tables: Option<&[tributary_schemas::table::TableId]>,
+        text: &str,
+    ) -> Result<(), Halt> {
+        let concerned = match tables {
+            Some(tables) => tables.iter().any(|table| self.setup.selection.selects(table)),
+            None => true,
+        };
+        if concerned {
+            let why = format!("{text:?} has no row events; binlog_format must be ROW for every session");
+            return Err(self.lost("a change was logged in statement format", &why));
+        }
+        Ok(())
+    }
+
+    fn on_xa_prepare(&mut self, xid: Xid, one_phase: bool) -> Result<(), Halt> {
+        if one_phase {
+            if let Some(group) = self.prepared.take_collected() {
+                self.replay(group.events)?;
+            }
+            return self.end();
+        }
+        let gtid = self.progress.open().and_then(|open| open.gtid.clone());
+        self.prepared.prepare(xid, gtid);
+        self.progress.leave_undecided();
+        self.end()
+    }
+
+    fn on_xa_commit(&mut self, xid: &Xid) -> Result<(), Halt> {
+        let Some(group) = self.prepared.decide(xid) else {
+            let why = "it was prepared before this task began, so its rows, and their tables, are not known";
+            return Err(self.lost("an XA transaction was committed that was never seen", why));
+        };
+        self.replay(group.events)?;
+        self.progress.decided(group.gtid.as_ref());
+        self.end()
+    }
+
+    /// The row events of an XA transaction, now that they happened.
+    fn replay(&mut self, events: Vec<Event>) -> Result<(), Halt> {
+        for event in events {
+            let header = EventHeader::from(event.header());
+            let body = parse(header.kind, event.data(), &self.format)?;
+            self.on_body(&header, body)?;
+        }
+        Ok(())
+    }
+}
+
+/// How old the newest thing is that the stream brought.
+#[derive(Debug, Clone, Copy)]
+pub struct Freshness {
+    event_seconds: u32,
+    at_end: bool,
+    heard: Instant,
+}
+
+impl Freshness {
+    /// Nothing was heard yet.
+    #[must_use]
+    pub const fn new(now: Instant) -> Self {
+        Self { event_seconds: 0, at_end: false, heard: now }
+    }
+
+    /// An event of this second of the source's clock.
+    pub const fn event(&mut self, seconds: u32) {
+        self.event_seconds = seconds;
+        self.at_end = false;
+    }
+
+    /// The server has nothing more to send.
+    pub const fn heartbeat(&mut self, now: Instant) {
+        self.at_end = true;
+        self.heard = now;
+    }
+
+    /// Nothing waits in the channel.
+    pub const fn drained(&mut self, now: Instant) {
+        self.heartbeat(now);
+    }
+
+    /// How far the stream is behind the source, seconds; `now_ms` is the wall clock in milliseconds since 1970.
+    /// `None` before the first event.
+    #[must_use]
+    pub fn lag_seconds(&self, now_ms: i64) -> Option<f64> {
+        if self.at_end {
+            return Some(0.0);
+        }
+        if self.event_seconds == 0 {
+            return None;
+        }
+        let behind = now_ms - i64::from(self.event_seconds) * 1000;
+        Some(std::time::Duration::from_millis(u64::try_from(behind).unwrap_or(0)).as_secs_f64())
+    }
+}

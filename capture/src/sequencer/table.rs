@@ -1,0 +1,220 @@
+//! A selected table as the sequencer holds it: its definition at the stream's position, and what a new generation of
+//! it writes to the history.
+
+use std::sync::Arc;
+use tributary_schemas::FORMAT_VERSION;
+use tributary_schemas::envelope::{key_schema, value_schema};
+use tributary_schemas::history::{Cause, GenerationRecord, HistoryKey, SchemaRecord};
+use tributary_schemas::position::Position;
+use tributary_schemas::table::{Table, TableId};
+use tributary_schemas::topic::{key_subject, value_subject};
+use tributary_schemas::types::UnsupportedType;
+use tributary_source::catalog::CatalogTable;
+
+/// Whether a table's events are published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// They are.
+    Running,
+    /// They are not; the reason is shown until the table is read anew.
+    Parked,
+    /// The table is gone from the source.
+    Dropped,
+}
+
+/// One selected table.
+#[derive(Debug)]
+pub struct SequencedTable {
+    /// Name on the source.
+    pub id: TableId,
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Partitions of the topic.
+    pub partitions: u32,
+    /// All columns, published or not, at the stream's position.
+    pub catalog: CatalogTable,
+    /// The published part of it.
+    pub table: Arc<Table>,
+    /// Highest column id ever given.
+    pub highest_column_id: u32,
+    /// Number of the definition.
+    pub generation: u32,
+    /// Schema id of the keys.
+    pub key_schema_id: u32,
+    /// Schema id of the values of this generation.
+    pub value_schema_id: u32,
+    /// The schemas' texts and versions, to tell what is new.
+    pub schemas: SchemaTexts,
+    /// Whether its events are published.
+    pub standing: Standing,
+}
+
+/// What the registry holds for a table's subjects.
+#[derive(Debug, Clone, Default)]
+pub struct SchemaTexts {
+    /// Text of the key's schema.
+    pub key: String,
+    /// Versions under the key's subject.
+    pub key_versions: u32,
+    /// Versions under the value's subject.
+    pub value_versions: u32,
+}
+
+/// What made a generation, as far as the table itself does not say it.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Kind of change.
+    pub cause: Cause,
+    /// The DDL; empty where none did it.
+    pub statement: String,
+    /// Barrier offset of each partition.
+    pub barrier: Vec<i64>,
+    /// Ordinal of the source transaction.
+    pub transaction: u64,
+    /// Where it is.
+    pub position: Position,
+}
+
+/// Records for the history topic, keys and values; and the schemas among them, for the registry.
+#[derive(Debug, Default)]
+pub struct HistoryRecords {
+    /// JSON key and value.
+    pub records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The new schemas.
+    pub schemas: Vec<SchemaRecord>,
+}
+
+impl HistoryRecords {
+    /// Adds a record.
+    pub fn push<V: serde::Serialize>(&mut self, key: &HistoryKey, value: &V) {
+        // Serialising these types to memory cannot fail: no map has a key that is not a string.
+        if let (Ok(key), Ok(value)) = (serde_json::to_vec(key), serde_json::to_vec(value)) {
+            self.records.push((key, value));
+        }
+    }
+
+    fn push_schema(&mut self, subject: String, version: u32, id: u32, schema: String) {
+        let record = SchemaRecord { subject: subject.clone(), version, id, schema, deleted: false };
+        self.push(&HistoryKey::Schema { subject, version, magic: 1 }, &record);
+        self.schemas.push(record);
+    }
+}
+
+impl SequencedTable {
+    /// Moves to the generation after this one (from 0: to the first), with `table` as its definition, and adds what
+    /// the history must hold of it. `next_schema_id` is moved past the ids that are given.
+    ///
+    /// # Errors
+    /// [`UnsupportedType`]; nothing has changed then.
+    pub fn advance(
+        &mut self,
+        table: Table,
+        origin: Origin,
+        next_schema_id: &mut u32,
+        out: &mut HistoryRecords,
+    ) -> Result<(), UnsupportedType> {
+        let generation = self.generation + 1;
+        let key = key_schema(&self.topic, &table)?;
+        let value = value_schema(&self.topic, &table, generation)?;
+        if key != self.schemas.key {
+            self.schemas.key_versions += 1;
+            self.key_schema_id = take(next_schema_id);
+            self.schemas.key.clone_from(&key);
+            out.push_schema(key_subject(&self.topic), self.schemas.key_versions, self.key_schema_id, key);
+        }
+        self.schemas.value_versions += 1;
+        self.value_schema_id = take(next_schema_id);
+        out.push_schema(value_subject(&self.topic), self.schemas.value_versions, self.value_schema_id, value);
+        self.generation = generation;
+        let highest = table.columns.iter().map(|column| column.id).max().unwrap_or(0);
+        self.highest_column_id = self.highest_column_id.max(highest);
+        let record = GenerationRecord {
+            format: FORMAT_VERSION,
+            topic: self.topic.to_string(),
+            generation,
+            table: table.clone(),
+            cause: origin.cause,
+            statement: origin.statement,
+            barrier: origin.barrier,
+            key_schema_id: self.key_schema_id,
+            value_schema_id: self.value_schema_id,
+            transaction: origin.transaction,
+            position: origin.position,
+        };
+        let (database, name) = (self.id.database.clone(), self.id.table.clone());
+        out.push(&HistoryKey::Table { database, table: name, generation }, &record);
+        self.table = Arc::new(table);
+        Ok(())
+    }
+}
+
+fn take(next: &mut u32) -> u32 {
+    let id = *next;
+    *next += 1;
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tributary_schemas::table::Column;
+
+    fn definition(columns: u32) -> Table {
+        let column = |id: u32| Column {
+            id,
+            ordinal: id - 1,
+            name: format!("c{id}"),
+            column_type: "int".parse().unwrap(),
+            nullable: id > 1,
+            default: None,
+            charset: None,
+            collation: None,
+            comment: String::new(),
+            generated: false,
+            auto_increment: false,
+        };
+        let id = TableId::new("shop", "orders");
+        Table {
+            id,
+            columns: (1..=columns).map(column).collect(),
+            key: vec![1],
+            indexes: vec![],
+            comment: String::new(),
+        }
+    }
+
+    fn origin(cause: Cause) -> Origin {
+        let position = Position::default();
+        Origin { cause, statement: String::new(), barrier: vec![0], transaction: 1, position }
+    }
+
+    #[test]
+    fn the_key_keeps_its_schema_while_every_generation_has_its_own_for_values() {
+        let catalog: CatalogTable = serde_json::from_value(serde_json::json!({
+            "id": {"database": "shop", "table": "orders"}, "columns": [], "indexes": [], "comment": "",
+            "engine": "InnoDB", "rows_estimated": 0, "data_bytes": 0, "partitioned": false,
+        }))
+        .unwrap();
+        let mut table = SequencedTable {
+            id: catalog.id.clone(),
+            topic: "t.shop.orders".into(),
+            partitions: 1,
+            catalog,
+            table: Arc::new(definition(0)),
+            highest_column_id: 0,
+            generation: 0,
+            key_schema_id: 0,
+            value_schema_id: 0,
+            schemas: SchemaTexts::default(),
+            standing: Standing::Running,
+        };
+        let (mut next, mut out) = (7, HistoryRecords::default());
+        table.advance(definition(1), origin(Cause::Initial), &mut next, &mut out).unwrap();
+        assert_eq!((table.key_schema_id, table.value_schema_id, out.records.len()), (7, 8, 3));
+        table.advance(definition(2), origin(Cause::Alter), &mut next, &mut out).unwrap();
+        assert_eq!((table.key_schema_id, table.value_schema_id, out.records.len()), (7, 9, 5));
+        table.advance(definition(2), origin(Cause::Truncate), &mut next, &mut out).unwrap();
+        assert_eq!((table.key_schema_id, table.value_schema_id, next), (7, 10, 11));
+        assert_eq!((table.generation, table.highest_column_id), (3, 2));
+    }
+}
