@@ -79,14 +79,6 @@ pub struct Layout {
 /// Why no layout follows from the definition and the rule. Parks the table.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LayoutError {
-    /// The config names a column that the source does not have.
-    #[error("{table} has no column {column}, which `columns` names; correct the config")]
-    UnknownColumn {
-        /// Source table.
-        table: String,
-        /// The name in the config.
-        column: String,
-    },
     /// A key column cannot be left out.
     #[error("{table}: column {column} is part of the key and cannot be dropped; take it out of columns.drop")]
     KeyDropped {
@@ -155,11 +147,6 @@ impl Layout {
     /// [`LayoutError`].
     pub fn of(table: &Table, rule: &TableRule) -> Result<Self, LayoutError> {
         let name = || table.id.to_string();
-        for column in rule.drop.iter().chain(rule.rename.iter().map(|(column, _)| column)) {
-            if table.column_named(column).is_none() {
-                return Err(LayoutError::UnknownColumn { table: name(), column: column.clone() });
-            }
-        }
         let mut columns = Vec::with_capacity(table.columns.len() + rule.constants.len());
         for (index, column) in table.columns.iter().enumerate() {
             if rule.drops(column) {
@@ -207,6 +194,14 @@ impl Layout {
 }
 
 impl TableRule {
+    /// Source columns that the rule names and the table does not have: a rule for many tables may name what only
+    /// some have, and a column may be dropped on the source, so this is a warning and no error.
+    #[must_use]
+    pub fn unknown_columns(&self, table: &Table) -> Vec<&str> {
+        let named = self.drop.iter().chain(self.rename.iter().map(|(column, _)| column));
+        named.filter(|column| table.column_named(column).is_none()).map(String::as_str).collect()
+    }
+
     /// True if the column is left out.
     #[must_use]
     pub fn drops(&self, column: &Column) -> bool {

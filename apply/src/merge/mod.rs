@@ -1,7 +1,10 @@
 //! Batches become rows of the warehouse. What enters is Avro datums, definitions of tables and what the catalog says
 //! of the destination; what leaves is bytes of binary COPY and SQL texts. Pure: no connection is made here.
 
+pub mod changes;
 pub mod copy;
+pub mod ddl;
+mod defaults;
 pub mod dialect;
 pub mod encode;
 pub mod layout;

@@ -55,18 +55,29 @@ impl TargetName {
     }
 
     /// The staging table in `schema` that the writer of this number uses for this target. Different targets never
-    /// share one: where a dot in a name or the limit of 63 bytes could make two alike, a hash tells them apart.
+    /// share one.
     #[must_use]
     pub fn stage(&self, schema: &str, writer: u32) -> Self {
-        let base = format!("{}.{}", self.schema, self.table);
-        let suffix = format!(".{writer}");
-        let ambiguous = self.schema.contains('.') || self.table.contains('.');
-        let table = if ambiguous || base.len() + suffix.len() > IDENTIFIER_BYTES_MAX {
-            hashed(&base, &format!("{}\0{}", self.schema, self.table), &suffix)
-        } else {
-            base + &suffix
-        };
+        let table = joined(&self.schema, &self.table, &format!(".{writer}"));
         Self { schema: identifier(schema), table }
+    }
+
+    /// The destination's name for an index of this name on the source: index names are unique in a schema, not in
+    /// a table.
+    #[must_use]
+    pub fn index(&self, index: &str) -> String {
+        joined(&self.table, index, "")
+    }
+}
+
+/// `left.right<suffix>`; where a dot in a name or the limit of 63 bytes could make two pairs alike, a hash tells
+/// them apart.
+fn joined(left: &str, right: &str, suffix: &str) -> String {
+    let base = format!("{left}.{right}");
+    if left.contains('.') || right.contains('.') || base.len() + suffix.len() > IDENTIFIER_BYTES_MAX {
+        hashed(&base, &format!("{left}\0{right}"), suffix)
+    } else {
+        base + suffix
     }
 }
 
@@ -107,5 +118,6 @@ mod tests {
             assert!(!stages.iter().skip(index + 1).any(|other| other == stage));
         }
         assert_eq!(TargetName::new("shop", "orders").stage("t", 3).table, "shop.orders.3");
+        assert_eq!(TargetName::new("shop", "orders").index("by_day"), "orders.by_day");
     }
 }

@@ -1,14 +1,46 @@
 //! Zero and partial dates (`0000-00-00`, `2024-05-00`), and the nearest date that exists.
 
+/// An instant in no time zone that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Civil {
+    year: i64,
+    month: i64,
+    day: i64,
+    /// Microseconds since midnight.
+    micros: i64,
+    /// The text said just this.
+    exact: bool,
+}
+
 /// Microseconds since 1970-01-01 00:00 of the valid instant nearest to a date as MySQL prints it, with or without a
 /// time: day 0 is the first of its month, month 0 the January of its year, year 0 the year 1, and a day past the
 /// end of its month the month's last. `None` if the text is no date.
 #[must_use]
 pub fn nearest_micros(text: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(text).ok()?;
+    let civil = parse(std::str::from_utf8(text).ok()?)?;
+    Some(days_from_civil(civil.year, civil.month, civil.day) * 86_400_000_000 + civil.micros)
+}
+
+/// The same as text, `YYYY-MM-DD` and, unless `date_only`, the time; with whether it is what the text said.
+#[must_use]
+pub fn nearest_text(text: &str, date_only: bool) -> Option<(String, bool)> {
+    let Civil { year, month, day, micros, exact } = parse(text)?;
+    let mut out = format!("{year:04}-{month:02}-{day:02}");
+    if !date_only {
+        let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+        out += &format!(" {:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+        if fraction > 0 {
+            out += &format!(".{fraction:06}");
+        }
+    }
+    Some((out, exact))
+}
+
+fn parse(text: &str) -> Option<Civil> {
     let (date, time) = text.split_once(' ').map_or((text, None), |(date, time)| (date, Some(time)));
     let mut parts = date.splitn(3, '-').map(number);
-    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    let said = (parts.next()??, parts.next()??, parts.next()??);
+    let (year, month, day) = said;
     if year > 9999 || month > 12 || day > 31 {
         return None;
     }
@@ -19,7 +51,7 @@ pub fn nearest_micros(text: &[u8]) -> Option<i64> {
         Some(time) => time_micros(time)?,
         None => 0,
     };
-    Some(days_from_civil(year, month, day) * 86_400_000_000 + micros)
+    Some(Civil { year, month, day, micros, exact: said == (year, month, day) })
 }
 
 fn number(text: &str) -> Option<i64> {
@@ -78,6 +110,18 @@ mod tests {
             ("9999-12-29 23:59:59.999999", "9999-12-29T23:59:59.999999"),
         ] {
             assert_eq!(nearest_micros(text.as_bytes()), Some(instant(nearest)), "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_are_printed_as_they_are_taken() {
+        for (text, date_only, printed, exact) in [
+            ("2020-02-03 04:05:06.070", false, "2020-02-03 04:05:06.070000", true),
+            ("2020-02-03 04:05:06", false, "2020-02-03 04:05:06", true),
+            ("2020-02-03", true, "2020-02-03", true),
+            ("0000-00-00", true, "0001-01-01", false),
+        ] {
+            assert_eq!(nearest_text(text, date_only), Some((printed.to_owned(), exact)));
         }
     }
 

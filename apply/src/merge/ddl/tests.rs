@@ -1,0 +1,166 @@
+use super::*;
+use crate::merge::dialect::Probe;
+use crate::merge::layout::ZeroDates;
+use tributary_schemas::table::{ColumnDefault, IndexPart, TableId};
+
+fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
+    Column {
+        id,
+        ordinal: id - 1,
+        name: name.into(),
+        column_type: declaration.parse().unwrap(),
+        nullable,
+        default: None,
+        charset: None,
+        collation: None,
+        comment: String::new(),
+        generated: false,
+        auto_increment: false,
+    }
+}
+
+fn index(name: &str, kind: &str, parts: &[(Option<&str>, Option<u32>)]) -> Index {
+    let parts =
+        parts.iter().map(|(column, prefix)| IndexPart { column: column.map(Into::into), prefix: *prefix });
+    Index { name: name.into(), unique: true, kind: kind.into(), parts: parts.collect() }
+}
+
+fn table() -> Table {
+    let mut columns = vec![
+        column(1, "id", "bigint", false),
+        column(2, "Name", "varchar(1000)", false),
+        column(3, "day", "date", false),
+        column(4, "ssn", "char(9)", true),
+        column(5, "n", "int", false),
+    ];
+    columns[1].comment = "it's".into();
+    columns[4].default = Some(ColumnDefault::Constant("7".into()));
+    Table {
+        id: TableId::new("shop", "orders"),
+        columns,
+        key: vec![1],
+        indexes: vec![
+            index("by_n", "BTREE", &[(Some("n"), None)]),
+            index("by_name", "BTREE", &[(Some("name"), None)]),
+            index("prefix", "BTREE", &[(Some("Name"), Some(10))]),
+            index("f", "BTREE", &[(None, None)]),
+            index("words", "FULLTEXT", &[(Some("Name"), None)]),
+            index("secret", "BTREE", &[(Some("ssn"), None)]),
+        ],
+        comment: "orders".into(),
+    }
+}
+
+fn dialect(version: &str, on_conflict: bool, distributed: bool) -> Dialect {
+    Dialect::of(&Probe { version: version.into(), on_conflict, merge: false, distributed })
+}
+
+#[test]
+fn a_table_is_created_with_its_key_comments_and_plain_indexes() {
+    let rule = TableRule {
+        drop: vec!["SSN".into(), "no_such_column".into()],
+        rename: vec![("n".into(), "count".into())],
+        constants: vec![("shard".into(), "a".into())],
+        primary_key: Some(vec!["shard".into(), "id".into()]),
+        ..TableRule::default()
+    };
+    let target = TargetName::new("dw", "orders");
+    let creation = Creation {
+        dialect: dialect("PostgreSQL 15.1", true, false),
+        table: &table(),
+        rule: &rule,
+        target: &target,
+        distributed_by: None,
+        storage: Storage::Heap,
+        indexes: Indexes::Plain,
+    };
+    let created = creation.statements().unwrap();
+    assert_eq!(
+        created.statements,
+        [
+            "CREATE SCHEMA IF NOT EXISTS \"dw\"",
+            "CREATE TABLE IF NOT EXISTS \"dw\".\"orders\" (\"id\" bigint NOT NULL, \
+             \"Name\" varchar(1000) NOT NULL, \"day\" date, \"count\" integer DEFAULT 7 NOT NULL, \
+             \"shard\" text NOT NULL, PRIMARY KEY (\"shard\", \"id\"))",
+            "COMMENT ON TABLE \"dw\".\"orders\" IS 'orders'",
+            "COMMENT ON COLUMN \"dw\".\"orders\".\"Name\" IS 'it''s'",
+        ]
+    );
+    assert_eq!(
+        created.indexes,
+        [
+            "CREATE INDEX IF NOT EXISTS \"orders.by_n\" ON \"dw\".\"orders\" (\"count\")",
+            "CREATE INDEX IF NOT EXISTS \"orders.by_name\" ON \"dw\".\"orders\" (\"Name\")",
+        ]
+    );
+    // One that may be too long, and four that are not created.
+    assert_eq!(created.notes.len(), 5, "{:?}", created.notes);
+    let none = Creation { indexes: Indexes::None, ..creation }.statements().unwrap();
+    assert!(none.indexes.is_empty());
+    assert_eq!(rule.unknown_columns(&table()), ["no_such_column"]);
+}
+
+#[test]
+fn clusters_distribute_by_columns_of_the_key() {
+    let (table, rule, target) = (table(), TableRule::default(), TargetName::new("dw", "orders"));
+    let creation = Creation {
+        dialect: dialect("PostgreSQL 9.4.24 (Greenplum Database 6.6.0)", true, true),
+        table: &table,
+        rule: &rule,
+        target: &target,
+        distributed_by: None,
+        storage: Storage::Heap,
+        indexes: Indexes::None,
+    };
+    let create = |creation: Creation<'_>| creation.statements().map(|created| created.statements[1].clone());
+    assert!(create(creation).unwrap().ends_with("PRIMARY KEY (\"id\")) DISTRIBUTED BY (\"id\")"));
+    let columns = create(Creation { storage: Storage::Column, ..creation }).unwrap();
+    assert!(columns.ends_with(") WITH (appendonly = true, orientation = column) DISTRIBUTED BY (\"id\")"));
+    assert!(!columns.contains("PRIMARY KEY"));
+    let by_day = ["day".to_owned()];
+    assert!(matches!(
+        create(Creation { distributed_by: Some(&by_day), ..creation }),
+        Err(DdlError::DistributionNotInKey { .. })
+    ));
+    let single = dialect("PostgreSQL 15.1", true, false);
+    assert!(matches!(
+        create(Creation { dialect: single, storage: Storage::Column, ..creation }),
+        Err(DdlError::Storage { .. })
+    ));
+}
+
+#[test]
+fn what_cannot_be_laid_out_is_refused() {
+    let target = TargetName::new("dw", "orders");
+    let refused = |table: &Table, rule: &TableRule| {
+        let creation = Creation {
+            dialect: dialect("PostgreSQL 15.1", true, false),
+            table,
+            rule,
+            target: &target,
+            distributed_by: None,
+            storage: Storage::Heap,
+            indexes: Indexes::None,
+        };
+        match creation.statements() {
+            Err(DdlError::Layout(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    };
+    let rule = TableRule { drop: vec!["id".into()], ..TableRule::default() };
+    assert!(matches!(refused(&table(), &rule), LayoutError::KeyDropped { .. }));
+    let rule = TableRule { rename: vec![("n".into(), "day".into())], ..TableRule::default() };
+    assert!(matches!(refused(&table(), &rule), LayoutError::Duplicate { .. }));
+    let rule = TableRule { rename: vec![("n".into(), "xmin".into())], ..TableRule::default() };
+    assert!(matches!(refused(&table(), &rule), LayoutError::Reserved { .. }));
+    for key in [&["day"][..], &["id", "day"], &["id", "id"]] {
+        let primary_key = Some(key.iter().map(|name| (*name).to_owned()).collect());
+        let rule = TableRule { primary_key, zero_dates: ZeroDates::Clamp, ..TableRule::default() };
+        assert!(matches!(refused(&table(), &rule), LayoutError::BadPrimaryKey { .. }), "{key:?}");
+    }
+    let mut spatial = table();
+    spatial.columns[4].column_type = "point".parse().unwrap();
+    assert!(matches!(refused(&spatial, &TableRule::default()), LayoutError::Unsupported { .. }));
+    let keyless = Table { key: vec![], ..table() };
+    assert!(matches!(refused(&keyless, &TableRule::default()), LayoutError::NoKey { .. }));
+}

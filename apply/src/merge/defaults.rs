@@ -1,0 +1,183 @@
+//! DEFAULT clauses, from MySQL's words to PostgreSQL's. Literals carry no type of their own where PostgreSQL has a
+//! choice, so that they fit the column's type, be it the one Tributary chose or a wider one.
+
+use super::layout::{TableRule, ZeroDates};
+use super::names::literal;
+use super::zero_date::nearest_text;
+use tributary_schemas::table::{Column, ColumnDefault};
+use tributary_schemas::types::ColumnType;
+
+/// The constant default of a column; `None` for none, for expressions, and for a text that is no value of the type.
+pub(super) fn constant(column: &Column, rule: &TableRule) -> Option<String> {
+    match &column.default {
+        Some(ColumnDefault::Constant(text)) => translate(&column.column_type, text, rule),
+        Some(ColumnDefault::Expression(_)) | None => None,
+    }
+}
+
+/// What MySQL fills existing rows with when a NOT NULL column without a default is added to a table ("Data Type
+/// Default Values" in its manual; checked on 9.x): zero, the empty text, the first label, JSON's null.
+pub(super) fn implicit(column: &Column, rule: &TableRule) -> Option<String> {
+    let text = match &column.column_type {
+        ColumnType::Enum { labels } => labels.first().map_or("", String::as_str),
+        ColumnType::Json => return Some("'null'".to_owned()),
+        ColumnType::Date => "0000-00-00",
+        ColumnType::DateTime { .. } | ColumnType::Timestamp { .. } => "0000-00-00 00:00:00",
+        ColumnType::Time { .. } => "00:00:00",
+        ColumnType::Bit { .. } => "b'0'",
+        ColumnType::Char { .. }
+        | ColumnType::VarChar { .. }
+        | ColumnType::Text(_)
+        | ColumnType::Set { .. }
+        | ColumnType::Binary { .. }
+        | ColumnType::VarBinary { .. }
+        | ColumnType::Blob(_) => "",
+        ColumnType::TinyInt { .. }
+        | ColumnType::SmallInt { .. }
+        | ColumnType::MediumInt { .. }
+        | ColumnType::Int { .. }
+        | ColumnType::BigInt { .. }
+        | ColumnType::Decimal { .. }
+        | ColumnType::Float
+        | ColumnType::Double
+        | ColumnType::Year => "0",
+        ColumnType::Geometry { .. } | ColumnType::Vector { .. } => return None,
+    };
+    translate(&column.column_type, text, rule)
+}
+
+fn translate(column_type: &ColumnType, text: &str, rule: &TableRule) -> Option<String> {
+    match column_type {
+        ColumnType::TinyInt { .. }
+        | ColumnType::SmallInt { .. }
+        | ColumnType::MediumInt { .. }
+        | ColumnType::Int { .. }
+        | ColumnType::BigInt { .. }
+        | ColumnType::Year => text.trim().parse::<i128>().ok().map(|value| value.to_string()),
+        ColumnType::Decimal { .. } | ColumnType::Float | ColumnType::Double => {
+            let number = text.trim();
+            number.parse::<f64>().is_ok_and(f64::is_finite).then(|| number.to_owned())
+        }
+        ColumnType::Bit { width } => {
+            let digits = text.strip_prefix("b'").and_then(|rest| rest.strip_suffix('\''));
+            let value = match digits {
+                Some(digits) => u64::from_str_radix(digits, 2).ok()?,
+                None => text.parse().ok()?,
+            };
+            let bits = format!("{value:0width$b}", width = usize::from(*width));
+            (bits.len() == usize::from(*width)).then(|| format!("B'{bits}'"))
+        }
+        ColumnType::Char { .. }
+        | ColumnType::VarChar { .. }
+        | ColumnType::Text(_)
+        | ColumnType::Enum { .. }
+        | ColumnType::Set { .. }
+        | ColumnType::Json => (!text.contains('\0')).then(|| literal(text)),
+        ColumnType::Binary { length } => bytes(text, usize::try_from(*length).unwrap_or(0)),
+        ColumnType::VarBinary { .. } | ColumnType::Blob(_) => bytes(text, 0),
+        ColumnType::Date => date(text, true, rule).map(|text| literal(&text)),
+        ColumnType::DateTime { .. } => date(text, false, rule).map(|text| literal(&text)),
+        ColumnType::Timestamp { .. } => date(text, false, rule).map(|text| literal(&format!("{text}+00"))),
+        ColumnType::Time { .. } => {
+            let shape = |c: char| c.is_ascii_digit() || matches!(c, ':' | '.' | '-');
+            (!text.is_empty() && text.chars().all(shape)).then(|| literal(text))
+        }
+        ColumnType::Geometry { .. } | ColumnType::Vector { .. } => None,
+    }
+}
+
+/// A date that exists, or what the policy makes of one that does not.
+fn date(text: &str, date_only: bool, rule: &TableRule) -> Option<String> {
+    let (nearest, exact) = nearest_text(text, date_only)?;
+    (exact || rule.zero_dates == ZeroDates::Clamp).then_some(nearest)
+}
+
+/// `0x…`, or text that stands for its bytes; BINARY is filled up with zero bytes.
+fn bytes(text: &str, length: usize) -> Option<String> {
+    let mut digits = match text.strip_prefix("0x") {
+        Some(digits) if digits.len() % 2 == 0 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            digits.to_ascii_lowercase()
+        }
+        _ => text.bytes().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    while digits.len() < 2 * length {
+        digits.push_str("00");
+    }
+    Some(format!("E'\\\\x{digits}'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(declaration: &str, default: Option<ColumnDefault>) -> Column {
+        Column {
+            id: 1,
+            ordinal: 0,
+            name: "c".into(),
+            column_type: declaration.parse().unwrap(),
+            nullable: false,
+            default,
+            charset: None,
+            collation: None,
+            comment: String::new(),
+            generated: false,
+            auto_increment: false,
+        }
+    }
+
+    #[test]
+    fn constants_are_translated_by_type() {
+        let clamp = TableRule { zero_dates: ZeroDates::Clamp, ..TableRule::default() };
+        for (declaration, text, expected) in [
+            ("int", "-5", Some("-5")),
+            ("bigint unsigned", "18446744073709551615", Some("18446744073709551615")),
+            ("int", "1); DROP TABLE x", None),
+            ("decimal(5,2)", "1.00", Some("1.00")),
+            ("double", "1e10", Some("1e10")),
+            ("double", "inf", None),
+            ("bit(5)", "b'101'", Some("B'00101'")),
+            ("bit(2)", "b'101'", None),
+            ("varchar(9)", "it's", Some("'it''s'")),
+            ("varchar(9)", "a\\b", Some("E'a\\\\b'")),
+            ("enum('x','y')", "y", Some("'y'")),
+            ("binary(4)", "0x6162", Some("E'\\\\x61620000'")),
+            ("varbinary(4)", "ab", Some("E'\\\\x6162'")),
+            ("date", "2020-01-02", Some("'2020-01-02'")),
+            ("datetime(3)", "2020-01-01 00:00:00.500", Some("'2020-01-01 00:00:00.500000'")),
+            ("timestamp", "2020-01-01 00:00:00", Some("'2020-01-01 00:00:00+00'")),
+            ("datetime", "0000-00-00 00:00:00", None),
+            ("time", "-12:00:01", Some("'-12:00:01'")),
+            ("year", "2020", Some("2020")),
+        ] {
+            let column = column(declaration, Some(ColumnDefault::Constant(text.into())));
+            assert_eq!(constant(&column, &TableRule::default()).as_deref(), expected, "{declaration} {text}");
+        }
+        let zero = column("datetime", Some(ColumnDefault::Constant("0000-00-00 00:00:00".into())));
+        assert_eq!(constant(&zero, &clamp).as_deref(), Some("'0001-01-01 00:00:00'"));
+        let expression = column("datetime", Some(ColumnDefault::Expression("now()".into())));
+        assert_eq!(constant(&expression, &clamp), None);
+    }
+
+    #[test]
+    fn implicit_defaults_are_those_of_mysql() {
+        for (declaration, expected) in [
+            ("int", Some("0")),
+            ("decimal(5,2)", Some("0")),
+            ("varchar(3)", Some("''")),
+            ("enum('x','y')", Some("'x'")),
+            ("set('x','y')", Some("''")),
+            ("json", Some("'null'")),
+            ("bit(3)", Some("B'000'")),
+            ("binary(2)", Some("E'\\\\x0000'")),
+            ("blob", Some("E'\\\\x'")),
+            ("time", Some("'00:00:00'")),
+            ("year", Some("0")),
+            ("date", None),
+            ("timestamp", None),
+        ] {
+            let column = column(declaration, None);
+            assert_eq!(implicit(&column, &TableRule::default()).as_deref(), expected, "{declaration}");
+        }
+    }
+}
