@@ -18,8 +18,10 @@
 
 pub mod charset;
 pub mod cursor;
+pub mod decoder;
 pub mod event;
 pub mod gtid;
+pub mod json;
 pub mod payload;
 pub mod query;
 pub mod rows;
