@@ -69,7 +69,8 @@ fn next(table: &CatalogTable, steps: &[AlterStep], session: &Session) -> Result<
         let (origin, _) = table.column(old)?;
         drafts.iter().find(|draft| draft.origin == Some(origin)).map(|draft| draft.column.name.clone())
     };
-    let indexes = next_indexes(&table.indexes, steps, renamed)?;
+    let names: Vec<&str> = drafts.iter().map(|draft| draft.column.name.as_str()).collect();
+    let indexes = next_indexes(&table.indexes, steps, &names, renamed)?;
     let mut after = CatalogTable { indexes, collation, columns: Vec::new(), ..table.clone() };
     for step in steps {
         match step {
@@ -81,7 +82,7 @@ fn next(table: &CatalogTable, steps: &[AlterStep], session: &Session) -> Result<
     }
     let origins: Vec<Option<usize>> = drafts.iter().map(|draft| draft.origin).collect();
     after.columns = drafts.into_iter().map(|draft| draft.column).collect();
-    spell_and_require_primary(&mut after)?;
+    require_primary(&mut after);
     let rereads = rereads(table, &after, &origins, steps, session);
     let is_implicit = |(column, origin): &(&CatalogColumn, &Option<usize>)| {
         origin.is_none() && !column.nullable && column.default.is_none()
@@ -210,19 +211,14 @@ fn place(
     Ok(())
 }
 
-/// The columns of a primary key are NOT NULL without saying so; and every index names columns as the table does.
-fn spell_and_require_primary(table: &mut CatalogTable) -> Result<(), String> {
-    for index in &mut table.indexes {
-        for name in index.parts.iter_mut().filter_map(|part| part.column.as_mut()) {
-            let column = table.columns.iter_mut().find(|column| same_name(&column.name, name));
-            let column = column.ok_or_else(|| format!("index {} has no column {name}", index.name))?;
-            column.name.clone_into(name);
-            if index.name == PRIMARY {
-                column.nullable = false;
-            }
+/// The columns of a primary key are NOT NULL without saying so.
+fn require_primary(table: &mut CatalogTable) {
+    let primary = table.indexes.iter().filter(|index| index.name == PRIMARY).flat_map(|index| &index.parts);
+    for name in primary.filter_map(|part| part.column.as_deref()) {
+        for column in table.columns.iter_mut().filter(|column| same_name(&column.name, name)) {
+            column.nullable = false;
         }
     }
-    Ok(())
 }
 
 /// Why rows changed without row events, if they may have.

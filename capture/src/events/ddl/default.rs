@@ -163,13 +163,11 @@ fn bytes_of_hex(digits: &str) -> Option<Vec<u8>> {
 }
 
 fn bytes_constant(bytes: &[u8], column_type: &ColumnType) -> Option<String> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02X}")).collect::<String>();
     match column_type {
-        ColumnType::VarBinary { .. } => Some(format!("0x{}", hex(bytes))),
-        ColumnType::Binary { length } => {
-            let mut padded = bytes.to_vec();
-            padded.resize(usize::try_from(*length).ok()?.max(bytes.len()), 0);
-            Some(format!("0x{}", hex(&padded)))
+        // Without the zero bytes that fill a BINARY up; they belong to the value all the same.
+        ColumnType::Binary { .. } | ColumnType::VarBinary { .. } => {
+            let digits = bytes.iter().map(|b| format!("{b:02X}"));
+            Some(format!("0x{}", digits.collect::<String>()))
         }
         ColumnType::Char { .. } | ColumnType::VarChar { .. } if bytes.is_ascii() => {
             text_constant(std::str::from_utf8(bytes).ok()?, column_type)
@@ -323,7 +321,7 @@ mod tests {
             ("bit(8)", "b'0101'", "b'101'"),
             ("bit(8)", "5", "b'101'"),
             ("varbinary(4)", "'a'", "0x61"),
-            ("binary(3)", "'a'", "0x610000"),
+            ("binary(3)", "'a'", "0x61"),
             ("enum('a','B')", "'b'", "B"),
             ("set('a','b')", "'b,a'", "a,b"),
             ("date", "'2020-01-31'", "2020-01-31"),

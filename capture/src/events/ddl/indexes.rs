@@ -10,38 +10,37 @@ pub(super) fn same_name(left: &str, right: &str) -> bool {
     left == right || left.to_lowercase() == right.to_lowercase()
 }
 
-/// The indexes after `steps`, in name order. `renamed` gives the name that an old column has now, or `None` if it
-/// is gone; the names in `steps` are those of after the statement.
+/// The indexes after `steps`, in name order, on a table whose columns are then `columns`. `renamed` gives the name
+/// that an old column has now, or `None` if it is gone.
 pub(super) fn next_indexes(
     old: &[Index],
     steps: &[AlterStep],
+    columns: &[&str],
     renamed: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<Index>, String> {
-    let mut indexes = without_dropped(old, steps)?;
-    for index in &mut indexes {
+    let mut list = without_dropped(old, steps)?;
+    for index in &mut list {
         index.parts.retain_mut(|part| match &mut part.column {
             Some(column) => renamed(column).map(|name| *column = name).is_some(),
             None => true,
         });
     }
-    indexes.retain(|index| !index.parts.is_empty());
+    list.retain(|index| !index.parts.is_empty());
+    let mut indexes = Indexes { list, columns };
     for step in steps {
-        add(&mut indexes, step);
+        indexes.add(step)?;
     }
     // The index of a foreign key is made only if none of the others serves it.
     for step in steps {
         if let AlterStep::AddForeignKey { name, columns } = step
-            && !indexes.iter().any(|index| leads_with(index, columns))
+            && !indexes.list.iter().any(|index| leads_with(index, columns))
         {
-            let parts = columns.iter().map(|name| IndexPart { column: Some(name.clone()), prefix: None });
-            let definition =
-                IndexDefinition { name: name.clone(), unique: false, kind: "BTREE", parts: parts.collect() };
-            push(&mut indexes, &definition);
+            let parts = columns.iter().map(|name| plain_part(name)).collect();
+            indexes.push(name.clone(), false, "BTREE", parts)?;
         }
     }
-    // MySQL prints column names as the table spells them.
-    indexes.sort_by_key(|index| index.name.to_lowercase());
-    Ok(indexes)
+    indexes.list.sort_by_key(|index| index.name.to_lowercase());
+    Ok(indexes.list)
 }
 
 fn without_dropped(old: &[Index], steps: &[AlterStep]) -> Result<Vec<Index>, String> {
@@ -68,47 +67,71 @@ fn without_dropped(old: &[Index], steps: &[AlterStep]) -> Result<Vec<Index>, Str
     Ok(indexes)
 }
 
-fn add(indexes: &mut Vec<Index>, step: &AlterStep) {
-    match step {
-        AlterStep::AddIndex(definition) => push(indexes, definition),
-        AlterStep::AddPrimaryKey { parts } => push(indexes, &primary(parts.clone())),
-        AlterStep::AddColumn { definition, .. }
-        | AlterStep::ModifyColumn { definition, .. }
-        | AlterStep::ChangeColumn { definition, .. } => {
-            let parts = vec![IndexPart { column: Some(definition.name.clone()), prefix: None }];
-            if definition.primary_key {
-                push(indexes, &primary(parts.clone()));
+struct Indexes<'a> {
+    list: Vec<Index>,
+    columns: &'a [&'a str],
+}
+
+impl Indexes<'_> {
+    fn add(&mut self, step: &AlterStep) -> Result<(), String> {
+        match step {
+            AlterStep::AddIndex(IndexDefinition { name, unique, kind, parts }) => {
+                self.push(name.clone(), *unique, kind, parts.clone())
             }
-            if definition.unique {
-                push(indexes, &IndexDefinition { name: None, unique: true, kind: "BTREE", parts });
+            AlterStep::AddPrimaryKey { parts } => {
+                self.push(Some(PRIMARY.to_owned()), true, "BTREE", parts.clone())
+            }
+            AlterStep::AddColumn { definition, .. }
+            | AlterStep::ModifyColumn { definition, .. }
+            | AlterStep::ChangeColumn { definition, .. } => {
+                let parts = || vec![plain_part(&definition.name)];
+                if definition.primary_key {
+                    self.push(Some(PRIMARY.to_owned()), true, "BTREE", parts())?;
+                }
+                if definition.unique { self.push(None, true, "BTREE", parts()) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds an index, which names columns as the table spells them.
+    fn push(
+        &mut self,
+        name: Option<String>,
+        unique: bool,
+        kind: &str,
+        mut parts: Vec<IndexPart>,
+    ) -> Result<(), String> {
+        for part in &mut parts {
+            if let Some(name) = &mut part.column {
+                let column = self.columns.iter().find(|column| same_name(column, name));
+                *name =
+                    (*column.ok_or_else(|| format!("there is no column {name} for an index"))?).to_owned();
+            }
+            if kind == "SPATIAL" {
+                // What is in the index is a rectangle, and MySQL prints its size as a prefix.
+                part.prefix = Some(32);
             }
         }
-        _ => {}
+        let name = name.unwrap_or_else(|| self.free_name(&parts));
+        self.list.push(Index { name, unique, kind: kind.to_owned(), parts });
+        Ok(())
+    }
+
+    /// The name that MySQL makes up: the first column's, with a number if it is taken.
+    fn free_name(&self, parts: &[IndexPart]) -> String {
+        let first = parts.first().and_then(|part| part.column.as_deref());
+        let base = first.unwrap_or("functional_index");
+        let taken = |name: &str| self.list.iter().any(|index| same_name(&index.name, name));
+        let numbered = (2_u32..).map(|number| format!("{base}_{number}"));
+        let mut candidates = std::iter::once(base.to_owned()).chain(numbered).take(self.list.len() + 2);
+        let free = candidates.find(|name| !taken(name) && !same_name(name, PRIMARY));
+        free.unwrap_or_else(|| base.to_owned())
     }
 }
 
-fn primary(parts: Vec<IndexPart>) -> IndexDefinition {
-    IndexDefinition { name: Some(PRIMARY.to_owned()), unique: true, kind: "BTREE", parts }
-}
-
-fn push(indexes: &mut Vec<Index>, definition: &IndexDefinition) {
-    let name = definition.name.clone().unwrap_or_else(|| free_name(indexes, &definition.parts));
-    let kind = definition.kind.to_owned();
-    indexes.push(Index { name, unique: definition.unique, kind, parts: definition.parts.clone() });
-}
-
-/// The name that MySQL makes up: the first column's, with a number if it is taken.
-fn free_name(indexes: &[Index], parts: &[IndexPart]) -> String {
-    let first = parts.iter().find_map(|part| part.column.as_deref());
-    let base = match parts.first() {
-        Some(IndexPart { column: None, .. }) | None => "functional_index",
-        Some(_) => first.unwrap_or_default(),
-    };
-    let taken = |name: &str| indexes.iter().any(|index| same_name(&index.name, name));
-    let numbered = (2_u32..).map(|number| format!("{base}_{number}"));
-    let candidates = std::iter::once(base.to_owned()).chain(numbered);
-    let free = candidates.take(indexes.len() + 2).find(|name| !taken(name) && !same_name(name, PRIMARY));
-    free.unwrap_or_else(|| base.to_owned())
+fn plain_part(column: &str) -> IndexPart {
+    IndexPart { column: Some(column.to_owned()), prefix: None }
 }
 
 fn leads_with(index: &Index, columns: &[String]) -> bool {

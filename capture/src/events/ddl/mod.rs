@@ -31,3 +31,6 @@ pub use default::DefaultClause;
 pub use index::{Constraint, IndexDefinition};
 pub use shadow::shadow_of;
 pub use statement::{Effect, Statement, TableEffect, Xid};
+
+#[cfg(test)]
+mod tests;
