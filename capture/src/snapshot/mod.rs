@@ -1,8 +1,12 @@
 //! Reading tables while the stream runs (docs/ARCHITECTURE.md, "Snapshot and stream"): which keys the stream passed
 //! in the meantime, which chunk is read next, and the readers that run the SELECTs.
 
+pub mod batch;
 mod plan;
 pub mod planner;
 #[cfg(test)]
 mod planner_tests;
+pub mod reader;
+#[cfg(test)]
+mod reader_tests;
 pub mod windows;

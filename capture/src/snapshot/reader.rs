@@ -1,0 +1,368 @@
+//! A reader: one task with a connection of its own. Enter: orders. Leave, over a bounded channel to the sequencer:
+//! batches of encoded rows, answers, or why there are none.
+//!
+//! Invariant: nothing is read before the source has committed everything the stream had passed when the window was
+//! opened, for the binlog shows a transaction before its rows are visible (gh-ost #1030). Where the source has no
+//! GTID, the SELECT takes shared locks instead, and so waits for those transactions row by row.
+
+use super::batch::{BatchBuilder, RowBatch};
+use super::planner::{OrderId, Work};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Params, Value};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tributary_schemas::checkpoint::KeyValue;
+use tributary_schemas::row::{EncodedRow, RowError};
+use tributary_source::chunk::{ChunkError, ChunkSql, Statement};
+use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::error::SourceError;
+use tributary_source::rows::{ColumnMismatch, RowEncoder};
+
+/// How a table is read in one generation; shared by its orders.
+#[derive(Debug)]
+pub struct TableReader {
+    /// Its statements.
+    pub sql: ChunkSql,
+    /// Its rows' encoding.
+    pub encoder: RowEncoder,
+}
+
+/// What makes the rows of transactions visible that the stream has passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Visibility {
+    /// Wait until the source has committed this GTID set: all the stream has passed, with the transaction it is in
+    /// the middle of.
+    WaitForGtid(String),
+    /// Read with this locking clause, in READ COMMITTED.
+    SharedLock(&'static str),
+}
+
+/// An order with what is needed to carry it out.
+#[derive(Debug, Clone)]
+pub struct ReaderOrder {
+    /// The planner's name for it.
+    pub id: OrderId,
+    /// The table.
+    pub table: Arc<TableReader>,
+    /// What to do.
+    pub work: Work,
+    /// What to wait for; not used for [`Work::FindBoundary`].
+    pub visibility: Visibility,
+    /// Set by the sequencer when nobody waits for the answer any more; seen between batches.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+/// What a reader says. The last message of an order is any but `Batch`.
+#[derive(Debug)]
+pub enum ReaderMessage {
+    /// Rows in key order; more may follow.
+    Batch {
+        /// Which order.
+        id: OrderId,
+        /// The rows.
+        batch: RowBatch,
+    },
+    /// All batches of a [`Work::Read`] have been sent.
+    Finished {
+        /// Which order.
+        id: OrderId,
+    },
+    /// Answer to [`Work::FindEnd`].
+    End {
+        /// Which order.
+        id: OrderId,
+        /// The largest key; `None` for an empty table.
+        key: Option<Vec<KeyValue>>,
+    },
+    /// Answer to [`Work::FindBoundary`].
+    Boundary {
+        /// Which order.
+        id: OrderId,
+        /// Where the chunk ends; `None` if the range has fewer rows.
+        key: Option<Vec<KeyValue>>,
+    },
+    /// The order was not carried out to its end; what was sent of it is good.
+    Failed {
+        /// Which order.
+        id: OrderId,
+        /// Why.
+        failure: ReadFailure,
+    },
+}
+
+/// Why an order was not carried out to its end.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum ReadFailure {
+    /// The source or the statement. A definite one may mean that the source has run a DDL the stream has not passed:
+    /// pause the table until it has.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The result is unlike the catalog: the source has run a DDL the stream has not passed. Pause the table until it
+    /// has.
+    #[error(transparent)]
+    Columns(#[from] ColumnMismatch),
+    /// A row that cannot be published; it parks the table.
+    #[error(transparent)]
+    Row(#[from] RowError),
+    /// A bound that does not fit the key; it parks the table.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    /// The batches were not taken for too long, and the SELECT was ended lest it hold up a DDL. Resume at once.
+    #[error("the rows were not taken within the time a SELECT may stand still")]
+    Undrained,
+    /// The source had not committed what the stream had passed in time. Resume at once.
+    #[error("the source had not committed the transactions of the stream in time")]
+    Behind,
+    /// The sequencer asked for it.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Limits of a reader.
+#[derive(Debug, Clone, Copy)]
+pub struct ReaderLimits {
+    /// Bytes of keys and values after which a batch is sent.
+    pub batch_bytes: usize,
+    /// How long a SELECT may stand still because nobody takes its rows.
+    pub undrained: Duration,
+    /// How long the source is given to commit what the stream has passed, seconds.
+    pub visibility_seconds: u32,
+}
+
+impl Default for ReaderLimits {
+    fn default() -> Self {
+        Self { batch_bytes: 128 * 1024, undrained: Duration::from_secs(10), visibility_seconds: 10 }
+    }
+}
+
+/// What the reader had to say and could not: the sequencer is gone.
+struct Gone;
+
+/// How an order ended, if not with an answer.
+enum Stop {
+    Failed(ReadFailure),
+    /// The connection is in the middle of a result: it must go.
+    Broken(ReadFailure, Option<RowBatch>),
+    Gone,
+}
+
+impl<E: Into<ReadFailure>> From<E> for Stop {
+    fn from(failure: E) -> Self {
+        Self::Failed(failure.into())
+    }
+}
+
+/// Carries out orders until `orders` is closed or the sequencer is gone. A connection is opened for the first order,
+/// and again after it broke. `reader` is told with each message, so that the sequencer knows who is idle.
+pub async fn run(
+    reader: usize,
+    options: SourceOptions,
+    limits: ReaderLimits,
+    mut orders: mpsc::Receiver<ReaderOrder>,
+    messages: mpsc::Sender<(usize, ReaderMessage)>,
+) {
+    let mut session =
+        Session { reader, options, limits, messages, connection: None, row: EncodedRow::default() };
+    while let Some(order) = orders.recv().await {
+        if session.carry_out(&order).await.is_err() {
+            break;
+        }
+    }
+    if let Some(connection) = session.connection.take() {
+        // The session ends with the process in any case.
+        let _ = connection.close().await;
+    }
+}
+
+struct Session {
+    reader: usize,
+    options: SourceOptions,
+    limits: ReaderLimits,
+    messages: mpsc::Sender<(usize, ReaderMessage)>,
+    connection: Option<Connection>,
+    row: EncodedRow,
+}
+
+impl Session {
+    /// One order, up to and including its last message.
+    async fn carry_out(&mut self, order: &ReaderOrder) -> Result<(), Gone> {
+        let id = order.id;
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => match connect(&self.options).await {
+                Ok(connection) => connection,
+                Err(error) => return self.send(ReaderMessage::Failed { id, failure: error.into() }).await,
+            },
+        };
+        let failure = match self.perform(&mut connection, order).await {
+            Ok(message) => {
+                self.connection = Some(connection);
+                return self.send(message).await;
+            }
+            Err(Stop::Gone) => return Err(Gone),
+            Err(Stop::Failed(failure)) => {
+                if !matches!(&failure, ReadFailure::Source(error) if error.is_transient()) {
+                    self.connection = Some(connection);
+                }
+                failure
+            }
+            Err(Stop::Broken(failure, batch)) => {
+                // The driver reads the rest of the result in the background and then disconnects: the SELECT runs on
+                // no longer than the network takes, and its metadata lock goes with it.
+                drop(connection);
+                if let Some(batch) = batch {
+                    self.send(ReaderMessage::Batch { id, batch }).await?;
+                }
+                failure
+            }
+        };
+        self.send(ReaderMessage::Failed { id, failure }).await
+    }
+
+    async fn send(&self, message: ReaderMessage) -> Result<(), Gone> {
+        self.messages.send((self.reader, message)).await.map_err(|_| Gone)
+    }
+
+    async fn perform(
+        &mut self,
+        connection: &mut Connection,
+        order: &ReaderOrder,
+    ) -> Result<ReaderMessage, Stop> {
+        let (id, table) = (order.id, &order.table);
+        match &order.work {
+            Work::FindBoundary { range, rows } => {
+                let statement = table.sql.boundary(range, *rows)?;
+                Ok(ReaderMessage::Boundary { id, key: find(connection, table, statement).await? })
+            }
+            Work::FindEnd => {
+                let lock = become_visible(connection, &order.visibility, &self.limits).await?;
+                let statement = table.sql.last_key(lock);
+                Ok(ReaderMessage::End { id, key: find(connection, table, statement).await? })
+            }
+            Work::Read { range } => {
+                let lock = become_visible(connection, &order.visibility, &self.limits).await?;
+                let statement = table.sql.select(range, lock)?;
+                let stream = RowStream {
+                    reader: self.reader,
+                    limits: self.limits,
+                    messages: &self.messages,
+                    row: &mut self.row,
+                    order,
+                };
+                stream.run(connection, statement).await?;
+                Ok(ReaderMessage::Finished { id })
+            }
+        }
+    }
+}
+
+async fn connect(options: &SourceOptions) -> Result<Connection, SourceError> {
+    let mut connection = options.connect().await?;
+    let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+    connection.execute("setting up the session", isolation).await?;
+    Ok(connection)
+}
+
+/// Waits as `visibility` says; the locking clause to read with.
+async fn become_visible(
+    connection: &mut Connection,
+    visibility: &Visibility,
+    limits: &ReaderLimits,
+) -> Result<Option<&'static str>, ReadFailure> {
+    let set = match visibility {
+        Visibility::SharedLock(clause) => return Ok(Some(clause)),
+        Visibility::WaitForGtid(set) if set.is_empty() => return Ok(None),
+        Visibility::WaitForGtid(set) => set,
+    };
+    let params: Vec<Value> = vec![set.as_str().into(), limits.visibility_seconds.into()];
+    let rows = connection
+        .query_with("waiting for the source to commit", "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", params)
+        .await?;
+    // 0: committed; 1: the time is over.
+    let committed = rows.first().and_then(|row| row.get_opt::<u64, _>(0)).and_then(Result::ok) == Some(0);
+    if committed { Ok(None) } else { Err(ReadFailure::Behind) }
+}
+
+/// Runs a statement that returns at most one key.
+async fn find(
+    connection: &mut Connection,
+    table: &TableReader,
+    statement: Statement,
+) -> Result<Option<Vec<KeyValue>>, ReadFailure> {
+    let rows = connection.query_with("finding a chunk's end", &statement.sql, statement.params).await?;
+    rows.first().map(|row| table.sql.key_of_bound(row).map_err(ReadFailure::from)).transpose()
+}
+
+/// The rows of one SELECT on their way to the sequencer.
+struct RowStream<'a> {
+    reader: usize,
+    limits: ReaderLimits,
+    messages: &'a mpsc::Sender<(usize, ReaderMessage)>,
+    row: &'a mut EncodedRow,
+    order: &'a ReaderOrder,
+}
+
+impl RowStream<'_> {
+    async fn run(self, connection: &mut Connection, statement: Statement) -> Result<(), Stop> {
+        const DURING: &str = "reading a chunk";
+        let Self { reader, limits, messages, row: encoded, order } = self;
+        let address = connection.address().to_owned();
+        let failed = |error: &mysql_async::Error| {
+            Stop::Broken(SourceError::from_driver(DURING, &address, error).into(), None)
+        };
+        let params = Params::from(statement.params);
+        let driver = connection.driver();
+        let mut result = driver.exec_iter(statement.sql, params).await.map_err(|error| match error {
+            // The server refused the statement: the session is as good as before.
+            mysql_async::Error::Server(_) => {
+                Stop::Failed(SourceError::from_driver(DURING, &address, &error).into())
+            }
+            _ => failed(&error),
+        })?;
+        let broken = |failure: ReadFailure| Stop::Broken(failure, None);
+        order.table.encoder.check_columns(result.columns_ref()).map_err(|error| broken(error.into()))?;
+        let mut builder = BatchBuilder::default();
+        let mut last_key = None;
+        while let Some(row) = result.next().await.map_err(|error| failed(&error))? {
+            order.table.encoder.encode_row(&row, encoded).map_err(|error| broken(error.into()))?;
+            builder.push(encoded);
+            if builder.bytes() >= limits.batch_bytes {
+                let key = order.table.sql.key_of(&row).map_err(|error| broken(error.into()))?;
+                let batch = builder.finish(key);
+                deliver(messages, reader, order, batch, limits.undrained).await?;
+                last_key = None;
+            } else {
+                last_key = Some(row);
+            }
+        }
+        if let Some(row) = last_key {
+            let key = order.table.sql.key_of(&row).map_err(|error| broken(error.into()))?;
+            deliver(messages, reader, order, builder.finish(key), limits.undrained).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Hands a batch over; if nobody takes it in time, gives it back with the reason to end the SELECT.
+async fn deliver(
+    messages: &mpsc::Sender<(usize, ReaderMessage)>,
+    reader: usize,
+    order: &ReaderOrder,
+    batch: RowBatch,
+    undrained: Duration,
+) -> Result<(), Stop> {
+    if order.cancelled.load(Ordering::Relaxed) {
+        return Err(Stop::Broken(ReadFailure::Cancelled, None));
+    }
+    match tokio::time::timeout(undrained, messages.reserve()).await {
+        Ok(Ok(permit)) => {
+            permit.send((reader, ReaderMessage::Batch { id: order.id, batch }));
+            Ok(())
+        }
+        Ok(Err(_)) => Err(Stop::Gone),
+        Err(_) => Err(Stop::Broken(ReadFailure::Undrained, Some(batch))),
+    }
+}

@@ -1,0 +1,223 @@
+//! The reader against a real server, which `deploy/local/servers` starts if it does not run.
+
+use super::planner::{OrderId, Planner, Work};
+use super::reader::{ReadFailure, ReaderLimits, ReaderMessage, ReaderOrder, TableReader, Visibility, run};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tributary_schemas::checkpoint::{KeyRange, KeyValue};
+use tributary_schemas::config::SourceConfig;
+use tributary_schemas::table::TableId;
+use tributary_source::catalog::read_table;
+use tributary_source::chunk::ChunkSql;
+use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::publish::{PRIMARY, Wishes};
+use tributary_source::rows::RowEncoder;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const ROWS: i64 = 20_000;
+
+fn options(user: &str) -> SourceOptions {
+    let servers = |arguments: &[&str]| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/local/servers");
+        let output = Command::new(script).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    servers(&["up", "mysql"]);
+    let text = servers(&["env"]);
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap();
+        line.trim_matches('\'').to_owned()
+    };
+    let port: u16 = value("MYSQL_PORT").parse().unwrap();
+    let password = value(if user == "root" { "MYSQL_ROOT_PASSWORD" } else { "MYSQL_READER_PASSWORD" });
+    let host = value("MYSQL_HOST");
+    let section = serde_json::json!({"host": host, "port": port, "user": user, "password": password});
+    let config: SourceConfig = serde_json::from_value(section).unwrap();
+    SourceOptions::new(&config).unwrap()
+}
+
+/// A table of [`ROWS`] rows in a database of its own, a reader of it, and root.
+struct Scene {
+    root: Connection,
+    table: Arc<TableReader>,
+    orders: mpsc::Sender<ReaderOrder>,
+    messages: mpsc::Receiver<(usize, ReaderMessage)>,
+    planner: Planner,
+}
+
+impl Scene {
+    async fn new(database: &str, width: u32, limits: ReaderLimits) -> Self {
+        let mut root = options("root").connect().await.unwrap();
+        for statement in [
+            format!("DROP DATABASE IF EXISTS {database}"),
+            format!("CREATE DATABASE {database}"),
+            format!("USE {database}"),
+            "SET cte_max_recursion_depth = 100000".to_owned(),
+            format!("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR({width}) NOT NULL)"),
+            format!(
+                "INSERT INTO t WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) \
+                 SELECT i, REPEAT('x', {width}) FROM n"
+            ),
+        ] {
+            root.execute("setting up", &statement).await.unwrap();
+        }
+        let catalog = read_table(&mut root, &TableId::new(database, "t")).await.unwrap().unwrap();
+        let wishes = Wishes {
+            excluded: &[],
+            previous: None,
+            highest_id: 0,
+            key_index: None,
+            charset_supported: |_| true,
+        };
+        let table = catalog.published(&wishes).unwrap();
+        let sql = ChunkSql::new(&table, PRIMARY).unwrap();
+        let table = Arc::new(TableReader { sql, encoder: RowEncoder::compile(&table).unwrap() });
+        let (orders, receiver) = mpsc::channel(1);
+        let (sender, messages) = mpsc::channel(1);
+        tokio::spawn(run(3, options("reader"), limits, receiver, sender));
+        let mut planner = Planner::new(1 << 20);
+        planner.add(0, Planner::begin(1, 0), 200);
+        Self { root, table, orders, messages, planner }
+    }
+
+    /// Sends an order for `work`. The planner lends only its ids.
+    async fn order(&mut self, work: Work, visibility: Visibility) -> OrderId {
+        let id = self.planner.next().unwrap().id;
+        self.planner.returned(id);
+        let order =
+            ReaderOrder { id, table: Arc::clone(&self.table), work, visibility, cancelled: Arc::default() };
+        self.orders.send(order).await.unwrap();
+        id
+    }
+
+    async fn next(&mut self) -> ReaderMessage {
+        let (reader, message) = tokio::time::timeout(DEADLINE, self.messages.recv()).await.unwrap().unwrap();
+        assert_eq!(reader, 3);
+        message
+    }
+
+    /// All rows of an order, and its last message.
+    async fn rows(&mut self) -> (i64, Vec<KeyValue>, ReaderMessage) {
+        self.rows_behind(0).await
+    }
+
+    /// The same when `rows` have come already.
+    async fn rows_behind(&mut self, mut rows: i64) -> (i64, Vec<KeyValue>, ReaderMessage) {
+        let mut last = Vec::new();
+        loop {
+            match self.next().await {
+                ReaderMessage::Batch { batch, .. } => {
+                    rows += i64::try_from(batch.rows().count()).unwrap();
+                    last = batch.last_key().to_vec();
+                    assert_eq!(last, [KeyValue::Int(rows)]);
+                }
+                end => return (rows, last, end),
+            }
+        }
+    }
+}
+
+fn anything() -> Visibility {
+    Visibility::WaitForGtid(String::new())
+}
+
+fn whole() -> KeyRange {
+    KeyRange { after: None, through: None }
+}
+
+#[tokio::test]
+async fn a_chunk_comes_in_batches_and_ends() {
+    let mut scene = Scene::new("snapshot_batches", 200, ReaderLimits::default()).await;
+    scene.order(Work::FindEnd, Visibility::SharedLock("FOR SHARE")).await;
+    let end = scene.next().await;
+    assert!(
+        matches!(&end, ReaderMessage::End { key: Some(key), .. } if *key == [KeyValue::Int(ROWS)]),
+        "{end:?}"
+    );
+    for (rows, expected) in [(100, Some(vec![KeyValue::Int(100)])), (50_000, None)] {
+        scene.order(Work::FindBoundary { range: whole(), rows }, anything()).await;
+        let boundary = scene.next().await;
+        assert!(matches!(&boundary, ReaderMessage::Boundary { key, .. } if *key == expected), "{boundary:?}");
+    }
+    for visibility in [anything(), Visibility::SharedLock("FOR SHARE")] {
+        scene.order(Work::Read { range: whole() }, visibility).await;
+        let (rows, last, end) = scene.rows().await;
+        assert_eq!((rows, last), (ROWS, vec![KeyValue::Int(ROWS)]));
+        assert!(matches!(end, ReaderMessage::Finished { .. }), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_read_before_the_streams_transactions_are_committed() {
+    let limits = ReaderLimits { visibility_seconds: 1, ..ReaderLimits::default() };
+    let mut scene = Scene::new("snapshot_visibility", 200, limits).await;
+    let uuid: String = scene.root.first("uuid", "SELECT UUID()").await.unwrap().unwrap();
+    let set = format!("{uuid}:1");
+    scene.order(Work::FindEnd, Visibility::WaitForGtid(set.clone())).await;
+    let early = scene.next().await;
+    assert!(matches!(&early, ReaderMessage::Failed { failure: ReadFailure::Behind, .. }), "{early:?}");
+    scene.order(Work::Read { range: whole() }, Visibility::WaitForGtid(set.clone())).await;
+    for statement in [
+        format!("SET GTID_NEXT = '{set}'"),
+        format!("INSERT INTO t VALUES ({}, 'late')", ROWS + 1),
+        "SET GTID_NEXT = 'AUTOMATIC'".to_owned(),
+    ] {
+        scene.root.execute("committing", &statement).await.unwrap();
+    }
+    let (rows, _, end) = scene.rows().await;
+    assert_eq!(rows, ROWS + 1, "{end:?}");
+}
+
+#[tokio::test]
+async fn a_select_that_nobody_drains_is_ended_and_can_be_resumed() {
+    let limits =
+        ReaderLimits { undrained: Duration::from_millis(100), batch_bytes: 4096, ..ReaderLimits::default() };
+    let mut scene = Scene::new("snapshot_undrained", 2000, limits).await;
+    scene.order(Work::Read { range: whole() }, anything()).await;
+    // One batch shows that the SELECT runs, the next fills the channel, and the rest is more than the sockets' buffers
+    // take: the ALTER gets its lock only once the SELECT is ended.
+    let first = scene.next().await;
+    let ReaderMessage::Batch { batch, .. } = first else { panic!("{first:?}") };
+    let first = i64::try_from(batch.len()).unwrap();
+    let alter = scene.root.execute("altering", "ALTER TABLE t ADD COLUMN w INT");
+    tokio::time::timeout(DEADLINE, alter).await.unwrap().unwrap();
+    let (rows, last, end) = scene.rows_behind(first).await;
+    assert!(rows > first && rows < ROWS, "{rows} {end:?}");
+    assert!(matches!(&end, ReaderMessage::Failed { failure: ReadFailure::Undrained, .. }), "{end:?}");
+    scene
+        .order(
+            Work::FindBoundary { range: KeyRange { after: Some(last), through: None }, rows: 1 },
+            anything(),
+        )
+        .await;
+    let next = scene.next().await;
+    let expected = Some(vec![KeyValue::Int(rows + 1)]);
+    assert!(matches!(&next, ReaderMessage::Boundary { key, .. } if *key == expected), "{next:?}");
+}
+
+#[tokio::test]
+async fn failures_say_which_kind_they_are_and_the_reader_goes_on() {
+    let mut scene = Scene::new("snapshot_failures", 200, ReaderLimits::default()).await;
+    scene.order(Work::FindEnd, anything()).await;
+    scene.next().await;
+    scene.root.execute("altering", "DELETE FROM t WHERE id > 10").await.unwrap();
+    scene.root.execute("altering", "UPDATE t SET v = '1'").await.unwrap();
+    scene.root.execute("altering", "ALTER TABLE t MODIFY v INT UNSIGNED").await.unwrap();
+    scene.order(Work::Read { range: whole() }, anything()).await;
+    let failed = scene.next().await;
+    assert!(matches!(&failed, ReaderMessage::Failed { failure: ReadFailure::Columns(_), .. }), "{failed:?}");
+    scene.root.execute("altering", "ALTER TABLE t DROP COLUMN v").await.unwrap();
+    scene.order(Work::Read { range: whole() }, anything()).await;
+    let failed = scene.next().await;
+    let ReaderMessage::Failed { failure: ReadFailure::Source(error), .. } = failed else {
+        panic!("{failed:?}")
+    };
+    assert!(!error.is_transient(), "{error}");
+    scene.root.execute("altering", "ALTER TABLE t ADD COLUMN v VARCHAR(200) NOT NULL").await.unwrap();
+    scene.order(Work::Read { range: whole() }, anything()).await;
+    let (rows, _, end) = scene.rows().await;
+    assert_eq!(rows, 10, "{end:?}");
+}
