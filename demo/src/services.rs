@@ -262,6 +262,12 @@ mod tests {
         // A FIFO that is open for writing too is never at its end.
         script(directory.path(), "mkfifo \"$0.fifo\" && read -r line <>\"$0.fifo\"");
         let mut left = start(directory.path());
+        // The command line appears a moment after the process.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !is_ours(left.pid().unwrap(), directory.path()) {
+            assert!(Instant::now() < deadline, "it does not start");
+            tokio::task::yield_now().await;
+        }
         // A process id that belongs to somebody else by now: this test's own.
         let other = directory.path().join("apply.pid");
         fs::write(&other, format!("{}\n", std::process::id())).unwrap();
