@@ -145,7 +145,7 @@ mod tests {
         else {
             panic!("run")
         };
-        assert!(args.until_caught_up && args.common.config == PathBuf::from("a.toml"));
+        assert!(args.until_caught_up && args.common.config.as_os_str() == "a.toml");
         assert_eq!(args.common.overrides().listen.as_deref(), Some("127.0.0.1:0"));
         let Command::Check(args) =
             run("apply check --config a --ignore binlog-format --ignore xa --json").unwrap().command
