@@ -1,0 +1,9 @@
+//! The crate against real servers, which `deploy/local/servers` starts if they do not run, and its pure parts against
+//! oracles of other people's making. Each test has a schema of its own.
+
+mod alter;
+mod decoder;
+mod merge_model;
+mod postgres;
+mod random_rows;
+mod transcode;
