@@ -1,6 +1,8 @@
 //! DDL against a real MySQL server, which `deploy/local/servers` starts if it does not run: after each statement, as
 //! the binlog has it, the definition that follows from it must be the one that `information_schema` has.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::process::Command;
 use tributary_capture::events::ddl::{
     Effect, NeedsCatalogRead, Next, Session, Statement, TableEffect, apply, classify, create,

@@ -33,4 +33,6 @@ pub use shadow::shadow_of;
 pub use statement::{Effect, Statement, TableEffect, Xid};
 
 #[cfg(test)]
+mod apply_tests;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,128 @@
+//! The next definition where no server can be asked: ids, sessions without strict mode, what is refused.
+
+use super::*;
+use tributary_schemas::table::{ColumnDefault, Table, TableId};
+use tributary_source::catalog::CatalogTable;
+use tributary_source::publish::Wishes;
+
+fn session() -> Session {
+    Session {
+        strict: true,
+        explicit_timestamps: true,
+        database_collation: "utf8mb4_general_ci".to_owned(),
+        utf8mb4_collation: "utf8mb4_general_ci".to_owned(),
+        utf8_name: "utf8".to_owned(),
+    }
+}
+
+fn table(columns: &str) -> CatalogTable {
+    let id = TableId::new("shop", "t");
+    match classify(&format!("CREATE TABLE t ({columns})"), "shop") {
+        Statement::Ddl(effects) => match &effects[0].effect {
+            Effect::Create { definition: Ok(new), .. } => create(&id, new, &session()).unwrap(),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+fn alter(table: &CatalogTable, clauses: &str, session: &Session) -> Result<Next, NeedsCatalogRead> {
+    match classify(&format!("ALTER TABLE t {clauses}"), "shop") {
+        Statement::Ddl(effects) => match &effects[0].effect {
+            Effect::Alter(steps) => apply(table, steps, session),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+fn published(catalog: &CatalogTable, previous: Option<&Table>, highest_id: u32) -> Table {
+    let wishes = Wishes {
+        excluded: &["hidden".to_owned()],
+        previous,
+        highest_id,
+        key_index: None,
+        charset_supported: |_| true,
+    };
+    catalog.published(&wishes).unwrap()
+}
+
+fn ids(table: &Table) -> Vec<(&str, u32)> {
+    table.columns.iter().map(|column| (column.name.as_str(), column.id)).collect()
+}
+
+#[test]
+fn columns_keep_their_ids_wherever_they_go_and_whatever_they_are_called() {
+    let old = table("id INT PRIMARY KEY, hidden INT, a INT, b INT, c INT");
+    let before = published(&old, None, 0);
+    assert_eq!(ids(&before), [("id", 1), ("a", 2), ("b", 3), ("c", 4)]);
+    let clauses = "RENAME COLUMN a TO b, CHANGE b a BIGINT FIRST, DROP c, ADD c INT AFTER b, ADD d INT FIRST";
+    let next = alter(&old, clauses, &session()).unwrap();
+    let after = published(&next.table, Some(&next.previous(&before)), 4);
+    assert_eq!(ids(&after), [("d", 5), ("a", 3), ("id", 1), ("b", 2), ("c", 6)]);
+    assert_eq!(next.change, Change::Columns);
+    assert_eq!(next.rereads, None);
+    assert_eq!(after.columns[2].ordinal, 2);
+}
+
+#[test]
+fn changes_are_told_apart() {
+    let old = table("id INT PRIMARY KEY, a VARCHAR(9) DEFAULT 'x'");
+    for (clauses, change) in [
+        ("FORCE", Change::Unchanged),
+        ("ENGINE=InnoDB", Change::Unchanged),
+        ("ADD KEY (a)", Change::Metadata),
+        ("COMMENT 'x'", Change::Metadata),
+        ("ALTER a SET DEFAULT 'y'", Change::Metadata),
+        ("MODIFY a VARCHAR(9) COMMENT 'c'", Change::Metadata),
+        ("ADD b INT AFTER id, ADD KEY (b)", Change::AddsColumns),
+        ("ADD b INT, DROP a", Change::Columns),
+        ("MODIFY a VARCHAR(9) FIRST", Change::Columns),
+        ("MODIFY a VARCHAR(10)", Change::Columns),
+        ("CONVERT TO CHARACTER SET utf8mb4", Change::Unchanged),
+    ] {
+        assert_eq!(alter(&old, clauses, &session()).unwrap().change, change, "{clauses}");
+    }
+}
+
+#[test]
+fn a_not_null_column_without_default_fills_old_rows_with_its_own_zero() {
+    let old = table("id INT PRIMARY KEY");
+    let next = alter(&old, "ADD a INT NOT NULL FIRST, ADD b INT, ADD c INT NOT NULL DEFAULT 1", &session());
+    let next = next.unwrap();
+    assert_eq!((next.implicit, next.rereads), (vec![0], None));
+    assert_eq!(next.table.columns[3].default, Some(ColumnDefault::Constant("1".to_owned())));
+}
+
+#[test]
+fn without_strict_mode_less_is_certain() {
+    let old = table("id INT PRIMARY KEY, a INT, b BIGINT");
+    let lax = Session { strict: false, ..session() };
+    for clauses in ["MODIFY a INT NOT NULL", "MODIFY b INT"] {
+        assert_eq!(alter(&old, clauses, &session()).unwrap().rereads, None, "{clauses}");
+        assert!(alter(&old, clauses, &lax).unwrap().rereads.is_some(), "{clauses}");
+    }
+    assert!(Session::is_strict(1 << 22) && Session::is_strict(1 << 21) && !Session::is_strict(4));
+}
+
+#[test]
+fn what_does_not_follow_is_refused() {
+    let old = table("id INT PRIMARY KEY, a VARCHAR(20000), KEY k (a(10))");
+    for (clauses, why) in [
+        ("ADD b INT, FROBNICATE", "FROBNICATE"),
+        ("DROP b", "there is no column b"),
+        ("ADD b INT AFTER c", "there is no column c"),
+        ("DROP INDEX i", "there is no index i"),
+        ("ADD KEY (zz)", "there is no column zz"),
+        ("ADD b TIMESTAMP DEFAULT '2020-01-31 00:00:00'", "column b"),
+        ("ADD b VARCHAR(9) CHARSET klingon", "klingon"),
+    ] {
+        let refused = alter(&old, clauses, &session()).unwrap_err();
+        assert!(refused.why.contains(why), "{clauses}: {refused}");
+    }
+    let implicit = Session { explicit_timestamps: false, ..session() };
+    assert!(alter(&old, "ADD b TIMESTAMP", &implicit).is_err());
+    assert!(alter(&old, "ADD b TIMESTAMP NULL", &implicit).is_ok());
+    let latin1 = Session { database_collation: "latin1_swedish_ci".to_owned(), ..session() };
+    assert!(alter(&old, "CONVERT TO CHARACTER SET latin1", &latin1).unwrap().rereads.is_some());
+}
