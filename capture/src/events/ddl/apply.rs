@@ -84,13 +84,8 @@ fn next(table: &CatalogTable, steps: &[AlterStep], session: &Session) -> Result<
     after.columns = drafts.into_iter().map(|draft| draft.column).collect();
     require_primary(&mut after);
     let rereads = rereads(table, &after, &origins, steps, session);
-    let is_implicit = |(column, origin): &(&CatalogColumn, &Option<usize>)| {
-        origin.is_none() && !column.nullable && column.default.is_none()
-    };
-    let pairs = after.columns.iter().zip(&origins).enumerate();
-    let implicit = pairs.filter(|(_, pair)| is_implicit(pair)).map(|(place, _)| place).collect();
     let change = change(table, &after, &origins);
-    Ok(Next { table: after, origins, change, rereads, implicit })
+    Ok(Next { table: after, origins, change, rereads })
 }
 
 /// Every column that a step names must be there, or the catalog is not that of this place in the stream.

@@ -55,10 +55,9 @@ pub struct Next {
     pub origins: Vec<Option<usize>>,
     /// How the definition changed.
     pub change: Change,
-    /// Why the rows must be read again: the statement changed some without row events.
+    /// Why the rows must be read again: the statement changed some without row events. What a new column's constant
+    /// default puts into old rows is no reason, nor the type's own zero in a NOT NULL column without a default.
     pub rereads: Option<String>,
-    /// Places of new NOT NULL columns without DEFAULT: old rows have the type's own zero, empty text or first label.
-    pub implicit: Vec<usize>,
 }
 
 impl Next {
