@@ -1,0 +1,234 @@
+//! Equality of source and destination, told by the servers' own texts: no code of the product takes part.
+//!
+//! Each column is asked for in a form that both servers print alike (or that is compared as a number); rows are
+//! compared as multisets by all their columns.
+
+use crate::task::Task;
+use mysql_async::prelude::Queryable;
+use std::collections::BTreeMap;
+
+/// How a column is printed by both sides.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Plain,
+    Float,
+    Double,
+    Hex,
+    Bits(u32),
+    Moment,
+    Date,
+    Duration,
+    Json,
+}
+
+struct OracleColumn {
+    name: String,
+    form: Form,
+}
+
+/// Rows of one side: the text of each column, `None` for NULL.
+pub type Rows = BTreeMap<Vec<Option<String>>, usize>;
+
+/// Every base table of the task's database.
+///
+/// # Panics
+/// If MySQL fails.
+pub async fn tables(task: &Task) -> Vec<String> {
+    let mut mysql = task.servers.mysql().await;
+    mysql
+        .exec(
+            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? ORDER BY 1",
+            (&task.name,),
+        )
+        .await
+        .expect("the tables can be listed")
+}
+
+/// Expects every table of the task's database to be equal in the warehouse.
+///
+/// # Panics
+/// With the first rows that differ.
+pub async fn assert_equal(task: &Task) {
+    for table in tables(task).await {
+        assert_table_equal(task, &table).await;
+    }
+}
+
+/// Expects one table to be equal in the warehouse.
+///
+/// # Panics
+/// With the first rows that differ.
+pub async fn assert_table_equal(task: &Task, table: &str) {
+    let (source, destination) = (source_rows(task, table).await, destination_rows(task, table).await);
+    if source == destination {
+        return;
+    }
+    let missing: Vec<_> =
+        source.iter().filter(|(row, count)| destination.get(*row) != Some(count)).take(3).collect();
+    let surplus: Vec<_> =
+        destination.iter().filter(|(row, count)| source.get(*row) != Some(count)).take(3).collect();
+    panic!(
+        "{}.{table}: {} rows in the source, {} in the destination\nonly in the source: {missing:?}\nonly in the destination: {surplus:?}",
+        task.name,
+        source.values().sum::<usize>(),
+        destination.values().sum::<usize>(),
+    );
+}
+
+async fn columns(task: &Task, table: &str) -> Vec<OracleColumn> {
+    let mut mysql = task.servers.mysql().await;
+    let found: Vec<(String, String, String)> = mysql
+        .exec(
+            "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE FROM information_schema.COLUMNS \
+             WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
+            (&task.name, table),
+        )
+        .await
+        .expect("the columns can be listed");
+    let form = |data_type: &str, column_type: &str| match data_type {
+        "float" => Form::Float,
+        "double" => Form::Double,
+        "bit" => {
+            let width = column_type.trim_start_matches("bit(").trim_end_matches(')');
+            Form::Bits(width.parse().expect("a width"))
+        }
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Form::Hex,
+        "date" => Form::Date,
+        "datetime" | "timestamp" => Form::Moment,
+        "time" => Form::Duration,
+        "json" => Form::Json,
+        _ => Form::Plain,
+    };
+    found
+        .into_iter()
+        .map(|(name, data_type, column_type)| OracleColumn { name, form: form(&data_type, &column_type) })
+        .collect()
+}
+
+/// The rows of the source. A date that the warehouse cannot hold is NULL there, so it is here.
+///
+/// # Panics
+/// If MySQL fails.
+pub async fn source_rows(task: &Task, table: &str) -> Rows {
+    let columns = columns(task, table).await;
+    let list: Vec<String> = columns
+        .iter()
+        .map(|OracleColumn { name, form }| {
+            let name = format!("`{name}`");
+            match form {
+                Form::Plain | Form::Double | Form::Json => format!("CAST({name} AS CHAR)"),
+                Form::Float => format!("CAST({name} + 0e0 AS CHAR)"),
+                Form::Hex => format!("HEX({name})"),
+                Form::Bits(width) => format!("LPAD(BIN({name} + 0), {width}, '0')"),
+                Form::Moment => {
+                    format!("IF(TO_DAYS({name}) IS NULL, NULL, DATE_FORMAT({name}, '%Y-%m-%d %H:%i:%s.%f'))")
+                }
+                Form::Date => format!("IF(TO_DAYS({name}) IS NULL, NULL, DATE_FORMAT({name}, '%Y-%m-%d'))"),
+                Form::Duration => format!("CAST(CAST({name} AS TIME(6)) AS CHAR)"),
+            }
+        })
+        .collect();
+    let mut mysql = task.servers.mysql().await;
+    let sql = format!("SELECT {} FROM `{}`.`{table}`", list.join(", "), task.name);
+    let rows: Vec<mysql_async::Row> = mysql.query(sql).await.expect("the table can be read");
+    let mut all = Rows::new();
+    for row in rows {
+        let texts = columns.iter().enumerate().map(|(index, column)| {
+            let text: Option<String> = row.get(index).expect("a column");
+            text.map(|text| canonical(column.form, text))
+        });
+        *all.entry(texts.collect()).or_default() += 1;
+    }
+    all
+}
+
+/// The rows of the warehouse's table of the same name.
+///
+/// # Panics
+/// If PostgreSQL fails.
+pub async fn destination_rows(task: &Task, table: &str) -> Rows {
+    let columns = columns(task, table).await;
+    let list: Vec<String> = columns
+        .iter()
+        .map(|OracleColumn { name, form }| {
+            let name = format!("\"{name}\"");
+            match form {
+                Form::Plain | Form::Double | Form::Json | Form::Bits(_) => format!("{name}::text"),
+                Form::Float => format!("({name}::double precision)::text"),
+                Form::Hex => format!("upper(encode({name}, 'hex'))"),
+                Form::Moment => format!("to_char({name}, 'YYYY-MM-DD HH24:MI:SS.US')"),
+                Form::Date => format!("to_char({name}, 'YYYY-MM-DD')"),
+                Form::Duration => format!("(extract(epoch FROM {name}) * 1000000)::bigint::text"),
+            }
+        })
+        .collect();
+    let postgres = task.servers.postgres().await;
+    let sql = format!("SELECT {} FROM \"{}\".\"{table}\"", list.join(", "), task.name);
+    let rows = postgres.query(&sql, &[]).await.expect("the target can be read");
+    let mut all = Rows::new();
+    for row in rows {
+        let texts = columns.iter().enumerate().map(|(index, column)| {
+            let text: Option<String> = row.get(index);
+            text.map(|text| match column.form {
+                // Microseconds already.
+                Form::Duration => text,
+                form => canonical(form, text),
+            })
+        });
+        *all.entry(texts.collect()).or_default() += 1;
+    }
+    all
+}
+
+/// Brings what the servers print differently into one form.
+fn canonical(form: Form, text: String) -> String {
+    match form {
+        Form::Float | Form::Double => {
+            let number: f64 = text.parse().expect("a number");
+            // Negative zero prints as it likes.
+            format!("{:?}", number + 0.0)
+        }
+        Form::Duration => duration_micros(&text).to_string(),
+        Form::Json => json_text(&serde_json::from_str(&text).expect("JSON")),
+        _ => text,
+    }
+}
+
+/// `-838:59:59.000000` in microseconds.
+fn duration_micros(text: &str) -> i64 {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+    let parts: Vec<i64> = digits.split([':', '.']).map(|part| part.parse().expect("a number")).collect();
+    let [hours, minutes, seconds, micros] = parts[..] else { panic!("{text} is not a time") };
+    sign * (((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros)
+}
+
+/// JSON with sorted keys and numbers as doubles.
+fn json_text(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Number(number) => format!("{:?}", number.as_f64().expect("a number")),
+        serde_json::Value::Array(items) => {
+            format!("[{}]", items.iter().map(json_text).collect::<Vec<_>>().join(","))
+        }
+        serde_json::Value::Object(fields) => {
+            let sorted: BTreeMap<_, _> = fields.iter().collect();
+            let fields = sorted.iter().map(|(name, value)| format!("{name:?}:{}", json_text(value)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_one() {
+        assert_eq!(duration_micros("-838:59:59.000000"), -3_020_399_000_000);
+        assert_eq!(
+            canonical(Form::Json, r#"{"b": 1, "a": [1.0, null]}"#.into()),
+            r#"{"a":[1.0,null],"b":1.0}"#
+        );
+        assert_eq!(canonical(Form::Double, "1e3".into()), canonical(Form::Double, "1000".into()));
+    }
+}

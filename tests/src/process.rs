@@ -1,0 +1,148 @@
+//! A child process of the product: started, watched through its HTTP, stopped, killed.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running `capture` or `apply`. Killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+/// Where cargo puts the binaries: beside the directory of the test's own executable.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its executable");
+    let profile = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
+    let path = profile.join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: run `cargo build --bins` first (make test does)",
+        path.display()
+    );
+    path
+}
+
+impl Process {
+    /// Starts `program` with its output going to `log`.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start(program: &str, arguments: &[&str], log: PathBuf) -> Self {
+        let output = File::options().create(true).append(true).open(&log).expect("the log can be written");
+        let errors = output.try_clone().expect("the log can be shared");
+        let child = Command::new(binary(program))
+            .args(arguments)
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .expect("the program can be started");
+        Self { child, log }
+    }
+
+    /// What it printed so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it has not ended when `limit` is over.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "still running after {} s:\n{}",
+                limit.as_secs(),
+                self.output()
+            );
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for its end and expects this exit status.
+    ///
+    /// # Panics
+    /// If it ends with another, or not in time.
+    pub fn expect_exit(&mut self, code: i32, limit: Duration) {
+        let status = self.wait(limit);
+        assert_eq!(status.code(), Some(code), "{}", self.output());
+    }
+
+    /// True while it runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal by name, as `kill` does.
+    ///
+    /// # Panics
+    /// If `kill` cannot be run.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.expect("kill can be run").success(), "kill -{name}");
+    }
+
+    /// kill -9, and waits until it is gone.
+    ///
+    /// # Panics
+    /// If it cannot be killed.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().expect("a killed child ends");
+    }
+
+    /// SIGTERM, and expects it to drain and end with 0.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        self.expect_exit(0, Duration::from_secs(60));
+    }
+
+    /// Where its HTTP answers, once it printed that.
+    #[must_use]
+    pub fn address(&self) -> Option<String> {
+        let output = self.output();
+        let place = output.rfind("http://")?;
+        output.get(place + 7..)?.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// GET of a path: status line's code and body; `None` while nobody answers.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(self.address()?).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let code = answer.split_whitespace().nth(1)?.parse().ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        Some((code, body.to_owned()))
+    }
+
+    /// `/status` as JSON; `None` while nobody answers.
+    #[must_use]
+    pub fn status(&self) -> Option<serde_json::Value> {
+        self.get("/status").and_then(|(_, body)| serde_json::from_str(&body).ok())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,118 @@
+//! A task of its own for each test: name, database, schema and configuration, and its processes.
+
+use crate::process::Process;
+use crate::servers::{Servers, root};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A task.
+#[derive(Debug)]
+pub struct Task {
+    /// Its name; the source database and the target schema have the same.
+    pub name: String,
+    /// The servers it runs on.
+    pub servers: Servers,
+    directory: PathBuf,
+    /// Configuration file.
+    pub config: PathBuf,
+    started: AtomicU32,
+}
+
+/// How long a run until caught up may take in a test.
+pub const RUN: Duration = Duration::from_secs(240);
+
+impl Task {
+    /// A task on the shared servers that replicates every table of its database. `extra` is TOML that goes behind the
+    /// sections; `[capture]` and `[apply]` keys go through [`Task::with`].
+    #[must_use]
+    pub fn new(test: &str) -> Self {
+        Self::with(test, Servers::shared(), |config| config)
+    }
+
+    /// A task whose configuration text is changed before it is written.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    #[must_use]
+    pub fn with(test: &str, servers: &Servers, change: impl Fn(String) -> String) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = format!("{test}_{:x}", since.as_millis() & 0xffff_ffff);
+        let directory = root().join("target/tests").join(&name);
+        std::fs::create_dir_all(&directory).expect("the test's folder can be made");
+        let config = directory.join("task.toml");
+        let text = format!(
+            r#"name = "{name}"
+
+[source]
+host = "{mysql_host}"
+port = {mysql_port}
+user = "reader"
+password = "{reader}"
+retry_minutes = 2
+
+[kafka]
+brokers = "{brokers}"
+retry_minutes = 2
+
+[topics]
+partitions = 4
+
+[destination]
+host = "{pg_host}"
+port = {pg_port}
+database = "{pg_database}"
+user = "{pg_user}"
+password = "{pg_password}"
+retry_minutes = 2
+
+[capture]
+listen = "127.0.0.1:0"
+
+[apply]
+listen = "127.0.0.1:0"
+
+[[table]]
+source = "{name}.*"
+"#,
+            mysql_host = servers.get("MYSQL_HOST"),
+            mysql_port = servers.get("MYSQL_PORT"),
+            reader = servers.get("MYSQL_READER_PASSWORD"),
+            brokers = servers.get("KAFKA_BROKERS"),
+            pg_host = servers.get("PG_HOST"),
+            pg_port = servers.get("PG_PORT"),
+            pg_database = servers.get("PG_DATABASE"),
+            pg_user = servers.get("PG_USER"),
+            pg_password = servers.get("PG_PASSWORD"),
+        );
+        std::fs::write(&config, change(text)).expect("the configuration can be written");
+        Self { name, servers: servers.clone(), directory, config, started: AtomicU32::new(0) }
+    }
+
+    /// Starts `program` with a command and this task's configuration.
+    #[must_use]
+    pub fn start(&self, program: &str, command: &[&str]) -> Process {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let config = self.config.to_string_lossy().into_owned();
+        let arguments: Vec<&str> = command.iter().copied().chain(["--config", &config]).collect();
+        Process::start(program, &arguments, self.directory.join(format!("{number:03}-{program}.log")))
+    }
+
+    /// `capture run`.
+    #[must_use]
+    pub fn capture(&self) -> Process {
+        self.start("capture", &["run"])
+    }
+
+    /// `apply run`.
+    #[must_use]
+    pub fn apply(&self) -> Process {
+        self.start("apply", &["run"])
+    }
+
+    /// Runs `capture run --until-caught-up`, then `apply run --until-caught-up`.
+    pub fn catch_up(&self) {
+        self.start("capture", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+        self.start("apply", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+    }
+}
