@@ -21,9 +21,13 @@ pub fn duration(duration: Duration) -> String {
     if seconds < 9.95 {
         return format!("{seconds:.1} s");
     }
-    // Rounded, but a number of seconds that long is never negative.
-    let whole = (duration + Duration::from_millis(500)).as_secs();
-    if whole < 60 { format!("{whole} s") } else { format!("{} min {:02} s", whole / 60, whole % 60) }
+    // Rounded to the nearest.
+    whole_seconds((duration + Duration::from_millis(500)).as_secs())
+}
+
+/// The same, of a number that has no parts.
+pub fn whole_seconds(seconds: u64) -> String {
+    if seconds < 60 { format!("{seconds} s") } else { format!("{} min {:02} s", seconds / 60, seconds % 60) }
 }
 
 /// Rows a second, to three digits, since the last ones dance.
@@ -32,7 +36,7 @@ pub fn rate(rows_per_second: u64) -> String {
     while rows_per_second / unit >= 1000 {
         unit *= 10;
     }
-    format!("{} rows/s", count(rows_per_second / unit * unit))
+    format!("{}/s", count(rows_per_second / unit * unit))
 }
 
 /// The last values as a row of blocks, as high as they are large beside the largest.
@@ -76,8 +80,8 @@ mod tests {
 
     #[test]
     fn rates_have_three_digits() {
-        assert_eq!(rate(987), "987 rows/s");
-        assert_eq!(rate(123_456), "123,000 rows/s");
+        assert_eq!(rate(987), "987/s");
+        assert_eq!(rate(123_456), "123,000/s");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::error::DemoError;
 use crate::format::{count, duration, rate};
 use crate::load;
-use crate::progress::Progress;
+use crate::progress::{Progress, written_line};
 use crate::servers::{Addresses, Servers};
 use crate::services::{self, Service};
 use crate::settings::Settings;
@@ -188,21 +188,17 @@ pub fn tell(stage: &Stage, outcome: &Outcome) {
     }
     let milliseconds = u64::try_from(loading.as_millis()).unwrap_or(u64::MAX).max(1);
     say(&format!(
-        "\n  loaded {} rows in {}: {}, {} at the peak; the new column arrived in {}, the last change in {}",
+        "\n  first load   {} rows in {}: {}, at the peak {}",
         count(*loaded),
         duration(*loading),
         rate(loaded.saturating_mul(1000) / milliseconds),
-        rate(*peak),
-        duration(*column),
-        duration(*drained),
+        rate(*peak)
     ));
+    say(&format!("  meanwhile    {}", written_line(*written)));
     say(&format!(
-        "  meanwhile {} live transactions: {} inserts, {} updates, {} deletes, {} key changes",
-        count(written.transactions),
-        count(written.inserts),
-        count(written.updates),
-        count(written.deletes),
-        count(written.key_changes)
+        "  arrival      the new column after {}, the last change after {}",
+        duration(*column),
+        duration(*drained)
     ));
 }
 
@@ -212,13 +208,9 @@ pub fn tell_what_runs(stage: &Stage, outcome: &Outcome) {
     say("\n  Still running, for you to look at and play with:");
     for service in &stage.services {
         let pid = service.pid().unwrap_or_default();
-        say(&format!(
-            "    {:<10} http://{}/   (process {pid}, log {})",
-            service.name,
-            service.address,
-            service.log.display()
-        ));
+        say(&format!("    {:<10} http://{}/   (process {pid})", service.name, service.address));
     }
+    say(&format!("    their logs {}/*.log", stage.directory.display()));
     let Addresses { mysql_host, mysql_port, mysql_root_password, .. } = &outcome.addresses;
     say(&format!("    source     mysql -h{mysql_host} -P{mysql_port} -uroot -p{mysql_root_password} shop"));
     let Addresses { warehouse_host, warehouse_port, warehouse_database, .. } = &outcome.addresses;

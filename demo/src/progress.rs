@@ -1,7 +1,7 @@
 //! What the statuses say over time: answers of `/status` with the time they came enter, a panel to be drawn leaves.
 //! Pure: the caller brings the clock.
 
-use crate::format::{count, duration, rate, sparkline};
+use crate::format::{count, rate, sparkline, whole_seconds};
 use crate::shop::{Size, Table};
 use crate::status::Status;
 use crate::writer::Written;
@@ -145,21 +145,14 @@ impl Progress {
                 "capture: {:<16} apply: {:<16} {:>12}",
                 said(&self.capture_state),
                 said(&self.apply_state),
-                duration(Duration::from_secs(self.now.as_secs()))
+                whole_seconds(self.now.as_secs())
             ),
             tables: self.tables.iter().map(TableProgress::line).collect(),
-            writer: format!(
-                "live writer  {} transactions  +{} ~{} −{} rows, {} key changes",
-                count(written.transactions),
-                count(written.inserts),
-                count(written.updates),
-                count(written.deletes),
-                count(written.key_changes)
-            ),
+            writer: format!("live writer  {}", written_line(written)),
             throughput: format!(
-                "warehouse    {:<24} {}  lag {}",
+                "warehouse    {:<24} {:>9} rows/s, lag {}",
                 sparkline(self.history.iter().copied()),
-                rate(self.history.back().copied().unwrap_or_default()),
+                count(self.history.back().copied().unwrap_or_default()),
                 lag(self.lag_seconds())
             ),
         }
@@ -209,12 +202,24 @@ impl TableProgress {
         let left = self.total.saturating_sub(self.applied).checked_div(rows_per_second);
         let remaining = match left {
             Some(seconds) if self.applied < self.total => {
-                format!("  {} left", duration(Duration::from_secs(seconds.max(1))))
+                format!("  {} left", whole_seconds(seconds.max(1)))
             }
             _ => String::new(),
         };
-        format!("{:>9} rows  {}{remaining}", count(self.applied), rate(rows_per_second))
+        format!("{:>9} rows {:>9}{remaining}", count(self.applied), rate(rows_per_second))
     }
+}
+
+/// What the live writer has done, in a line: `+` inserted, `~` updated, `−` deleted.
+pub fn written_line(written: Written) -> String {
+    format!(
+        "{} transactions: +{} ~{} −{} rows, {} key changes",
+        count(written.transactions),
+        count(written.inserts),
+        count(written.updates),
+        count(written.deletes),
+        count(written.key_changes)
+    )
 }
 
 fn said(state: &str) -> &str {
@@ -259,7 +264,7 @@ mod tests {
         progress.observe(Duration::from_secs(2), None, Some(&status("loading", 400)));
         let line = customers(&progress);
         assert_eq!((line.percent, line.in_step), (40, false));
-        assert_eq!(line.text, "      400 rows  200 rows/s  3.0 s left");
+        assert_eq!(line.text, "      400 rows     200/s  3 s left");
         assert_eq!(progress.peak(), 1000);
     }
 
@@ -285,7 +290,7 @@ mod tests {
                 Some(&status("loading", second.max(5) * 100)),
             );
         }
-        assert!(customers(&progress).text.contains(" 100 rows/s"));
+        assert!(customers(&progress).text.contains(" 100/s"));
     }
 
     #[test]
@@ -315,6 +320,6 @@ mod tests {
     fn a_service_that_does_not_answer_is_starting() {
         let panel = Progress::new(SIZE).panel(Written::default());
         assert!(panel.header.contains("capture: starting"));
-        assert!(panel.throughput.ends_with("0 rows/s  lag –"));
+        assert!(panel.throughput.ends_with("0 rows/s, lag –"));
     }
 }

@@ -13,8 +13,8 @@ const TICK: Duration = Duration::from_millis(100);
 const STEP: &str = "  {spinner:.cyan} {wide_msg}";
 const COUNTED_STEP: &str = "  {spinner:.cyan} {msg}  {bar:24.cyan/blue} {percent:>3} %  {human_pos} rows";
 const LINE: &str = "    {wide_msg}";
-const LOADING: &str = "    {prefix:12} {bar:18.cyan/blue} {percent:>3} % {wide_msg}";
-const IN_STEP: &str = "  {spinner:.green} {prefix:12.green} {bar:18.green} {percent:>3} % {wide_msg}";
+const LOADING: &str = "    {prefix:12} {bar:14.cyan/blue} {percent:>3} % {wide_msg}";
+const IN_STEP: &str = "  {spinner:.green} {prefix:12.green} {bar:14.green} {percent:>3} % {wide_msg}";
 
 /// The whole output.
 #[derive(Debug)]
