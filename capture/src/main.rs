@@ -1,1 +1,82 @@
-fn main() {}
+//! The command line of `capture`. Everything that can be wrong before a server is asked is found here, before a
+//! runtime starts: arguments, configuration, telemetry.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tributary_capture::commands::{check, drop, status};
+use tributary_capture::pipeline::{self, RunOptions};
+use tributary_schemas::config::Config;
+use tributary_service::cli::{CheckArgs, Common, ConfigCommand, DropArgs, RunArgs, StatusArgs, parse};
+use tributary_service::exit::{Exit, Failure, conclude};
+use tributary_service::load::{Service, load};
+use tributary_service::telemetry;
+
+/// Publishes the tables and the binlog of a MySQL or PolarDB source to Kafka, exactly once
+#[derive(Debug, Parser)]
+#[command(name = "capture", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check, then read the tables and follow the binlog
+    Run(RunArgs),
+    /// Examine source, tables and Kafka, and say what to do
+    Check(CheckArgs),
+    /// Show what the running instance is doing
+    Status(StatusArgs),
+    /// Remove everything the task has on Kafka
+    Drop(DropArgs),
+    /// About the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+fn main() -> ExitCode {
+    match parse::<Cli>(std::env::args_os()) {
+        Ok(cli) => conclude(execute(cli.command)),
+        Err(code) => code,
+    }
+}
+
+fn execute(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(arguments) => {
+            let config = read(&arguments.common)?;
+            let telemetry = telemetry::start(Service::Capture)?;
+            let RunArgs { common, until_caught_up, ignore } = arguments;
+            pipeline::run(config, RunOptions { until_caught_up, listen: common.listen, ignore }, telemetry)
+        }
+        Command::Check(arguments) => {
+            let config = read(&arguments.common)?;
+            with_log(|| check::run(&config, &arguments))
+        }
+        Command::Status(arguments) => {
+            let config = read(&arguments.common)?;
+            with_log(|| status::run(&config, &arguments))
+        }
+        Command::Drop(arguments) => {
+            let config = read(&arguments.common)?;
+            with_log(|| drop::run(&config, &arguments))
+        }
+        Command::Config { command } => {
+            command.run();
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn read(common: &Common) -> Result<Config, Failure> {
+    Ok(load(&common.config, Service::Capture, &common.overrides())?)
+}
+
+fn with_log(command: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    let telemetry = telemetry::start(Service::Capture)?;
+    let outcome = command();
+    telemetry.finish();
+    outcome
+}

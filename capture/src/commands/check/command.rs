@@ -1,0 +1,29 @@
+//! The command itself: arguments enter, a report on stdout and an exit status leave.
+
+use super::{examine, print_grants, source};
+use crate::commands::runtime;
+use std::io::IsTerminal;
+use tributary_schemas::config::Config;
+use tributary_service::check::Report;
+use tributary_service::cli::{CheckArgs, write_out};
+use tributary_service::exit::{Exit, Failure};
+
+/// Checks once, whether or not a server is away, and prints what was found.
+///
+/// # Errors
+/// A [`Failure`] only for what keeps the check itself from running.
+pub fn run(config: &Config, arguments: &CheckArgs) -> Result<Exit, Failure> {
+    let source = source(config)?;
+    if arguments.print_grants {
+        write_out(&print_grants(config, source));
+        return Ok(Exit::Done);
+    }
+    let check = runtime()?.block_on(examine(config, source));
+    let report = Report::new(check.items, &arguments.ignore);
+    if arguments.json {
+        write_out(&report.json());
+    } else {
+        write_out(&report.render(std::io::stdout().is_terminal()));
+    }
+    Ok(if report.passed() { Exit::Done } else { Exit::Failed })
+}

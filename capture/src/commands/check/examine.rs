@@ -1,0 +1,257 @@
+//! The whole check, in order: Kafka is reached and the task's state read, the source is asked, the tables are judged,
+//! and what the task wants of Kafka is tried. What cannot be examined because of an earlier failure is left out.
+
+use super::account::{Needs, foreign_key_cascades, privileges, xa_prepared};
+use super::item::{Item, fail, pass};
+use super::kafka::{Refusal, TaskTopics};
+use super::probe::Cluster;
+use super::server::{ServerFacts, binlog_expiry, server_id, settings};
+use super::tables::{Judgement, Known, judge};
+use super::{Away, Precheck, gather, kafka, server};
+use crate::binlog::charset::Charset;
+use crate::commands::stored::{Stored, StoredError};
+use crate::pipeline::position::{ServerHistory, resumable};
+use crate::pipeline::session::{capture_group, default_server_id};
+use std::collections::BTreeSet;
+use tributary_schemas::config::{Config, SourceConfig, TableRules, TableSelection};
+use tributary_schemas::position::Position;
+use tributary_schemas::table::TableId;
+use tributary_schemas::topic::{history_topic, state_topic, table_topic};
+use tributary_source::catalog::{list_tables, read_tables};
+use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::error::SourceError;
+
+/// Items in the order of the report.
+#[derive(Debug, Default)]
+struct Findings {
+    source: Vec<Item>,
+    tables: Judgement,
+    kafka: Vec<Item>,
+    away: Vec<Away>,
+}
+
+/// Examines everything that can be reached.
+pub(super) async fn examine(config: &Config, source: &SourceConfig) -> Precheck {
+    let mut findings = Findings::default();
+    let cluster = reach(config, &mut findings).await;
+    let default = Stored::default();
+    let (cluster, stored) = match cluster {
+        Some((cluster, stored)) => (Some(cluster), stored),
+        None => (None, default),
+    };
+    let topics =
+        cluster.as_ref().map(|cluster| cluster.facts.topics.keys().cloned().collect()).unwrap_or_default();
+    if let Err(error) = ask_source(config, source, &stored, &topics, &mut findings).await {
+        if error.is_transient() {
+            findings.away.push(Away::Source(error.to_string()));
+        }
+        findings.source.retain(|item| item.name != "source-reachable");
+        findings.source.insert(0, unreachable_source(&error));
+    }
+    if let Some(cluster) = cluster {
+        try_kafka(config, cluster, stored, &mut findings).await;
+    }
+    let Findings { mut source, mut tables, mut kafka, away } = findings;
+    source.append(&mut tables.items);
+    source.append(&mut kafka);
+    Precheck { items: source, selected: tables.selected, excluded: tables.excluded, away }
+}
+
+fn unreachable_source(error: &SourceError) -> Item {
+    let (SourceError::Transient { during, address, reason, remedy, .. }
+    | SourceError::Definite { during, address, reason, remedy, .. }) = error;
+    fail("source-reachable", format!("{during} at {address} failed: {reason}"), *remedy)
+}
+
+/// `kafka-reachable` and `task-state`.
+async fn reach(config: &Config, findings: &mut Findings) -> Option<(Cluster, Stored)> {
+    let owned = config.clone();
+    let runtime = tokio::runtime::Handle::current();
+    let reached = tokio::task::spawn_blocking(move || {
+        let cluster = Cluster::reach(&owned.kafka, &capture_group(&owned.name), runtime)?;
+        let stored = read_stored(&owned)?;
+        Ok::<_, Refusal>((cluster, stored))
+    })
+    .await;
+    let refusal = match reached {
+        Ok(Ok((cluster, stored))) => {
+            let brokers = super::tables::count(cluster.facts.brokers, "broker");
+            findings.kafka.push(pass("kafka-reachable", format!("{}: {brokers}", config.kafka.brokers)));
+            return match stored {
+                Ok(stored) => {
+                    let found = stored.state.checkpoint.as_ref().map_or_else(
+                        || "the task has no checkpoint: it begins with reading its tables".to_owned(),
+                        |checkpoint| format!("the task goes on at {}", checkpoint.position),
+                    );
+                    findings.kafka.push(pass("task-state", found));
+                    Some((cluster, stored))
+                }
+                Err(reason) => {
+                    let remedy = "upgrade this binary, or choose another `name` for the task";
+                    findings.kafka.push(fail("task-state", reason, remedy));
+                    Some((cluster, Stored::default()))
+                }
+            };
+        }
+        Ok(Err(refusal)) => refusal,
+        Err(error) => {
+            Refusal { action: "asking Kafka", reason: error.to_string(), denied: false, transient: false }
+        }
+    };
+    if refusal.transient {
+        findings.away.push(Away::Kafka(refusal.reason.clone()));
+    }
+    findings.kafka.push(fail(
+        "kafka-reachable",
+        format!("{} at {} failed: {}", refusal.action, config.kafka.brokers, refusal.reason),
+        "start the brokers, or correct kafka.brokers and [kafka.client] (security.protocol, sasl.*, ssl.*)",
+    ));
+    None
+}
+
+/// The inner error is about what stands in the topics.
+fn read_stored(config: &Config) -> Result<Result<Stored, String>, Refusal> {
+    match Stored::read(config) {
+        Ok(stored) => Ok(Ok(stored)),
+        Err(StoredError::State(error)) => Ok(Err(error.to_string())),
+        Err(StoredError::Read(error)) => Err(Refusal::from_read("reading the task's state", &error)),
+    }
+}
+
+/// Everything that a connection to the source is needed for.
+async fn ask_source(
+    config: &Config,
+    source: &SourceConfig,
+    stored: &Stored,
+    topics: &BTreeSet<String>,
+    findings: &mut Findings,
+) -> Result<(), SourceError> {
+    let options = SourceOptions::new(source)?;
+    let mut connection = options.connect().await?;
+    let items = &mut findings.source;
+    items.push(pass("source-reachable", options.address()));
+    let version = gather::version(&mut connection).await?;
+    let judged = server::version(&version);
+    let refused = judged.outcome == super::item::Outcome::Fail;
+    items.push(judged);
+    if refused {
+        return Ok(());
+    }
+    let grants = gather::grants(&mut connection).await?;
+    let position = stored.state.checkpoint.as_ref().map(|checkpoint| &checkpoint.position);
+    let facts = match gather::server(&mut connection, position.map(|position| &position.gtid_set)).await {
+        Ok(facts) => facts,
+        // Without this privilege the server does not even say where its binlog is.
+        Err(error) if !error.is_transient() && !grants.globally("REPLICATION CLIENT") => {
+            items.push(privileges(&grants, Needs { tables: &[], has_gtid: true, version: &version }));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    items.extend(settings(&facts));
+    let (Ok(selection), Ok(rules)) = (TableSelection::new(config), TableRules::new(config)) else {
+        // The configuration was validated before; what is wrong there was said there.
+        return Ok(());
+    };
+    let listed = list_tables(&mut connection).await?;
+    let catalog = read_tables(&mut connection, |id| selection.selects(id)).await?;
+    let selected: Vec<TableId> = catalog.iter().map(|table| table.id.clone()).collect();
+    items.push(privileges(
+        &grants,
+        Needs { tables: &selected, has_gtid: facts.has_gtid(), version: &version },
+    ));
+    let ours = source.server_id.unwrap_or_else(|| default_server_id(&config.name));
+    items.push(server_id(ours, facts.server_id, &gather::replicas(&mut connection).await?));
+    items.push(position_retained(position, &facts));
+    items.push(binlog_expiry(&facts, source.retry_minutes));
+    items.push(xa_prepared(&gather::prepared(&mut connection).await?));
+    let cascades = gather::cascades(&mut connection).await?;
+    items.push(foreign_key_cascades(&cascades, &selected.into_iter().collect()));
+    findings.tables = judge(
+        config,
+        &selection,
+        &rules,
+        Known {
+            listed: &listed,
+            catalog,
+            previous: &stored.definitions(),
+            topics,
+            charset_supported: |name| Charset::named(name).is_some(),
+        },
+    );
+    close(connection).await;
+    Ok(())
+}
+
+/// The server would otherwise log an aborted connection; that it could not be told does not matter.
+async fn close(connection: Connection) {
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "closing the connection of the check");
+    }
+}
+
+fn position_retained(position: Option<&Position>, facts: &ServerFacts) -> Item {
+    const NAME: &str = "position-retained";
+    let Some(position) = position else {
+        return pass(NAME, "the task has no position yet: it begins at the end of the binlog");
+    };
+    let history = ServerHistory {
+        server_uuid: facts.server_uuid.clone(),
+        has_gtid: facts.has_gtid(),
+        executed: facts.gtid_executed.clone(),
+        purged: facts.gtid_purged.clone(),
+        files: facts.binary_logs.iter().map(|log| (log.name.clone(), log.size_bytes)).collect(),
+    };
+    match resumable(position, &history) {
+        Ok(()) => pass(NAME, format!("the server still has everything behind {position}")),
+        Err(gap) => fail(NAME, format!("{}: {} (checkpoint {position})", gap.what, gap.why), gap.remedy),
+    }
+}
+
+/// The items that something is tried for on Kafka.
+async fn try_kafka(config: &Config, mut cluster: Cluster, stored: Stored, findings: &mut Findings) {
+    let own = vec![state_topic(&config.name), history_topic(&config.name)];
+    let selected = findings.tables.selected.iter();
+    let tables: Vec<String> =
+        selected.map(|selected| table_topic(&config.name, &selected.table.id)).collect();
+    let probe_topic = format!("{}.probe-{}", config.name, uuid::Uuid::new_v4().simple());
+    let (owned, fresh) = (config.clone(), stored.state.checkpoint.is_none());
+    let wanted: Vec<String> = own.iter().chain(&tables).cloned().collect();
+    let table_topics = tables.clone();
+    let tried = tokio::task::spawn_blocking(move || {
+        cluster.describe(&wanted);
+        if fresh {
+            cluster.find_records(&table_topics);
+        }
+        let probe = cluster.probe(&owned, &probe_topic);
+        (cluster.facts, probe)
+    })
+    .await;
+    let items = &mut findings.kafka;
+    let (cluster, probe) = match tried {
+        Ok(tried) => tried,
+        Err(error) => {
+            items.push(fail("kafka-transactions", error.to_string(), "report this as a bug"));
+            return;
+        }
+    };
+    let refusals: Vec<&Refusal> = cluster
+        .refusals
+        .iter()
+        .chain(probe.settings.as_ref().err())
+        .chain(probe.transactions.iter().filter_map(|tried| tried.as_ref().err()))
+        .chain(probe.deleted.as_ref().err())
+        .collect();
+    findings.away.extend(
+        refusals
+            .iter()
+            .filter(|refusal| refusal.transient)
+            .map(|refusal| Away::Kafka(refusal.reason.clone())),
+    );
+    items.push(kafka::acl(refusals));
+    items.push(kafka::transactions(&probe));
+    items.push(kafka::compaction(&probe));
+    items.push(kafka::message_size(&probe, &cluster, config.topics.max_message_bytes));
+    let topics = TaskTopics { own: &own, tables: &tables, recorded: stored.history.selection.as_ref() };
+    items.push(kafka::topic_settings(topics, &cluster, &config.topics));
+}

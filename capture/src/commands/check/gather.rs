@@ -1,0 +1,122 @@
+//! Asking the source for the facts that the other modules judge. Statements leave, facts enter; nothing is decided
+//! here but what a statement that was refused means.
+
+use super::grants::Grants;
+use super::server::{Replica, ServerFacts};
+use mysql_async::from_row_opt;
+use std::time::Duration;
+use tributary_schemas::gtid::GtidSet;
+use tributary_schemas::table::TableId;
+use tributary_source::connect::Connection;
+use tributary_source::dialect::{Dialect, gtid_executed};
+use tributary_source::error::SourceError;
+
+/// What was prepared by XA and is undecided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prepared {
+    /// This many transactions.
+    Count(usize),
+    /// The account may not ask.
+    Unknown,
+}
+
+/// Whether changes by cascading foreign keys are missing from the binlog, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cascades {
+    /// The server writes them.
+    Logged,
+    /// It does not; the child tables with such a key.
+    Silent(Vec<TableId>),
+}
+
+/// `version()`.
+///
+/// # Errors
+/// What the server or the network said.
+pub async fn version(connection: &mut Connection) -> Result<String, SourceError> {
+    Ok(connection.first("reading the version", "SELECT version()").await?.unwrap_or_default())
+}
+
+/// What the account may do.
+///
+/// # Errors
+/// What the server or the network said.
+pub async fn grants(connection: &mut Connection) -> Result<Grants, SourceError> {
+    let rows = connection.query("reading the grants", "SHOW GRANTS").await?;
+    let lines: Vec<String> = rows.into_iter().filter_map(|row| from_row_opt::<String>(row).ok()).collect();
+    Ok(Grants::parse(lines.iter().map(String::as_str)))
+}
+
+/// The server's settings. `behind` is waited for if it is not yet in `gtid_executed`: the binlog shows a transaction
+/// before the engine has committed it, and a checkpoint can be that fresh.
+///
+/// # Errors
+/// What the server or the network said.
+pub async fn server(
+    connection: &mut Connection,
+    behind: Option<&GtidSet>,
+) -> Result<ServerFacts, SourceError> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let dialect = Dialect::probe(connection).await?;
+    let mut facts = ServerFacts::from(&dialect);
+    if let Some(set) = behind.filter(|set| dialect.has_gtid() && !facts.gtid_executed.contains_all(set)) {
+        let wait = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', {})", PATIENCE.as_secs());
+        connection.execute("waiting for the checkpoint's transactions", &wait).await?;
+        facts.gtid_executed = gtid_executed(connection).await?;
+    }
+    Ok(facts)
+}
+
+/// The replicas that stream from the server now. Empty if it may not be asked: then nobody can be in the way whom
+/// this account could see.
+///
+/// # Errors
+/// What the network said.
+pub async fn replicas(connection: &mut Connection) -> Result<Vec<Replica>, SourceError> {
+    for statement in ["SHOW REPLICAS", "SHOW SLAVE HOSTS"] {
+        match connection.query("listing the replicas", statement).await {
+            Ok(rows) => {
+                let replicas = rows.into_iter().filter_map(|row| {
+                    let host = row.get_opt::<Option<String>, _>(1)?.ok()?.unwrap_or_default();
+                    Some(Replica { server_id: row.get_opt(0)?.ok()?, host })
+                });
+                return Ok(replicas.collect());
+            }
+            Err(error) if error.is_transient() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// `XA RECOVER`.
+///
+/// # Errors
+/// What the network said.
+pub async fn prepared(connection: &mut Connection) -> Result<Prepared, SourceError> {
+    match connection.query("listing prepared transactions", "XA RECOVER").await {
+        Ok(rows) => Ok(Prepared::Count(rows.len())),
+        Err(error) if error.is_transient() => Err(error),
+        Err(_) => Ok(Prepared::Unknown),
+    }
+}
+
+/// The foreign keys that change rows by themselves. From 9.6 the server carries them out above the engine and logs
+/// them, unless `innodb_native_foreign_keys` is ON; an older server does not have the variable.
+///
+/// # Errors
+/// What the server or the network said.
+pub async fn cascades(connection: &mut Connection) -> Result<Cascades, SourceError> {
+    const DURING: &str = "reading the foreign keys";
+    let variable = "SHOW GLOBAL VARIABLES LIKE 'innodb_native_foreign_keys'";
+    let native: Option<(String, String)> = connection.first(DURING, variable).await?;
+    if native.is_some_and(|(_, value)| value == "OFF") {
+        return Ok(Cascades::Logged);
+    }
+    let keys = "SELECT DISTINCT CONSTRAINT_SCHEMA, TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS \
+                WHERE DELETE_RULE IN ('CASCADE', 'SET NULL') OR UPDATE_RULE IN ('CASCADE', 'SET NULL') \
+                ORDER BY CONSTRAINT_SCHEMA, TABLE_NAME";
+    let rows = connection.query(DURING, keys).await?;
+    let names = rows.into_iter().filter_map(|row| from_row_opt::<(String, String)>(row).ok());
+    Ok(Cascades::Silent(names.map(|(database, table)| TableId { database, table }).collect()))
+}

@@ -1,0 +1,18 @@
+//! Short names for the items of a report.
+
+pub use tributary_service::check::{CheckItem as Item, Outcome};
+
+/// Fine as it is.
+pub(super) fn pass(name: &'static str, found: impl Into<String>) -> Item {
+    Item::pass(name, found)
+}
+
+/// The task can run; something may go wrong later.
+pub(super) fn warn(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Item {
+    Item::warn(name, found, remedy)
+}
+
+/// The task, or one of its tables, cannot run.
+pub(super) fn fail(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Item {
+    Item::fail(name, found, remedy)
+}

@@ -1,0 +1,139 @@
+//! `capture check`, and the same check at the start of `run`: the configuration enters, a report leaves, with every
+//! item that passed, warns or fails, and the tables that can be replicated. Facts are gathered in [`gather`] and
+//! [`probe`]; everything that judges them is pure.
+//!
+//! Invariant: the check changes nothing on the source, and nothing on Kafka but a topic of its own that it deletes.
+
+mod account;
+mod command;
+mod examine;
+mod gather;
+mod grants;
+mod item;
+mod kafka;
+mod names;
+mod print_grants;
+mod probe;
+mod server;
+mod start;
+mod tables;
+
+pub use command::run;
+pub use item::{Item, Outcome};
+pub use print_grants::print as print_grants;
+pub use start::precheck;
+pub use tables::Selected;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use tributary_schemas::config::{Config, SourceConfig};
+use tributary_schemas::table::TableId;
+use tributary_service::exit::Failure;
+
+/// What a check found.
+#[derive(Debug, Clone)]
+pub struct Precheck {
+    /// In the order of the report.
+    pub items: Vec<Item>,
+    /// The tables that can be replicated, in name order.
+    pub selected: Vec<Selected>,
+    /// Those that cannot, with the reason and the remedy.
+    pub excluded: BTreeMap<TableId, String>,
+    /// The servers that did not answer, and so may answer later.
+    pub away: Vec<Away>,
+}
+
+/// A server that did not answer, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Away {
+    /// MySQL.
+    Source(String),
+    /// Kafka.
+    Kafka(String),
+}
+
+impl fmt::Display for Away {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(reason) => write!(f, "the source is away: {reason}"),
+            Self::Kafka(reason) => write!(f, "Kafka is away: {reason}"),
+        }
+    }
+}
+
+/// Items about single tables: they cost only those tables.
+const TABLE_ITEMS: [&str; 5] = ["tables-selected", "primary-keys", "types", "charsets", "names"];
+/// Items that fail when a server is away.
+const REACH_ITEMS: [&str; 2] = ["source-reachable", "kafka-reachable"];
+
+impl Precheck {
+    /// The items, but those that `ignore` names, that no run can begin with. A server that is away counts among them only when there is nothing to
+    /// wait for.
+    #[must_use]
+    pub fn obstacles(&self, strict: bool, ignore: &[String]) -> Vec<&Item> {
+        let waiting = !self.away.is_empty();
+        let tolerated = |item: &Item| {
+            let of_tables = TABLE_ITEMS.contains(&item.name.as_str()) && !strict && !self.selected.is_empty();
+            // What was tried on a cluster that went away in the middle says nothing about the cluster.
+            let of_outage =
+                waiting && (REACH_ITEMS.contains(&item.name.as_str()) || item.name.starts_with("kafka-"));
+            of_tables || of_outage
+        };
+        self.items
+            .iter()
+            .filter(|item| item.outcome == Outcome::Fail && !ignore.contains(&item.name) && !tolerated(item))
+            .collect()
+    }
+}
+
+/// Examines everything once. Never fails itself: what is wrong is in the report.
+pub async fn examine(config: &Config, source: &SourceConfig) -> Precheck {
+    examine::examine(config, source).await
+}
+
+/// `[source]`, which loading the configuration has made sure of.
+///
+/// # Errors
+/// A [`Failure`] if there is none.
+pub fn source(config: &Config) -> Result<&SourceConfig, Failure> {
+    config.source.as_ref().ok_or_else(|| {
+        Failure::new("capture has nothing to read", "the configuration has no [source]")
+            .exit(tributary_service::exit::Exit::Usage)
+            .remedy("add [source] with host, user and password")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(name: &'static str) -> Item {
+        item::fail(name, "found", "remedy")
+    }
+
+    fn names(items: Vec<Item>, away: Vec<Away>, strict: bool, selected: usize) -> Vec<String> {
+        let catalog = tables::tests::catalog("shop", "orders");
+        let table = tables::tests::published(&catalog);
+        let selected = vec![Selected { catalog, table }; selected];
+        let check = Precheck { items, selected, excluded: BTreeMap::new(), away };
+        check.obstacles(strict, &["types".to_owned()]).into_iter().map(|item| item.name.clone()).collect()
+    }
+
+    #[test]
+    fn a_table_costs_only_itself_unless_strict_or_alone() {
+        let items = || vec![failed("primary-keys"), item::warn("sync-binlog", "", "")];
+        assert_eq!(names(items(), vec![], false, 1), Vec::<String>::new());
+        assert_eq!(names(items(), vec![], true, 1), ["primary-keys"]);
+        assert_eq!(names(vec![failed("types")], vec![], true, 1), Vec::<String>::new(), "ignored");
+        assert_eq!(names(items(), vec![], false, 0), ["primary-keys"]);
+    }
+
+    #[test]
+    fn a_server_that_is_away_is_waited_for_and_a_wrong_setting_is_not() {
+        let away = || vec![Away::Kafka("refused".into())];
+        let items = vec![failed("kafka-reachable"), failed("binlog-row-image")];
+        assert_eq!(names(items, away(), false, 1), ["binlog-row-image"]);
+        assert_eq!(names(vec![failed("kafka-reachable")], away(), false, 1), Vec::<String>::new());
+        assert_eq!(names(vec![failed("kafka-reachable")], vec![], false, 1), ["kafka-reachable"]);
+    }
+}

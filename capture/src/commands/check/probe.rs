@@ -1,0 +1,334 @@
+//! Trying things on the Kafka cluster: what comes out is the facts that [`super::kafka`] judges. Every call blocks.
+//! Invariant: nothing of the task's own topics is written; the probe topic is deleted again, whatever happened.
+
+use super::kafka::{ABORTED, COMMITTED, ClusterFacts, ProbeFacts, Refusal, TopicSettings, Visibility};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tributary_schemas::config::{Config, KafkaConfig};
+use tributary_service::kafka::{ReadError, TracingContext, client_config, log};
+use tributary_service::retry::Transient;
+
+/// How long the cluster has to answer the first time, TLS and SASL included.
+const REACH: Duration = Duration::from_secs(15);
+/// How long it has to answer any other request.
+const REQUEST: Duration = Duration::from_secs(15);
+/// How long one slice of waiting lasts, between which the client's events are looked at.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Keeps the first reason why no broker can be reached, and whether all of them are down.
+#[derive(Default)]
+struct Listener {
+    reason: Mutex<Option<(String, bool)>>,
+    all_down: std::sync::atomic::AtomicBool,
+}
+
+impl ClientContext for Listener {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        if code == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.all_down.store(true, std::sync::atomic::Ordering::Relaxed);
+            return;
+        }
+        let definite = matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL));
+        let mut first = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(|| (reason.to_owned(), definite));
+    }
+}
+
+impl ConsumerContext for Listener {}
+
+/// For the probe's producer: delivery reports need no ear, for the transaction fails if a record does.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+}
+
+impl ProducerContext for Quiet {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+/// A cluster that answered.
+pub struct Cluster {
+    consumer: BaseConsumer<Listener>,
+    admin: AdminClient<TracingContext>,
+    client: ClientConfig,
+    group: String,
+    runtime: Handle,
+    /// What its metadata said.
+    pub facts: ClusterFacts,
+    broker: Option<i32>,
+}
+
+impl Cluster {
+    /// Asks for the metadata, which the first broker that answers has.
+    ///
+    /// # Errors
+    /// Why nobody answered.
+    pub fn reach(kafka: &KafkaConfig, group: &str, runtime: Handle) -> Result<Self, Refusal> {
+        let client = client_config(kafka);
+        let consumer: BaseConsumer<Listener> = client
+            .clone()
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("allow.auto.create.topics", "false")
+            .create_with_context(Listener::default())
+            .map_err(|error| refusal("making a client", &error))?;
+        let admin =
+            client.create_with_context(TracingContext).map_err(|error| refusal("making a client", &error))?;
+        let deadline = Instant::now() + REACH;
+        let metadata = loop {
+            match consumer.fetch_metadata(None, Duration::from_millis(500)) {
+                Ok(metadata) => break metadata,
+                Err(error) => {
+                    let context = consumer.context();
+                    // Serves the events that the listener waits for.
+                    let _ = consumer.poll(Duration::ZERO);
+                    let down = context.all_down.load(std::sync::atomic::Ordering::Relaxed);
+                    let reason = context.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    let definite = reason.as_ref().is_some_and(|(_, definite)| *definite);
+                    if down || definite || Instant::now() > deadline {
+                        let reason = reason.map_or_else(|| error.to_string(), |(reason, _)| reason);
+                        let action = "asking for the metadata";
+                        return Err(Refusal { action, reason, denied: false, transient: !definite });
+                    }
+                }
+            }
+        };
+        let topics = metadata.topics().iter().filter(|topic| topic.error().is_none()).filter_map(|topic| {
+            Some((topic.name().to_owned(), u32::try_from(topic.partitions().len()).ok()?))
+        });
+        let facts = ClusterFacts {
+            brokers: metadata.brokers().len(),
+            topics: topics.collect(),
+            ..ClusterFacts::default()
+        };
+        let broker = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id);
+        drop(metadata);
+        Ok(Self { consumer, admin, client, group: group.to_owned(), runtime, facts, broker })
+    }
+
+    /// Reads the settings of `topics` that exist, the broker's limit, and whether the group may be used.
+    pub fn describe(&mut self, topics: &[String]) {
+        let existing: Vec<&str> = topics
+            .iter()
+            .filter(|topic| self.facts.topics.contains_key(*topic))
+            .map(String::as_str)
+            .collect();
+        let resources: Vec<ResourceSpecifier<'_>> =
+            existing.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        match self.describe_configs("reading the settings of topics", &resources) {
+            Ok(settings) => {
+                self.facts.settings = existing.iter().map(|name| (*name).to_owned()).zip(settings).collect()
+            }
+            Err(refusal) => self.facts.refusals.push(refusal),
+        }
+        // Not every service lets clients read this, and nothing rests on it.
+        if let Some(broker) = self.broker
+            && let Ok(settings) =
+                self.describe_configs("reading a broker's settings", &[ResourceSpecifier::Broker(broker)])
+        {
+            let limit = settings.first().and_then(|settings| settings.get("socket.request.max.bytes"));
+            self.facts.request_max_bytes = limit.and_then(|text| text.parse().ok());
+        }
+        if let Some(topic) = existing.first() {
+            let mut wanted = TopicPartitionList::new();
+            wanted.add_partition(topic, 0);
+            if let Err(error) = self.consumer.committed_offsets(wanted, REQUEST) {
+                self.facts.refusals.push(refusal("reading the consumer group", &error));
+            }
+        }
+    }
+
+    fn describe_configs(
+        &self,
+        action: &'static str,
+        resources: &[ResourceSpecifier<'_>],
+    ) -> Result<Vec<TopicSettings>, Refusal> {
+        if resources.is_empty() {
+            return Ok(Vec::new());
+        }
+        let options = AdminOptions::new().request_timeout(Some(REQUEST));
+        let answer = self.runtime.block_on(self.admin.describe_configs(resources, &options));
+        let resources = answer.map_err(|error| refusal(action, &error))?;
+        let settings = resources.into_iter().map(|resource| {
+            let resource = resource.map_err(|code| refused(action, code))?;
+            Ok(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect())
+        });
+        settings.collect()
+    }
+
+    /// Notes those of `topics` that hold records.
+    pub fn find_records(&mut self, topics: &[String]) {
+        for topic in topics {
+            let Some(partitions) = self.facts.topics.get(topic) else { continue };
+            let holds = (0..*partitions).any(|partition| {
+                let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+                self.consumer.fetch_watermarks(topic, partition, REQUEST).is_ok_and(|(low, high)| high > low)
+            });
+            if holds {
+                self.facts.orphans.push(topic.clone());
+            }
+        }
+    }
+
+    /// Creates a topic as the task would, tries transactions on it, and deletes it.
+    #[must_use]
+    pub fn probe(&self, config: &Config, topic: &str) -> ProbeFacts {
+        let settings = self.create(config, topic);
+        let transactions = settings.is_ok().then(|| self.try_transactions(topic));
+        let settings = settings.and_then(|()| {
+            let read = self.describe_configs(
+                "reading the settings of the probe topic",
+                &[ResourceSpecifier::Topic(topic)],
+            )?;
+            Ok(read.into_iter().next().unwrap_or_default())
+        });
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST));
+        let deleted = match self.runtime.block_on(self.admin.delete_topics(&[topic], &options)) {
+            Err(error) => Err(refusal("deleting the probe topic", &error)),
+            Ok(results) => results.into_iter().try_for_each(|result| match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(()),
+                Err((_, code)) => Err(refused("deleting the probe topic", code)),
+            }),
+        };
+        ProbeFacts { settings, transactions, deleted }
+    }
+
+    fn create(&self, config: &Config, topic: &str) -> Result<(), Refusal> {
+        const ACTION: &str = "creating a topic with cleanup.policy=compact";
+        let replication = TopicReplication::Fixed(i32::from(config.topics.replication_factor));
+        let size = config.topics.max_message_bytes.to_string();
+        let new = NewTopic::new(topic, 1, replication)
+            .set("cleanup.policy", "compact")
+            .set("max.message.bytes", &size);
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST));
+        let results = self.runtime.block_on(self.admin.create_topics([&new], &options));
+        for result in results.map_err(|error| refusal(ACTION, &error))? {
+            result.map_err(|(_, code)| refused(ACTION, code))?;
+        }
+        // A new topic's partition has no leader for a moment.
+        let deadline = Instant::now() + REQUEST;
+        loop {
+            match self.consumer.fetch_watermarks(topic, 0, REQUEST) {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > deadline => return Err(refusal(ACTION, &error)),
+                Err(_) => {
+                    let _ = self.consumer.poll(SLICE);
+                }
+            }
+        }
+    }
+
+    /// Writes a record in a transaction that is aborted, and one in a transaction that is committed.
+    fn try_transactions(&self, topic: &str) -> Result<Visibility, Refusal> {
+        const ACTION: &str = "a transaction on the probe topic";
+        let producer: BaseProducer<Quiet> = self
+            .client
+            .clone()
+            // Not the task's own: that would fence an instance that is running.
+            .set("transactional.id", topic)
+            .set("transaction.timeout.ms", "30000")
+            .create_with_context(Quiet)
+            .map_err(|error| refusal(ACTION, &error))?;
+        let explain = |error: KafkaError| refusal(ACTION, &error);
+        producer.init_transactions(REQUEST).map_err(explain)?;
+        for record in [ABORTED, COMMITTED] {
+            producer.begin_transaction().map_err(explain)?;
+            let message = BaseRecord::to(topic).partition(0).key(record).payload(record);
+            producer.send(message).map_err(|(error, _)| explain(error))?;
+            // On the broker before its fate is decided: a record that was never sent would prove nothing.
+            producer.flush(REQUEST).map_err(explain)?;
+            if record == ABORTED {
+                producer.abort_transaction(REQUEST).map_err(explain)?;
+            } else {
+                producer.commit_transaction(REQUEST).map_err(explain)?;
+            }
+        }
+        let uncommitted = self.read(topic, "read_uncommitted").map_err(explain)?;
+        let committed = self.read(topic, "read_committed").map_err(explain)?;
+        Ok(Visibility { uncommitted, committed })
+    }
+
+    /// The keys of everything in the probe topic, as a consumer with this isolation level sees them.
+    fn read(&self, topic: &str, isolation: &str) -> Result<Vec<String>, KafkaError> {
+        let consumer: BaseConsumer<TracingContext> = self
+            .client
+            .clone()
+            .set("group.id", &self.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", isolation)
+            .create_with_context(TracingContext)?;
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(topic, 0, Offset::Beginning)?;
+        consumer.assign(&assignment)?;
+        let deadline = Instant::now() + REQUEST;
+        let mut seen: Vec<String> = Vec::new();
+        while Instant::now() < deadline {
+            match consumer.poll(SLICE) {
+                None => {}
+                Some(Ok(message)) => {
+                    seen.extend(message.key().map(|key| String::from_utf8_lossy(key).into_owned()));
+                }
+                // The marker of the commit may be written after its acknowledgement: an end before it is no end.
+                Some(Err(KafkaError::PartitionEOF(_))) if seen.iter().any(|key| key == COMMITTED) => break,
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) => return Err(error),
+            }
+        }
+        Ok(seen)
+    }
+}
+
+impl Refusal {
+    /// What reading a topic to its end came to.
+    pub(super) fn from_read(action: &'static str, error: &ReadError) -> Self {
+        match error {
+            ReadError::Kafka { error, .. } => refusal(action, error),
+            other => {
+                Self { action, reason: other.to_string(), denied: false, transient: other.is_transient() }
+            }
+        }
+    }
+}
+
+fn refusal(action: &'static str, error: &KafkaError) -> Refusal {
+    let (code, text) = match error {
+        KafkaError::Transaction(inner) => (Some(inner.code()), inner.string()),
+        other => (other.rdkafka_error_code(), other.to_string()),
+    };
+    match code {
+        Some(code) => Refusal { reason: text, ..refused(action, code) },
+        None => Refusal { action, reason: text, denied: false, transient: false },
+    }
+}
+
+fn refused(action: &'static str, code: RDKafkaErrorCode) -> Refusal {
+    use RDKafkaErrorCode as Code;
+    let denied = matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+    );
+    let transient = KafkaError::Global(code).is_transient();
+    Refusal { action, reason: code.to_string(), denied, transient }
+}

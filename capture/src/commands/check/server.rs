@@ -1,0 +1,342 @@
+//! What the source's version and settings mean for a task: facts enter, one [`Item`] each leaves. Pure.
+
+use super::item::{Item, fail, pass, warn};
+use std::collections::BTreeMap;
+use tributary_schemas::gtid::GtidSet;
+use tributary_source::dialect::{BinaryLog, Dialect};
+
+/// The server as it was when it was asked.
+#[derive(Debug, Clone, Default)]
+pub struct ServerFacts {
+    /// It says it is PolarDB.
+    pub polardb: bool,
+    /// Global variables by lower-case name; those it does not have are missing.
+    pub variables: BTreeMap<String, String>,
+    /// `server_id`.
+    pub server_id: u32,
+    /// `server_uuid`.
+    pub server_uuid: String,
+    /// `gtid_executed`.
+    pub gtid_executed: GtidSet,
+    /// `gtid_purged`.
+    pub gtid_purged: GtidSet,
+    /// The binary logs, oldest first.
+    pub binary_logs: Vec<BinaryLog>,
+}
+
+/// The variables that the functions below look at.
+const VARIABLES: [&str; 10] = [
+    "log_bin",
+    "binlog_format",
+    "binlog_row_image",
+    "binlog_row_metadata",
+    "binlog_row_value_options",
+    "binlog_expire_logs_seconds",
+    "expire_logs_days",
+    "gtid_mode",
+    "sync_binlog",
+    "server_uuid",
+];
+
+impl From<&Dialect> for ServerFacts {
+    fn from(dialect: &Dialect) -> Self {
+        let variables = VARIABLES
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), dialect.variable(name)?.to_owned())))
+            .collect();
+        Self {
+            polardb: dialect.polardb,
+            variables,
+            server_id: dialect.server_id,
+            server_uuid: dialect.server_uuid.clone(),
+            gtid_executed: dialect.gtid_executed.clone(),
+            gtid_purged: dialect.gtid_purged.clone(),
+            binary_logs: dialect.binary_logs.clone(),
+        }
+    }
+}
+
+impl ServerFacts {
+    /// A variable's value; empty if the server does not have it.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> &str {
+        self.variables.get(name).map_or("", String::as_str)
+    }
+
+    /// `gtid_mode` is ON.
+    #[must_use]
+    pub fn has_gtid(&self) -> bool {
+        self.variable("gtid_mode").eq_ignore_ascii_case("ON")
+    }
+}
+
+/// `source-version`: MySQL from 5.7, not MariaDB, whose GTIDs and events are others.
+#[must_use]
+pub fn version(version: &str) -> Item {
+    const NAME: &str = "source-version";
+    let remedy = "use MySQL 5.7 or later, or PolarDB for MySQL 5.7 or later";
+    if version.to_lowercase().contains("mariadb") {
+        return fail(NAME, format!("{version} is MariaDB, whose binlog is another one"), remedy);
+    }
+    match numbers(version) {
+        [major, minor, _] if (major, minor) < (5, 7) => {
+            fail(NAME, format!("version {version} is older than 5.7"), remedy)
+        }
+        _ => pass(NAME, version),
+    }
+}
+
+/// Major, minor and patch number; 0 for what is not there.
+pub(super) fn numbers(version: &str) -> [u32; 3] {
+    let mut parts = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    std::array::from_fn(|_| parts.next().unwrap_or(0))
+}
+
+/// The items about the binlog's settings, in the order of the report.
+#[must_use]
+pub fn settings(facts: &ServerFacts) -> Vec<Item> {
+    let enabled = binlog_enabled(facts);
+    if facts.variable("log_bin") != "ON" {
+        return vec![enabled];
+    }
+    vec![
+        enabled,
+        binlog_format(facts),
+        binlog_row_image(facts),
+        binlog_row_metadata(facts),
+        row_value_options(facts),
+        gtid_mode(facts),
+        sync_binlog(facts),
+    ]
+}
+
+fn binlog_enabled(facts: &ServerFacts) -> Item {
+    const NAME: &str = "binlog-enabled";
+    if facts.variable("log_bin") == "ON" {
+        return pass(NAME, "log_bin = ON");
+    }
+    let remedy = if facts.polardb {
+        "set loose_polar_log_bin = ON in the cluster's parameters, let it restart, and use the primary endpoint"
+    } else {
+        "start the server with log_bin (my.cnf: log_bin = binlog, server_id = 1)"
+    };
+    fail(NAME, "log_bin = OFF: the server writes no binlog", remedy)
+}
+
+fn binlog_format(facts: &ServerFacts) -> Item {
+    const NAME: &str = "binlog-format";
+    match facts.variable("binlog_format") {
+        // The variable is deprecated; a server without it knows no other format.
+        "ROW" | "" => pass(NAME, "binlog_format = ROW"),
+        other => fail(
+            NAME,
+            format!("binlog_format = {other}: changes are logged as statements, not as rows"),
+            "SET PERSIST binlog_format = 'ROW', then reconnect every client that writes",
+        ),
+    }
+}
+
+fn binlog_row_image(facts: &ServerFacts) -> Item {
+    const NAME: &str = "binlog-row-image";
+    match facts.variable("binlog_row_image") {
+        "FULL" => pass(NAME, "binlog_row_image = FULL"),
+        other => fail(
+            NAME,
+            format!("binlog_row_image = {other}: row events leave columns out"),
+            "SET PERSIST binlog_row_image = 'FULL' (5.7: SET GLOBAL, and my.cnf), then reconnect every client that writes",
+        ),
+    }
+}
+
+fn binlog_row_metadata(facts: &ServerFacts) -> Item {
+    const NAME: &str = "binlog-row-metadata";
+    match facts.variable("binlog_row_metadata") {
+        "FULL" => pass(NAME, "binlog_row_metadata = FULL: the binlog names its columns"),
+        "" => pass(NAME, "the server has no binlog_row_metadata: definitions are followed through the DDL"),
+        other => pass(
+            NAME,
+            format!(
+                "binlog_row_metadata = {other}: definitions are followed through the DDL; FULL would prove them"
+            ),
+        ),
+    }
+}
+
+fn row_value_options(facts: &ServerFacts) -> Item {
+    const NAME: &str = "binlog-row-value-options";
+    match facts.variable("binlog_row_value_options") {
+        "" => pass(NAME, "JSON values are logged whole"),
+        options => pass(NAME, format!("binlog_row_value_options = {options}: partial updates are applied")),
+    }
+}
+
+fn gtid_mode(facts: &ServerFacts) -> Item {
+    const NAME: &str = "gtid-mode";
+    if facts.has_gtid() {
+        return pass(NAME, "gtid_mode = ON");
+    }
+    let mode = facts.variable("gtid_mode");
+    let mode = if mode.is_empty() { "OFF" } else { mode };
+    warn(
+        NAME,
+        format!(
+            "gtid_mode = {mode}: tables are read with shared row locks, which block writers to the rows of a chunk \
+             while it is read, and a failover of the source ends the task"
+        ),
+        "set gtid_mode = ON step by step (MySQL manual, \"Enabling GTID Transactions Online\"), or accept the locks",
+    )
+}
+
+fn sync_binlog(facts: &ServerFacts) -> Item {
+    const NAME: &str = "sync-binlog";
+    match facts.variable("sync_binlog") {
+        "1" => pass(NAME, "sync_binlog = 1"),
+        other => warn(
+            NAME,
+            format!(
+                "sync_binlog = {other}: after a crash of its machine the server may have lost transactions that were \
+                 published, and give their GTIDs to others"
+            ),
+            "SET PERSIST sync_binlog = 1",
+        ),
+    }
+}
+
+/// `binlog-expiry`: the binlog must outlive an outage of `outage_minutes`, and a day in any case.
+#[must_use]
+pub fn binlog_expiry(facts: &ServerFacts, outage_minutes: u32) -> Item {
+    const NAME: &str = "binlog-expiry";
+    const DAY: u64 = 86_400;
+    let number = |name: &str| facts.variable(name).parse::<u64>().unwrap_or(0);
+    let seconds = match number("binlog_expire_logs_seconds") {
+        0 => number("expire_logs_days").saturating_mul(DAY),
+        seconds => seconds,
+    };
+    let wanted = DAY.max(u64::from(outage_minutes) * 60);
+    if seconds == 0 {
+        return pass(NAME, "the server itself deletes no binary log");
+    }
+    let found = format!("binary logs are deleted after {:.1} hours", hours(seconds));
+    if seconds >= wanted {
+        return pass(NAME, found);
+    }
+    warn(
+        NAME,
+        format!("{found}; a task that is down for longer has to read its tables again"),
+        format!("SET PERSIST binlog_expire_logs_seconds = {} or more", (3 * DAY).max(wanted)),
+    )
+}
+
+fn hours(seconds: u64) -> f64 {
+    // Only printed; 2^32 seconds are 136 years.
+    f64::from(u32::try_from(seconds).unwrap_or(u32::MAX)) / 3600.0
+}
+
+/// One line of `SHOW REPLICAS`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Its server id.
+    pub server_id: u32,
+    /// The host name it reports; [`OWN_HOST`] for Tributary.
+    pub host: String,
+}
+
+/// The host name under which the binlog stream registers.
+pub const OWN_HOST: &str = "tributary";
+
+/// `server-id`: the server ends the stream of a replica as soon as another one comes with the same id.
+#[must_use]
+pub fn server_id(ours: u32, server: u32, replicas: &[Replica]) -> Item {
+    const NAME: &str = "server-id";
+    let remedy = "set source.server_id to a number that no server and no replica of this cluster has";
+    if ours == server {
+        return fail(NAME, format!("{ours} is the source's own server_id"), remedy);
+    }
+    match replicas.iter().find(|replica| replica.server_id == ours) {
+        Some(own) if own.host == OWN_HOST => {
+            pass(NAME, format!("{ours} is in use by Tributary, as it is while this task runs"))
+        }
+        Some(other) => fail(NAME, format!("{ours} is in use by the replica {:?}", other.host), remedy),
+        None => pass(NAME, format!("{ours} is free")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::item::Outcome;
+    use super::*;
+
+    fn facts(variables: &[(&str, &str)]) -> ServerFacts {
+        let mut all: BTreeMap<String, String> = [
+            ("log_bin", "ON"),
+            ("binlog_format", "ROW"),
+            ("binlog_row_image", "FULL"),
+            ("gtid_mode", "ON"),
+            ("sync_binlog", "1"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        ServerFacts { variables: all, ..ServerFacts::default() }
+    }
+
+    fn outcomes(facts: &ServerFacts) -> Vec<(String, Outcome)> {
+        let judged = settings(facts).into_iter().filter(|item| item.outcome != Outcome::Pass);
+        judged.map(|item| (item.name.to_string(), item.outcome)).collect()
+    }
+
+    #[test]
+    fn old_servers_and_mariadb_are_refused() {
+        for good in ["5.7.28-log", "8.0.18", "8.4.3", "9.7.4-2"] {
+            assert_eq!(version(good).outcome, Outcome::Pass, "{good}");
+        }
+        for bad in ["5.6.51-log", "10.11.6-MariaDB-0+deb12u1", "5.5.5-10.4.1-MariaDB"] {
+            assert_eq!(version(bad).outcome, Outcome::Fail, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_server_set_up_well_passes_and_each_setting_counts() {
+        assert_eq!(settings(&facts(&[])).len(), 7);
+        assert_eq!(outcomes(&facts(&[])), []);
+        for (variable, value, name, outcome) in [
+            ("log_bin", "OFF", "binlog-enabled", Outcome::Fail),
+            ("binlog_format", "MIXED", "binlog-format", Outcome::Fail),
+            ("binlog_row_image", "MINIMAL", "binlog-row-image", Outcome::Fail),
+            ("binlog_row_image", "NOBLOB", "binlog-row-image", Outcome::Fail),
+            ("gtid_mode", "ON_PERMISSIVE", "gtid-mode", Outcome::Warn),
+            ("sync_binlog", "0", "sync-binlog", Outcome::Warn),
+        ] {
+            assert_eq!(outcomes(&facts(&[(variable, value)])), [(name.to_owned(), outcome)]);
+        }
+    }
+
+    #[test]
+    fn polardb_has_a_switch_of_its_own() {
+        let cluster = ServerFacts { polardb: true, ..facts(&[("log_bin", "OFF")]) };
+        assert!(settings(&cluster)[0].remedy.contains("loose_polar_log_bin"));
+    }
+
+    #[test]
+    fn the_binlog_must_outlive_an_outage() {
+        let judge = |variables: &[(&str, &str)], minutes| binlog_expiry(&facts(variables), minutes).outcome;
+        assert_eq!(judge(&[("binlog_expire_logs_seconds", "2592000")], 720), Outcome::Pass);
+        assert_eq!(judge(&[("binlog_expire_logs_seconds", "3600")], 0), Outcome::Warn);
+        assert_eq!(judge(&[("binlog_expire_logs_seconds", "172800")], 4 * 1440), Outcome::Warn);
+        assert_eq!(
+            judge(&[("binlog_expire_logs_seconds", "0"), ("expire_logs_days", "7")], 0),
+            Outcome::Pass
+        );
+        assert_eq!(judge(&[("expire_logs_days", "0")], 0), Outcome::Pass);
+    }
+
+    #[test]
+    fn a_server_id_must_be_free() {
+        let replica = |host: &str| [Replica { server_id: 7, host: host.into() }];
+        assert_eq!(server_id(7, 1, &[]).outcome, Outcome::Pass);
+        assert_eq!(server_id(1, 1, &[]).outcome, Outcome::Fail);
+        assert_eq!(server_id(7, 1, &replica("standby")).outcome, Outcome::Fail);
+        assert_eq!(server_id(7, 1, &replica(OWN_HOST)).outcome, Outcome::Pass);
+        assert_eq!(server_id(8, 1, &replica("standby")).outcome, Outcome::Pass);
+    }
+}

@@ -1,0 +1,256 @@
+//! Which tables the selection names and which of them can be replicated: the source's tables and the configuration
+//! enter, a [`Judgement`] leaves. A table that cannot be replicated costs only itself. Pure.
+
+use super::item::{Item, fail, pass, warn};
+use super::names;
+use std::collections::{BTreeMap, BTreeSet};
+use tributary_schemas::config::{Config, RuleConflict, TableRules, TableSelection, TableSelector};
+use tributary_schemas::table::{Table, TableId};
+use tributary_source::catalog::CatalogTable;
+use tributary_source::publish::{TableProblem, Wishes};
+
+/// A table that will be replicated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected {
+    /// As the source has it.
+    pub catalog: CatalogTable,
+    /// As it is published.
+    pub table: Table,
+}
+
+/// What became of the selection.
+#[derive(Debug, Clone, Default)]
+pub struct Judgement {
+    /// The tables that can be replicated, in name order.
+    pub selected: Vec<Selected>,
+    /// The others: why, and what to do.
+    pub excluded: BTreeMap<TableId, String>,
+    /// `tables-selected`, `table-rules`, `primary-keys`, `types`, `charsets`, `names`.
+    pub items: Vec<Item>,
+}
+
+/// What is known beside the configuration.
+pub struct Known<'a> {
+    /// Every table of the source, selected or not.
+    pub listed: &'a [TableId],
+    /// The selected ones as the catalog has them.
+    pub catalog: Vec<CatalogTable>,
+    /// The last definition of tables that were replicated before.
+    pub previous: &'a BTreeMap<TableId, Table>,
+    /// Every topic of the cluster.
+    pub topics: &'a BTreeSet<String>,
+    /// True for a character set whose bytes can be decoded.
+    pub charset_supported: fn(&str) -> bool,
+}
+
+/// Judges every table.
+#[must_use]
+pub fn judge(config: &Config, selection: &TableSelection, rules: &TableRules, known: Known<'_>) -> Judgement {
+    let mut judgement = Judgement::default();
+    let selected: Vec<TableId> = known.catalog.iter().map(|table| table.id.clone()).collect();
+    let missing = missing(config, &known);
+    judgement.items.push(tables_selected(config, &selected, &missing, &known));
+    judgement.excluded.extend(missing);
+    judgement.items.push(table_rules(rules, &selected));
+    let mut problems: Vec<TableProblem> = Vec::new();
+    for catalog in known.catalog {
+        match published(config, selection, known.previous, known.charset_supported, &catalog) {
+            Ok(table) => judgement.selected.push(Selected { catalog, table }),
+            Err(mut all) => {
+                let reasons: Vec<String> = all.iter().map(ToString::to_string).collect();
+                judgement.excluded.insert(catalog.id.clone(), reasons.join("; "));
+                problems.append(&mut all);
+            }
+        }
+    }
+    judgement.items.push(summary(
+        "primary-keys",
+        "every table has a key that identifies its rows",
+        &problems,
+    ));
+    judgement.items.push(summary("types", "every published column has a supported type", &problems));
+    judgement.items.push(summary(
+        "charsets",
+        "every published column has a supported character set",
+        &problems,
+    ));
+    let tables: Vec<&Table> = judgement.selected.iter().map(|selected| &selected.table).collect();
+    let clashes = names::clashes(&config.name, &tables, known.topics);
+    judgement.selected.retain(|selected| !clashes.contains_key(&selected.table.id));
+    judgement.items.push(names::item(&clashes));
+    judgement.excluded.extend(clashes);
+    judgement
+}
+
+/// The table as it is published, or everything that is in the way.
+fn published(
+    config: &Config,
+    selection: &TableSelection,
+    previous: &BTreeMap<TableId, Table>,
+    charset_supported: fn(&str) -> bool,
+    catalog: &CatalogTable,
+) -> Result<Table, Vec<TableProblem>> {
+    let key_index = config.capture.keys.get(&catalog.id.to_string()).map(String::as_str);
+    let publish = |excluded: &[String]| {
+        let previous = previous.get(&catalog.id);
+        catalog.published(&Wishes { excluded, previous, highest_id: 0, key_index, charset_supported })
+    };
+    let names = catalog.columns.iter().map(|column| column.name.clone());
+    let mut excluded: Vec<String> =
+        names.filter(|name| selection.excludes_column(&catalog.id, name)).collect();
+    let mut problems = match publish(&excluded) {
+        Ok(table) => return Ok(table),
+        Err(problem) => vec![problem],
+    };
+    // Columns are looked at one by one; hiding each bad one brings the next to light.
+    while let Some(column) = problems.last().and_then(bad_column) {
+        excluded.push(column.to_owned());
+        match publish(&excluded) {
+            Err(next) if bad_column(&next).is_some() => problems.push(next),
+            _ => break,
+        }
+    }
+    Err(problems)
+}
+
+/// The tables that are named exactly and that the source does not have, with the reason.
+fn missing(config: &Config, known: &Known<'_>) -> BTreeMap<TableId, String> {
+    let selectors = included(config);
+    let exact = selectors.iter().filter(|selector| selector.is_exact());
+    exact
+        .filter(|selector| !known.listed.iter().any(|id| selector.matches(id)))
+        .filter_map(|selector| {
+            let (database, table) =
+                selector.to_string().split_once('.').map(|(a, b)| (a.to_owned(), b.to_owned()))?;
+            let id = TableId { database, table };
+            // A table that was replicated before is dropped when the stream comes to its DROP TABLE.
+            if known.previous.contains_key(&id) {
+                return None;
+            }
+            let reason = format!(
+                "the source has no table {id}, or the account may not see it{}",
+                hint(&id, known.listed)
+            );
+            Some((id, reason))
+        })
+        .collect()
+}
+
+/// The patterns that select, without those that exclude.
+pub(super) fn included(config: &Config) -> Vec<TableSelector> {
+    let listed: Vec<&String> = config.capture.tables.iter().filter(|text| !text.starts_with('!')).collect();
+    if listed.is_empty() {
+        config.tables.iter().filter_map(|rule| rule.source.parse().ok()).collect()
+    } else {
+        listed.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+}
+
+/// The names that look most like `id`.
+fn hint(id: &TableId, listed: &[TableId]) -> String {
+    let wanted = id.to_string();
+    let mut near: Vec<(f64, String)> = listed
+        .iter()
+        .map(|other| other.to_string())
+        .map(|other| (strsim::jaro_winkler(&wanted.to_lowercase(), &other.to_lowercase()), other))
+        .filter(|(likeness, _)| *likeness > 0.85)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let names: Vec<String> = near.into_iter().take(3).map(|(_, name)| name).collect();
+    if names.is_empty() { String::new() } else { format!("; did you mean {}?", names.join(", ")) }
+}
+
+fn tables_selected(
+    config: &Config,
+    selected: &[TableId],
+    missing: &BTreeMap<TableId, String>,
+    known: &Known<'_>,
+) -> Item {
+    const NAME: &str = "tables-selected";
+    let idle: Vec<String> = included(config)
+        .iter()
+        .filter(|selector| !selector.is_exact() && !known.listed.iter().any(|id| selector.matches(id)))
+        .map(|selector| format!("no table of the source matches {selector}"))
+        .collect();
+    let gone: Vec<String> =
+        known.previous.keys().filter(|id| !known.listed.contains(id)).map(ToString::to_string).collect();
+    let wrong: Vec<String> = missing.values().cloned().chain(idle).collect();
+    let remedy = "correct capture.tables or the source of the [[table]], or grant SELECT on it";
+    if !wrong.is_empty() {
+        return fail(NAME, wrong.join("\n"), remedy);
+    }
+    if selected.is_empty() && gone.is_empty() {
+        return fail(NAME, "no table is selected: every match is excluded again", remedy);
+    }
+    let found = format!("{} selected", count(selected.len(), "table"));
+    if gone.is_empty() {
+        return pass(NAME, found);
+    }
+    let found = format!("{found}; {} of the task left the source in the meantime", gone.join(", "));
+    warn(NAME, found, "nothing, if the DROP TABLE or RENAME TABLE was meant: the stream comes to it")
+}
+
+/// `table-rules`: a table that two rules claim has no target.
+fn table_rules(rules: &TableRules, selected: &[TableId]) -> Item {
+    const NAME: &str = "table-rules";
+    let conflicts: Vec<RuleConflict> = selected.iter().filter_map(|id| rules.select(id).err()).collect();
+    if conflicts.is_empty() {
+        return pass(NAME, "no table matches two [[table]] rules");
+    }
+    let found: Vec<String> = conflicts
+        .iter()
+        .map(|conflict| format!("{} matches {:?} and {:?}", conflict.table, conflict.first, conflict.second))
+        .collect();
+    fail(
+        NAME,
+        found.join("\n"),
+        "make one of the patterns narrower, or name the table exactly in a [[table]] of its own",
+    )
+}
+
+/// The item that a problem belongs to.
+const fn item_of(problem: &TableProblem) -> &'static str {
+    match problem {
+        TableProblem::NoPrimaryKey { .. }
+        | TableProblem::NoSuchKey { .. }
+        | TableProblem::KeyNotUnique { .. }
+        | TableProblem::NullableKey { .. }
+        | TableProblem::PrefixKey { .. }
+        | TableProblem::ExpressionKey { .. }
+        | TableProblem::ExcludedKeyColumn { .. } => "primary-keys",
+        TableProblem::UnsupportedType { .. } | TableProblem::NoColumns { .. } => "types",
+        TableProblem::UnsupportedCharset { .. } => "charsets",
+    }
+}
+
+/// The column to hide in order to see what else is wrong.
+fn bad_column(problem: &TableProblem) -> Option<&str> {
+    match problem {
+        TableProblem::UnsupportedType { column, .. } | TableProblem::UnsupportedCharset { column, .. } => {
+            Some(column)
+        }
+        _ => None,
+    }
+}
+
+fn summary(name: &'static str, good: &str, problems: &[TableProblem]) -> Item {
+    let lines: Vec<String> =
+        problems.iter().filter(|problem| item_of(problem) == name).map(ToString::to_string).collect();
+    if lines.is_empty() {
+        return pass(name, good);
+    }
+    fail(
+        name,
+        lines.join("\n"),
+        "`run` leaves these tables out and replicates the others, unless strict = true",
+    )
+}
+
+/// `1 table`, `2 tables`.
+#[must_use]
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,148 @@
+//! `capture drop`: lists what a task has on Kafka, asks, and removes it. Invariant: only topics that the task's own
+//! records name are removed; nothing is, while an instance of capture is alive.
+
+use super::runtime;
+use super::stored::Stored;
+use crate::pipeline::session::capture_group;
+use crate::topics::admin::Topics;
+use rdkafka::admin::AdminOptions;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use std::collections::BTreeSet;
+use std::io::{BufRead, IsTerminal, Write};
+use std::time::Duration;
+use tributary_schemas::config::Config;
+use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_service::cli::{DropArgs, write_out};
+use tributary_service::exit::{Exit, Failure};
+use tributary_service::kafka::{TracingContext, admin_client, client_config};
+
+/// How long Kafka may take to answer.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Lists, asks, removes.
+///
+/// # Errors
+/// A [`Failure`] if Kafka does not answer, an instance is alive, or nobody can be asked.
+pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::new("the task cannot be dropped", error)
+            .at(&config.kafka.brokers)
+            .remedy("start Kafka, or correct [kafka] and its ACLs (`capture check --print-grants`)")
+    };
+    let group = capture_group(&config.name);
+    let consumer: BaseConsumer<TracingContext> = client_config(&config.kafka)
+        .set("group.id", &group)
+        .set("allow.auto.create.topics", "false")
+        .create_with_context(TracingContext)
+        .map_err(|error| failed(&error))?;
+    let metadata = consumer.fetch_metadata(None, LIMIT).map_err(|error| failed(&error))?;
+    let existing: BTreeSet<String> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
+    let members = members(&consumer, &group).map_err(|error| failed(&error))?;
+    if members > 0 {
+        return Err(Failure::new(
+            "the task is in use",
+            format!("{members} of its instances are in the group {group}"),
+        )
+        .remedy(
+            "stop every `capture run` of this task first; one that was killed leaves the group by itself",
+        ));
+    }
+    let stored = Stored::read(config).map_err(|error| failed(&error))?;
+    let doomed = doomed(config, &stored, &existing);
+    if doomed.is_empty() {
+        write_out(&format!("nothing to drop: task {} has no topics\n", config.name));
+        return Ok(Exit::Done);
+    }
+    let mut list = format!("to be removed from {}:\n", config.kafka.brokers);
+    for topic in &doomed {
+        list.push_str(&format!("  topic           {topic}\n"));
+    }
+    list.push_str(&format!("  consumer group  {group}\n"));
+    list.push_str("every destination keeps its tables; `apply drop` removes its bookkeeping\n");
+    write_out(&list);
+    if !arguments.yes && !confirmed()? {
+        write_out("nothing was removed\n");
+        return Ok(Exit::Failed);
+    }
+    let runtime = runtime()?;
+    let topics = Topics::new(&client_config(&config.kafka), runtime.handle().clone())
+        .map_err(|error| failed(&error))?;
+    // One by one and in this order: as long as the history is there, a drop that was cut off can be done again.
+    for topic in &doomed {
+        topics.delete(&[topic]).map_err(|error| failed(&error))?;
+    }
+    let admin = admin_client(&config.kafka).map_err(|error| failed(&error))?;
+    // The group holds no offsets that anything reads; that it may be gone already, or stay, does not matter.
+    if let Err(error) = runtime.block_on(admin.delete_groups(&[&group], &AdminOptions::new())) {
+        tracing::debug!(%error, "deleting the group");
+    }
+    write_out(&format!("removed {} topics of task {}\n", doomed.len(), config.name));
+    Ok(Exit::Done)
+}
+
+/// Living members of the group.
+fn members(
+    consumer: &BaseConsumer<TracingContext>,
+    group: &str,
+) -> Result<usize, rdkafka::error::KafkaError> {
+    let list = consumer.fetch_group_list(Some(group), LIMIT)?;
+    Ok(list.groups().iter().filter(|entry| entry.name() == group).map(|entry| entry.members().len()).sum())
+}
+
+/// The task's topics that exist, the ones that name the others last.
+fn doomed(config: &Config, stored: &Stored, existing: &BTreeSet<String>) -> Vec<String> {
+    let selected =
+        stored.history.selection.iter().flat_map(|selection| &selection.tables).map(|table| &table.topic);
+    let defined =
+        stored.history.generations.values().flat_map(|table| table.values()).map(|record| &record.topic);
+    let tables: BTreeSet<&String> = selected.chain(defined).collect();
+    // Left by a check that was killed; no table's topic can be called so.
+    let probes = format!("{}.probe-", config.name);
+    let probes = existing.iter().filter(|topic| topic.starts_with(&probes));
+    let own = [history_topic(&config.name), state_topic(&config.name)];
+    tables.into_iter().chain(probes).chain(&own).filter(|topic| existing.contains(*topic)).cloned().collect()
+}
+
+/// Asks a person.
+fn confirmed() -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new("nobody can be asked", "stdin is no terminal")
+            .exit(Exit::Usage)
+            .remedy("give --yes to remove all of this without a question"));
+    }
+    let unanswered = |error: std::io::Error| Failure::new("the answer cannot be read", error);
+    let mut stdout = std::io::stdout().lock();
+    write!(stdout, "type yes to remove all of this: ").and_then(|()| stdout.flush()).map_err(unanswered)?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(unanswered)?;
+    Ok(line.trim() == "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tributary_schemas::history::{SelectedTable, SelectionRecord};
+    use tributary_schemas::table::TableId;
+
+    #[test]
+    fn only_topics_that_the_task_names_are_doomed_and_the_history_goes_last() {
+        let config: Config =
+            toml::from_str("name = \"shop\"\nkafka.brokers = \"b\"\n[[table]]\nsource = \"a.*\"\n").unwrap();
+        let table = |name: &str| SelectedTable {
+            id: TableId::new("a", name),
+            topic: format!("shop.a.{name}"),
+            partitions: 4,
+            excluded: None,
+        };
+        let mut stored = Stored::default();
+        stored.history.selection =
+            Some(SelectionRecord { format: 1, tables: vec![table("b"), table("gone")] });
+        let existing =
+            ["shop.a.b", "shop.a.foreign", "shop.history", "shop.state", "shop.probe-1", "shop2.state"];
+        let existing = existing.map(str::to_owned).into();
+        assert_eq!(
+            doomed(&config, &stored, &existing),
+            ["shop.a.b", "shop.probe-1", "shop.history", "shop.state"]
+        );
+    }
+}

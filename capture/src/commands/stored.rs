@@ -1,0 +1,75 @@
+//! What a task has left on Kafka, as the commands read it: the state and history topics up to their last stable
+//! offsets, parsed. Nothing is written.
+
+use crate::pipeline::session::capture_group;
+use crate::topics::state::{StateError, TaskHistory, TaskState};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tributary_schemas::config::Config;
+use tributary_schemas::history::Cause;
+use tributary_schemas::table::{Table, TableId};
+use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_service::kafka::{ReadError, Record, read_to_end};
+use tributary_service::retry::Transient;
+
+/// How long each topic may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Both topics.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// What a new leader goes on from.
+    pub state: TaskState,
+    /// The tables and their definitions.
+    pub history: TaskHistory,
+}
+
+/// Why the task's topics could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredError {
+    /// Kafka's side.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What stands in them.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl Transient for StoredError {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Read(error) => error.is_transient(),
+            Self::State(_) => false,
+        }
+    }
+}
+
+impl Stored {
+    /// Reads both; a topic that does not exist is empty. Blocks.
+    ///
+    /// # Errors
+    /// [`StoredError`].
+    pub fn read(config: &Config) -> Result<Self, StoredError> {
+        let (state, history) = (state_topic(&config.name), history_topic(&config.name));
+        Ok(Self {
+            state: TaskState::parse(&state, &records(config, &state)?)?,
+            history: TaskHistory::parse(&history, &records(config, &history)?)?,
+        })
+    }
+
+    /// The last definition of each table that was not dropped.
+    #[must_use]
+    pub fn definitions(&self) -> BTreeMap<TableId, Table> {
+        let latest = self.history.generations.keys().filter_map(|id| self.history.latest(id));
+        let living = latest.filter(|record| record.cause != Cause::Drop);
+        living.map(|record| (record.table.id.clone(), record.table.clone())).collect()
+    }
+}
+
+fn records(config: &Config, topic: &str) -> Result<Vec<Record>, ReadError> {
+    match read_to_end(&config.kafka, &capture_group(&config.name), topic, LIMIT) {
+        Ok(contents) => Ok(contents.records),
+        Err(ReadError::NoTopic(_)) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
