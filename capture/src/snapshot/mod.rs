@@ -9,4 +9,8 @@ mod planner_tests;
 pub mod reader;
 #[cfg(test)]
 mod reader_tests;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod simulation_source;
 pub mod windows;
