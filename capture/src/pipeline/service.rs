@@ -6,6 +6,7 @@ use super::session::{End, Shared, capture_group, lead};
 use crate::commands::check::precheck;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::state::TaskState;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tributary_schemas::config::Config;
@@ -15,6 +16,7 @@ use tributary_service::load::Service;
 use tributary_service::registry::Registry;
 use tributary_service::retry::{Backoff, Policy, random};
 use tributary_service::shutdown::{self, Shutdown};
+use tributary_service::telemetry::Telemetry;
 use tributary_service::status::{ErrorDocument, Role as ShownRole, State, Status};
 use tributary_service::{http, kafka};
 use tributary_source::connect::SourceOptions;
@@ -26,6 +28,8 @@ pub struct RunOptions {
     pub until_caught_up: bool,
     /// Overrides `capture.listen`.
     pub listen: Option<String>,
+    /// Items of the check whose failure does not end the run.
+    pub ignore: Vec<String>,
 }
 
 /// What is being retried, in the status.
@@ -37,7 +41,7 @@ const HEALTHY: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// A [`Failure`] with the exit status it leads to.
-pub fn run(config: Config, options: RunOptions) -> Result<Exit, Failure> {
+pub fn run(config: Config, options: RunOptions, telemetry: Telemetry) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -65,7 +69,11 @@ pub fn run(config: Config, options: RunOptions) -> Result<Exit, Failure> {
         shutdown,
         runtime: runtime.handle().clone(),
         until_caught_up: options.until_caught_up,
+        ignore: options.ignore,
     };
+    let telemetry = Arc::new(telemetry);
+    let (exported, shown) = (Arc::clone(&telemetry), status.clone());
+    runtime.spawn(async move { exported.export(&shown).await });
     let outcome = work(&shared);
     match &outcome {
         Ok(exit) => {
@@ -78,6 +86,9 @@ pub fn run(config: Config, options: RunOptions) -> Result<Exit, Failure> {
     }
     runtime.block_on(server.stop());
     runtime.shutdown_timeout(Duration::from_secs(5));
+    if let Some(telemetry) = Arc::into_inner(telemetry) {
+        telemetry.finish();
+    }
     outcome
 }
 

@@ -57,6 +57,8 @@ pub struct Shared {
     pub runtime: tokio::runtime::Handle,
     /// End once everything that exists now is published.
     pub until_caught_up: bool,
+    /// Items of the check whose failure does not end the run.
+    pub ignore: Vec<String>,
 }
 
 /// How a session ended.
