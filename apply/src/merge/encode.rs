@@ -2,10 +2,10 @@
 //! buffer, or nothing and an error that names the column. Input is treated as hostile; nothing is allocated per row.
 
 use super::copy;
-use super::layout::{NulBytes, ZeroDates};
-use super::numeric::{self, DoesNotFit};
-use super::pairing::{Skip, Writer};
+use super::layout::ZeroDates;
+use super::pairing::Writer;
 use super::plan::{DeleteField, Field, TransferPlan};
+use super::value::{Fault, skip, value};
 use super::zero_date::nearest_micros;
 use crate::batches::raw::RawValues;
 use thiserror::Error;
@@ -61,7 +61,7 @@ pub enum EncodeError {
     },
     /// A NUL character.
     #[error(
-        "column {column} holds a NUL character, which PostgreSQL cannot store in text; correct the row on the source, or set nul_bytes = \"strip\""
+        "column {column} holds a NUL character, which PostgreSQL cannot store in text; correct the row on the source, or (but not for a key) set apply.on_nul_byte to \"remove\""
     )]
     NulByte {
         /// Column in the destination.
@@ -69,7 +69,7 @@ pub enum EncodeError {
     },
     /// A zero or partial date under the policy `fail`.
     #[error(
-        "column {column} holds a zero or partial date; correct the row on the source, or set zero_dates to \"null\" or \"clamp\""
+        "column {column} holds a zero or partial date; correct the row on the source, or set apply.on_zero_date to \"null\" or \"clamp\""
     )]
     ZeroDate {
         /// Column in the destination.
@@ -77,7 +77,7 @@ pub enum EncodeError {
     },
     /// A NULL that the destination refuses.
     #[error(
-        "column {column} is NOT NULL in the destination, and a row holds NULL or a zero date; drop the NOT NULL, or set zero_dates = \"clamp\""
+        "column {column} is NOT NULL in the destination, and a row holds NULL or a zero date; drop the NOT NULL, or set apply.on_zero_date to \"clamp\""
     )]
     Null {
         /// Column in the destination.
@@ -86,29 +86,6 @@ pub enum EncodeError {
     /// A key record that does not have the plan's columns.
     #[error("the key record does not hold the key's columns")]
     Key,
-}
-
-/// An error without its column, which is known one level up.
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    Avro(AvroError),
-    OutOfRange,
-    NotUtf8,
-    NulByte,
-    ZeroDate,
-    Null,
-}
-
-impl From<AvroError> for Fault {
-    fn from(error: AvroError) -> Self {
-        Self::Avro(error)
-    }
-}
-
-impl From<DoesNotFit> for Fault {
-    fn from(DoesNotFit: DoesNotFit) -> Self {
-        Self::OutOfRange
-    }
 }
 
 impl Fault {
@@ -220,7 +197,7 @@ impl TransferPlan {
         match field.writer {
             None if some => Ok(skip(reader, field.skip)?),
             None => Ok(()),
-            Some(writer) if some => self.value(reader, writer, encoded, out),
+            Some(writer) if some => value(reader, writer, field.substitute, encoded, out),
             Some(writer) => {
                 if field.zero_date && !raw.is_empty() {
                     let original = self.names.get(index).and_then(|name| raw.get(&name.source));
@@ -299,7 +276,7 @@ impl TransferPlan {
                     else {
                         return Err(EncodeError::Key);
                     };
-                    self.value(&mut start, key.writer, &mut Encoded::default(), out)
+                    value(&mut start, key.writer, None, &mut Encoded::default(), out)
                         .map_err(|fault| fault.of(self.name(key.name)))?;
                 }
             }
@@ -312,142 +289,6 @@ impl TransferPlan {
     fn name(&self, index: usize) -> &str {
         self.names.get(index).map_or("", |name| name.target.as_str())
     }
-
-    #[inline]
-    fn value(
-        &self,
-        reader: &mut Reader<'_>,
-        writer: Writer,
-        encoded: &mut Encoded,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        match writer {
-            Writer::Int2 => copy::put_i16(out, narrow(reader.long()?)?),
-            Writer::Int4 => copy::put_i32(out, narrow(reader.long()?)?),
-            Writer::Int8 => copy::put_i64(out, reader.long()?),
-            Writer::IntNumeric(room) => numeric::put_integer(out, reader.long()?, room)?,
-            Writer::IntDouble => {
-                let value = reader.long()?;
-                let bits = u32::try_from(value.unsigned_abs()).map_err(|_| Fault::OutOfRange)?;
-                copy::put_f64(out, if value < 0 { -f64::from(bits) } else { f64::from(bits) });
-            }
-            Writer::IntBoolean => copy::put_bool(out, truth(reader.long()?)?),
-            Writer::DecimalNumeric(scale, room) => numeric::put_decimal(out, reader.bytes()?, scale, room)?,
-            Writer::DecimalInt2 => copy::put_i16(out, narrow(whole(reader)?)?),
-            Writer::DecimalInt4 => copy::put_i32(out, narrow(whole(reader)?)?),
-            Writer::DecimalInt8 => copy::put_i64(out, whole(reader)?),
-            Writer::Real => copy::put_f32(out, reader.float()?),
-            Writer::Double => copy::put_f64(out, reader.double()?),
-            Writer::RealDouble => copy::put_f64(out, f64::from(reader.float()?)),
-            Writer::Text(limit) => self.text(reader.bytes()?, limit, encoded, out)?,
-            Writer::Json => self.json(reader.bytes()?, false, encoded, out)?,
-            Writer::Jsonb => self.json(reader.bytes()?, true, encoded, out)?,
-            Writer::Bytea => copy::put_bytes(out, reader.bytes()?)?,
-            Writer::Bits(width) => copy::put_bits(out, reader.bytes()?, width)?,
-            Writer::BitBoolean => {
-                let bits = copy::bits_of(reader.bytes()?)?;
-                copy::put_bool(out, truth(i64::try_from(bits).map_err(|_| Fault::OutOfRange)?)?);
-            }
-            Writer::Date => copy::put_date(out, reader.long()?)?,
-            Writer::DateMidnight => copy::put_midnight(out, reader.long()?)?,
-            Writer::Timestamp => copy::put_timestamp(out, reader.long()?)?,
-            Writer::Interval => copy::put_interval(out, reader.long()?)?,
-            Writer::Time => copy::put_time(out, reader.long()?)?,
-        }
-        Ok(())
-    }
-
-    fn text(
-        &self,
-        bytes: &[u8],
-        limit: Option<u32>,
-        encoded: &mut Encoded,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        let text = std::str::from_utf8(bytes).map_err(|_| Fault::NotUtf8)?;
-        if let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok())
-            && text.len() > limit
-            && text.chars().count() > limit
-        {
-            return Err(Fault::OutOfRange);
-        }
-        if !bytes.contains(&0) {
-            return Ok(copy::put_bytes(out, bytes)?);
-        }
-        match self.nul_bytes {
-            NulBytes::Fail => Err(Fault::NulByte),
-            NulBytes::Strip => {
-                encoded.stripped += 1;
-                Ok(copy::put_bytes(out, text.replace('\0', "").as_bytes())?)
-            }
-        }
-    }
-
-    /// A document. PostgreSQL's jsonb refuses the escape of a NUL character; json and text keep it as it is.
-    fn json(
-        &self,
-        bytes: &[u8],
-        binary: bool,
-        encoded: &mut Encoded,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        let text = std::str::from_utf8(bytes).map_err(|_| Fault::NotUtf8)?;
-        if bytes.contains(&0) {
-            // Within a JSON text a NUL character is an error in itself.
-            return Err(Fault::NulByte);
-        }
-        if !binary {
-            return Ok(copy::put_bytes(out, bytes)?);
-        }
-        let Some(stripped) = without_nul_escapes(text) else { return Ok(copy::put_jsonb(out, bytes)?) };
-        match self.nul_bytes {
-            NulBytes::Fail => Err(Fault::NulByte),
-            NulBytes::Strip => {
-                encoded.stripped += 1;
-                Ok(copy::put_jsonb(out, stripped.as_bytes())?)
-            }
-        }
-    }
-}
-
-fn narrow<T: TryFrom<i64>>(value: i64) -> Result<T, Fault> {
-    T::try_from(value).map_err(|_| Fault::OutOfRange)
-}
-
-const fn truth(value: i64) -> Result<bool, Fault> {
-    match value {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(Fault::OutOfRange),
-    }
-}
-
-/// A decimal of scale 0.
-fn whole(reader: &mut Reader<'_>) -> Result<i64, Fault> {
-    numeric::small(reader.bytes()?).ok_or(Fault::OutOfRange)
-}
-
-/// The document without `\u0000`; `None` if it has none. A backslash that is itself escaped begins no escape.
-fn without_nul_escapes(text: &str) -> Option<String> {
-    const ESCAPE: &str = "\\u0000";
-    if !text.contains(ESCAPE) {
-        return None;
-    }
-    let mut stripped = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        let (front, back) = rest.split_at(at);
-        stripped.push_str(front);
-        if let Some(behind) = back.strip_prefix(ESCAPE) {
-            rest = behind;
-        } else {
-            let mut characters = back.chars();
-            stripped.extend(characters.by_ref().take(2));
-            rest = characters.as_str();
-        }
-    }
-    stripped.push_str(rest);
-    (stripped.len() < text.len()).then_some(stripped)
 }
 
 #[inline]
@@ -455,24 +296,5 @@ fn skip_field(reader: &mut Reader<'_>, field: &Field) -> Result<(), AvroError> {
     if !field.nullable || reader.some()? { skip(reader, field.skip) } else { Ok(()) }
 }
 
-#[inline]
-fn skip(reader: &mut Reader<'_>, skip: Skip) -> Result<(), AvroError> {
-    match skip {
-        Skip::Long => reader.long().map(drop),
-        Skip::Bytes => reader.bytes().map(drop),
-        Skip::Four => reader.take(4).map(drop),
-        Skip::Eight => reader.take(8).map(drop),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_true_nul_escapes_are_taken_out() {
-        assert_eq!(without_nul_escapes(r#"{"a":"b\n"}"#), None);
-        assert_eq!(without_nul_escapes(r#"["\\u0000"]"#), None);
-        assert_eq!(without_nul_escapes(r#"["\\\u0000é\u0000x"]"#).as_deref(), Some(r#"["\\éx"]"#));
-    }
-}
+mod tests;

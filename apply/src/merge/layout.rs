@@ -26,6 +26,20 @@ pub enum NulBytes {
     Fail,
     /// It is left out; counted.
     Strip,
+    /// U+FFFD takes its place; counted.
+    Replace,
+}
+
+impl NulBytes {
+    /// What stands where a NUL character stood; `None` if that is not allowed.
+    #[must_use]
+    pub const fn substitute(self) -> Option<&'static str> {
+        match self {
+            Self::Fail => None,
+            Self::Strip => Some(""),
+            Self::Replace => Some("\u{fffd}"),
+        }
+    }
 }
 
 /// The config's rule for a table's columns.

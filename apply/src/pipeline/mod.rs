@@ -3,6 +3,7 @@
 
 pub mod flow;
 pub mod job;
+pub mod table;
 
 #[cfg(test)]
 mod simulation;

@@ -32,29 +32,11 @@ pub struct GroupContext {
 
 impl ClientContext for GroupContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_client(level, facility, message);
+        tributary_service::kafka::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(error = %error, reason, "Kafka client");
-    }
-}
-
-/// The client's log lines, in ours.
-pub fn log_client(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg
-        | RDKafkaLogLevel::Alert
-        | RDKafkaLogLevel::Critical
-        | RDKafkaLogLevel::Error => {
-            tracing::warn!(facility, "Kafka client: {message}");
-        }
-        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
-            tracing::info!(facility, "Kafka client: {message}");
-        }
-        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-            tracing::debug!(facility, "Kafka client: {message}")
-        }
+        tracing::debug!(target: "librdkafka", error = %error, "{reason}");
     }
 }
 
@@ -89,18 +71,15 @@ pub struct GroupConsumer {
 }
 
 impl GroupConsumer {
-    /// Joins the group once topics are subscribed to.
+    /// Joins the group once topics are subscribed to; `client` is what `service::kafka::consumer_config` gives.
     ///
     /// # Errors
     /// A configuration that the client refuses.
-    pub fn new(client: &ClientConfig, group: &str) -> Result<Self, TopicError> {
+    pub fn new(client: &ClientConfig) -> Result<Self, TopicError> {
         let consumer = client
             .clone()
-            .set("group.id", group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
-            .set("isolation.level", "read_committed")
+            // Ends are asked for elsewhere: see `ends`.
+            .set("enable.partition.eof", "false")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("fetch.wait.max.ms", "100")
             .create_with_context(GroupContext::default())

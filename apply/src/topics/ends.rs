@@ -24,7 +24,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Prepares three clients.
+    /// Prepares three clients; `client` is what `service::kafka::consumer_config` gives.
     ///
     /// # Errors
     /// A configuration that the client refuses.
@@ -32,12 +32,7 @@ impl Ends {
         let consumer = |isolation: &str| -> Result<BaseConsumer, TopicError> {
             client
                 .clone()
-                .set("group.id", "tributary-offsets")
-                .set("enable.auto.commit", "false")
-                .set("enable.auto.offset.store", "false")
-                .set("auto.offset.reset", "error")
                 .set("isolation.level", isolation)
-                .set("enable.partition.eof", "true")
                 .set("fetch.wait.max.ms", "10")
                 .create()
                 .map_err(TopicError::during("preparing a Kafka client"))

@@ -27,7 +27,8 @@ pub struct HistoryReader {
 }
 
 impl HistoryReader {
-    /// Opens the topic at its beginning. Blocks for a request.
+    /// Opens the topic at its beginning; `client` is what `service::kafka::consumer_config` gives. Blocks for a
+    /// request.
     ///
     /// # Errors
     /// [`TopicError::Missing`] if capture has not created it yet.
@@ -35,12 +36,6 @@ impl HistoryReader {
         let opening = || format!("opening the history topic {topic}");
         let consumer: BaseConsumer = client
             .clone()
-            .set("group.id", "tributary-history")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
-            .set("isolation.level", "read_committed")
-            .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "100")
             .create()
             .map_err(TopicError::during(opening()))?;

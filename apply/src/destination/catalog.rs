@@ -1,0 +1,221 @@
+//! What the destination's catalog says: the server's dialect, and tables as they are. Pure SQL texts of `merge` are
+//! asked here; answers leave as its types.
+
+use super::{Connection, DestinationError};
+use crate::merge::dialect::{
+    Dialect, PROBE_DISTRIBUTED, PROBE_MERGE, PROBE_ON_CONFLICT, Probe, accepts_syntax,
+};
+use crate::merge::names::{TargetName, literal};
+use crate::merge::target::{TargetColumn, TargetShape};
+
+/// Asks the server what it is and what it can do.
+///
+/// # Errors
+/// What the server says, other than to the probes.
+pub async fn probe(connection: &mut Connection) -> Result<(Dialect, String), DestinationError> {
+    let during = || DestinationError::during("asking the destination for its version");
+    let version: String = connection.query_one("SELECT version()", &[]).await.map_err(during())?.get(0);
+    let distributed = match connection.query_one(PROBE_DISTRIBUTED, &[]).await {
+        Ok(row) => row.get(0),
+        Err(error) if error.code().is_some() => false,
+        Err(error) => return Err(during()(error)),
+    };
+    let probe = Probe {
+        version: version.clone(),
+        on_conflict: understands(connection, PROBE_ON_CONFLICT).await?,
+        merge: understands(connection, PROBE_MERGE).await?,
+        distributed,
+    };
+    Ok((Dialect::of(&probe), version))
+}
+
+async fn understands(connection: &Connection, sql: &str) -> Result<bool, DestinationError> {
+    match connection.batch_execute(sql).await {
+        Ok(()) => Ok(false),
+        Err(error) => match error.code() {
+            Some(code) => Ok(accepts_syntax(code.code())),
+            None => Err(DestinationError::during("asking the destination for its version")(error)),
+        },
+    }
+}
+
+/// The table as it is; `None` if it does not exist.
+///
+/// # Errors
+/// What the server says; a view or foreign table of this name is a [`DestinationError::Table`].
+pub async fn shape(
+    connection: &mut Connection,
+    dialect: Dialect,
+    target: &TargetName,
+) -> Result<Option<TargetShape>, DestinationError> {
+    let during = || DestinationError::during(format!("reading the definition of {target}"));
+    let statement = connection.prepared(RELATION).await.map_err(during())?;
+    let row = connection.query_opt(&statement, &[&target.schema, &target.table]).await.map_err(during())?;
+    let Some(row) = row else { return Ok(None) };
+    let (oid, kind): (u32, String) = (row.get(0), row.get(1));
+    if kind != "r" && kind != "p" {
+        return Err(DestinationError::Table(super::TableError {
+            code: "target-kind".to_owned(),
+            message: format!("{target} is not a table"),
+            place: target.to_string(),
+            remedy: "rename it, or choose another `target`".to_owned(),
+        }));
+    }
+    let statement = connection.prepared(&columns_sql(dialect)).await.map_err(during())?;
+    let rows = connection.query(&statement, &[&oid]).await.map_err(during())?;
+    let columns = rows.iter().map(|row| TargetColumn {
+        name: row.get(0),
+        type_name: row.get(1),
+        not_null: row.get(2),
+        has_default: row.get(3),
+        generated: row.get(4),
+        deterministic: row.get(5),
+    });
+    let columns = columns.collect();
+    let statement = connection.prepared(UNIQUE_KEYS).await.map_err(during())?;
+    let rows = connection.query(&statement, &[&oid]).await.map_err(during())?;
+    let unique_keys = rows.iter().map(|row| row.get(0)).collect();
+    let (append_optimized, distributed_by) = if dialect.distributed {
+        (is_append_optimized(connection, dialect, oid).await?, distribution(connection, oid).await?)
+    } else {
+        (false, Vec::new())
+    };
+    Ok(Some(TargetShape { name: target.clone(), columns, unique_keys, append_optimized, distributed_by }))
+}
+
+/// True if the table holds a row.
+///
+/// # Errors
+/// What the server says.
+pub async fn has_rows(connection: &Connection, target: &TargetName) -> Result<bool, DestinationError> {
+    let row = connection
+        .query_opt(&format!("SELECT 1 FROM {target} LIMIT 1"), &[])
+        .await
+        .map_err(DestinationError::during(format!("looking for rows in {target}")))?;
+    Ok(row.is_some())
+}
+
+/// Every table of `schema`, for those that stage and are to be removed.
+///
+/// # Errors
+/// What the server says.
+pub async fn tables_in(connection: &Connection, schema: &str) -> Result<Vec<String>, DestinationError> {
+    let rows = connection
+        .query(
+            "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = \
+             c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r' ORDER BY 1",
+            &[&schema],
+        )
+        .await
+        .map_err(DestinationError::during(format!("listing the tables of schema {schema}")))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+const RELATION: &str = "SELECT c.oid, c.relkind::text FROM pg_catalog.pg_class c \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+
+const UNIQUE_KEYS: &str = "SELECT array_agg(a.attname::text) FROM pg_catalog.pg_index i \
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) \
+     WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL \
+     AND i.indexprs IS NULL GROUP BY i.indexrelid";
+
+/// Columns of later kernels are asked for only where they exist.
+fn columns_sql(dialect: Dialect) -> String {
+    let generated = if dialect.kernel >= 12 { "a.attgenerated <> ''" } else { "false" };
+    let identity = if dialect.kernel >= 10 { " OR a.attidentity <> ''" } else { "" };
+    let deterministic = if dialect.kernel >= 12 {
+        "coalesce((SELECT l.collisdeterministic FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation), true)"
+    } else {
+        "true"
+    };
+    format!(
+        "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, \
+         a.atthasdef{identity}, {generated}, {deterministic} FROM pg_catalog.pg_attribute a \
+         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+    )
+}
+
+async fn is_append_optimized(
+    connection: &Connection,
+    dialect: Dialect,
+    oid: u32,
+) -> Result<bool, DestinationError> {
+    let sql = if dialect.kernel >= 12 {
+        "SELECT coalesce((SELECT m.amname LIKE 'ao_%' FROM pg_catalog.pg_am m WHERE m.oid = c.relam), false) \
+         FROM pg_catalog.pg_class c WHERE c.oid = $1"
+    } else {
+        "SELECT coalesce(array_to_string(c.reloptions, ',') LIKE '%appendonly=true%', false) \
+         FROM pg_catalog.pg_class c WHERE c.oid = $1"
+    };
+    let row = connection
+        .query_one(sql, &[&oid])
+        .await
+        .map_err(DestinationError::during("asking how a table is stored"))?;
+    Ok(row.get(0))
+}
+
+async fn distribution(connection: &Connection, oid: u32) -> Result<Vec<String>, DestinationError> {
+    let row = connection
+        .query_one("SELECT pg_catalog.pg_get_table_distributedby($1)", &[&oid])
+        .await
+        .map_err(DestinationError::during("asking how a table is distributed"))?;
+    Ok(parse_distribution(&row.get::<_, Option<String>>(0).unwrap_or_default()))
+}
+
+/// The columns of `DISTRIBUTED BY (a, "B")`; none for a random or replicated distribution.
+fn parse_distribution(text: &str) -> Vec<String> {
+    let Some((_, rest)) = text.split_once('(') else { return Vec::new() };
+    let mut names = Vec::new();
+    let mut characters = rest.chars().peekable();
+    let mut name = String::new();
+    let mut quoted = false;
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.next_if_eq(&'"').is_some() => name.push('"'),
+            '"' => quoted = !quoted,
+            ',' | ')' if !quoted => {
+                names.push(std::mem::take(&mut name));
+                if character == ')' {
+                    break;
+                }
+            }
+            ' ' if !quoted => {}
+            other => name.push(other),
+        }
+    }
+    names
+}
+
+/// True if the role may do `privilege` on a schema; an absent schema counts as one it could create.
+///
+/// # Errors
+/// What the server says.
+pub async fn may_use_schema(
+    connection: &Connection,
+    schema: &str,
+) -> Result<(bool, bool), DestinationError> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {0}), \
+         CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {0}) \
+         THEN has_schema_privilege({0}, 'CREATE') AND has_schema_privilege({0}, 'USAGE') \
+         ELSE has_database_privilege(current_database(), 'CREATE') END",
+        literal(schema)
+    );
+    let row = connection
+        .query_one(&sql, &[])
+        .await
+        .map_err(DestinationError::during(format!("asking for privileges on schema {schema}")))?;
+    Ok((row.get(0), row.get(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distribution_keys_are_parsed() {
+        assert_eq!(parse_distribution("DISTRIBUTED BY (id)"), ["id"]);
+        assert_eq!(parse_distribution("DISTRIBUTED BY (a, \"B, \"\"c\")"), ["a", "B, \"c"]);
+        assert!(parse_distribution("DISTRIBUTED RANDOMLY").is_empty());
+    }
+}

@@ -1,0 +1,202 @@
+//! One table as the destination's side sees it: what the history says of its topic and what the config wants done
+//! with it. Pure; rebuilt whenever the history grows.
+
+use crate::barriers::{Barrier, Barriers, Passage};
+use crate::batches::operations::Operations;
+use crate::destination::TableError;
+use crate::merge::changes::{Change, changes};
+use crate::merge::ddl::{Indexes, Storage};
+use crate::merge::layout::{NulBytes, TableRule, ZeroDates};
+use crate::merge::names::TargetName;
+use crate::topics::history::History;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tributary_schemas::config::{self, Config, ExistingData, NulBytePolicy, Operation, ZeroDatePolicy};
+use tributary_schemas::history::{Cause, GenerationRecord, SelectedTable};
+use tributary_schemas::table::{Table, TableId};
+
+/// Everything a job on a table needs to know.
+#[derive(Debug, Clone)]
+pub struct TableTask {
+    /// Topic.
+    pub topic: String,
+    /// Name on the source.
+    pub id: TableId,
+    /// Partitions of the topic, as the history says.
+    pub partitions: u32,
+    /// Table of the destination.
+    pub target: TargetName,
+    /// Columns and policies.
+    pub rule: TableRule,
+    /// Which changes of rows are taken.
+    pub operations: Operations,
+    /// Whether changes of the definition are taken.
+    pub alter: bool,
+    /// What to do with rows of before.
+    pub existing: ExistingData,
+    /// Distribution key by names in the destination.
+    pub distributed_by: Option<Vec<String>>,
+    /// Secondary indexes.
+    pub indexes: Indexes,
+    /// Storage.
+    pub storage: Storage,
+    /// Generations by number.
+    pub generations: BTreeMap<u32, Arc<GenerationRecord>>,
+    /// The initial load has not ended.
+    pub loading: bool,
+}
+
+/// Why a selected table is not applied here, though capture publishes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// No `[[table]]` names it.
+    Unmatched,
+    /// It cannot be applied.
+    Error(TableError),
+}
+
+impl TableTask {
+    /// The task of a selected table.
+    ///
+    /// # Errors
+    /// [`Left`] if the config does not want it, or contradicts itself about it.
+    pub fn new(
+        config: &Config,
+        rules: &config::TableRules,
+        history: &History,
+        table: &SelectedTable,
+    ) -> Result<Self, Left> {
+        let wrong = |code: &str, message: String, remedy: &str| {
+            Left::Error(TableError {
+                code: code.to_owned(),
+                message,
+                place: table.id.to_string(),
+                remedy: remedy.to_owned(),
+            })
+        };
+        let rule = rules
+            .select(&table.id)
+            .map_err(|conflict| wrong("rule-conflict", conflict.to_string(), "make one of the rules narrower"))?
+            .ok_or(Left::Unmatched)?;
+        let target = rule
+            .target(&config.name, &table.id)
+            .map_err(|error| wrong("target-name", error.to_string(), "give the table a `target` of its own"))?;
+        let operations = rule.operations(&config.apply);
+        let has = |operation| operations.contains(&operation);
+        let generations: BTreeMap<u32, Arc<GenerationRecord>> =
+            history.generations(&table.topic).map(|record| (record.generation, Arc::clone(record))).collect();
+        // A table that was renamed goes by its newest name.
+        let id = generations.values().next_back().map_or(&table.id, |record| &record.table.id).clone();
+        Ok(Self {
+            topic: table.topic.clone(),
+            partitions: table.partitions,
+            target: TargetName::new(&target.schema, &target.table),
+            rule: TableRule {
+                drop: rule.columns.drop.clone(),
+                rename: rule.columns.rename.clone().into_iter().collect(),
+                constants: Vec::new(),
+                primary_key: None,
+                zero_dates: match config.apply.on_zero_date {
+                    ZeroDatePolicy::Null => ZeroDates::Null,
+                    ZeroDatePolicy::Clamp => ZeroDates::Clamp,
+                    ZeroDatePolicy::Fail => ZeroDates::Fail,
+                },
+                nul_bytes: match config.apply.on_nul_byte {
+                    NulBytePolicy::Remove => NulBytes::Strip,
+                    NulBytePolicy::Replace => NulBytes::Replace,
+                    NulBytePolicy::Fail => NulBytes::Fail,
+                },
+            },
+            operations: Operations {
+                insert: has(Operation::Insert),
+                update: has(Operation::Update),
+                delete: has(Operation::Delete),
+            },
+            alter: has(Operation::Alter),
+            existing: rule.existing_data(&config.apply),
+            distributed_by: rule.distributed_by.clone(),
+            indexes: match rule.indexes(&config.apply) {
+                config::Indexes::None => Indexes::None,
+                config::Indexes::Plain => Indexes::Plain,
+            },
+            storage: match rule.storage {
+                config::Storage::Heap => Storage::Heap,
+                config::Storage::Column => Storage::Column,
+            },
+            loading: history.load(&id).is_none_or(|load| !load.complete),
+            id,
+            generations,
+        })
+    }
+
+    /// The barriers of its generations.
+    #[must_use]
+    pub fn barriers(&self) -> Barriers {
+        let mut barriers = Barriers::default();
+        let mut before: Option<&GenerationRecord> = None;
+        for record in self.generations.values() {
+            barriers.insert(Barrier {
+                generation: record.generation,
+                offsets: record.barrier.clone(),
+                passage: passage(before, record),
+                empties: matches!(record.cause, Cause::Truncate | Cause::Reset),
+            });
+            before = Some(record);
+        }
+        barriers
+    }
+
+    /// The generation that value schema `id` belongs to.
+    #[must_use]
+    pub fn generation_of(&self, id: u32) -> Option<u32> {
+        let found = self.generations.values().find(|record| record.value_schema_id == id);
+        found.map(|record| record.generation)
+    }
+
+    /// True if keys may be written with this schema.
+    #[must_use]
+    pub fn has_key_schema(&self, id: u32) -> bool {
+        self.generations.values().any(|record| record.key_schema_id == id)
+    }
+
+    /// True if a column may carry its original text in a header.
+    #[must_use]
+    pub fn may_have_raw_values(&self) -> bool {
+        let mut columns = self.generations.values().flat_map(|record| &record.table.columns);
+        columns.any(|column| column.column_type.may_be_zero_date())
+    }
+
+    /// The rule by which rows of `old` go into a target that has the definition of `new`: columns are the same if
+    /// their ids are; one that `new` does not have any more is left out.
+    #[must_use]
+    pub fn rule_between(&self, old: &Table, new: &Table) -> TableRule {
+        let mut rule = self.rule.clone();
+        for column in &old.columns {
+            match new.column(column.id) {
+                None => rule.drop.push(column.name.clone()),
+                Some(now) if now.name != column.name => {
+                    rule.drop.retain(|name| *name != column.name);
+                    rule.rename.retain(|(name, _)| *name != column.name);
+                    if self.rule.drops(now) {
+                        rule.drop.push(column.name.clone());
+                    } else {
+                        rule.rename.push((column.name.clone(), self.rule.target_name(now)));
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        rule
+    }
+}
+
+/// Only a generation that adds columns may come before older rows.
+fn passage(before: Option<&GenerationRecord>, record: &GenerationRecord) -> Passage {
+    match before {
+        Some(before) if record.cause == Cause::Alter => {
+            let changes = changes(&before.table, &record.table);
+            if changes.iter().all(Change::is_idempotent) { Passage::First } else { Passage::Last }
+        }
+        _ => Passage::Last,
+    }
+}
