@@ -48,6 +48,7 @@ pub struct BinaryLog {
 const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('binlog_checksum', \
     'binlog_expire_logs_seconds', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata', \
     'binlog_row_value_options', 'binlog_transaction_compression', 'enforce_gtid_consistency', 'expire_logs_days', \
+    'explicit_defaults_for_timestamp', \
     'gtid_mode', 'innodb_flush_log_at_trx_commit', 'innodb_version', 'log_bin', 'log_slave_updates', \
     'log_replica_updates', 'lower_case_table_names', 'max_allowed_packet', 'max_binlog_size', 'max_execution_time', \
     'read_only', 'server_id', 'server_uuid', 'sync_binlog', 'version_comment') OR Variable_name LIKE 'polar%'";

@@ -6,6 +6,7 @@ use super::leader::Role;
 use super::position::{ServerHistory, resumable};
 use super::stream::{self, StreamMessage, StreamRequest};
 use super::target::Target;
+use crate::events::ddl;
 use crate::sequencer::halt::Halt;
 use crate::sequencer::{Output, Sequencer, Setup, executed};
 use crate::snapshot::reader::ReaderMessage;
@@ -113,7 +114,7 @@ struct Session {
 fn open(shared: &Shared, target: &mut Option<Target>) -> Result<Session, Halt> {
     let task = shared.config.name.as_str();
     let (state_topic, history_topic) = (state_topic(task), history_topic(task));
-    let (dialect, server, found) = shared.runtime.block_on(ask_source(shared))?;
+    let (dialect, ddl_session, server, found) = shared.runtime.block_on(ask_source(shared))?;
     // First of all: ends what a predecessor left open, so that what is read next is the last word.
     let capture = &shared.config.capture;
     let producer = kafka::transactional_producer_config(
@@ -153,7 +154,7 @@ fn open(shared: &Shared, target: &mut Option<Target>) -> Result<Session, Halt> {
     if target.is_none() && shared.until_caught_up {
         *target = Some(Target::new(beginning_target(&server, &dialect, &beginning)));
     }
-    start(shared, &dialect, publisher, beginning, state)
+    start(shared, (&dialect, ddl_session), publisher, beginning, state)
 }
 
 /// Where the source stood when the process started.
@@ -171,7 +172,7 @@ fn beginning_target(
     position
 }
 
-async fn ask_source(shared: &Shared) -> Result<(Dialect, ServerHistory, Found), Halt> {
+async fn ask_source(shared: &Shared) -> Result<(Dialect, ddl::Session, ServerHistory, Found), Halt> {
     let mut connection = shared.source.connect().await?;
     let dialect = Dialect::probe(&mut connection).await?;
     let selection = TableSelection::new(&shared.config).map_err(|issues| {
@@ -190,8 +191,27 @@ async fn ask_source(shared: &Shared) -> Result<(Dialect, ServerHistory, Found), 
         purged: dialect.gtid_purged.clone(),
         files: dialect.binary_logs.iter().map(|log| (log.name.clone(), log.size_bytes)).collect(),
     };
+    let session = ddl_session(&mut connection, &dialect).await?;
     connection.close().await?;
-    Ok((dialect, server, found))
+    Ok((dialect, session, server, found))
+}
+
+/// What the server fills in where a DDL statement leaves it out.
+async fn ddl_session(connection: &mut Connection, dialect: &Dialect) -> Result<ddl::Session, SourceError> {
+    const DURING: &str = "reading the server's defaults";
+    let default_of = "SELECT DEFAULT_COLLATE_NAME FROM information_schema.CHARACTER_SETS WHERE CHARACTER_SET_NAME = 'utf8mb4'";
+    let utf8mb4_collation: Option<String> = connection.first(DURING, default_of).await?;
+    let of_server: Option<String> = connection.first(DURING, "SELECT @@collation_server").await?;
+    let renamed = "SELECT COUNT(*) FROM information_schema.CHARACTER_SETS WHERE CHARACTER_SET_NAME = 'utf8mb3'";
+    let renamed: Option<u64> = connection.first(DURING, renamed).await?;
+    let explicit = dialect.variable("explicit_defaults_for_timestamp");
+    Ok(ddl::Session {
+        strict: false,
+        explicit_timestamps: explicit.is_none_or(|value| value.eq_ignore_ascii_case("ON") || value == "1"),
+        database_collation: of_server.unwrap_or_default(),
+        utf8mb4_collation: utf8mb4_collation.unwrap_or_default(),
+        utf8_name: if renamed == Some(0) { "utf8" } else { "utf8mb3" }.to_owned(),
+    })
 }
 
 /// The definitions of all selected tables and a place where they hold.
@@ -218,7 +238,7 @@ async fn stable_definitions(
 
 fn start(
     shared: &Shared,
-    dialect: &Dialect,
+    (dialect, ddl_session): (&Dialect, ddl::Session),
     publisher: Publisher,
     beginning: Beginning,
     state: TaskState,
@@ -226,7 +246,7 @@ fn start(
     let config = &shared.config;
     let topics = Topics::new(&kafka::client_config(&config.kafka), shared.runtime.clone())
         .map_err(|error| Halt::Restart(error.to_string()))?;
-    let setup = setup(shared, dialect)?;
+    let setup = setup(shared, dialect, ddl_session)?;
     let request = StreamRequest {
         position: beginning.checkpoint.position.clone(),
         by_gtid: dialect.has_gtid(),
@@ -251,7 +271,7 @@ fn start(
     Ok(Session { sequencer, stream, readers, tasks })
 }
 
-fn setup(shared: &Shared, dialect: &Dialect) -> Result<Setup, Halt> {
+fn setup(shared: &Shared, dialect: &Dialect, ddl_session: ddl::Session) -> Result<Setup, Halt> {
     let config = &shared.config;
     let task = config.name.to_string();
     let selection =
@@ -263,13 +283,7 @@ fn setup(shared: &Shared, dialect: &Dialect) -> Result<Setup, Halt> {
         task,
         selection,
         key_indexes: config.capture.keys.clone(),
-        session: crate::events::ddl::Session {
-            strict: true,
-            explicit_timestamps: true,
-            database_collation: "utf8mb4_0900_ai_ci".to_owned(),
-            utf8mb4_collation: "utf8mb4_0900_ai_ci".to_owned(),
-            utf8_name: "utf8mb3".to_owned(),
-        },
+        session: ddl_session,
         lowercase_names: dialect.lower_case_table_names() != 0,
         commit_interval: Duration::from_millis(config.capture.commit_interval_ms),
         commit_bytes: usize::try_from(config.capture.commit_bytes).unwrap_or(usize::MAX),

@@ -7,7 +7,7 @@ use super::halt::Halt;
 use crate::binlog::event::kind;
 use crate::binlog::query::Query;
 use crate::binlog::{EventBody, EventHeader, parse, stream};
-use crate::events::ddl::{Statement, Xid, classify};
+use crate::events::ddl::{Session, Statement, Xid, classify};
 use mysql_async::binlog::events::Event;
 use std::time::Instant;
 use tributary_schemas::gtid::Gtid;
@@ -138,6 +138,9 @@ impl Sequencer {
             self.explicit = true;
             return Ok(());
         }
+        // The statement's session decides what a narrowing MODIFY did to values; where the event does not say, the
+        // careful reading is the one that reads the table anew.
+        self.setup.session.strict = query.sql_mode.is_some_and(Session::is_strict);
         let text = String::from_utf8_lossy(query.statement);
         let mut statement = classify(&text, query.database);
         if self.setup.lowercase_names {
