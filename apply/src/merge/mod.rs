@@ -14,4 +14,5 @@ mod pairing;
 pub mod plan;
 pub mod sql;
 pub mod target;
+mod value;
 pub mod zero_date;

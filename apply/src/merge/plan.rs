@@ -2,7 +2,7 @@
 //! every row (see [`super::encode`]). What enters is the table's definition, the config's rule and the destination
 //! table as the catalog has it; what leaves is a flat program, or what does not fit and what to do about it.
 
-use super::layout::{Layout, LayoutError, NulBytes, Origin, PlannedColumn, TableRule, ZeroDates};
+use super::layout::{Layout, LayoutError, Origin, PlannedColumn, TableRule, ZeroDates};
 use super::names::TargetName;
 use super::pairing::{Skip, Writer, writer};
 use super::target::{TargetColumn, TargetKind, TargetShape};
@@ -127,6 +127,8 @@ pub(super) struct Field {
     pub(super) zero_date: bool,
     /// The destination takes no NULL.
     pub(super) not_null: bool,
+    /// What stands in for a NUL character; `None` refuses it, as in every key: two keys could become one.
+    pub(super) substitute: Option<&'static str>,
 }
 
 /// Names of a field, apart from the program because only errors and zero dates need them.
@@ -165,7 +167,6 @@ pub struct TransferPlan {
     /// COPY fields of the constants, lengths included.
     pub(super) constants: Vec<Vec<u8>>,
     pub(super) zero_dates: ZeroDates,
-    pub(super) nul_bytes: NulBytes,
     pub(super) columns: Vec<StageColumn>,
     pub(super) key: Vec<String>,
     pub(super) target: TargetName,
@@ -247,6 +248,7 @@ impl TransferPlan {
             writer: None,
             zero_date: column.column_type.may_be_zero_date(),
             not_null: false,
+            substitute: rule.nul_bytes.substitute().filter(|_| !table.is_key(column)),
         };
         let mut deleted_column = "_deleted".to_owned();
         while layout.column(&deleted_column).is_some() {
@@ -263,7 +265,6 @@ impl TransferPlan {
             deletes: Vec::new(),
             constants: Vec::new(),
             zero_dates: rule.zero_dates,
-            nul_bytes: rule.nul_bytes,
             columns: Vec::with_capacity(layout.columns.len()),
             key: layout.key.clone(),
             target: target.name.clone(),
@@ -407,3 +408,6 @@ fn constant(value: &str, kind: &TargetKind) -> Option<Vec<u8>> {
     }
     Some(out)
 }
+
+#[cfg(test)]
+mod tests;

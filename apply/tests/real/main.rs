@@ -1,6 +1,8 @@
 //! The crate against real servers, which `deploy/local/servers` starts if they do not run, and its pure parts against
 //! oracles of other people's making. Each test has a schema of its own.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod alter;
 mod decoder;
 mod merge_model;

@@ -215,7 +215,7 @@ async fn columns_that_are_not_written_live_on() {
         let rows = target.session.rows(&["id".into(), "v".into(), "note".into()], &name).await;
         let (ours, theirs) = rows.split_first().unwrap();
         assert_eq!(ours, &["1", "y", "mine"].map(|text| Some(text.to_owned())));
-        assert_eq!(theirs.len(), round as usize + 1);
+        assert_eq!(i32::try_from(theirs.len()), Ok(round + 1));
         assert!(theirs.iter().all(|row| row[2].as_deref() == Some("new")));
     }
     target.session.done().await;

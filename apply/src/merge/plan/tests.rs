@@ -1,0 +1,93 @@
+use super::*;
+use tributary_schemas::table::TableId;
+
+fn table() -> Table {
+    let column = |id: u32, name: &str, declaration: &str| Column {
+        id,
+        ordinal: id - 1,
+        name: name.into(),
+        column_type: declaration.parse().unwrap(),
+        nullable: id == 3,
+        default: None,
+        charset: None,
+        collation: None,
+        comment: String::new(),
+        generated: false,
+        auto_increment: false,
+    };
+    Table {
+        id: TableId::new("s", "t"),
+        columns: vec![column(1, "id", "int"), column(2, "c", "varchar(9)"), column(3, "_deleted", "tinyint")],
+        key: vec![1],
+        indexes: vec![],
+        comment: String::new(),
+    }
+}
+
+fn there(name: &str, type_name: &str) -> TargetColumn {
+    TargetColumn {
+        name: name.into(),
+        type_name: type_name.into(),
+        not_null: false,
+        has_default: false,
+        generated: false,
+        deterministic: true,
+    }
+}
+
+fn shape() -> TargetShape {
+    TargetShape {
+        name: TargetName::new("s", "t"),
+        columns: vec![there("id", "integer"), there("c", "text"), there("_deleted", "smallint")],
+        unique_keys: vec![vec!["id".into()]],
+        append_optimized: false,
+        distributed_by: vec![],
+    }
+}
+
+#[test]
+fn a_destination_that_does_not_fit_is_refused_with_a_remedy() {
+    let rule = TableRule::default();
+    let refused = |change: &dyn Fn(&mut TargetShape)| {
+        let mut shape = shape();
+        change(&mut shape);
+        TransferPlan::compile(&table(), &rule, &shape).map(|plan| plan.columns().len()).unwrap_err()
+    };
+    let missing = refused(&|shape| shape.columns[1].name = "C".into());
+    assert!(missing.to_string().contains("columns.rename = { … = \"C\" }"), "{missing}");
+    let missing = refused(&|shape| drop(shape.columns.remove(1)));
+    assert!(missing.to_string().contains("ADD COLUMN \"c\" varchar(9)"), "{missing}");
+    let narrow = refused(&|shape| shape.columns[1].type_name = "character varying(8)".into());
+    assert!(narrow.to_string().contains("ALTER COLUMN \"c\" TYPE varchar(9)"), "{narrow}");
+    let required =
+        refused(&|shape| shape.columns.push(TargetColumn { not_null: true, ..there("x", "text") }));
+    assert_eq!(required, PlanError::RequiredColumn { target: "\"s\".\"t\"".into(), column: "x".into() });
+    assert!(matches!(refused(&|shape| shape.columns[2].not_null = true), PlanError::NotNull { .. }));
+    assert!(matches!(refused(&|shape| shape.columns[1].generated = true), PlanError::Generated { .. }));
+    assert!(matches!(refused(&|shape| shape.columns[0].deterministic = false), PlanError::CoarseKey { .. }));
+    for (key_type, fits) in [("character(9)", false), ("citext", false), ("text", true)] {
+        let mut table = table();
+        table.columns[0].column_type = "varchar(9)".parse().unwrap();
+        let mut shape = shape();
+        shape.columns[0].type_name = key_type.into();
+        assert_eq!(TransferPlan::compile(&table, &rule, &shape).is_ok(), fits, "{key_type}");
+    }
+}
+
+#[test]
+fn what_a_plan_says_of_its_table() {
+    let rule = TableRule { constants: vec![("n".into(), "7".into())], ..TableRule::default() };
+    let mut shape = shape();
+    shape.columns.push(there("n", "bigint"));
+    shape.columns.push(TargetColumn { not_null: true, has_default: true, ..there("filled", "text") });
+    let plan = TransferPlan::compile(&table(), &rule, &shape).unwrap();
+    let names: Vec<_> = plan.columns().iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["id", "c", "_deleted", "n"]);
+    assert_eq!((plan.deleted_column(), plan.key()), ("__deleted", &["id".to_owned()][..]));
+    assert!(plan.has_unique_key() && plan.has_extra_columns());
+    for (type_name, fits) in [("text", true), ("smallint", true), ("numeric(1,0)", true), ("date", false)] {
+        let mut shape = shape.clone();
+        shape.columns[3].type_name = type_name.into();
+        assert_eq!(TransferPlan::compile(&table(), &rule, &shape).is_ok(), fits, "{type_name}");
+    }
+}
