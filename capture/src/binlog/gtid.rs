@@ -39,13 +39,14 @@ pub(super) fn parse_plain(data: &[u8]) -> Result<GtidEvent, DecodeError> {
         transaction_bytes: None,
     };
     // 2 is the only kind of logical timestamps; servers before 5.7.5 write others, or nothing.
-    if cursor.u8() == Some(2) && cursor.take(16).is_some() {
-        if let Some(immediate) = cursor.uint(7) {
-            let original = if immediate & ORIGINAL_FOLLOWS == 0 { Some(immediate) } else { cursor.uint(7) };
-            event.immediate_commit_micros = Some(immediate & !ORIGINAL_FOLLOWS);
-            event.original_commit_micros = Some(original.ok_or(malformed("original commit time"))?);
-            event.transaction_bytes = cursor.length_encoded();
-        }
+    if cursor.u8() == Some(2)
+        && cursor.take(16).is_some()
+        && let Some(immediate) = cursor.uint(7)
+    {
+        let original = if immediate & ORIGINAL_FOLLOWS == 0 { Some(immediate) } else { cursor.uint(7) };
+        event.immediate_commit_micros = Some(immediate & !ORIGINAL_FOLLOWS);
+        event.original_commit_micros = Some(original.ok_or(malformed("original commit time"))?);
+        event.transaction_bytes = cursor.length_encoded();
     }
     Ok(event)
 }

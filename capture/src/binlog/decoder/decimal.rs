@@ -4,7 +4,7 @@
 use super::Fault;
 use crate::binlog::cursor::Cursor;
 use std::io::Write as _;
-use tributary_schemas::avro::{put_bytes, put_length};
+use tributary_schemas::avro::put_bytes;
 use tributary_schemas::decimal::Magnitude;
 
 /// Bytes that so many digits take.
@@ -135,14 +135,14 @@ pub(super) fn put_small(value: i64, out: &mut Vec<u8>) {
 
 /// Appends a number of any size as length-prefixed shortest two's complement.
 pub(super) fn put_magnitude(value: Magnitude, negative: bool, out: &mut Vec<u8>) {
-    // At most 33 bytes follow, so that the length takes one byte, which is written once it is known.
+    // At most 33 bytes follow, so that the length takes one byte, which is written once it is known; Avro doubles a
+    // number that is not negative.
     let start = out.len();
     out.push(0);
     value.put_twos_complement(negative, out);
-    let mut length = Vec::new();
-    put_length(&mut length, out.len() - start - 1);
-    if let (Some(place), Some(byte)) = (out.get_mut(start), length.first()) {
-        *place = *byte;
+    let length = u8::try_from((out.len() - start - 1) * 2).unwrap_or(u8::MAX);
+    if let Some(place) = out.get_mut(start) {
+        *place = length;
     }
 }
 

@@ -130,10 +130,13 @@ fn put_opaque(field_type: u8, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
     }
 }
 
-/// Base64 with padding.
+/// Base64 with padding. MySQL breaks it into lines of 76 characters, which then stand as escapes in the string.
 fn put_base64(data: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for chunk in data.chunks(3) {
+    for (index, chunk) in data.chunks(3).enumerate() {
+        if index > 0 && index % 19 == 0 {
+            out.extend_from_slice(b"\\n");
+        }
         let bits =
             chunk.iter().zip([16, 8, 0]).fold(0_u32, |bits, (byte, shift)| bits | u32::from(*byte) << shift);
         for (index, shift) in [18, 12, 6, 0].into_iter().enumerate() {
@@ -169,7 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_padded() {
+    fn base64_is_padded_and_broken_into_lines() {
+        let mut out = Vec::new();
+        put_base64(&[0; 58], &mut out);
+        assert_eq!(out, format!("{}\\nAA==", "A".repeat(76)).as_bytes());
+        out.clear();
+        put_base64(&[0; 57], &mut out);
+        assert_eq!(out, "A".repeat(76).as_bytes());
         for (data, expected) in
             [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foob", "Zm9vYg==")]
         {

@@ -1,0 +1,55 @@
+//! Every character of every character set.
+
+use super::{check, database, published, rows, run};
+use tributary_capture::binlog::charset::{Charset, charset_of_collation};
+
+#[tokio::test]
+async fn every_character_set_as_a_select_converts_it() {
+    let name = "tributary_binlog_charsets";
+    let mut connection = database(name).await;
+    run(
+        &mut connection,
+        &[
+            "SET SESSION cte_max_recursion_depth = 70000, group_concat_max_len = 100000",
+            "CREATE TABLE characters (id int PRIMARY KEY, c varchar(512) CHARACTER SET utf8mb4)",
+            "INSERT INTO characters WITH RECURSIVE n(i) AS (SELECT 32 UNION ALL SELECT i + 1 FROM n WHERE i < 65535)
+             SELECT i DIV 128, GROUP_CONCAT(CONVERT(CHAR(i USING utf32) USING utf8mb4) ORDER BY i SEPARATOR '') FROM n
+             WHERE i NOT BETWEEN 0xD800 AND 0xDFFF GROUP BY i DIV 128",
+            "INSERT INTO characters VALUES (1000, '😀𠀋💩')",
+        ],
+    )
+    .await;
+    let charsets: Vec<(String, u32)> =
+        rows(&mut connection, "SELECT CHARACTER_SET_NAME, MAXLEN FROM information_schema.CHARACTER_SETS")
+            .await;
+    assert!(charsets.len() > 30);
+    for (charset, max_bytes) in charsets {
+        let Some(known) = Charset::named(&charset) else {
+            assert!(matches!(charset.as_str(), "swe7" | "binary"), "{charset} is not known");
+            continue;
+        };
+        assert_eq!(known.max_bytes, max_bytes, "{charset}");
+        run(&mut connection, &[&format!("CREATE TABLE t_{charset} (id int PRIMARY KEY, c varchar(512), x text) CHARACTER SET {charset}")])
+            .await;
+        let table = published(&mut connection, name, &format!("t_{charset}"), &[]).await;
+        let mut statements = vec![format!("INSERT IGNORE INTO t_{charset} SELECT id, c, c FROM characters")];
+        if max_bytes == 1 && charset != "ascii" {
+            // Also the bytes that stand for no character.
+            statements.push(format!(
+                "INSERT INTO t_{charset} WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 255)
+                 SELECT 2000 + i, CHAR(i USING {charset}), CHAR(i, i USING {charset}) FROM n"
+            ));
+        }
+        check(&mut connection, &[table], &statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+}
+
+#[tokio::test]
+async fn every_collation_is_of_the_character_set_that_the_server_says() {
+    let mut connection = database("tributary_binlog_collations").await;
+    let collations: Vec<(u32, String)> =
+        rows(&mut connection, "SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS").await;
+    for (id, charset) in collations {
+        assert_eq!(charset_of_collation(id), Some(charset.as_str()), "collation {id}");
+    }
+}

@@ -1,0 +1,120 @@
+//! The binlog decoder against a real MySQL server, which `deploy/local/servers` starts if it does not run: what a
+//! table's binlog replays to must be what a SELECT gives, byte for byte as Avro and column for column as text. Each test
+//! has a database of its own.
+
+mod charsets;
+mod events;
+mod replay;
+mod text;
+mod types;
+
+use mysql_async::prelude::FromRow;
+use replay::Replay;
+use std::process::Command;
+use std::sync::OnceLock;
+use tributary_capture::binlog::charset::Charset;
+use tributary_schemas::table::{Table, TableId};
+use tributary_source::catalog::read_table;
+use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::publish::Wishes;
+
+/// `binlog_row_metadata` is a setting of the whole server: tests that set it take turns.
+static METADATA: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Output of `deploy/local/servers`.
+fn servers(arguments: &[&str]) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/local/servers");
+    let output = Command::new(script).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// How to reach the server as root.
+fn options() -> SourceOptions {
+    static CONFIG: OnceLock<serde_json::Value> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| {
+        servers(&["up", "mysql"]);
+        let environment = servers(&["env"]);
+        let value = |name: &str| {
+            let line = environment.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.unwrap().trim_matches('\'').to_owned()
+        };
+        let port: u16 = value("MYSQL_PORT").parse().unwrap();
+        serde_json::json!({
+            "host": value("MYSQL_HOST"), "port": port, "user": "root", "password": value("MYSQL_ROOT_PASSWORD"),
+        })
+    });
+    SourceOptions::new(&serde_json::from_value(config.clone()).unwrap()).unwrap()
+}
+
+/// A session of root in the new, empty database `name`, in which zero dates and other oddities are allowed.
+async fn database(name: &str) -> Connection {
+    let mut connection = options().connect().await.unwrap();
+    run(
+        &mut connection,
+        &[
+            &format!("DROP DATABASE IF EXISTS {name}"),
+            &format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"),
+            &format!("USE {name}"),
+            "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'",
+        ],
+    )
+    .await;
+    connection
+}
+
+async fn run(connection: &mut Connection, statements: &[&str]) {
+    for statement in statements {
+        connection
+            .execute("running", statement)
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}", statement.chars().take(200).collect::<String>()));
+    }
+}
+
+async fn rows<R: FromRow + Send + 'static>(connection: &mut Connection, statement: &str) -> Vec<R> {
+    let rows = connection.query("asking", statement).await;
+    rows.unwrap_or_else(|error| panic!("{statement}: {error}"))
+        .into_iter()
+        .map(mysql_async::from_row)
+        .collect()
+}
+
+/// The table as the catalog has it, but for the columns `excluded`, and how many columns it has in all.
+async fn published(
+    connection: &mut Connection,
+    database: &str,
+    table: &str,
+    excluded: &[String],
+) -> (Table, u32) {
+    let id = TableId::new(database, table);
+    let catalog = read_table(connection, &id).await.unwrap().unwrap_or_else(|| panic!("{id} is not there"));
+    let wishes = Wishes {
+        excluded,
+        previous: None,
+        highest_id: 0,
+        key_index: None,
+        charset_supported: |name| Charset::named(name).is_some(),
+    };
+    let count = u32::try_from(catalog.columns.len()).unwrap();
+    (catalog.published(&wishes).unwrap(), count)
+}
+
+/// The place in the binlog that the next event is written to.
+async fn place(connection: &mut Connection) -> (String, u64) {
+    type Status = (String, u64, Option<String>, Option<String>, Option<String>);
+    let status: Vec<Status> = rows(connection, "SHOW BINARY LOG STATUS").await;
+    let (file, offset, ..) = status.into_iter().next().unwrap();
+    (file, offset)
+}
+
+/// Runs statements, replays what they left in the binlog of `tables`, and compares each with what it holds now.
+async fn check(connection: &mut Connection, tables: &[(Table, u32)], statements: &[&str]) -> Replay {
+    let (file, offset) = place(connection).await;
+    run(connection, statements).await;
+    let replay = Replay::read(&file, offset, tables).await;
+    for (table, _) in tables {
+        text::compare(connection, table, replay.rows(table)).await;
+    }
+    replay
+}
