@@ -95,13 +95,13 @@ pub fn begin(
     }
     // A table that is gone from the source by now may still have events before its DROP.
     for (id, before) in &previously {
-        if !seen.contains(id) && before.excluded.is_none() {
-            if let Some(catalog) = state.catalog.get(id) {
-                if let Some(table) = restore(history, &previously, state, catalog)? {
-                    selected.insert(id.clone(), before.clone());
-                    running.push((table, state.progress.get(id).cloned()));
-                }
-            }
+        if !seen.contains(id)
+            && before.excluded.is_none()
+            && let Some(catalog) = state.catalog.get(id)
+            && let Some(table) = restore(history, &previously, state, catalog)?
+        {
+            selected.insert(id.clone(), before.clone());
+            running.push((table, state.progress.get(id).cloned()));
         }
     }
     Ok(Beginning { checkpoint, running, joining, selected, next_schema_id: history.next_schema_id() })

@@ -30,22 +30,22 @@ impl ClientContext for Context {}
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Revoke(partitions) = rebalance {
-            if partitions.count() > 0 {
-                let _ = self.role.send_replace(Role::Standby);
-            }
+        if let Rebalance::Revoke(partitions) = rebalance
+            && partitions.count() > 0
+        {
+            let _ = self.role.send_replace(Role::Standby);
         }
     }
 
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Assign(partitions) = rebalance {
-            if partitions.count() > 0 {
-                // Nothing is ever consumed through the group: the state is read by assignment.
-                if let Err(error) = consumer.pause(partitions) {
-                    tracing::debug!(%error, "pausing the state topic failed");
-                }
-                let _ = self.role.send_replace(Role::Leader);
+        if let Rebalance::Assign(partitions) = rebalance
+            && partitions.count() > 0
+        {
+            // Nothing is ever consumed through the group: the state is read by assignment.
+            if let Err(error) = consumer.pause(partitions) {
+                tracing::debug!(%error, "pausing the state topic failed");
             }
+            let _ = self.role.send_replace(Role::Leader);
         }
     }
 }

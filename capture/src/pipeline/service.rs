@@ -16,8 +16,8 @@ use tributary_service::load::Service;
 use tributary_service::registry::Registry;
 use tributary_service::retry::{Backoff, Policy, random};
 use tributary_service::shutdown::{self, Shutdown};
-use tributary_service::telemetry::Telemetry;
 use tributary_service::status::{ErrorDocument, Role as ShownRole, State, Status};
+use tributary_service::telemetry::Telemetry;
 use tributary_service::{http, kafka};
 use tributary_source::connect::SourceOptions;
 

@@ -202,7 +202,8 @@ async fn ddl_session(connection: &mut Connection, dialect: &Dialect) -> Result<d
     let default_of = "SELECT DEFAULT_COLLATE_NAME FROM information_schema.CHARACTER_SETS WHERE CHARACTER_SET_NAME = 'utf8mb4'";
     let utf8mb4_collation: Option<String> = connection.first(DURING, default_of).await?;
     let of_server: Option<String> = connection.first(DURING, "SELECT @@collation_server").await?;
-    let renamed = "SELECT COUNT(*) FROM information_schema.CHARACTER_SETS WHERE CHARACTER_SET_NAME = 'utf8mb3'";
+    let renamed =
+        "SELECT COUNT(*) FROM information_schema.CHARACTER_SETS WHERE CHARACTER_SET_NAME = 'utf8mb3'";
     let renamed: Option<u64> = connection.first(DURING, renamed).await?;
     let explicit = dialect.variable("explicit_defaults_for_timestamp");
     Ok(ddl::Session {

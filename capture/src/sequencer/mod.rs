@@ -109,6 +109,8 @@ pub struct Sequencer {
     dirty: BTreeSet<usize>,
     last_checkpoint: Option<Checkpoint>,
     last_commit: Instant,
+    /// How long the last commit took.
+    commit_cost: Duration,
     last_shown: Instant,
     freshness: Freshness,
     before: EncodedRow,

@@ -60,6 +60,7 @@ impl Sequencer {
             dirty: BTreeSet::new(),
             last_checkpoint: None,
             last_commit: now,
+            commit_cost: Duration::ZERO,
             last_shown: now,
             freshness: Freshness::new(now),
             before: EncodedRow::default(),

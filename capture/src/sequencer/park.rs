@@ -56,16 +56,6 @@ impl ParkReason {
         }
     }
 
-    /// A statement whose effect on the table cannot be followed.
-    #[must_use]
-    pub fn statement(statement: &str, why: &str) -> Self {
-        Self {
-            code: "ddl-not-followed",
-            message: format!("after the statement {statement:?}: {why}"),
-            remedy: "restart capture: the definition and the table are read anew".to_owned(),
-        }
-    }
-
     /// The table cannot be replicated as it is now.
     #[must_use]
     pub fn definition(problem: &str) -> Self {

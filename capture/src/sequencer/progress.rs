@@ -182,10 +182,10 @@ impl StreamProgress {
 
     /// The open transaction ends with the event being handled.
     pub fn end(&mut self) {
-        if let Some(open) = self.open.take() {
-            if let Some(gtid) = open.gtid.filter(|_| !open.undecided) {
-                self.position.gtid_set.insert(&gtid);
-            }
+        if let Some(open) = self.open.take()
+            && let Some(gtid) = open.gtid.filter(|_| !open.undecided)
+        {
+            self.position.gtid_set.insert(&gtid);
         }
         self.position.file.clone_from(&self.file);
         self.position.offset = self.offset;
