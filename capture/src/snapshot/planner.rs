@@ -105,6 +105,7 @@ impl Planner {
 
     /// Work for an idle reader. Tables come in their order, but a reader that finds nothing to do in one goes on to the
     /// next, so that the last chunks of a table keep nobody waiting.
+    #[allow(clippy::should_implement_trait, reason = "no iterator: after None there may be work again")]
     pub fn next(&mut self) -> Option<Order> {
         let id = OrderId(self.issued + 1);
         let Self { tables, sequence, chunk_bytes, .. } = self;

@@ -6,10 +6,10 @@
 //! row by row, ever after. Each safeguard is also left out, and the simulation must notice.
 
 use super::planner::{Order, OrderId, Planner, Work};
-use super::simulation_source::{Event, Key, Rows, Source, apply, numbers};
+use super::simulation_source::{Event, Key, Rows, Source, apply, inside, key, numbers};
 use super::windows::{WindowId, Windows};
 use std::collections::BTreeMap;
-use tributary_schemas::checkpoint::{KeyRange, KeyValue, ReadPhase, TableProgress};
+use tributary_schemas::checkpoint::{ReadPhase, TableProgress};
 use tributary_schemas::position::Position;
 
 /// A safeguard to leave out.
@@ -29,19 +29,6 @@ enum Fault {
 
 /// The table's number.
 const TABLE: u32 = 2;
-
-fn key(number: Key) -> Vec<KeyValue> {
-    vec![KeyValue::Int(number)]
-}
-
-fn inside(range: &KeyRange, candidate: Key) -> bool {
-    let number = |bound: &[KeyValue]| match bound {
-        [KeyValue::Int(number)] => *number,
-        other => panic!("{other:?}"),
-    };
-    range.after.as_deref().is_none_or(|after| number(after) < candidate)
-        && range.through.as_deref().is_none_or(|through| candidate <= number(through))
-}
 
 /// What Kafka has after a commit.
 #[derive(Debug, Clone, Default)]

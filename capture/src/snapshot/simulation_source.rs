@@ -2,6 +2,7 @@
 //! they are committed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use tributary_schemas::checkpoint::{KeyRange, KeyValue};
 use tributary_schemas::gtid::{Gtid, GtidSet, GtidSource};
 use tributary_schemas::position::Position;
 
@@ -42,6 +43,21 @@ pub(super) fn numbers(count: usize) -> Position {
 fn gtid(index: usize) -> Gtid {
     let source = GtidSource { uuid: UUID.into(), tag: String::new() };
     Gtid { source, number: u64::try_from(index).unwrap() + 1 }
+}
+
+/// A key as a bound.
+pub(super) fn key(number: Key) -> Vec<KeyValue> {
+    vec![KeyValue::Int(number)]
+}
+
+/// True if the range holds the key.
+pub(super) fn inside(range: &KeyRange, candidate: Key) -> bool {
+    let number = |bound: &[KeyValue]| match bound {
+        [KeyValue::Int(number)] => *number,
+        other => panic!("{other:?}"),
+    };
+    range.after.as_deref().is_none_or(|after| number(after) < candidate)
+        && range.through.as_deref().is_none_or(|through| candidate <= number(through))
 }
 
 /// See the module.

@@ -1,6 +1,8 @@
 //! The crate against a real MySQL server, which `deploy/local/servers` starts if it does not run. Each test has a
 //! database of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod catalog;
 mod chunk;
 mod rows;
