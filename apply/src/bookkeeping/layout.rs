@@ -4,7 +4,6 @@ use crate::destination::{Connection, DestinationError};
 use crate::merge::names::{identifier, quote};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::key::murmur2;
-use tributary_service::exit::Failure;
 
 /// The bookkeeping of one task.
 #[derive(Debug, Clone)]
@@ -28,7 +27,7 @@ const TABLES: [(&str, &str); 4] = [
         "targets",
         "task text NOT NULL, topic text NOT NULL, source_table text NOT NULL, target_schema text NOT NULL, \
          target_table text NOT NULL, partitions integer NOT NULL, applied_generation integer NOT NULL, \
-         state text NOT NULL, error_code text, error_message text, error_place text, error_remedy text, \
+         loaded boolean NOT NULL DEFAULT false, state text NOT NULL, error_code text, error_message text, error_place text, error_remedy text, \
          changed_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (task, topic)",
     ),
     (
@@ -125,28 +124,16 @@ impl Bookkeeping {
         connection.commit().await
     }
 
-    /// Refuses tables that a newer version has written.
+    /// The newest format that any task's bookkeeping has; 0 if there is none.
     ///
     /// # Errors
-    /// The server's, or a failure that says which version is there.
-    pub async fn check_version(
-        &self,
-        connection: &Connection,
-    ) -> Result<Result<(), Failure>, DestinationError> {
+    /// What the server says.
+    pub async fn newest_format(&self, connection: &Connection) -> Result<u32, DestinationError> {
         let sql = format!("SELECT coalesce(max(format_version), 0) FROM {}.tasks", self.schema);
         let row = connection
             .query_one(&sql, &[])
             .await
             .map_err(DestinationError::during("reading the version of the bookkeeping tables"))?;
-        let found: i32 = row.get(0);
-        if u32::try_from(found).is_ok_and(|found| found <= FORMAT_VERSION) {
-            return Ok(Ok(()));
-        }
-        Ok(Err(Failure::new(
-            "the bookkeeping tables belong to a newer version",
-            format!("they have format {found}, and this version knows {FORMAT_VERSION}"),
-        )
-        .at(format!("schema {} of the destination", self.name))
-        .remedy("update apply to the version that last ran, or newer")))
+        Ok(u32::try_from(row.get::<_, i32>(0)).unwrap_or(u32::MAX))
     }
 }

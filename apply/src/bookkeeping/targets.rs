@@ -17,6 +17,8 @@ pub struct TargetRow {
     pub partitions: i32,
     /// Newest generation whose DDL has been carried out.
     pub applied: u32,
+    /// What follows the initial load (statistics, secondary indexes) is done.
+    pub loaded: bool,
     /// Why it stands still; `None` if it does not.
     pub parked: Option<TableError>,
 }
@@ -46,15 +48,15 @@ pub struct TaskView {
 }
 
 const COLUMNS: &str = "topic, source_table, target_schema, target_table, partitions, applied_generation, \
-                       state, error_code, error_message, error_place, error_remedy";
+                       loaded, state, error_code, error_message, error_place, error_remedy";
 
 fn target_row(row: &tokio_postgres::Row) -> TargetRow {
     let text = |column: usize| row.get::<_, Option<String>>(column).unwrap_or_default();
-    let parked = (text(6) == "parked").then(|| TableError {
-        code: text(7),
-        message: text(8),
-        place: text(9),
-        remedy: text(10),
+    let parked = (text(7) == "parked").then(|| TableError {
+        code: text(8),
+        message: text(9),
+        place: text(10),
+        remedy: text(11),
     });
     TargetRow {
         topic: text(0),
@@ -62,6 +64,7 @@ fn target_row(row: &tokio_postgres::Row) -> TargetRow {
         target: TargetName { schema: text(2), table: text(3) },
         partitions: row.get(4),
         applied: u32::try_from(row.get::<_, i32>(5)).unwrap_or(0),
+        loaded: row.get(6),
         parked,
     }
 }
@@ -185,6 +188,19 @@ impl Bookkeeping {
         );
         let text = statements.join(";\n");
         connection.execute(&sql, &[&self.task, &topic, &number, &text]).await.map_err(during())?;
+        Ok(())
+    }
+
+    /// Marks that what follows the initial load is done.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn mark_loaded(&self, connection: &mut Connection, topic: &str) -> Result<(), DestinationError> {
+        let sql = format!("UPDATE {}.targets SET loaded = true WHERE task = $1 AND topic = $2", self.schema);
+        connection
+            .execute(&sql, &[&self.task, &topic])
+            .await
+            .map_err(DestinationError::during(format!("storing the state of {topic}")))?;
         Ok(())
     }
 

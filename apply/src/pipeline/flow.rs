@@ -40,6 +40,16 @@ struct Partition {
     barrier: i64,
     /// Position is at or past the end that was last observed.
     at_end: bool,
+    /// An end that was observed and that the destination has not reached since: the write that reaches it stores
+    /// that the partition was at its end.
+    watched: Option<i64>,
+}
+
+impl Partition {
+    fn step(&self, partition: i32, next: i64) -> Move {
+        let at_end = self.watched.is_some_and(|end| next >= end);
+        Move { partition, epoch: self.epoch, expected: self.committed, next, at_end }
+    }
 }
 
 /// A batch that is still growing.
@@ -141,6 +151,7 @@ impl<B: Rows> Flow<B> {
                 committed: 0,
                 barrier: i64::MAX,
                 at_end: false,
+                watched: None,
             };
             self.partitions.insert(*number, partition);
         }
@@ -177,6 +188,7 @@ impl<B: Rows> Flow<B> {
                 partition.epoch = self.epochs;
                 partition.phase = Phase::Unknown;
                 partition.at_end = false;
+                partition.watched = None;
             }
         }
     }
@@ -297,7 +309,7 @@ impl<B: Rows> Flow<B> {
     fn flush_job(&mut self, limits: &FlushLimits, pressed: bool, now: Instant) -> Option<Job<B>> {
         if self.closed.is_empty() {
             let due = self.open.iter().rposition(|open| {
-                let forced = self.at_barrier(open) || self.advance;
+                let forced = self.at_barrier(open);
                 limits.decide(&open.state(false, forced), pressed, now) == FlushDecision::Flush
             })?;
             self.close_through(due);
@@ -306,13 +318,7 @@ impl<B: Rows> Flow<B> {
         let mut moves = Vec::new();
         for (number, next) in closed.rows.spans() {
             let partition = self.partitions.get(&number)?;
-            moves.push(Move {
-                partition: number,
-                epoch: partition.epoch,
-                expected: partition.committed,
-                next,
-                at_end: false,
-            });
+            moves.push(partition.step(number, next));
         }
         moves.sort_by_key(|step| step.partition);
         Some(Job::Flush { generation: closed.generation, target: self.done, rows: closed.rows, moves })
@@ -340,14 +346,7 @@ impl<B: Rows> Flow<B> {
         let mut moves: Vec<(u32, Move)> = Vec::new();
         for (number, partition) in &self.partitions {
             if at_barrier(*number, partition) {
-                let step = Move {
-                    partition: *number,
-                    epoch: partition.epoch,
-                    expected: partition.committed,
-                    next: partition.position,
-                    at_end: false,
-                };
-                moves.push((partition.generation, step));
+                moves.push((partition.generation, partition.step(*number, partition.position)));
             }
         }
         let from = moves.iter().map(|(generation, _)| *generation).min()?;
@@ -365,14 +364,9 @@ impl<B: Rows> Flow<B> {
         let mut moves = Vec::new();
         for (number, partition) in &self.partitions {
             let idle = partition.phase == Phase::Running && !self.holds_rows_of(*number);
-            if idle && (partition.at_end || partition.position > partition.committed) {
-                moves.push(Move {
-                    partition: *number,
-                    epoch: partition.epoch,
-                    expected: partition.committed,
-                    next: partition.position,
-                    at_end: partition.at_end,
-                });
+            let step = partition.step(*number, partition.position);
+            if idle && (step.at_end || partition.position > partition.committed) {
+                moves.push(step);
             }
         }
         (!moves.is_empty()).then_some(Job::Advance { moves })
@@ -418,6 +412,9 @@ impl<B: Rows> Flow<B> {
                 continue;
             }
             partition.committed = step.next;
+            if step.at_end {
+                partition.watched = None;
+            }
             if let Some(generation) = generation {
                 partition.generation = generation;
                 partition.barrier = self.barriers.next_offset(generation, step.partition);
@@ -489,6 +486,7 @@ impl<B: Rows> Flow<B> {
         partition.position = partition.position.max(position);
         if let Some(end) = end {
             partition.at_end = partition.position >= end;
+            partition.watched.get_or_insert(end);
         }
     }
 
@@ -503,12 +501,30 @@ impl<B: Rows> Flow<B> {
         self.partitions.get(&partition).filter(|p| p.phase == Phase::Running).map(|p| p.position)
     }
 
+    /// What the destination holds of a partition that runs.
+    #[must_use]
+    pub fn committed(&self, partition: i32) -> Option<i64> {
+        self.partitions.get(&partition).filter(|p| p.phase == Phase::Running).map(|p| p.committed)
+    }
+
+    /// Newest generation whose DDL the destination has; 0 before that is known.
+    #[must_use]
+    pub const fn done(&self) -> u32 {
+        self.done
+    }
+
+    /// True if every partition here is at its end, and what was taken is in the destination.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.is_idle() && self.partitions.values().all(|partition| partition.at_end)
+    }
+
     /// Partitions that are assigned here.
     pub fn partitions(&self) -> impl Iterator<Item = i32> {
         self.partitions.keys().copied()
     }
 
-    /// True if every partition is at its end and everything taken has been written.
+    /// True if everything taken has been written.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.flying.is_none()

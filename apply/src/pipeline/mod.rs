@@ -1,9 +1,13 @@
 //! From records to merged tables. Pure state machines ([`flow`]) decide; the rest of the folder connects them to the
 //! consumer and to the destination.
 
+pub mod engine;
 pub mod flow;
 pub mod job;
+pub mod run;
 pub mod table;
+mod until;
+pub mod worker;
 
 #[cfg(test)]
 mod simulation;

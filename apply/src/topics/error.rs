@@ -22,6 +22,18 @@ pub enum TopicError {
         /// Topic.
         topic: String,
     },
+    /// The history does not say yet which tables there are, or what they look like.
+    #[error("topic {topic} does not define every selected table yet: capture is still starting")]
+    Incomplete {
+        /// History topic.
+        topic: String,
+    },
+    /// The thread that asked is gone.
+    #[error("a question to Kafka was interrupted: {reason}")]
+    Interrupted {
+        /// How.
+        reason: String,
+    },
     /// An answer did not come in time.
     #[error("Kafka did not answer in time while {doing}")]
     Timeout {
@@ -49,8 +61,8 @@ impl Transient for TopicError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Kafka { source, .. } => is_transient(source),
-            Self::Missing { .. } | Self::Timeout { .. } => true,
-            Self::History { .. } => false,
+            Self::Missing { .. } | Self::Incomplete { .. } | Self::Timeout { .. } => true,
+            Self::History { .. } | Self::Interrupted { .. } => false,
         }
     }
 }

@@ -1,0 +1,351 @@
+//! What happens by the clock: positions are compared with ends, the bookkeeping is looked at, offsets are stored for
+//! idle partitions and for lag tools, and the status is told.
+
+use super::table::AfterLoad;
+use super::{Ask, Engine, Event};
+use crate::bookkeeping::TaskView;
+use crate::destination::TableError;
+use crate::topics::ends::Place;
+use crate::topics::history::History;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tributary_schemas::history::{Cause, SchemaRecord};
+use tributary_service::exit::Failure;
+use tributary_service::retry::random;
+use tributary_service::status::{Role, State, TableState};
+
+/// The consumer's own positions, transaction markers included.
+const POSITIONS: Duration = Duration::from_millis(100);
+/// Ends of partitions; the second while the end is waited for.
+const ENDS: Duration = Duration::from_secs(2);
+const ENDS_HURRIED: Duration = Duration::from_millis(200);
+/// The bookkeeping; the second while a partition waits for others at a barrier.
+const VIEW: Duration = Duration::from_secs(2);
+const VIEW_HURRIED: Duration = Duration::from_millis(200);
+/// Offsets that no row stands behind, and the mark that a partition was at its end.
+const ADVANCE: Duration = Duration::from_secs(60);
+/// Offsets for lag tools.
+const COMMIT: Duration = Duration::from_secs(5);
+/// States and lags.
+const STATUS: Duration = Duration::from_millis(500);
+/// A table that lags less than this follows the stream.
+const FOLLOWING: Duration = Duration::from_secs(10);
+/// A position is behind the end of its partition for good after this many answers: leaders may differ for a moment.
+const BEYOND_END_MAX: u32 = 5;
+
+/// When each was last done.
+pub(super) struct Beats {
+    positions: Instant,
+    ends: Instant,
+    ends_asked: bool,
+    view: Instant,
+    view_asked: bool,
+    advance: Instant,
+    commit: Instant,
+    status: Instant,
+    /// The epoch that is known.
+    epoch: i64,
+}
+
+impl Beats {
+    pub(super) const fn new(now: Instant, epoch: i64) -> Self {
+        Self {
+            positions: now,
+            ends: now,
+            ends_asked: false,
+            view: now,
+            view_asked: false,
+            advance: now,
+            commit: now,
+            status: now,
+            epoch,
+        }
+    }
+}
+
+/// True, and the clock set anew, if `interval` has passed.
+fn due(last: &mut Instant, interval: Duration, now: Instant) -> bool {
+    let due = now.duration_since(*last) >= interval;
+    if due {
+        *last = now;
+    }
+    due
+}
+
+impl Engine {
+    pub(super) fn beat(&mut self, now: Instant) {
+        let hurried = self.parts.until_caught_up;
+        if due(&mut self.beats.positions, POSITIONS, now) {
+            self.observe_positions();
+        }
+        let waits = self.tables.iter().any(|table| table.flow.barriers().newest() > table.flow.done());
+        let ends = if hurried || waits { ENDS_HURRIED } else { ENDS };
+        if !self.beats.ends_asked && due(&mut self.beats.ends, ends, now) {
+            let places: Vec<(Place, i64)> = self.tables.iter().flat_map(|table| table.positions()).collect();
+            if !places.is_empty() {
+                self.beats.ends_asked = true;
+                self.ask(Ask::Ends(places));
+            }
+        }
+        let waits = self.tables.iter().any(|table| table.flow.waits_for_others());
+        let view = if waits { VIEW_HURRIED } else { VIEW };
+        if !self.beats.view_asked && due(&mut self.beats.view, view, now) {
+            self.beats.view_asked = true;
+            self.ask_view();
+        }
+        if due(&mut self.beats.advance, ADVANCE, now) || hurried {
+            self.tables.iter_mut().for_each(|table| table.flow.request_advance());
+        }
+        if due(&mut self.beats.commit, COMMIT, now) {
+            self.commit_to_kafka();
+        }
+        if due(&mut self.beats.status, STATUS, now) {
+            self.show();
+        }
+    }
+
+    pub(super) fn ask(&self, ask: Ask) {
+        // The thread that answers ends only with the loop.
+        let _ = self.parts.asks.send(ask);
+    }
+
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.tables.iter().flat_map(|table| table.positions()).map(|(place, _)| place).collect()
+    }
+
+    /// What the consumer has handed over counts as passed, unless some of it is held back here.
+    fn observe_positions(&mut self) {
+        for ((topic, partition), position) in self.parts.consumer.positions() {
+            let Some(table) = self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index)) else {
+                continue;
+            };
+            if table.partitions.get(&partition).is_some_and(|reading| reading.stash.is_empty()) {
+                table.flow.observe(partition, position, None);
+            }
+        }
+    }
+
+    pub(super) fn take_ends(&mut self, ends: &BTreeMap<Place, (i64, i64)>) {
+        self.beats.ends_asked = false;
+        self.kafka.succeeded();
+        self.parts.status.retried(&self.kafka_name());
+        self.observe_positions();
+        let mut probes = Vec::new();
+        let mut recreated = Vec::new();
+        for (place, (asked_at, end)) in ends {
+            let (topic, partition) = (&place.0, place.1);
+            let Some(index) = self.by_topic.get(topic).copied() else { continue };
+            let Some(table) = self.tables.get_mut(index) else { continue };
+            let Some(position) = table.flow.position(partition) else { continue };
+            if asked_at > end {
+                table.beyond_end += 1;
+                if table.beyond_end > BEYOND_END_MAX {
+                    recreated.push((index, out_of_range(topic, partition, position, *end)));
+                }
+                continue;
+            }
+            table.beyond_end = 0;
+            table.flow.observe(partition, position, Some(*end));
+            let Some(reading) = table.partitions.get_mut(&partition) else { continue };
+            let stands = reading.seen.replace(position) == Some(position);
+            if stands && position < *end && reading.stash.is_empty() && !reading.paused {
+                probes.extend(table.probe(partition, *end));
+            }
+        }
+        for probe in probes {
+            self.ask(probe);
+        }
+        for (index, error) in recreated {
+            // What parks a table under `strict` ends the loop with the next event.
+            if let Err(failure) = self.park(index, error) {
+                let _ = self.parts.sender.send(Event::Fatal(failure));
+            }
+        }
+    }
+
+    pub(super) fn take_lows(&mut self, lows: &BTreeMap<Place, i64>) -> Result<(), Failure> {
+        let mut lost = Vec::new();
+        for ((topic, partition), low) in lows {
+            let Some(index) = self.by_topic.get(topic).copied() else { continue };
+            let position = self.tables.get(index).and_then(|table| table.flow.position(*partition));
+            if let Some(position) = position.filter(|position| position < low) {
+                lost.push((index, out_of_range(topic, *partition, position, *low)));
+            }
+        }
+        for (index, error) in lost {
+            self.park(index, error)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn kafka_failed(&mut self, error: &str, now: Instant) -> Result<(), Failure> {
+        self.beats.ends_asked = false;
+        if self.kafka.failed(now, random()).is_none() {
+            return Err(Failure::new("Kafka does not come back", error)
+                .at(&self.parts.config.kafka.brokers)
+                .remedy("see the brokers' logs; kafka.retry_minutes says how long they are waited for"));
+        }
+        self.parts.status.retrying(&self.kafka_name(), error);
+        Ok(())
+    }
+
+    fn kafka_name(&self) -> String {
+        format!("reading from Kafka at {}", self.parts.config.kafka.brokers)
+    }
+
+    fn ask_view(&self) {
+        let (worker, sender) = (Arc::clone(&self.parts.worker), self.parts.sender.clone());
+        self.parts.runtime.spawn(async move {
+            let view = async {
+                let mut lease = worker.pool().acquire().await?;
+                let view = worker.bookkeeping().view(&mut lease).await?;
+                lease.release();
+                Ok::<_, crate::destination::DestinationError>(view)
+            };
+            match view.await {
+                Ok(view) => {
+                    let _ = sender.send(Event::View(Some(view)));
+                }
+                Err(error) => {
+                    // The jobs judge how long the destination may be away; this is asked again.
+                    tracing::debug!(error = %error, "looking at the bookkeeping");
+                    let _ = sender.send(Event::View(None));
+                }
+            }
+        });
+    }
+
+    pub(super) fn take_view(&mut self, view: Option<TaskView>) {
+        self.beats.view_asked = false;
+        let Some(view) = view else { return };
+        if std::mem::replace(&mut self.beats.epoch, view.epoch) != view.epoch {
+            tracing::info!(epoch = view.epoch, "replay: reading every offset again");
+            for table in &mut self.tables {
+                table.flow.forget();
+                table.partitions.values_mut().for_each(|reading| reading.stash.clear());
+                table.status.set_state(TableState::CatchingUp);
+                table.after_load = AfterLoad::Unknown;
+                table.memory = Arc::default();
+            }
+        }
+        for row in view.targets {
+            let Some(table) = self.by_topic.get(&row.topic).and_then(|index| self.tables.get_mut(*index)) else {
+                continue;
+            };
+            table.flow.set_done(row.applied);
+            table.status.set_generation(row.applied);
+            if !row.loaded && table.after_load == AfterLoad::Unknown {
+                table.after_load = AfterLoad::Due;
+            }
+            match row.parked {
+                Some(error) if !table.flow.is_parked() => {
+                    table.parked_elsewhere = true;
+                    table.flow.park();
+                    table.partitions.values_mut().for_each(|reading| reading.stash.clear());
+                    table.status.park(tributary_service::status::ErrorDocument::new(
+                        error.code,
+                        format!("{} ({})", error.message, error.place),
+                        error.remedy,
+                    ));
+                }
+                None if table.parked_elsewhere => {
+                    table.parked_elsewhere = false;
+                    table.status.set_state(TableState::CatchingUp);
+                    table.flow.unpark();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn take_history(
+        &mut self,
+        history: Arc<History>,
+        schemas: Vec<SchemaRecord>,
+        token: Option<u64>,
+    ) -> Result<(), Failure> {
+        for schema in schemas {
+            self.parts.registry.insert(schema);
+        }
+        self.history = history;
+        self.refresh_tables()?;
+        self.tables.iter_mut().for_each(|table| table.history_read(token));
+        Ok(())
+    }
+
+    pub(super) fn commit_to_kafka(&self) {
+        let offsets = self.tables.iter().flat_map(|table| {
+            let topic = table.task.topic.as_str();
+            table.flow.partitions().filter_map(move |partition| {
+                Some((topic, partition, table.flow.committed(partition)?))
+            })
+        });
+        self.parts.consumer.commit(offsets);
+    }
+
+    /// States, lags and what is due after a load.
+    fn show(&mut self) {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis());
+        let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        let (mut loading, mut behind, mut working) = (false, false, false);
+        let mut loaded = Vec::new();
+        for (index, table) in self.tables.iter_mut().enumerate() {
+            if let Some(load) = self.history.load(&table.task.id) {
+                table.status.set_rows_total(load.rows_estimated.max(load.rows_read));
+                table.status.set_rows_read(load.rows_read);
+            }
+            let newest = table.task.generations.values().next_back();
+            if table.flow.is_parked() {
+                continue;
+            }
+            if !table.has_partitions() {
+                table.status.set_lag(None);
+                table.status.set_state(TableState::Waiting);
+                continue;
+            }
+            working = true;
+            let waiting = table.oldest_flying_ms.or(table.oldest_waiting_ms);
+            let at_end = table.flow.is_at_end();
+            let lag_ms = if at_end { Some(0) } else { waiting.or(table.newest_taken_ms).map(|since| now_ms - since) };
+            let lag = lag_ms.map(|lag| Duration::from_millis(u64::try_from(lag.max(0)).unwrap_or(0)));
+            table.status.set_lag(lag);
+            let state = if table.task.loading {
+                loading = true;
+                TableState::Loading
+            } else if at_end && newest.is_some_and(|record| record.cause == Cause::Drop) {
+                TableState::Dropped
+            } else if lag.is_some_and(|lag| lag < FOLLOWING) {
+                TableState::Synchronizing
+            } else {
+                behind = true;
+                TableState::CatchingUp
+            };
+            table.status.set_state(state);
+            if at_end && !table.task.loading && table.after_load == AfterLoad::Due {
+                loaded.push(index);
+            }
+        }
+        loaded.into_iter().for_each(|index| self.start_after_load(index));
+        self.parts.status.set_role(if working { Role::Leader } else { Role::Standby });
+        self.parts.status.set_state(match (loading, behind) {
+            (true, _) => State::Loading,
+            (false, true) => State::CatchingUp,
+            (false, false) => State::Synchronizing,
+        });
+    }
+}
+
+fn out_of_range(topic: &str, partition: i32, position: i64, edge: i64) -> TableError {
+    TableError {
+        code: "offset-out-of-range".to_owned(),
+        message: format!(
+            "topic {topic} partition {partition} does not hold offset {position}, where the destination stands (it ends or \
+             begins at {edge}): the topic was created anew, or records were removed from it"
+        ),
+        place: format!("topic {topic}, partition {partition}, offset {position}"),
+        remedy: "`apply replay --from beginning --clear` the table, if the topic still holds all of it; else have capture \
+                 read it anew"
+            .to_owned(),
+    }
+}

@@ -1,0 +1,75 @@
+//! What reaches the loop from other threads, and what it asks of them.
+
+use crate::batches::compact::Batch;
+use crate::bookkeeping::TaskView;
+use crate::pipeline::job::Outcome;
+use crate::pipeline::worker::{Failed, Report};
+use crate::topics::ends::Place;
+use crate::topics::history::History;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tributary_schemas::history::SchemaRecord;
+use tributary_service::exit::Failure;
+
+/// Something happened elsewhere.
+pub enum Event {
+    /// The history grew, or was read to the end it had when a request came.
+    History {
+        /// All of it.
+        history: Arc<History>,
+        /// Schemas that are new.
+        schemas: Vec<SchemaRecord>,
+        /// The request that this answers.
+        token: Option<u64>,
+    },
+    /// A job has ended.
+    Done {
+        /// Topic.
+        topic: String,
+        /// What came of it.
+        result: Result<(Outcome<Batch>, Report), Failed>,
+    },
+    /// Position as it was when it was asked, and last stable offset, of partitions.
+    Ends(BTreeMap<Place, (i64, i64)>),
+    /// Beginnings of partitions.
+    Lows(BTreeMap<Place, i64>),
+    /// Nothing lies between `position` and `next`.
+    Probed {
+        /// Partition.
+        place: Place,
+        /// Where the probe began.
+        position: i64,
+        /// The next record, or the end.
+        next: i64,
+    },
+    /// The bookkeeping at a glance; `None` if it could not be read.
+    View(Option<TaskView>),
+    /// Statistics and indexes of a table that was loaded.
+    AfterLoad {
+        /// Topic.
+        topic: String,
+        /// What went wrong.
+        error: Option<String>,
+    },
+    /// A question to the brokers was not answered.
+    KafkaFailed(String),
+    /// Everything must end.
+    Fatal(Failure),
+}
+
+/// A question to the brokers.
+pub enum Ask {
+    /// The last stable offset of each, with the position it is asked at.
+    Ends(Vec<(Place, i64)>),
+    /// The beginning of each.
+    Lows(Vec<Place>),
+    /// What lies between a position and an end that is known.
+    Probe {
+        /// Partition.
+        place: Place,
+        /// Position.
+        position: i64,
+        /// A last stable offset.
+        end: i64,
+    },
+}

@@ -1,0 +1,137 @@
+//! Jobs on their way out and back, and what becomes of a table whose job failed.
+
+use super::table::{AfterLoad, EngineTable};
+use super::{Engine, Event};
+use crate::batches::compact::Batch;
+use crate::destination::TableError;
+use crate::pipeline::job::{Job, Outcome};
+use crate::pipeline::worker::{Failed, Report};
+use std::sync::Arc;
+use std::time::Instant;
+use tributary_service::exit::Failure;
+use tributary_service::retry::random;
+use tributary_service::status::ErrorDocument;
+
+impl Engine {
+    /// Sends a table's next job to the runtime, if there is one.
+    pub(super) fn start_job(&mut self, index: usize, pressed: bool, now: Instant) {
+        let Some(table) = self.tables.get_mut(index) else { return };
+        if table.not_before.is_some_and(|instant| now < instant) {
+            return;
+        }
+        let Some(job) = table.flow.next_job(&self.limits, pressed, now) else { return };
+        if matches!(job, Job::Flush { .. }) {
+            table.oldest_flying_ms = table.oldest_flying_ms.or_else(|| table.oldest_waiting_ms.take());
+        }
+        let (task, memory) = (Arc::clone(&table.task), Arc::clone(&table.memory));
+        let (worker, sender) = (Arc::clone(&self.parts.worker), self.parts.sender.clone());
+        self.parts.runtime.spawn(async move {
+            let result = worker.run(&task, &memory, job).await;
+            // A loop that is gone needs no answer.
+            let _ = sender.send(Event::Done { topic: task.topic.clone(), result });
+        });
+    }
+
+    pub(super) fn take_outcome(
+        &mut self,
+        topic: &str,
+        result: Result<(Outcome<Batch>, Report), Failed>,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        let Some(index) = self.by_topic.get(topic).copied() else { return Ok(()) };
+        let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
+        match result {
+            Ok((outcome, report)) => {
+                if matches!(outcome, Outcome::Lost) {
+                    tracing::info!(table = %table.task.id, "the destination is elsewhere: reading its offsets again");
+                }
+                table.oldest_flying_ms = None;
+                table.flow.finish(outcome);
+                table.status.add_rows_applied(report.rows);
+                table.status.add_values_substituted(report.substituted);
+                table.status.set_generation(table.flow.done());
+                self.parts.status.add_bytes_applied(report.bytes);
+                table.not_before = None;
+                table.backoff.succeeded();
+                self.parts.status.retried(&retry_name(table));
+                Ok(())
+            }
+            Err(Failed { error, rows }) if error.is_transient() => {
+                table.flow.finish(Outcome::Again(rows));
+                let Some(delay) = table.backoff.failed(now, random()) else {
+                    return Err(Failure::new("the destination does not come back", error)
+                        .at(&table.task.target)
+                        .remedy("see the server's log; destination.retry_minutes says how long it is waited for"));
+                };
+                tracing::warn!(table = %table.task.id, error = %error, "tried again");
+                table.not_before = Some(now + delay);
+                self.parts.status.retrying(&retry_name(table), &error.to_string());
+                Ok(())
+            }
+            Err(Failed { error, rows }) => {
+                table.flow.finish(Outcome::Again(rows));
+                let place = table.task.target.to_string();
+                self.park(index, error.into_table_error(&place))
+            }
+        }
+    }
+
+    /// Stops a table; under `strict`, everything.
+    pub(super) fn park(&mut self, index: usize, error: TableError) -> Result<(), Failure> {
+        let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
+        tracing::error!(
+            table = %table.task.id, code = error.code, place = error.place, remedy = error.remedy, "parked: {}", error.message
+        );
+        table.flow.park();
+        table.partitions.values_mut().for_each(|reading| reading.stash.clear());
+        self.parts.status.retried(&retry_name(table));
+        table.status.park(ErrorDocument::new(
+            error.code.clone(),
+            format!("{} ({})", error.message, error.place),
+            error.remedy.clone(),
+        ));
+        if self.parts.config.strict {
+            return Err(Failure::new(format!("{} cannot go on", table.task.id), &error.message)
+                .at(&error.place)
+                .remedy(error.remedy));
+        }
+        let (worker, topic) = (Arc::clone(&self.parts.worker), table.task.topic.clone());
+        self.parts.runtime.spawn(async move {
+            let stored = async {
+                let mut lease = worker.pool().acquire().await?;
+                worker.bookkeeping().set_parked(&mut lease, &topic, Some(&error)).await?;
+                lease.release();
+                Ok::<_, crate::destination::DestinationError>(())
+            };
+            if let Err(failure) = stored.await {
+                tracing::warn!(topic, error = %failure, "the reason for parking could not be stored");
+            }
+        });
+        Ok(())
+    }
+
+    /// Statistics and indexes, once a table has been loaded.
+    pub(super) fn start_after_load(&mut self, index: usize) {
+        let Some(table) = self.tables.get_mut(index) else { return };
+        table.after_load = AfterLoad::Running;
+        let (worker, task) = (Arc::clone(&self.parts.worker), Arc::clone(&table.task));
+        let sender = self.parts.sender.clone();
+        self.parts.runtime.spawn(async move {
+            let error = worker.after_load(&task).await.err().map(|error| error.to_string());
+            let _ = sender.send(Event::AfterLoad { topic: task.topic.clone(), error });
+        });
+    }
+
+    pub(super) fn after_load_done(&mut self, topic: &str, error: Option<String>) {
+        let Some(table) = self.by_topic.get(topic).and_then(|index| self.tables.get_mut(*index)) else { return };
+        table.after_load = AfterLoad::Done;
+        if let Some(error) = error {
+            // Rows are in; without statistics or indexes queries are slower, and the next start tries again.
+            tracing::warn!(table = %table.task.id, error, "statistics and indexes after the initial load");
+        }
+    }
+}
+
+fn retry_name(table: &EngineTable) -> String {
+    format!("writing {}", table.task.target)
+}

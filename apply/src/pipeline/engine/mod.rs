@@ -1,0 +1,356 @@
+//! The loop that connects the group's consumer, the tables' state machines and the jobs. One thread owns all of it;
+//! jobs run on the runtime and report back through a channel. Decisions are made in [`super::flow`], not here.
+
+mod beats;
+mod event;
+mod jobs;
+mod records;
+mod table;
+
+pub use event::{Ask, Event};
+pub use table::EngineTable;
+
+use super::worker::Worker;
+use crate::batches::flush::{FlushLimits, MemoryBudget};
+use crate::pipeline::table::{Left, TableTask};
+use crate::topics::consumer::{Assignment, GroupConsumer};
+use crate::topics::history::History;
+use rdkafka::Message;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tributary_schemas::config::{Config, TableRules};
+use tributary_service::exit::Failure;
+use tributary_service::registry::Registry;
+use tributary_service::retry::{Backoff, Policy};
+use tributary_service::shutdown::Shutdown;
+use tributary_service::status::{ErrorDocument, Status};
+
+/// Records and bytes after which the loop looks at everything else again.
+const ROUND_RECORDS: u32 = 2_000;
+const ROUND_BYTES: usize = 8 << 20;
+/// How long a poll waits while jobs are out, and while nothing is.
+const POLL_BUSY: Duration = Duration::from_millis(2);
+const POLL_IDLE: Duration = Duration::from_millis(20);
+/// How long memory may be short before partitions are paused: a pause throws away what the client has fetched.
+const PRESSED_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a drain may take.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// What the loop works with.
+pub struct Parts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// `[[table]]`.
+    pub rules: TableRules,
+    /// Carries out jobs.
+    pub worker: Arc<Worker>,
+    /// Reads the tables' topics.
+    pub consumer: GroupConsumer,
+    /// Where jobs run.
+    pub runtime: Handle,
+    /// What is shown.
+    pub status: Status,
+    /// Schemas that are served.
+    pub registry: Registry,
+    /// When to end.
+    pub shutdown: Shutdown,
+    /// What comes in.
+    pub events: Receiver<Event>,
+    /// For the jobs to report to.
+    pub sender: Sender<Event>,
+    /// Questions to the brokers.
+    pub asks: Sender<Ask>,
+    /// Requests to read the history to its present end.
+    pub catch_ups: Sender<u64>,
+    /// The end of the topics is waited for: offsets without rows are stored at once.
+    pub until_caught_up: bool,
+}
+
+/// The loop's state.
+pub struct Engine {
+    parts: Parts,
+    tables: Vec<EngineTable>,
+    by_topic: FxHashMap<String, usize>,
+    history: Arc<History>,
+    limits: FlushLimits,
+    budget: MemoryBudget,
+    pressed_since: Option<Instant>,
+    all_paused: bool,
+    tokens: u64,
+    draining: Option<Instant>,
+    beats: beats::Beats,
+    /// Failures of Kafka in a row.
+    kafka: Backoff,
+    subscribed: Vec<String>,
+}
+
+impl Engine {
+    /// A loop that knows the history, and the bookkeeping's epoch, as they were read.
+    #[must_use]
+    pub fn new(parts: Parts, history: Arc<History>, epoch: i64) -> Self {
+        let apply = &parts.config.apply;
+        let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let limits = FlushLimits {
+            keys: number(apply.flush_rows),
+            bytes: number(apply.flush_bytes),
+            age: Duration::from_millis(apply.flush_interval_ms),
+        };
+        let budget = MemoryBudget::new(number(apply.memory_bytes));
+        let kafka = Backoff::new(Policy::for_limit(parts.config.kafka.retry()));
+        Self {
+            parts,
+            tables: Vec::new(),
+            by_topic: FxHashMap::default(),
+            history,
+            limits,
+            budget,
+            pressed_since: None,
+            all_paused: false,
+            tokens: 0,
+            draining: None,
+            beats: beats::Beats::new(Instant::now(), epoch),
+            kafka,
+            subscribed: Vec::new(),
+        }
+    }
+
+    /// Runs until the end is asked for, or something fails that concerns more than a table.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub fn run(mut self) -> Result<(), Failure> {
+        self.refresh_tables()?;
+        loop {
+            let now = Instant::now();
+            self.take_events(now)?;
+            if self.drained(now) {
+                return Ok(());
+            }
+            self.beat(now);
+            let pressed = self.watch_memory(now);
+            for index in 0..self.tables.len() {
+                self.attend(index, pressed, now)?;
+            }
+            if pressed && !self.all_paused || self.draining.is_some() {
+                // Nothing more fits: wait for a job, with what was fetched left in the client.
+                if let Ok(event) = self.parts.events.recv_timeout(POLL_IDLE) {
+                    self.take_event(event, now)?;
+                }
+            } else {
+                self.poll(now)?;
+            }
+        }
+    }
+
+    fn take_events(&mut self, now: Instant) -> Result<(), Failure> {
+        while let Ok(event) = self.parts.events.try_recv() {
+            self.take_event(event, now)?;
+        }
+        Ok(())
+    }
+
+    fn take_event(&mut self, event: Event, now: Instant) -> Result<(), Failure> {
+        match event {
+            Event::History { history, schemas, token } => self.take_history(history, schemas, token),
+            Event::Done { topic, result } => self.take_outcome(&topic, result, now),
+            Event::Ends(ends) => {
+                self.take_ends(&ends);
+                Ok(())
+            }
+            Event::Lows(lows) => self.take_lows(&lows),
+            Event::Probed { place, position, next } => {
+                if let Some(table) = self.by_topic.get(&place.0).and_then(|index| self.tables.get_mut(*index))
+                    && table.flow.position(place.1) == Some(position)
+                {
+                    table.flow.observe(place.1, next, None);
+                }
+                Ok(())
+            }
+            Event::View(view) => {
+                self.take_view(view);
+                Ok(())
+            }
+            Event::AfterLoad { topic, error } => {
+                self.after_load_done(&topic, error);
+                Ok(())
+            }
+            Event::KafkaFailed(error) => self.kafka_failed(&error, now),
+            Event::Fatal(failure) => Err(failure),
+        }
+    }
+
+    /// True once a drain that was asked for has come to its end.
+    fn drained(&mut self, now: Instant) -> bool {
+        if self.draining.is_none() && self.parts.shutdown.requested() {
+            self.draining = Some(now);
+        }
+        let Some(since) = self.draining else { return false };
+        let done = self.tables.iter().all(|table| table.flow.bytes() == 0 && !table.flow.is_flying());
+        if done || now.duration_since(since) > DRAIN {
+            self.commit_to_kafka();
+            return true;
+        }
+        false
+    }
+
+    /// True if memory is short. After a while of that, partitions are paused so that polling can go on.
+    fn watch_memory(&mut self, now: Instant) -> bool {
+        let held = self.tables.iter().map(EngineTable::bytes).sum();
+        let pressed = self.budget.observe(held);
+        if pressed {
+            let since = *self.pressed_since.get_or_insert(now);
+            self.all_paused = now.duration_since(since) > PRESSED_PATIENCE;
+        } else {
+            self.pressed_since = None;
+            self.all_paused = false;
+        }
+        pressed
+    }
+
+    /// One table's turn: seeks, records that were held back, pauses, the next job.
+    fn attend(&mut self, index: usize, pressed: bool, now: Instant) -> Result<(), Failure> {
+        let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
+        if !table.has_partitions() {
+            return Ok(());
+        }
+        table.seek(&self.parts.consumer);
+        self.drain_stash(index, now)?;
+        let (all_paused, draining) = (self.all_paused, self.draining.is_some());
+        if let Some(table) = self.tables.get_mut(index) {
+            table.sync_pauses(&self.parts.consumer, all_paused);
+        }
+        self.start_job(index, pressed || draining, now);
+        Ok(())
+    }
+
+    /// One round of records.
+    fn poll(&mut self, now: Instant) -> Result<(), Failure> {
+        let busy = self.tables.iter().any(|table| table.flow.is_flying() || table.holds_back());
+        let mut timeout = if busy { POLL_BUSY } else { POLL_IDLE };
+        let mut bytes = 0;
+        for _ in 0..ROUND_RECORDS {
+            // The message borrows the consumer, and the tables change: both are fields of their own.
+            let polled = self.parts.consumer.poll(timeout);
+            timeout = Duration::ZERO;
+            let judged = match polled {
+                None => None,
+                Some(Ok(message)) => {
+                    bytes += message.payload_len() + message.key_len();
+                    let index = self.by_topic.get(message.topic()).copied();
+                    let table = index.and_then(|index| self.tables.get_mut(index));
+                    let foreign =
+                        table.and_then(|table| table.receive(&message, &mut self.tokens, &self.parts.catch_ups, now));
+                    Some(Ok(index.zip(foreign)))
+                }
+                Some(Err(error)) => Some(Err(error)),
+            };
+            let rebalanced = self.take_assignments();
+            match judged {
+                None if !rebalanced => break,
+                None | Some(Ok(None)) => {}
+                Some(Ok(Some((index, error)))) => self.park(index, error)?,
+                Some(Err(error)) => self.consumer_failed(&error, now)?,
+            }
+            if bytes > ROUND_BYTES || rebalanced {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_assignments(&mut self) -> bool {
+        let assignments = self.parts.consumer.assignments();
+        let rebalanced = !assignments.is_empty();
+        for assignment in assignments {
+            let (assigned, places) = match assignment {
+                Assignment::Assigned(places) => (true, places),
+                Assignment::Revoked(places) => (false, places),
+            };
+            tracing::info!(assigned, partitions = places.len(), "partitions");
+            for (topic, partition) in places {
+                let Some(table) = self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index)) else {
+                    continue;
+                };
+                if assigned {
+                    table.assign(partition);
+                } else {
+                    table.revoke(partition);
+                }
+            }
+        }
+        rebalanced
+    }
+
+    fn consumer_failed(&mut self, error: &KafkaError, now: Instant) -> Result<(), Failure> {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                // The client does not say of which partition: the beginnings tell.
+                self.ask(Ask::Lows(self.places()));
+                Ok(())
+            }
+            _ if crate::topics::error::is_transient(error) => {
+                tracing::debug!(error = %error, "consumer");
+                self.kafka_failed(&error.to_string(), now)
+            }
+            _ => Err(Failure::new("Kafka refuses to serve the tables' topics", error)
+                .at(&self.parts.config.kafka.brokers)
+                .remedy("`apply check --print-grants` lists the ACLs that are needed")),
+        }
+    }
+
+    /// Follows the history: new tables are subscribed to, new generations reach the state machines.
+    fn refresh_tables(&mut self) -> Result<(), Failure> {
+        let history = Arc::clone(&self.history);
+        let mut topics = Vec::new();
+        for selected in history.selected().unwrap_or_default() {
+            let name = selected.id.to_string();
+            if let Some(reason) = &selected.excluded {
+                let error = ErrorDocument::new("excluded-by-capture", reason.clone(), "see capture's status");
+                self.parts.status.table(&name).exclude(error);
+                continue;
+            }
+            if history.generations(&selected.topic).next().is_none() {
+                drop(self.parts.status.table(&name));
+                continue;
+            }
+            match TableTask::new(&self.parts.config, &self.parts.rules, &history, selected) {
+                Err(Left::Unmatched) => {}
+                Err(Left::Error(error)) => {
+                    let document = ErrorDocument::new(error.code, error.message, error.remedy);
+                    self.parts.status.table(&name).exclude(document);
+                }
+                Ok(task) => {
+                    topics.push(task.topic.clone());
+                    self.upsert_table(task);
+                }
+            }
+        }
+        topics.sort_unstable();
+        if topics != self.subscribed {
+            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+            self.parts.consumer.subscribe(&names).map_err(|error| {
+                Failure::new("cannot subscribe to the tables' topics", error).at(&self.parts.config.kafka.brokers)
+            })?;
+            tracing::info!(topics = topics.len(), "subscribed");
+            self.subscribed = topics;
+        }
+        Ok(())
+    }
+
+    fn upsert_table(&mut self, task: TableTask) {
+        let topic = task.topic.clone();
+        match self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index)) {
+            Some(table) => table.set_task(task),
+            None => {
+                let status = self.parts.status.table(&task.id.to_string());
+                let policy = Policy::for_limit(self.parts.config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry()));
+                self.by_topic.insert(topic, self.tables.len());
+                self.tables.push(EngineTable::new(task, status, Backoff::new(policy)));
+            }
+        }
+    }
+}

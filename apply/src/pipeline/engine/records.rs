@@ -1,0 +1,187 @@
+//! A record on its way into a batch: what it must look like, and what becomes of one that is not capture's.
+
+use super::Engine;
+use super::table::EngineTable;
+use crate::destination::TableError;
+use crate::pipeline::flow::Verdict;
+use rdkafka::Message;
+use rdkafka::message::{BorrowedMessage, Headers};
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+use tributary_schemas::sequence::RAW_HEADER_PREFIX;
+use tributary_schemas::wire;
+use tributary_service::exit::Failure;
+
+/// What became of a record.
+enum Taken {
+    /// It is in a batch, or belongs to an assignment that is over.
+    Yes,
+    /// It must wait.
+    Later,
+    /// Its schema is not in the history yet.
+    Unknown,
+    /// It is not capture's.
+    Foreign(TableError),
+}
+
+impl EngineTable {
+    /// Takes a record from the consumer, or holds it back. What is returned parks the table.
+    pub(super) fn receive(
+        &mut self,
+        message: &BorrowedMessage<'_>,
+        tokens: &mut u64,
+        requests: &Sender<u64>,
+        now: Instant,
+    ) -> Option<TableError> {
+        let partition = message.partition();
+        let reading = self.partitions.get_mut(&partition)?;
+        if !reading.stash.is_empty() {
+            reading.stash.push_back(message.detach());
+            return None;
+        }
+        match self.take(message, false, now) {
+            Taken::Yes => None,
+            Taken::Foreign(error) => Some(error),
+            Taken::Later => {
+                self.hold_back(message);
+                None
+            }
+            Taken::Unknown => {
+                self.hold_back(message);
+                self.await_history(partition, tokens, requests);
+                None
+            }
+        }
+    }
+
+    fn hold_back(&mut self, message: &BorrowedMessage<'_>) {
+        if let Some(reading) = self.partitions.get_mut(&message.partition()) {
+            reading.stash.push_back(message.detach());
+        }
+    }
+
+    /// Puts a record into its batch. `judged`: a schema that the history does not hold is foreign.
+    fn take(&mut self, message: &impl Message, judged: bool, now: Instant) -> Taken {
+        let (partition, offset) = (message.partition(), message.offset());
+        let foreign = |why: &str| Taken::Foreign(not_ours(&self.task.topic, partition, offset, why));
+        let Some(key) = message.key() else { return foreign("it has no key") };
+        let Some((key_schema, key)) = wire::split(key) else {
+            return foreign("its key is not in the Confluent wire format");
+        };
+        if !self.task.has_key_schema(key_schema) {
+            let why = format!("schema id {key_schema} of its key is not in the history");
+            return if judged { foreign(&why) } else { Taken::Unknown };
+        }
+        let (generation, value) = match message.payload() {
+            None => (None, None),
+            Some(payload) => {
+                let Some((schema, datum)) = wire::split(payload) else {
+                    return foreign("its value is not in the Confluent wire format");
+                };
+                let generation = match self.last_schema {
+                    Some((known, generation)) if known == schema => Some(generation),
+                    _ => self.task.generation_of(schema),
+                };
+                let Some(generation) = generation else {
+                    let why = format!("schema id {schema} of its value is not in the history");
+                    return if judged { foreign(&why) } else { Taken::Unknown };
+                };
+                self.last_schema = Some((schema, generation));
+                (Some(generation), Some(datum))
+            }
+        };
+        match self.flow.offer(partition, offset, generation, now) {
+            Verdict::Ignore => Taken::Yes,
+            Verdict::Wait => Taken::Later,
+            Verdict::Corrupt { record, allowed } => Taken::Foreign(record_error(
+                "generation-order",
+                &self.task.topic,
+                partition,
+                offset,
+                &format!("it has generation {record}, where the history allows {allowed} at the most"),
+            )),
+            Verdict::Take(rows) => {
+                let pushed = if self.raw_values {
+                    let raw = raw_values(message);
+                    rows.push(partition, offset, key, value, &raw)
+                } else {
+                    rows.push(partition, offset, key, value, &[])
+                };
+                if let Err(error) = pushed {
+                    return Taken::Foreign(not_ours(&self.task.topic, partition, offset, &error.to_string()));
+                }
+                let time_ms = message.timestamp().to_millis();
+                self.oldest_waiting_ms = self.oldest_waiting_ms.or(time_ms);
+                self.newest_taken_ms = time_ms.or(self.newest_taken_ms);
+                Taken::Yes
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Offers what was held back again.
+    pub(super) fn drain_stash(&mut self, index: usize, now: Instant) -> Result<(), Failure> {
+        let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
+        // Short of memory, what is held back still goes where nothing else is waiting, or nothing would ever move.
+        if !table.holds_back() || (self.budget.is_pressed() && table.flow.bytes() > 0) {
+            return Ok(());
+        }
+        let partitions: Vec<i32> = table.partitions.keys().copied().collect();
+        let mut foreign = None;
+        for partition in partitions {
+            while foreign.is_none() && table.flow.accepts(partition) {
+                let Some(reading) = table.partitions.get_mut(&partition) else { break };
+                let judged = reading.unknown.is_some_and(|unknown| unknown.judged);
+                let Some(message) = reading.stash.pop_front() else { break };
+                match table.take(&message, judged, now) {
+                    Taken::Yes => {
+                        if let Some(reading) = table.partitions.get_mut(&partition) {
+                            reading.unknown = None;
+                        }
+                    }
+                    Taken::Foreign(error) => foreign = Some(error),
+                    waits @ (Taken::Later | Taken::Unknown) => {
+                        if let Some(reading) = table.partitions.get_mut(&partition) {
+                            reading.stash.push_front(message);
+                        }
+                        if matches!(waits, Taken::Unknown) {
+                            table.await_history(partition, &mut self.tokens, &self.parts.catch_ups);
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+        match foreign {
+            Some(error) => self.park(index, error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Original texts of values that Avro could not carry, by column.
+fn raw_values(message: &impl Message) -> Vec<(&str, &[u8])> {
+    let Some(headers) = message.headers() else { return Vec::new() };
+    headers
+        .iter()
+        .filter_map(|header| Some((header.key.strip_prefix(RAW_HEADER_PREFIX)?, header.value?)))
+        .collect()
+}
+
+fn not_ours(topic: &str, partition: i32, offset: i64, why: &str) -> TableError {
+    record_error("foreign-record", topic, partition, offset, why)
+}
+
+fn record_error(code: &str, topic: &str, partition: i32, offset: i64, why: &str) -> TableError {
+    TableError {
+        code: code.to_owned(),
+        message: format!("the record at partition {partition} offset {offset} of topic {topic} is not capture's: {why}"),
+        place: format!("topic {topic}, partition {partition}, offset {offset}"),
+        remedy: format!(
+            "find out what else writes to the topic and stop it; then go on behind the record with `apply replay --from \
+             {partition}:{} --table …`, or have capture read the table anew",
+            offset.saturating_add(1)
+        ),
+    }
+}

@@ -1,0 +1,204 @@
+//! One table in the loop: its state machine, the records that are held back, and what the consumer is told.
+
+use super::event::Ask;
+use crate::batches::compact::Batch;
+use crate::pipeline::flow::Flow;
+use crate::pipeline::table::TableTask;
+use crate::pipeline::worker::TableMemory;
+use crate::topics::consumer::GroupConsumer;
+use rdkafka::Message;
+use rdkafka::message::OwnedMessage;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+use tributary_service::retry::Backoff;
+use tributary_service::status::TableStatus;
+
+/// A table in the loop.
+pub struct EngineTable {
+    pub(super) task: Arc<TableTask>,
+    pub(super) memory: Arc<TableMemory>,
+    pub(super) flow: Flow<Batch>,
+    pub(super) status: Arc<TableStatus>,
+    pub(super) backoff: Backoff,
+    /// No job goes out before this instant: the last one failed.
+    pub(super) not_before: Option<Instant>,
+    pub(super) partitions: BTreeMap<i32, Reading>,
+    /// The generation that the last value schema id stood for.
+    pub(super) last_schema: Option<(u32, u32)>,
+    pub(super) raw_values: bool,
+    /// Kafka's time of the oldest record that was taken and is not in the destination, and of the newest that is;
+    /// milliseconds since 1970.
+    pub(super) oldest_waiting_ms: Option<i64>,
+    pub(super) oldest_flying_ms: Option<i64>,
+    pub(super) newest_taken_ms: Option<i64>,
+    /// Another instance has parked the table.
+    pub(super) parked_elsewhere: bool,
+    pub(super) after_load: AfterLoad,
+    /// Times in a row that a position was found behind the end of its partition.
+    pub(super) beyond_end: u32,
+}
+
+/// Where statistics and indexes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterLoad {
+    /// Not known, or the load goes on.
+    Unknown,
+    /// To be done.
+    Due,
+    /// Being done.
+    Running,
+    /// Done.
+    Done,
+}
+
+/// What the loop keeps of an assigned partition.
+#[derive(Default)]
+pub struct Reading {
+    /// Records that were polled and may not be taken yet, in order.
+    pub(super) stash: VecDeque<OwnedMessage>,
+    /// The consumer does not read it.
+    pub(super) paused: bool,
+    /// The first of the stash has a schema that the history did not know.
+    pub(super) unknown: Option<Unknown>,
+    /// Where it stood when its end was last asked for: no progress since means that a gap may lie ahead.
+    pub(super) seen: Option<i64>,
+}
+
+/// A wait for the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown {
+    /// The request to read on.
+    pub(super) token: u64,
+    /// The request was answered: the history does not hold the schema.
+    pub(super) judged: bool,
+}
+
+impl EngineTable {
+    pub(super) fn new(task: TableTask, status: Arc<TableStatus>, backoff: Backoff) -> Self {
+        let operations = task.operations;
+        status.set_target(format!("{}.{}", task.target.schema, task.target.table));
+        Self {
+            flow: Flow::new(task.barriers(), Box::new(move || Batch::new(operations))),
+            raw_values: task.may_have_raw_values(),
+            task: Arc::new(task),
+            memory: Arc::default(),
+            status,
+            backoff,
+            not_before: None,
+            partitions: BTreeMap::new(),
+            last_schema: None,
+            oldest_waiting_ms: None,
+            oldest_flying_ms: None,
+            newest_taken_ms: None,
+            parked_elsewhere: false,
+            after_load: AfterLoad::Unknown,
+            beyond_end: 0,
+        }
+    }
+
+    /// Takes over what the history says now.
+    pub(super) fn set_task(&mut self, task: TableTask) {
+        if task.generations.len() != self.task.generations.len() {
+            self.flow.set_barriers(task.barriers());
+            self.raw_values = task.may_have_raw_values();
+        }
+        self.task = Arc::new(task);
+    }
+
+    pub(super) fn has_partitions(&self) -> bool {
+        !self.partitions.is_empty()
+    }
+
+    /// True if records wait here though their partition is not paused for good.
+    pub(super) fn holds_back(&self) -> bool {
+        self.partitions.values().any(|reading| !reading.stash.is_empty())
+    }
+
+    pub(super) fn assign(&mut self, partition: i32) {
+        // The consumer has paused it.
+        self.partitions.insert(partition, Reading { paused: true, ..Reading::default() });
+        self.flow.assign(&[partition]);
+    }
+
+    pub(super) fn revoke(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+        self.flow.revoke(&[partition]);
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        let stashed = |message: &OwnedMessage| {
+            message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len)
+        };
+        let held: usize = self.partitions.values().flat_map(|reading| &reading.stash).map(stashed).sum();
+        self.flow.bytes() + held
+    }
+
+    /// Sends the consumer where the destination's offsets are.
+    pub(super) fn seek(&mut self, consumer: &GroupConsumer) {
+        for (partition, offset) in self.flow.seeks() {
+            let Some(reading) = self.partitions.get_mut(&partition) else { continue };
+            if consumer.seek(&self.task.topic, partition, offset) {
+                reading.stash.clear();
+                reading.unknown = None;
+                reading.seen = None;
+                self.flow.sought(partition);
+            }
+        }
+    }
+
+    /// Pauses what may not be read, resumes what may.
+    pub(super) fn sync_pauses(&mut self, consumer: &GroupConsumer, all: bool) {
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        for (partition, reading) in &mut self.partitions {
+            let wanted = !all && reading.stash.is_empty() && self.flow.accepts(*partition);
+            if wanted == reading.paused {
+                reading.paused = !wanted;
+                if wanted { resume.push(*partition) } else { pause.push(*partition) }
+            }
+        }
+        if !pause.is_empty() {
+            consumer.set_paused(&self.task.topic, &pause, true);
+        }
+        if !resume.is_empty() {
+            consumer.set_paused(&self.task.topic, &resume, false);
+        }
+    }
+
+    /// Asks for the history to be read on, for the sake of a partition.
+    pub(super) fn await_history(&mut self, partition: i32, tokens: &mut u64, requests: &Sender<u64>) {
+        let Some(reading) = self.partitions.get_mut(&partition) else { return };
+        if reading.unknown.is_none() {
+            *tokens += 1;
+            reading.unknown = Some(Unknown { token: *tokens, judged: false });
+            // A follower that is gone has ended the loop already.
+            let _ = requests.send(*tokens);
+        }
+    }
+
+    /// The history was read to the end it had after the request `token`, or has just grown.
+    pub(super) fn history_read(&mut self, token: Option<u64>) {
+        for reading in self.partitions.values_mut() {
+            if let Some(unknown) = &mut reading.unknown
+                && Some(unknown.token) == token
+            {
+                unknown.judged = true;
+            }
+        }
+    }
+
+    /// A question about the ends of the partitions that run.
+    pub(super) fn positions(&self) -> impl Iterator<Item = ((String, i32), i64)> {
+        self.flow.partitions().filter_map(|partition| {
+            Some(((self.task.topic.clone(), partition), self.flow.position(partition)?))
+        })
+    }
+
+    /// A probe of a partition that has not moved though its end lies ahead.
+    pub(super) fn probe(&self, partition: i32, end: i64) -> Option<Ask> {
+        let position = self.flow.position(partition)?;
+        Some(Ask::Probe { place: (self.task.topic.clone(), partition), position, end })
+    }
+}

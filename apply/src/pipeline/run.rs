@@ -1,0 +1,310 @@
+//! `apply run`, put together: servers are waited for, the history is read to its end, and the threads start. Returns
+//! once the end was asked for and everything is drained, or with what ended it.
+
+use super::engine::{Ask, Engine, Event, Parts};
+use super::until::until_caught_up;
+use super::worker::Worker;
+use crate::bookkeeping::Bookkeeping;
+use crate::destination::{Connector, DestinationError, Pool};
+use crate::topics::consumer::GroupConsumer;
+use crate::topics::ends::{Ends, Place};
+use crate::topics::error::TopicError;
+use crate::topics::history::Change;
+use crate::topics::reader::HistoryReader;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tributary_schemas::config::{Config, TableRules};
+use tributary_schemas::history::SchemaRecord;
+use tributary_schemas::topic::history_topic;
+use tributary_service::exit::{Exit, Failure};
+use tributary_service::kafka::consumer_config;
+use tributary_service::registry::Registry;
+use tributary_service::retry::{Policy, RetryError, Transient, retry_while_transient};
+use tributary_service::shutdown::{Shutdown, ShutdownHandle};
+use tributary_service::status::Status;
+
+/// How long the history's follower waits for a record before it looks for requests.
+const FOLLOW: Duration = Duration::from_millis(50);
+
+/// How long a topic that is not there yet is waited for at a time: capture may be starting this very moment.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// What a run is given.
+pub struct Run {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What is shown.
+    pub status: Status,
+    /// Schemas that are served.
+    pub registry: Registry,
+    /// When to end.
+    pub shutdown: Shutdown,
+    /// For `--until-caught-up` to ask for the end.
+    pub handle: ShutdownHandle,
+    /// End once everything that exists now has been merged.
+    pub until_caught_up: bool,
+}
+
+impl Run {
+    /// Runs.
+    ///
+    /// # Errors
+    /// What ended it before its time.
+    pub async fn run(self) -> Result<Exit, Failure> {
+        let Some(worker) = self.start_worker().await? else { return Ok(Exit::Done) };
+        let Some((reader, changes)) = self.open_history().await? else { return Ok(Exit::Done) };
+        for schema in schemas(changes) {
+            self.registry.insert(schema);
+        }
+        let epoch = self.epoch(&worker).await?;
+        let ends = self.ends()?;
+        let watcher = if self.until_caught_up {
+            Some(until_caught_up(&self, &worker, Arc::clone(&ends), reader.history()).await?)
+        } else {
+            None
+        };
+        let (sender, events) = channel();
+        let (asks, questions) = channel();
+        let (catch_ups, requests) = channel();
+        let history = Arc::new(reader.history().clone());
+        let client = consumer_config(&self.config.kafka, &self.config.name);
+        let consumer = GroupConsumer::new(&client).map_err(kafka_failure(&self.config))?;
+        let rules = TableRules::new(&self.config).map_err(|issues| {
+            let text: Vec<String> = issues.iter().map(|issue| format!("{}: {}", issue.key, issue.message)).collect();
+            Failure::new("the configuration cannot be used", text.join("\n")).exit(Exit::Usage)
+        })?;
+        let parts = Parts {
+            config: Arc::clone(&self.config),
+            rules,
+            worker,
+            consumer,
+            runtime: tokio::runtime::Handle::current(),
+            status: self.status.clone(),
+            registry: self.registry.clone(),
+            shutdown: self.shutdown.clone(),
+            events,
+            sender: sender.clone(),
+            asks,
+            catch_ups,
+            until_caught_up: self.until_caught_up,
+        };
+        spawn("tributary-ends", {
+            let sender = sender.clone();
+            move || answer(&ends, &questions, &sender)
+        })?;
+        spawn("tributary-history", {
+            let (shutdown, config) = (self.shutdown.clone(), Arc::clone(&self.config));
+            move || follow(reader, &requests, &sender, &shutdown, &config)
+        })?;
+        let engine = Engine::new(parts, history, epoch);
+        let (ended, end) = oneshot::channel();
+        spawn("tributary-engine", move || {
+            let _ = ended.send(engine.run());
+        })?;
+        let outcome = end.await.unwrap_or_else(|_| {
+            Err(Failure::new("the pipeline ended unexpectedly", "its thread is gone").remedy("see the log above"))
+        });
+        outcome?;
+        match watcher {
+            Some(watcher) => watcher.verdict(),
+            None => Ok(Exit::Done),
+        }
+    }
+
+    /// `None` if the end was asked for meanwhile.
+    async fn start_worker(&self) -> Result<Option<Arc<Worker>>, Failure> {
+        let Some(destination) = &self.config.destination else {
+            return Err(Failure::new("there is no destination", "the configuration has no [destination]").exit(Exit::Usage));
+        };
+        let ends = self.ends()?;
+        let what = format!("connecting to the destination {}:{}", destination.host, destination.port);
+        let started = retry_while_transient(
+            Policy::for_limit(destination.retry()),
+            &self.status,
+            &self.shutdown,
+            &what,
+            async || {
+                let pool = Pool::new(Connector::new(destination).map_err(unusable)?, destination.connections);
+                let bookkeeping = Bookkeeping::new(&destination.schema, &self.config.name);
+                let retention = Duration::from_millis(self.config.topics.retention_ms());
+                Worker::start(pool, bookkeeping, Arc::clone(&ends), retention).await
+            },
+        )
+        .await;
+        match started {
+            Ok(worker) => Ok(Some(Arc::new(worker))),
+            Err(RetryError::Shutdown) => Ok(None),
+            Err(error) => Err(destination_failure(&self.config, &error)),
+        }
+    }
+
+    async fn open_history(&self) -> Result<Option<(HistoryReader, Vec<Change>)>, Failure> {
+        let topic = history_topic(&self.config.name);
+        let what = format!("reading the history topic {topic}");
+        let client = consumer_config(&self.config.kafka, &self.config.name);
+        let opened = retry_while_transient(
+            Policy { longest: LOOK_AGAIN, ..Policy::for_limit(self.config.kafka.retry()) },
+            &self.status,
+            &self.shutdown,
+            &what,
+            async || {
+                let (client, topic, shutdown) = (client.clone(), topic.clone(), self.shutdown.clone());
+                let until_complete = self.until_caught_up;
+                tokio::task::spawn_blocking(move || {
+                    let mut reader = HistoryReader::open(&client, &topic)?;
+                    let changes = reader.read_to_end(|| shutdown.requested())?;
+                    if until_complete && !reader.history().is_complete() && !shutdown.requested() {
+                        return Err(TopicError::Incomplete { topic });
+                    }
+                    Ok((reader, changes))
+                })
+                .await
+                .unwrap_or_else(|error| Err(TopicError::Interrupted { reason: error.to_string() }))
+            },
+        )
+        .await;
+        match opened {
+            Ok(opened) => Ok(Some(opened)),
+            Err(RetryError::Shutdown) => Ok(None),
+            Err(error) => Err(Failure::new("cannot read the history", &error)
+                .at(format!("{} at {}", history_topic(&self.config.name), self.config.kafka.brokers))
+                .remedy("start `capture run` for this task, and look at kafka.brokers and [kafka.client]")),
+        }
+    }
+
+    async fn epoch(&self, worker: &Worker) -> Result<i64, Failure> {
+        let read = async {
+            let mut lease = worker.pool().acquire().await?;
+            let view = worker.bookkeeping().view(&mut lease).await?;
+            lease.release();
+            Ok::<_, DestinationError>(view.epoch)
+        };
+        read.await.map_err(|error| destination_failure(&self.config, &error))
+    }
+
+    fn ends(&self) -> Result<Arc<Ends>, Failure> {
+        let client = consumer_config(&self.config.kafka, &self.config.name);
+        Ends::new(&client).map(Arc::new).map_err(kafka_failure(&self.config))
+    }
+}
+
+/// As a failure of the command.
+pub fn kafka_failure(config: &Config) -> impl FnOnce(TopicError) -> Failure {
+    let brokers = config.kafka.brokers.clone();
+    move |error| {
+        Failure::new("Kafka cannot be used", error).at(brokers).remedy("look at kafka.brokers and [kafka.client]")
+    }
+}
+
+/// As a failure of the command.
+pub fn destination_failure(config: &Config, error: &dyn std::fmt::Display) -> Failure {
+    let place = config.destination.as_ref().map(|d| format!("{}:{}/{}", d.host, d.port, d.database));
+    Failure::new("the destination cannot be used", error)
+        .at(place.unwrap_or_default())
+        .remedy("look at [destination]; `apply check` tests each part of it")
+}
+
+fn unusable(failure: Failure) -> DestinationError {
+    DestinationError::Connect { address: failure.place, reason: failure.why, transient: false }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(drop).map_err(|error| Failure::new(format!("cannot start the thread {name}"), error))
+}
+
+fn schemas(changes: Vec<Change>) -> Vec<SchemaRecord> {
+    let schemas = changes.into_iter().filter_map(|change| match change {
+        Change::Schema(schema) => Some(schema),
+        Change::Generation(_) | Change::Load(_) | Change::Selection => None,
+    });
+    schemas.collect()
+}
+
+/// Answers questions about offsets until the loop is gone.
+fn answer(ends: &Ends, questions: &Receiver<Ask>, sender: &Sender<Event>) {
+    while let Ok(question) = questions.recv() {
+        let answer = match question {
+            Ask::Ends(places) => {
+                let names: Vec<Place> = places.iter().map(|(place, _)| place.clone()).collect();
+                ends.last_stable(&names).map(|found| {
+                    let pairs: BTreeMap<Place, (i64, i64)> = places
+                        .into_iter()
+                        .filter_map(|(place, position)| {
+                            let end = *found.get(&place)?;
+                            Some((place, (position, end)))
+                        })
+                        .collect();
+                    Some(Event::Ends(pairs))
+                })
+            }
+            Ask::Lows(places) => ends.low(&places).map(|lows| Some(Event::Lows(lows))),
+            Ask::Probe { place, position, end } => ends
+                .probe(&place, position, end)
+                .map(|found| found.map(|next| Event::Probed { place, position, next })),
+        };
+        let event = match answer {
+            Ok(Some(event)) => event,
+            Ok(None) => continue,
+            Err(error) => Event::KafkaFailed(error.to_string()),
+        };
+        if sender.send(event).is_err() {
+            return;
+        }
+    }
+}
+
+/// Follows the history until the loop is gone.
+fn follow(
+    mut reader: HistoryReader,
+    requests: &Receiver<u64>,
+    sender: &Sender<Event>,
+    shutdown: &Shutdown,
+    config: &Config,
+) {
+    loop {
+        let token = match requests.try_recv() {
+            Ok(token) => Some(token),
+            Err(std::sync::mpsc::TryRecvError::Empty) => None,
+            Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
+        };
+        let read = match token {
+            Some(_) => reader.read_to_end(|| shutdown.requested()),
+            None => read_what_came(&mut reader),
+        };
+        let event = match read {
+            Ok(changes) if changes.is_empty() && token.is_none() => continue,
+            Ok(changes) => {
+                let history = Arc::new(reader.history().clone());
+                Event::History { history, schemas: schemas(changes), token }
+            }
+            Err(error) if error.is_transient() => {
+                // The request stays open: the record waits, and the partition asks again with the next growth.
+                if let Some(token) = token {
+                    tracing::warn!(error = %error, token, "reading the history");
+                }
+                Event::KafkaFailed(error.to_string())
+            }
+            Err(error) => Event::Fatal(
+                Failure::new("the history cannot be followed", error).at(history_topic(&config.name)),
+            ),
+        };
+        if sender.send(event).is_err() {
+            return;
+        }
+    }
+}
+
+/// Everything that is there, so that a run of records is one change.
+fn read_what_came(reader: &mut HistoryReader) -> Result<Vec<Change>, TopicError> {
+    let mut changes = Vec::new();
+    let mut timeout = FOLLOW;
+    while let Some(change) = reader.poll(timeout, None)? {
+        changes.push(change);
+        timeout = Duration::ZERO;
+    }
+    Ok(changes)
+}

@@ -1,0 +1,215 @@
+//! Carries out the jobs of the tables' state machines: a job enters, one transaction of the destination happens, an
+//! outcome leaves. Every transaction ends with the compare-and-set of its offsets, so that nothing is written for
+//! partitions that have another owner.
+
+mod arrive;
+mod copy;
+mod flush;
+mod setup;
+
+use super::job::{Job, Outcome};
+use super::table::TableTask;
+use crate::batches::compact::Batch;
+use crate::bookkeeping::Bookkeeping;
+use crate::destination::{Connection, DestinationError, Lease, Pool, TableError, catalog};
+use crate::merge::dialect::Dialect;
+use crate::merge::names::TargetName;
+use crate::topics::ends::Ends;
+use flush::Cache;
+use std::sync::Arc;
+use std::time::Duration;
+use tributary_schemas::FORMAT_VERSION;
+
+/// Writers that may be numbered; more than these share staging tables, which costs time only.
+const WRITERS: u32 = 256;
+
+/// What every job needs.
+pub struct Worker {
+    pool: Arc<Pool>,
+    bookkeeping: Bookkeeping,
+    dialect: Dialect,
+    /// Asked for the beginnings of topics when a target is set up.
+    ends: Arc<Ends>,
+    /// How long a delete stays in a topic: `min.compaction.lag.ms`, and the same again as `delete.retention.ms`.
+    retention: Duration,
+    /// Names this instance's staging tables.
+    writer: u32,
+    /// Holds the lock on the number for as long as the process lives.
+    _numbered: Connection,
+}
+
+/// What is remembered of a table from job to job.
+#[derive(Default)]
+pub struct TableMemory(tokio::sync::Mutex<Cache>);
+
+/// What a job did, for the status.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Report {
+    /// Row events merged, superseded ones included.
+    pub rows: u64,
+    /// Bytes sent to the destination.
+    pub bytes: u64,
+    /// Values that a policy replaced.
+    pub substituted: u64,
+}
+
+/// A job that did not come to an outcome.
+pub struct Failed {
+    /// Why.
+    pub error: DestinationError,
+    /// The rows, for another attempt.
+    pub rows: Option<(u32, Batch)>,
+}
+
+impl Worker {
+    /// Creates the bookkeeping if need be, and takes a number for the staging tables.
+    ///
+    /// # Errors
+    /// What the server says; tables of a newer version as [`DestinationError::Table`].
+    pub async fn start(
+        pool: Arc<Pool>,
+        bookkeeping: Bookkeeping,
+        ends: Arc<Ends>,
+        retention: Duration,
+    ) -> Result<Self, DestinationError> {
+        let mut connection = pool.connector().connect().await?;
+        let (dialect, version) = catalog::probe(&mut connection).await?;
+        bookkeeping.create(&mut connection).await?;
+        let found = bookkeeping.newest_format(&connection).await?;
+        if found > FORMAT_VERSION {
+            return Err(DestinationError::Table(TableError {
+                code: "newer-bookkeeping".to_owned(),
+                message: format!(
+                    "the bookkeeping tables have format {found}, and this version knows {FORMAT_VERSION}"
+                ),
+                place: format!("schema {} of the destination", bookkeeping.schema()),
+                remedy: "update apply to the version that last ran, or newer".to_owned(),
+            }));
+        }
+        let mut writer = 0;
+        while writer < WRITERS - 1 {
+            let key = bookkeeping.lock_key(&format!("writer {writer}"));
+            let row = connection
+                .query_one("SELECT pg_try_advisory_lock($1)", &[&key])
+                .await
+                .map_err(DestinationError::during("taking a number for the staging tables"))?;
+            if row.get(0) {
+                break;
+            }
+            writer += 1;
+        }
+        tracing::info!(version, product = ?dialect.product, writer, "destination");
+        Ok(Self { pool, bookkeeping, dialect, ends, retention, writer, _numbered: connection })
+    }
+
+    /// The bookkeeping.
+    #[must_use]
+    pub const fn bookkeeping(&self) -> &Bookkeeping {
+        &self.bookkeeping
+    }
+
+    /// The pool.
+    #[must_use]
+    pub const fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Carries out a job.
+    ///
+    /// # Errors
+    /// [`Failed`] if nothing was written and the reason is for the caller to judge. A lost race or a lost answer is
+    /// no error but [`Outcome::Lost`].
+    pub async fn run(
+        &self,
+        task: &TableTask,
+        memory: &TableMemory,
+        job: Job<Batch>,
+    ) -> Result<(Outcome<Batch>, Report), Failed> {
+        let mut cache = memory.0.lock().await;
+        let mut report = Report::default();
+        let (result, rows) = match job {
+            Job::Load { partitions } => (self.load(task, &mut cache, &partitions).await, None),
+            Job::Flush { generation, target, rows, moves } => {
+                let flushed = self.flush(task, &mut cache, (generation, target), &rows, &moves).await;
+                let result = flushed.map(|merged| {
+                    report = merged;
+                    Outcome::Written
+                });
+                (result, Some((generation, rows)))
+            }
+            Job::Arrive { from, generation, passage, moves } => {
+                (self.arrive(task, &mut cache, (from, generation), passage, &moves).await, None)
+            }
+            Job::Advance { moves } => (self.advance(task, &moves).await, None),
+        };
+        match result {
+            Ok(outcome) => Ok((outcome, report)),
+            Err(DestinationError::OffsetMoved | DestinationError::CommitUnknown { .. }) => {
+                *cache = Cache::default();
+                Ok((Outcome::Lost, Report::default()))
+            }
+            Err(error) => {
+                // Whatever went wrong, the definition of the target may be the reason; and a staging table that was
+                // made in this transaction is gone.
+                *cache = Cache::default();
+                Err(Failed { error, rows })
+            }
+        }
+    }
+
+    async fn advance(
+        &self,
+        task: &TableTask,
+        moves: &[super::job::Move],
+    ) -> Result<Outcome<Batch>, DestinationError> {
+        let mut lease = self.begin(None).await?;
+        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None).await?;
+        lease.commit().await?;
+        lease.release();
+        Ok(Outcome::Written)
+    }
+
+    /// A transaction; on servers where a table takes one writer at a time, with `target` locked for this one.
+    async fn begin(&self, target: Option<&TargetName>) -> Result<Lease, DestinationError> {
+        let lease = self.pool.acquire().await?;
+        let lock = target.filter(|_| self.dialect.one_writer()).map(|target| {
+            let key = self.bookkeeping.lock_key(&format!("target {target}"));
+            format!("; SELECT pg_advisory_xact_lock({key})")
+        });
+        lease
+            .batch_execute(&format!("BEGIN{}", lock.unwrap_or_default()))
+            .await
+            .map_err(DestinationError::during("beginning a transaction"))?;
+        Ok(lease)
+    }
+
+    /// What follows the initial load: the planner's statistics and secondary indexes. Once; may be repeated.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn after_load(&self, task: &TableTask) -> Result<(), DestinationError> {
+        let mut lease = self.pool.acquire().await?;
+        let Some(newest) = task.generations.values().next_back() else { return Ok(()) };
+        let shape = catalog::shape(&mut lease, self.dialect, &task.target).await?;
+        if shape.is_some() {
+            let created = self.creation(task, &newest.table).map_err(DestinationError::Table)?;
+            for note in &created.notes {
+                tracing::info!(table = %task.id, "{note}");
+            }
+            for sql in created.indexes {
+                tracing::info!(table = %task.id, sql, "creating an index");
+                lease
+                    .batch_execute(&sql)
+                    .await
+                    .map_err(DestinationError::during(format!("creating an index of {}", task.target)))?;
+            }
+            lease
+                .batch_execute(&crate::merge::sql::analyze(&task.target))
+                .await
+                .map_err(DestinationError::during(format!("analyzing {}", task.target)))?;
+        }
+        self.bookkeeping.mark_loaded(&mut lease, &task.topic).await?;
+        lease.release();
+        Ok(())
+    }
+}

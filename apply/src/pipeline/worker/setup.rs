@@ -1,0 +1,271 @@
+//! The first time a topic meets its target: schema, table, `existing_data`, first offsets, all in one transaction
+//! under an advisory lock, by whichever instance comes first. And every later time: reading the offsets.
+
+use super::Worker;
+use super::flush::{Cache, compile};
+use crate::batches::compact::Batch;
+use crate::bookkeeping::{NewTarget, OffsetRow, TargetRow};
+use crate::destination::{Connection, DestinationError, TableError, catalog};
+use crate::merge::ddl::{Created, Creation};
+use crate::merge::sql::clear_target;
+use crate::pipeline::job::{Loaded, Outcome};
+use crate::pipeline::table::TableTask;
+use crate::topics::ends::Place;
+use std::sync::Arc;
+use std::time::Duration;
+use tributary_schemas::config::ExistingData;
+use tributary_schemas::table::Table;
+
+impl Worker {
+    /// Reads the offsets of partitions, waiting out transactions in doubt; sets the target up if nobody has.
+    pub(super) async fn load(
+        &self,
+        task: &TableTask,
+        cache: &mut Cache,
+        partitions: &[(i32, u64)],
+    ) -> Result<Outcome<Batch>, DestinationError> {
+        let numbers: Vec<i32> = partitions.iter().map(|(number, _)| *number).collect();
+        let mut lease = self.begin(None).await?;
+        let target = match self.bookkeeping.target(&mut lease, &task.topic, false).await? {
+            Some(target) => target,
+            None => self.set_up(&mut lease, task).await?,
+        };
+        check_identity(task, &target).map_err(DestinationError::Table)?;
+        let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, true).await?;
+        if let Some(row) = rows.iter().find(|row| self.may_have_missed(row)) {
+            return Err(DestinationError::Table(missed(task, row, self.retention)));
+        }
+        if target.parked.is_some() {
+            self.bookkeeping.set_parked(&mut lease, &task.topic, None).await?;
+        }
+        lease.commit().await?;
+        lease.release();
+        *cache = Cache::default();
+        let epoch_of = |number: i32| partitions.iter().find(|(known, _)| *known == number).map(|(_, epoch)| *epoch);
+        let offsets = rows
+            .iter()
+            .filter_map(|row| {
+                Some(Loaded {
+                    partition: row.partition,
+                    epoch: epoch_of(row.partition)?,
+                    next_offset: row.next_offset,
+                    generation: row.generation,
+                })
+            })
+            .collect();
+        Ok(Outcome::Loaded { done: target.applied, offsets })
+    }
+
+    /// A delete stays for `min.compaction.lag.ms` and then for `delete.retention.ms`: an apply that was away for
+    /// longer, or that took longer to read a topic from its beginning, may have missed one.
+    fn may_have_missed(&self, row: &OffsetRow) -> bool {
+        match row.since_end {
+            Some(age) => age > self.retention * 2,
+            None => row.since_begin > self.retention,
+        }
+    }
+
+    async fn set_up(&self, connection: &mut Connection, task: &TableTask) -> Result<TargetRow, DestinationError> {
+        let key = self.bookkeeping.lock_key(&format!("target {}", task.target));
+        connection
+            .batch_execute(&format!("SELECT pg_advisory_xact_lock({key})"))
+            .await
+            .map_err(DestinationError::during(format!("setting up {}", task.target)))?;
+        // Another instance may have done it while this one waited.
+        if let Some(target) = self.bookkeeping.target(connection, &task.topic, false).await? {
+            return Ok(target);
+        }
+        let barriers = task.barriers();
+        let beginning = barriers.beginning().ok_or_else(|| DestinationError::Table(undefined(task)))?;
+        let generation = beginning.generation;
+        let definition =
+            task.generations.get(&generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
+        self.prepare_target(connection, task, &definition.table, generation).await?;
+        let lows = self.beginnings(task).await?;
+        let next_offsets: Vec<i64> =
+            (0_i32..).zip(lows).map(|(partition, low)| low.max(beginning.offset(partition))).collect();
+        let source = task.id.to_string();
+        let new = NewTarget {
+            topic: &task.topic,
+            source: &source,
+            target: &task.target,
+            generation,
+            next_offsets: &next_offsets,
+        };
+        self.bookkeeping.insert_target(connection, &new).await?;
+        tracing::info!(table = %task.id, target = %task.target, generation, "target set up");
+        self.bookkeeping
+            .target(connection, &task.topic, false)
+            .await?
+            .ok_or_else(|| DestinationError::Table(undefined(task)))
+    }
+
+    /// Creates the table, or judges the one that is there.
+    async fn prepare_target(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        table: &Table,
+        generation: u32,
+    ) -> Result<(), DestinationError> {
+        let during = || DestinationError::during(format!("setting up {}", task.target));
+        let shape = match catalog::shape(connection, self.dialect, &task.target).await? {
+            Some(shape) => {
+                if !self.bookkeeping.is_known(connection, &task.target).await? {
+                    self.judge_rows(connection, task).await?;
+                }
+                Some(shape)
+            }
+            None => {
+                let created = self.creation(task, table).map_err(DestinationError::Table)?;
+                let (exists, _) = catalog::may_use_schema(connection, &task.target.schema).await?;
+                // The first statement creates the schema, which wants a privilege even where there is one.
+                for sql in created.statements.iter().skip(usize::from(exists)) {
+                    connection.batch_execute(sql).await.map_err(during())?;
+                }
+                catalog::shape(connection, self.dialect, &task.target).await?
+            }
+        };
+        let shape = shape.ok_or_else(|| DestinationError::Table(undefined(task)))?;
+        compile(task, generation, generation, &shape).map_err(DestinationError::Table)?;
+        Ok(())
+    }
+
+    async fn judge_rows(&self, connection: &mut Connection, task: &TableTask) -> Result<(), DestinationError> {
+        match task.existing {
+            ExistingData::Append => Ok(()),
+            ExistingData::Clear => connection
+                .batch_execute(&clear_target(&task.target, &task.rule.constants))
+                .await
+                .map_err(DestinationError::during(format!("clearing {}", task.target))),
+            ExistingData::Refuse => {
+                if catalog::has_rows(connection, &task.target).await? {
+                    return Err(DestinationError::Table(existing_data(task)));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Where each partition of the topic begins.
+    async fn beginnings(&self, task: &TableTask) -> Result<Vec<i64>, DestinationError> {
+        let partitions = i32::try_from(task.partitions).unwrap_or(i32::MAX);
+        let places: Vec<Place> = (0..partitions).map(|number| (task.topic.clone(), number)).collect();
+        let (ends, topic) = (Arc::clone(&self.ends), task.topic.clone());
+        let expected = task.partitions;
+        let asked = tokio::task::spawn_blocking(move || {
+            let count = ends.partitions(&topic)?;
+            let lows = ends.low(&places)?;
+            Ok::<_, crate::topics::error::TopicError>((
+                count,
+                places.iter().map(|place| lows.get(place).copied().unwrap_or(0)).collect::<Vec<i64>>(),
+            ))
+        })
+        .await;
+        let failed = |reason: String| DestinationError::Connect {
+            address: "Kafka".to_owned(),
+            reason,
+            transient: true,
+        };
+        let (count, lows) = asked
+            .map_err(|error| failed(error.to_string()))?
+            .map_err(|error| failed(error.to_string()))?;
+        match count {
+            Some(count) if u32::try_from(count) == Ok(expected) => Ok(lows),
+            Some(count) => Err(DestinationError::Table(partitions_changed(task, count))),
+            None => Err(failed(format!("topic {} does not exist", task.topic))),
+        }
+    }
+
+    /// What creating the target from a definition takes.
+    ///
+    /// # Errors
+    /// Why that cannot be done.
+    pub(super) fn creation(&self, task: &TableTask, table: &Table) -> Result<Created, TableError> {
+        let creation = Creation {
+            dialect: self.dialect,
+            table,
+            rule: &task.rule,
+            target: &task.target,
+            distributed_by: task.distributed_by.as_deref(),
+            storage: task.storage,
+            indexes: task.indexes,
+        };
+        creation.statements().map_err(|error| TableError {
+            code: "target-definition".to_owned(),
+            message: error.to_string(),
+            place: task.target.to_string(),
+            remedy: "follow what the message says, then restart apply".to_owned(),
+        })
+    }
+}
+
+/// The topic and the target are those that the offsets belong to.
+fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), TableError> {
+    if row.target != task.target {
+        return Err(TableError {
+            code: "target-changed".to_owned(),
+            message: format!(
+                "the configuration names the target {}, and the rows so far went into {}",
+                task.target, row.target
+            ),
+            place: task.id.to_string(),
+            remedy: format!(
+                "restore the old `target`, or build the new one: `apply replay --from beginning --clear --table {}`",
+                task.id
+            ),
+        });
+    }
+    if u32::try_from(row.partitions) != Ok(task.partitions) {
+        return Err(partitions_changed(task, usize::try_from(row.partitions).unwrap_or(0)));
+    }
+    Ok(())
+}
+
+fn partitions_changed(task: &TableTask, other: usize) -> TableError {
+    TableError {
+        code: "partitions-changed".to_owned(),
+        message: format!(
+            "topic {} has {} partitions in the history and {other} elsewhere: keys would have moved",
+            task.topic, task.partitions
+        ),
+        place: task.topic.clone(),
+        remedy: "partitions of a topic must not be added; have capture read the table anew into a new topic".to_owned(),
+    }
+}
+
+fn existing_data(task: &TableTask) -> TableError {
+    TableError {
+        code: "existing-data".to_owned(),
+        message: format!("the target table {} holds rows already", task.target),
+        place: task.target.to_string(),
+        remedy: "empty it, or set existing_data = \"clear\" (removes the rows) or \"append\" (merges into them)".to_owned(),
+    }
+}
+
+fn undefined(task: &TableTask) -> TableError {
+    TableError {
+        code: "undefined-table".to_owned(),
+        message: format!("the history does not define {}", task.id),
+        place: task.topic.clone(),
+        remedy: "start capture, which writes the definition".to_owned(),
+    }
+}
+
+fn missed(task: &TableTask, row: &OffsetRow, retention: Duration) -> TableError {
+    let hours = |age: Duration| age.as_secs() / 3600;
+    let age = row.since_end.unwrap_or(row.since_begin);
+    TableError {
+        code: "retention-exceeded".to_owned(),
+        message: format!(
+            "partition {} was last known to be at its end {} h ago, and deletes stay for {} h and another {} h: some may \
+             have been missed",
+            row.partition,
+            hours(age),
+            hours(retention),
+            hours(retention)
+        ),
+        place: format!("topic {}, partition {}, offset {}", task.topic, row.partition, row.next_offset),
+        remedy: format!("`apply replay --from beginning --clear --table {}`", task.id),
+    }
+}
