@@ -63,6 +63,8 @@ async fn run(settings: &Settings) -> Result<(), DemoError> {
             Ok(())
         }
         Err(error) => {
+            stage.view.close();
+            eprintln!("  stopping what was started …");
             // The first error is the one that explains; these only add to it.
             for failure in [stage.clear().await, servers.stop().await].into_iter().filter_map(Result::err) {
                 eprintln!("demo: while stopping: {failure}");

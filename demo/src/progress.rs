@@ -59,6 +59,7 @@ struct TableProgress {
     applied: u64,
     samples: VecDeque<(Duration, u64)>,
     lag_seconds: Option<f64>,
+    is_catching_up: bool,
     in_step: bool,
     stopped: Option<(&'static str, String)>,
 }
@@ -73,6 +74,7 @@ impl Progress {
                 applied: 0,
                 samples: VecDeque::new(),
                 lag_seconds: None,
+                is_catching_up: false,
                 in_step: false,
                 stopped: None,
             })
@@ -173,6 +175,7 @@ impl TableProgress {
         }
         let Some(applied) = applied else { return };
         self.lag_seconds = applied.lag_seconds;
+        self.is_catching_up = applied.state == "catching-up";
         self.applied = applied.rows_applied.unwrap_or(self.applied);
         self.samples.push_back((now, self.applied));
         while self.samples.get(1).is_some_and(|(at, _)| *at + WINDOW <= now) {
@@ -201,6 +204,7 @@ impl TableProgress {
         let rows_per_second = self.rate();
         let left = self.total.saturating_sub(self.applied).checked_div(rows_per_second);
         let remaining = match left {
+            _ if self.is_catching_up => "  catching up".to_owned(),
             Some(seconds) if self.applied < self.total => {
                 format!("  {} left", whole_seconds(seconds.max(1)))
             }
@@ -311,9 +315,8 @@ mod tests {
         let mut progress = Progress::new(SIZE);
         let mut parked = status("loading", 0);
         parked.tables[2].state = "parked".to_owned();
-        parked.tables[2].error = Some("no key".into());
         progress.observe(Duration::from_secs(1), Some(&parked), None);
-        assert_eq!(progress.stopped(), Some(("capture", "orders", "no key")));
+        assert_eq!(progress.stopped(), Some(("capture", "orders", "parked")));
     }
 
     #[test]

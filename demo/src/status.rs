@@ -38,8 +38,20 @@ pub struct TableStatus {
     pub rows_applied: Option<u64>,
     /// How far it is behind the source.
     pub lag_seconds: Option<f64>,
-    /// What stops it, in whatever shape.
-    pub error: Option<serde_json::Value>,
+    /// What stops it.
+    pub error: Option<TableError>,
+}
+
+/// Why a table does not go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct TableError {
+    /// A word that leads to a section of the operations guide.
+    pub code: String,
+    /// What, where and why.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
 }
 
 impl Status {
@@ -57,14 +69,14 @@ impl TableStatus {
 
     /// What stops the table, if something does that will not pass by itself.
     pub fn stopped(&self) -> Option<String> {
-        if !matches!(self.state.as_str(), "parked" | "failed") {
+        if !matches!(self.state.as_str(), "parked" | "excluded") {
             return None;
         }
-        Some(match &self.error {
-            None | Some(serde_json::Value::Null) => self.state.clone(),
-            Some(serde_json::Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-        })
+        let because = self.error.as_ref().map(|error| {
+            let TableError { code, message, remedy } = error;
+            format!(", {code}: {message}; {remedy}")
+        });
+        Some(format!("{}{}", self.state, because.unwrap_or_default()))
     }
 }
 
@@ -117,9 +129,13 @@ mod tests {
 
     #[test]
     fn a_parked_table_says_why() {
-        let parked = |error| TableStatus { state: "parked".to_owned(), error, ..TableStatus::default() };
-        assert_eq!(parked(None).stopped().unwrap(), "parked");
-        assert_eq!(parked(Some("no key".into())).stopped().unwrap(), "no key");
+        let parked: TableStatus = serde_json::from_str(
+            r#"{"state":"parked","error":{"code":"no-key","message":"it has no key","remedy":"add one"}}"#,
+        )
+        .unwrap();
+        assert_eq!(parked.stopped().unwrap(), "parked, no-key: it has no key; add one");
+        let silent = TableStatus { state: "excluded".to_owned(), ..TableStatus::default() };
+        assert_eq!(silent.stopped().unwrap(), "excluded");
         assert_eq!(TableStatus::default().stopped(), None);
     }
 }

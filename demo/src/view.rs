@@ -12,7 +12,7 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_millis(100);
 const STEP: &str = "  {spinner:.cyan} {wide_msg}";
 const COUNTED_STEP: &str = "  {spinner:.cyan} {msg}  {bar:24.cyan/blue} {percent:>3} %  {human_pos} rows";
-const LINE: &str = "    {wide_msg}";
+const LINE: &str = "    {msg}";
 const LOADING: &str = "    {prefix:12} {bar:14.cyan/blue} {percent:>3} % {wide_msg}";
 const IN_STEP: &str = "  {spinner:.green} {prefix:12.green} {bar:14.green} {percent:>3} % {wide_msg}";
 
@@ -28,6 +28,9 @@ pub struct View {
 /// A panel on the terminal.
 #[derive(Debug)]
 struct Drawn {
+    /// An empty line, for the looks; and the `^C` that a terminal echoes moves the cursor down by one, so that the
+    /// first line is not taken away with the others.
+    gap: ProgressBar,
     header: ProgressBar,
     tables: Vec<(ProgressBar, bool)>,
     writer: ProgressBar,
@@ -118,7 +121,7 @@ impl View {
 impl Drawn {
     fn new(multi: &MultiProgress, panel: &Panel) -> Self {
         let line = || multi.add(ProgressBar::new(1).with_style(styled(LINE)));
-        let header = line();
+        let (gap, header) = (line(), line());
         let tables = panel
             .tables
             .iter()
@@ -127,10 +130,11 @@ impl Drawn {
                 (bar.with_prefix(table.name), false)
             })
             .collect();
-        Self { header, tables, writer: line(), throughput: line() }
+        Self { gap, header, tables, writer: line(), throughput: line() }
     }
 
     fn update(&mut self, panel: &Panel) {
+        self.gap.tick();
         self.header.set_message(style(&panel.header).bold().to_string());
         for ((bar, was_in_step), table) in self.tables.iter_mut().zip(&panel.tables) {
             if *was_in_step != table.in_step {
@@ -146,7 +150,7 @@ impl Drawn {
 
     fn bars(&self) -> impl Iterator<Item = &ProgressBar> {
         let tables = self.tables.iter().map(|(bar, _)| bar);
-        std::iter::once(&self.header).chain(tables).chain([&self.writer, &self.throughput])
+        [&self.gap, &self.header].into_iter().chain(tables).chain([&self.writer, &self.throughput])
     }
 }
 
