@@ -19,6 +19,6 @@ impl Target {
     /// True once everything is.
     #[must_use]
     pub fn is_reached(&self, sequencer: &Sequencer) -> bool {
-        sequencer.is_loaded() && is_past(sequencer.position(), &self.0)
+        sequencer.is_loaded() && is_past(&sequencer.passed(), &self.0)
     }
 }

@@ -93,7 +93,7 @@ impl Sequencer {
 
     /// Brings in every table whose place the stream has reached.
     pub fn join_arrived(&mut self) -> Result<(), Halt> {
-        let here = self.progress.position().clone();
+        let here = self.passed();
         let (arrived, waiting) = std::mem::take(&mut self.joining)
             .into_iter()
             .partition(|joining: &Joining| is_past(&here, &joining.after));

@@ -77,10 +77,14 @@ impl Sequencer {
         Ok(sequencer)
     }
 
-    /// Behind the last transaction that ended.
+    /// What the stream has passed: the position, and the prepared XA transactions that it leaves out.
     #[must_use]
-    pub const fn position(&self) -> &Position {
-        self.progress.position()
+    pub fn passed(&self) -> Position {
+        let mut position = self.progress.position().clone();
+        for gtid in self.prepared.gtids() {
+            position.gtid_set.insert(gtid);
+        }
+        position
     }
 
     /// True once every selected table that can be replicated is consistent.

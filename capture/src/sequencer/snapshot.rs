@@ -327,7 +327,8 @@ impl Sequencer {
             return Ok(());
         }
         self.snapshot.shed();
-        self.snapshot.unpause(self.progress.position());
+        let passed = self.passed();
+        self.snapshot.unpause(&passed);
         let reached = if self.snapshot.shared_lock.is_none() {
             self.progress.reached().to_string()
         } else {
@@ -342,7 +343,7 @@ impl Sequencer {
                 self.dirty.insert(usize::try_from(table).unwrap_or(usize::MAX));
             }
         }
-        for table in self.snapshot.planner.passed(self.progress.position()) {
+        for table in self.snapshot.planner.passed(&passed) {
             let index = usize::try_from(table).unwrap_or(usize::MAX);
             self.dirty.insert(index);
             self.put_load(index, true)?;

@@ -1,0 +1,112 @@
+//! Writes that never stop: during the load, across DDL, with several instances of apply.
+
+use mysql_async::prelude::Queryable;
+use std::time::Duration;
+use tributary_tests::eventually;
+use tributary_tests::load::{TABLE, Writer};
+use tributary_tests::oracle::assert_equal;
+use tributary_tests::task::{RUN, Task};
+
+/// Creates the task's database with one table of `rows` rows.
+pub async fn create(task: &Task, table: &str, rows: u64) {
+    let mut mysql = task.servers.mysql().await;
+    let database = &task.name;
+    mysql.query_drop(format!("CREATE DATABASE IF NOT EXISTS `{database}`")).await.unwrap();
+    mysql.query_drop(format!("CREATE TABLE `{database}`.`{table}` ({TABLE})")).await.unwrap();
+    for chunk in (0..rows).collect::<Vec<_>>().chunks(5000) {
+        let values: Vec<String> = chunk.iter().map(|id| format!("({id}, {id}, 'start', NOW(6))")).collect();
+        let sql = format!("INSERT INTO `{database}`.`{table}` VALUES {}", values.join(","));
+        mysql.query_drop(sql).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_under_writes_and_ddl_with_two_instances_ends_in_equality() {
+    let task = Task::with("live", tributary_tests::servers::Servers::shared(), |config| {
+        config.replace("[capture]\n", "[capture]\nchunk_bytes = 65536\n")
+    });
+    create(&task, "a", 30_000).await;
+    create(&task, "b", 10_000).await;
+    let writers = [
+        Writer::start(&task.servers, &task.name, "a", 40_000, 2, 1),
+        Writer::start(&task.servers, &task.name, "b", 12_000, 1, 2),
+    ];
+    let capture = task.capture();
+    let (mut first, mut second) = (task.apply(), task.apply());
+    eventually("both tables are synchronizing", RUN, || async {
+        let Some(status) = capture.status() else { return false };
+        let tables = status["tables"].as_array().cloned().unwrap_or_default();
+        tables.len() == 2 && tables.iter().all(|table| table["state"] == "synchronizing")
+    })
+    .await;
+    let mut mysql = task.servers.mysql().await;
+    mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
+    mysql.query_drop("ALTER TABLE a ADD COLUMN note VARCHAR(20) NOT NULL DEFAULT 'none' AFTER n").await.unwrap();
+    mysql.query_drop("TRUNCATE TABLE b").await.unwrap();
+    mysql.query_drop("UPDATE a SET note = 'seen' WHERE id % 100 = 0").await.unwrap();
+    mysql.query_drop("ALTER TABLE a ADD COLUMN extra INT, ADD COLUMN price DECIMAL(8,2) DEFAULT 9.50").await.unwrap();
+    let before = writers[0].transactions();
+    eventually("writes went on behind the DDL", RUN, || async { writers[0].transactions() > before + 200 }).await;
+    for writer in writers {
+        writer.stop().await;
+    }
+    drop(capture);
+    first.stop();
+    second.stop();
+    task.catch_up();
+    assert_equal(&task).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_it_ends_in_equality_without_a_doubled_event() {
+    let task = Task::with("killed", tributary_tests::servers::Servers::shared(), |config| {
+        config.replace("[capture]\n", "[capture]\nchunk_bytes = 65536\n")
+    });
+    create(&task, "a", 20_000).await;
+    let writer = Writer::start(&task.servers, &task.name, "a", 25_000, 2, 3);
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..4 {
+        let (mut capture, mut apply) = (task.capture(), task.apply());
+        eventually("both answer", RUN, || async { capture.status().is_some() && apply.status().is_some() }).await;
+        // A moment of the seed's choosing, by what was written meanwhile.
+        let until = writer.transactions() + random.u64(200..1500);
+        eventually("the moment", RUN, || async { writer.transactions() >= until }).await;
+        capture.kill();
+        apply.kill();
+    }
+    writer.stop().await;
+    task.catch_up();
+    assert_equal(&task).await;
+    let records = tributary_tests::topics::read_topic(&task, "a");
+    let mut seen = std::collections::HashSet::new();
+    for record in records.iter().filter(|record| !record.sequence.ends_with(":r")) {
+        let fresh = seen.insert((record.sequence.clone(), record.key.clone(), record.value.is_none()));
+        assert!(fresh, "published twice: {record:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_arrives_within_seconds() {
+    let task = Task::new("latency");
+    create(&task, "a", 10).await;
+    let (capture, apply) = (task.capture(), task.apply());
+    eventually("in step", RUN, || async {
+        let step = |process: &tributary_tests::process::Process| {
+            process.status().is_some_and(|status| status["state"] == "synchronizing")
+        };
+        step(&capture) && step(&apply)
+    })
+    .await;
+    let mut mysql = task.servers.mysql().await;
+    mysql.query_drop(format!("INSERT INTO `{}`.a VALUES (77, 1, 'new', NULL)", task.name)).await.unwrap();
+    let postgres = task.servers.postgres().await;
+    let sql = format!("SELECT count(*) FROM \"{}\".a WHERE id = 77", task.name);
+    eventually("the row is there", Duration::from_secs(30), || async {
+        postgres.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0) == 1
+    })
+    .await;
+    assert_eq!(apply.get("/readyz").map(|(code, _)| code), Some(200));
+    assert_eq!(capture.get("/healthz").map(|(code, _)| code), Some(200));
+    let (_, metrics) = apply.get("/metrics").unwrap();
+    assert!(metrics.contains("tributary_"), "{metrics}");
+}

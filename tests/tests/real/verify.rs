@@ -1,0 +1,1 @@
+//! Filled by the verify command's own tests.
