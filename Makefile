@@ -3,7 +3,7 @@
 SERVERS := deploy/local/servers
 
 .DEFAULT_GOAL := help
-.PHONY: help deps up down status reset build demo demo-down lint test
+.PHONY: help deps up down status reset build demo demo-down lint test test-faults
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,4 +37,9 @@ lint: deps ## formatting, and clippy with every warning an error
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 test: up ## unit and property tests, and those against the real servers
+	cargo build --workspace --bins --locked
 	cargo test --workspace --locked --no-fail-fast
+
+test-faults: deps ## the long runs: kills, frozen processes and outages under load
+	cargo build --workspace --bins --locked
+	cargo test -p tributary-tests --features faults --test faults --locked -- --test-threads=1 --nocapture

@@ -50,7 +50,8 @@ async fn python_decodes_every_record_of_every_table_topic() {
         .args([format!("{0}.{0}.a", task.name), format!("{0}.{0}.types", task.name)])
         .output()
         .unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}");
     let last = text.lines().last().unwrap_or_default();
     // 500 reads; 100 updates; 50 deletes with tombstones; 10 moved keys, each a delete, a tombstone and a create.

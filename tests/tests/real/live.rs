@@ -41,12 +41,19 @@ async fn a_load_under_writes_and_ddl_with_two_instances_ends_in_equality() {
     .await;
     let mut mysql = task.servers.mysql().await;
     mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
-    mysql.query_drop("ALTER TABLE a ADD COLUMN note VARCHAR(20) NOT NULL DEFAULT 'none' AFTER n").await.unwrap();
+    mysql
+        .query_drop("ALTER TABLE a ADD COLUMN note VARCHAR(20) NOT NULL DEFAULT 'none' AFTER n")
+        .await
+        .unwrap();
     mysql.query_drop("TRUNCATE TABLE b").await.unwrap();
     mysql.query_drop("UPDATE a SET note = 'seen' WHERE id % 100 = 0").await.unwrap();
-    mysql.query_drop("ALTER TABLE a ADD COLUMN extra INT, ADD COLUMN price DECIMAL(8,2) DEFAULT 9.50").await.unwrap();
+    mysql
+        .query_drop("ALTER TABLE a ADD COLUMN extra INT, ADD COLUMN price DECIMAL(8,2) DEFAULT 9.50")
+        .await
+        .unwrap();
     let before = writers[0].transactions();
-    eventually("writes went on behind the DDL", RUN, || async { writers[0].transactions() > before + 200 }).await;
+    eventually("writes went on behind the DDL", RUN, || async { writers[0].transactions() > before + 200 })
+        .await;
     for writer in writers {
         writer.stop().await;
     }
@@ -67,7 +74,8 @@ async fn killed_again_and_again_it_ends_in_equality_without_a_doubled_event() {
     let mut random = fastrand::Rng::with_seed(7);
     for _ in 0..4 {
         let (mut capture, mut apply) = (task.capture(), task.apply());
-        eventually("both answer", RUN, || async { capture.status().is_some() && apply.status().is_some() }).await;
+        eventually("both answer", RUN, || async { capture.status().is_some() && apply.status().is_some() })
+            .await;
         // A moment of the seed's choosing, by what was written meanwhile.
         let until = writer.transactions() + random.u64(200..1500);
         eventually("the moment", RUN, || async { writer.transactions() >= until }).await;

@@ -62,7 +62,10 @@ async fn a_target_with_other_columns_is_named_with_its_remedy() {
     create(&task, "b", 10).await;
     task.start("capture", &["run", "--until-caught-up"]).expect_exit(0, RUN);
     let postgres = task.servers.postgres().await;
-    let sql = format!("CREATE SCHEMA \"{0}\"; CREATE TABLE \"{0}\".a (id bigint PRIMARY KEY, n boolean)", task.name);
+    let sql = format!(
+        "CREATE SCHEMA \"{0}\"; CREATE TABLE \"{0}\".a (id bigint PRIMARY KEY, n boolean)",
+        task.name
+    );
     postgres.batch_execute(&sql).await.unwrap();
     let mut apply = task.apply();
     eventually("b is merged though a cannot be", RUN, || async {
@@ -70,7 +73,8 @@ async fn a_target_with_other_columns_is_named_with_its_remedy() {
         let tables = status["tables"].as_array().cloned().unwrap_or_default();
         let state = |name: &str| {
             let suffix = format!(".{name}");
-            let found = tables.iter().find(|table| table["name"].as_str().is_some_and(|n| n.ends_with(&suffix)));
+            let found =
+                tables.iter().find(|table| table["name"].as_str().is_some_and(|n| n.ends_with(&suffix)));
             found.map(|table| (table["state"].clone(), table["error"].to_string())).unwrap_or_default()
         };
         state("b").0 == "synchronizing" && state("a").1.contains('n') && state("a").0 != "synchronizing"
@@ -91,7 +95,10 @@ async fn a_foreign_record_parks_its_table_and_the_others_go_on() {
         .create()
         .unwrap();
     let topic = format!("{0}.{0}.a", task.name);
-    producer.send(BaseRecord::to(&topic).partition(0).key("hello").payload("world")).map_err(|(error, _)| error).unwrap();
+    producer
+        .send(BaseRecord::to(&topic).partition(0).key("hello").payload("world"))
+        .map_err(|(error, _)| error)
+        .unwrap();
     producer.flush(Duration::from_secs(10)).unwrap();
     let mut mysql = task.servers.mysql().await;
     mysql.query_drop(format!("UPDATE `{}`.b SET n = n + 1", task.name)).await.unwrap();
@@ -121,9 +128,15 @@ async fn kafka_away_in_the_middle_is_waited_for() {
     create(&task, "a", 100).await;
     let (mut capture, mut apply) = (task.capture(), task.apply());
     let state = |process: &tributary_tests::process::Process| {
-        process.status().map(|status| status["state"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
+        process
+            .status()
+            .map(|status| status["state"].as_str().unwrap_or_default().to_owned())
+            .unwrap_or_default()
     };
-    eventually("in step", RUN, || async { state(&capture) == "synchronizing" && state(&apply) == "synchronizing" }).await;
+    eventually("in step", RUN, || async {
+        state(&capture) == "synchronizing" && state(&apply) == "synchronizing"
+    })
+    .await;
     servers.control(&["kill", "kafka"]);
     let mut mysql = task.servers.mysql().await;
     mysql.query_drop(format!("UPDATE `{}`.a SET n = n + 1", task.name)).await.unwrap();

@@ -2,11 +2,11 @@
 
 use super::live::create;
 use mysql_async::prelude::Queryable;
+use tributary_tests::eventually;
 use tributary_tests::load::Writer;
 use tributary_tests::oracle::{assert_equal, destination_rows, source_rows};
 use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
-use tributary_tests::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_destination_is_rebuilt_with_the_source_switched_off() {
@@ -58,7 +58,10 @@ async fn a_replay_over_existing_tables_changes_nothing_in_the_end() {
     assert_equal(&task).await;
     // A running instance notices, and seeks.
     let mut apply = task.apply();
-    eventually("in step", RUN, || async { apply.status().is_some_and(|status| status["state"] == "synchronizing") }).await;
+    eventually("in step", RUN, || async {
+        apply.status().is_some_and(|status| status["state"] == "synchronizing")
+    })
+    .await;
     let postgres = task.servers.postgres().await;
     postgres.execute(&format!("DELETE FROM \"{}\".a WHERE id % 2 = 0", task.name), &[]).await.unwrap();
     task.start("apply", &["replay", "--from", "beginning", "--clear"]).expect_exit(0, RUN);

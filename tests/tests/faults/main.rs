@@ -1,0 +1,5 @@
+//! The long runs of `make test-faults`: everything is killed, frozen and cut off under load, again and again, and in the
+//! end source and destination are equal and no stream event is in a topic twice. The seed of a run is printed;
+//! `TRIBUTARY_SEED` repeats it as far as processes repeat.
+
+mod kills;
