@@ -1,6 +1,7 @@
 //! A writer that inserts, updates, deletes and moves keys in one table, from a seed.
 
 use crate::servers::Servers;
+use crate::task::Task;
 use mysql_async::prelude::Queryable;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,6 +10,23 @@ use tokio::task::JoinHandle;
 /// Statements that make a table [`Writer`] can write.
 pub const TABLE: &str =
     "id BIGINT NOT NULL PRIMARY KEY, n INT NOT NULL, s VARCHAR(60) NOT NULL, at DATETIME(6)";
+
+/// Creates `table` in the task's database (which is made if need be) with ids from 0 to `rows`.
+///
+/// # Panics
+/// If MySQL fails.
+pub async fn create(task: &Task, table: &str, rows: u64) {
+    let mut mysql = task.servers.mysql().await;
+    let database = &task.name;
+    let mut run = async |sql: String| mysql.query_drop(sql).await.expect("the table can be made");
+    run(format!("CREATE DATABASE IF NOT EXISTS `{database}`")).await;
+    run(format!("CREATE TABLE `{database}`.`{table}` ({TABLE})")).await;
+    for first in (0..rows).step_by(5000) {
+        let values: Vec<String> =
+            (first..rows.min(first + 5000)).map(|id| format!("({id}, {id}, 'start', NOW(6))")).collect();
+        run(format!("INSERT INTO `{database}`.`{table}` VALUES {}", values.join(","))).await;
+    }
+}
 
 /// Writers at work.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use mysql_async::prelude::Queryable;
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tributary_tests::eventually;
-use tributary_tests::load::{TABLE, Writer};
+use tributary_tests::load::{Writer, create};
 use tributary_tests::oracle::assert_equal;
 use tributary_tests::process::Process;
 use tributary_tests::servers::Servers;
@@ -21,20 +21,6 @@ fn seed() -> u64 {
     });
     println!("TRIBUTARY_SEED={seed}");
     seed
-}
-
-async fn create(task: &Task, rows: u64) {
-    let mut mysql = task.servers.mysql().await;
-    mysql.query_drop(format!("CREATE DATABASE `{}`", task.name)).await.unwrap();
-    for table in TABLES {
-        mysql.query_drop(format!("CREATE TABLE `{}`.{table} ({TABLE})", task.name)).await.unwrap();
-        for chunk in (0..rows).collect::<Vec<_>>().chunks(5000) {
-            let values: Vec<String> =
-                chunk.iter().map(|id| format!("({id}, {id}, 'start', NOW(6))")).collect();
-            let sql = format!("INSERT INTO `{}`.{table} VALUES {}", task.name, values.join(","));
-            mysql.query_drop(sql).await.unwrap();
-        }
-    }
 }
 
 /// Ends a process hard and starts its successor.
@@ -57,7 +43,9 @@ async fn run(test: &str, rounds: u32, metadata: &str) {
             .replace("[capture]\n", "[capture]\nchunk_bytes = 65536\n")
             .replace("retry_minutes = 2", "retry_minutes = 20")
     });
-    create(&task, 20_000).await;
+    for table in TABLES {
+        create(&task, table, 20_000).await;
+    }
     let writers: Vec<Writer> = (0..)
         .zip(TABLES)
         .map(|(n, table)| Writer::start(&servers, &task.name, table, 25_000, 1, random.u64(..) ^ n))

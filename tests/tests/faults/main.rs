@@ -2,4 +2,6 @@
 //! end source and destination are equal and no stream event is in a topic twice. The seed of a run is printed;
 //! `TRIBUTARY_SEED` repeats it as far as processes repeat.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod kills;

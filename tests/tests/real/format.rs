@@ -1,10 +1,10 @@
 //! Another client proves the format: Python's confluent-kafka with its Avro deserializer, which knows nothing but the
 //! wire format and the registry's HTTP API.
 
-use super::live::create;
 use mysql_async::prelude::Queryable;
 use std::process::Command;
 use tributary_tests::eventually;
+use tributary_tests::load::create;
 use tributary_tests::servers::root;
 use tributary_tests::task::{RUN, Task};
 

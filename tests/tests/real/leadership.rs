@@ -1,9 +1,9 @@
 //! One capture leads, others stand by and take over.
 
-use super::live::create;
 use mysql_async::prelude::Queryable;
 use std::time::Duration;
 use tributary_tests::eventually;
+use tributary_tests::load::create;
 use tributary_tests::oracle::assert_equal;
 use tributary_tests::process::Process;
 use tributary_tests::task::{RUN, Task};

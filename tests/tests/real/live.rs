@@ -3,22 +3,9 @@
 use mysql_async::prelude::Queryable;
 use std::time::Duration;
 use tributary_tests::eventually;
-use tributary_tests::load::{TABLE, Writer};
+use tributary_tests::load::{Writer, create};
 use tributary_tests::oracle::assert_equal;
 use tributary_tests::task::{RUN, Task};
-
-/// Creates the task's database with one table of `rows` rows.
-pub async fn create(task: &Task, table: &str, rows: u64) {
-    let mut mysql = task.servers.mysql().await;
-    let database = &task.name;
-    mysql.query_drop(format!("CREATE DATABASE IF NOT EXISTS `{database}`")).await.unwrap();
-    mysql.query_drop(format!("CREATE TABLE `{database}`.`{table}` ({TABLE})")).await.unwrap();
-    for chunk in (0..rows).collect::<Vec<_>>().chunks(5000) {
-        let values: Vec<String> = chunk.iter().map(|id| format!("({id}, {id}, 'start', NOW(6))")).collect();
-        let sql = format!("INSERT INTO `{database}`.`{table}` VALUES {}", values.join(","));
-        mysql.query_drop(sql).await.unwrap();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_under_writes_and_ddl_with_two_instances_ends_in_equality() {

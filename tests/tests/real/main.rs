@@ -1,6 +1,8 @@
 //! The pipeline end to end on real servers: `cargo test -p tributary-tests`. Each test has a task, a database and a
 //! schema of its own, so that they run side by side.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod format;
 mod leadership;
 mod live;

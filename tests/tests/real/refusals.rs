@@ -1,10 +1,10 @@
 //! Bad input, each tried: a clear error, the right exit status, nothing lost.
 
-use super::live::create;
 use mysql_async::prelude::Queryable;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::Duration;
 use tributary_tests::eventually;
+use tributary_tests::load::create;
 use tributary_tests::oracle::{assert_equal, assert_table_equal};
 use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};

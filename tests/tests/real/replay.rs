@@ -1,9 +1,8 @@
 //! A destination built again from the topics alone.
 
-use super::live::create;
 use mysql_async::prelude::Queryable;
 use tributary_tests::eventually;
-use tributary_tests::load::Writer;
+use tributary_tests::load::{Writer, create};
 use tributary_tests::oracle::{assert_equal, destination_rows, source_rows};
 use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
