@@ -26,7 +26,7 @@ use tributary_service::shutdown::Shutdown;
 use tributary_service::status::Status;
 use tributary_source::catalog::{CatalogTable, read_tables};
 use tributary_source::connect::{Connection, SourceOptions};
-use tributary_source::dialect::Dialect;
+use tributary_source::dialect::{Dialect, binary_logs};
 use tributary_source::error::SourceError;
 
 /// The sequencer is called at least this often.
@@ -184,12 +184,14 @@ async fn ask_source(shared: &Shared) -> Result<(Dialect, ddl::Session, ServerHis
         Halt::Stop(Box::new(Failure::new("the configuration selects nothing", text)))
     })?;
     let found = stable_definitions(&mut connection, |id| selection.selects(id)).await?;
+    // Listed again after the place was taken: a source that is being written to has outgrown the dialect's sizes.
+    let files = if dialect.binary_logs.is_empty() { Vec::new() } else { binary_logs(&mut connection).await? };
     let server = ServerHistory {
         server_uuid: dialect.server_uuid.clone(),
         has_gtid: dialect.has_gtid(),
         executed: found.place.gtid_set.clone(),
         purged: dialect.gtid_purged.clone(),
-        files: dialect.binary_logs.iter().map(|log| (log.name.clone(), log.size_bytes)).collect(),
+        files: files.into_iter().map(|log| (log.name, log.size_bytes)).collect(),
     };
     let session = ddl_session(&mut connection, &dialect).await?;
     connection.close().await?;
