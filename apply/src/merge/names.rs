@@ -34,8 +34,8 @@ pub fn identifier(name: &str) -> String {
 /// `name`, cut to what fits, a hash of `whole`, and `suffix`.
 fn hashed(name: &str, whole: &str, suffix: &str) -> String {
     let room = IDENTIFIER_BYTES_MAX.saturating_sub(9 + suffix.len());
-    let cut = name.floor_char_boundary(room.min(name.len()));
-    format!("{}_{:08x}{suffix}", name.get(..cut).unwrap_or_default(), murmur2(whole.as_bytes()))
+    let cut = (0..=room).rev().find_map(|length| name.get(..length)).unwrap_or_default();
+    format!("{cut}_{:08x}{suffix}", murmur2(whole.as_bytes()))
 }
 
 /// A table of the warehouse.

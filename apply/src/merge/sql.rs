@@ -18,6 +18,11 @@ pub const ROLLBACK_TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT tributary_direct"
 /// SQLSTATE of the error that a direct load may meet.
 pub const UNIQUE_VIOLATION: &str = "23505";
 
+/// Keeps the planner from a join that reads the whole destination, which it prefers once a batch is a few percent of
+/// the table: looking each key up in the unique index took a third less CPU there (50,000 rows into a million), and
+/// stays as fast as the table grows. For the transaction.
+const INDEX_JOINS: &str = "SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off";
+
 /// What the statements of a flush are about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merge<'a> {
@@ -57,7 +62,7 @@ impl<'a> Merge<'a> {
     pub fn statements(&self, strategy: Strategy) -> Vec<String> {
         match strategy {
             // Where updates are not taken a key may stand in the staging table twice, which one MERGE refuses.
-            Strategy::Merge if self.operations.update => vec![self.merge()],
+            Strategy::Merge if self.operations.update => vec![INDEX_JOINS.to_owned(), self.merge()],
             Strategy::Merge | Strategy::OnConflict => self.on_conflict(),
             Strategy::LockDeleteInsert => self.lock_delete_insert(),
         }

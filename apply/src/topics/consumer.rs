@@ -1,4 +1,4 @@
-//! The member of the group `<task>` that reads the tables' topics. It assigns and pauses what the group gives, and
+//! The member of the group `<task>` that reads the tables' topics. It assigns what the group gives, and
 //! reports it; where to start is decided by the destination's offsets, never by Kafka's.
 
 use super::error::TopicError;
@@ -18,7 +18,7 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the group did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Assignment {
-    /// These are ours now, and paused.
+    /// These are ours now, and stand at their beginnings.
     Assigned(Vec<(String, i32)>),
     /// These are another's now.
     Revoked(Vec<(String, i32)>),
@@ -45,12 +45,10 @@ impl ConsumerContext for GroupContext {
         let places: Vec<(String, i32)> =
             list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
         let event = if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            // Any offset that exists will do: the partition is paused until it is sought to the destination's, and
-            // records of before are ignored. The beginning can only repeat records, never skip one.
-            let outcome = list
-                .set_all_offsets(Offset::Beginning)
-                .and_then(|()| consumer.incremental_assign(list))
-                .and_then(|()| consumer.pause(list));
+            // Any offset that exists will do: records are ignored until the partition is sought to the destination's
+            // offset. The beginning can only repeat records, never skip one.
+            let outcome =
+                list.set_all_offsets(Offset::Beginning).and_then(|()| consumer.incremental_assign(list));
             if let Err(error) = outcome {
                 tracing::error!(error = %error, "taking over partitions");
             }

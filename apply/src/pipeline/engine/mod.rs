@@ -221,7 +221,7 @@ impl Engine {
         self.drain_stash(index, now)?;
         let (all_paused, draining) = (self.all_paused, self.draining.is_some());
         if let Some(table) = self.tables.get_mut(index) {
-            table.sync_pauses(&self.parts.consumer, all_paused);
+            table.sync_pauses(&self.parts.consumer, all_paused, now);
         }
         self.start_job(index, pressed || draining, now);
         Ok(())

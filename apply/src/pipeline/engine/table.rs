@@ -11,9 +11,13 @@ use rdkafka::message::OwnedMessage;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tributary_service::retry::Backoff;
 use tributary_service::status::TableStatus;
+
+/// How long a partition may be read though nothing of it may be taken, and how many records are held back.
+const PATIENCE: Duration = Duration::from_secs(2);
+const STASH_RECORDS: usize = 1_000;
 
 /// A table in the loop.
 pub struct EngineTable {
@@ -60,6 +64,8 @@ pub struct Reading {
     pub(super) stash: VecDeque<OwnedMessage>,
     /// The consumer does not read it.
     pub(super) paused: bool,
+    /// Since when nothing of it may be taken.
+    pub(super) blocked_since: Option<Instant>,
     /// The first of the stash has a schema that the history did not know.
     pub(super) unknown: Option<Unknown>,
     /// Where it stood when its end was last asked for: no progress since means that a gap may lie ahead.
@@ -117,8 +123,7 @@ impl EngineTable {
     }
 
     pub(super) fn assign(&mut self, partition: i32) {
-        // The consumer has paused it.
-        self.partitions.insert(partition, Reading { paused: true, ..Reading::default() });
+        self.partitions.insert(partition, Reading::default());
         self.flow.assign(&[partition]);
     }
 
@@ -149,11 +154,18 @@ impl EngineTable {
         }
     }
 
-    /// Pauses what may not be read, resumes what may.
-    pub(super) fn sync_pauses(&mut self, consumer: &GroupConsumer, all: bool) {
+    /// Pauses what may not be read, resumes what may. Short waits are sat out: a pause throws away what the client
+    /// has fetched, and when nothing else is being fetched the client takes up to a second to resume.
+    pub(super) fn sync_pauses(&mut self, consumer: &GroupConsumer, all: bool, now: Instant) {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        let parked = self.flow.is_parked();
         for (partition, reading) in &mut self.partitions {
-            let wanted = !all && reading.stash.is_empty() && self.flow.accepts(*partition);
+            let blocked = !reading.stash.is_empty() || !self.flow.accepts(*partition);
+            reading.blocked_since = if blocked { reading.blocked_since.or(Some(now)) } else { None };
+            let waited = reading.blocked_since.map_or(Duration::ZERO, |since| now.duration_since(since));
+            let long = waited > PATIENCE || reading.stash.len() > STASH_RECORDS;
+            let wanted = if reading.paused { !blocked } else { !long };
+            let wanted = wanted && !all && !parked;
             if wanted == reading.paused {
                 reading.paused = !wanted;
                 if wanted { resume.push(*partition) } else { pause.push(*partition) }

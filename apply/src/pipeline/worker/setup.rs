@@ -118,6 +118,12 @@ impl Worker {
             }
             None => {
                 let created = self.creation(task, table).map_err(DestinationError::Table)?;
+                // IF NOT EXISTS does not keep two sessions from creating one schema at the same time.
+                let key = self.bookkeeping.lock_key(&format!("schema {}", task.target.schema));
+                connection
+                    .batch_execute(&format!("SELECT pg_advisory_xact_lock({key})"))
+                    .await
+                    .map_err(during())?;
                 let (exists, _) = catalog::may_use_schema(connection, &task.target.schema).await?;
                 // The first statement creates the schema, which wants a privilege even where there is one.
                 for sql in created.statements.iter().skip(usize::from(exists)) {

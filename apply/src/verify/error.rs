@@ -1,0 +1,113 @@
+//! Why a table could not be compared, and what to do about it.
+
+use super::stream::NotCopy;
+use crate::destination::DestinationError;
+use crate::merge::encode::EncodeError;
+use crate::merge::plan::PlanError;
+use crate::topics::error::TopicError;
+use thiserror::Error;
+use tributary_schemas::row::RowError;
+use tributary_service::kafka::ReadError;
+use tributary_source::chunk::ChunkError;
+use tributary_source::error::SourceError;
+use tributary_source::rows::{ColumnMismatch, CompileError};
+
+/// What stopped the comparison of a table.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The destination.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    /// Kafka.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// Capture's state topic.
+    #[error(transparent)]
+    State(#[from] ReadError),
+    /// The table is not on the source any more.
+    #[error("{0} is not on the source any more")]
+    Gone(String),
+    /// The source's definition is another one than the history's.
+    #[error("the table's definition changed on the source: {0}")]
+    Mismatch(#[from] ColumnMismatch),
+    /// A new generation began meanwhile.
+    #[error("the table was altered, truncated or read anew while it was compared")]
+    Changed,
+    /// The definition cannot be read in chunks.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    /// The definition cannot be encoded.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The definition does not fit the target.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The destination has no such table.
+    #[error("{0} does not exist in the destination")]
+    NoTarget(String),
+    /// A row of the source that capture cannot publish.
+    #[error("a row of the source cannot be published: {0}")]
+    Row(#[from] RowError),
+    /// A row of the source that the destination cannot hold.
+    #[error("a row of the source cannot be written to the destination: {0}")]
+    Encode(#[from] EncodeError),
+    /// The destination's answer is broken.
+    #[error(transparent)]
+    NotCopy(#[from] NotCopy),
+    /// What was waited for does not come.
+    #[error("the lag does not pass: {what}")]
+    Stalled {
+        /// What has not moved, and for how long.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The table stands still.
+    #[error("{by} has parked the table ({code}): {message}")]
+    Parked {
+        /// `capture` or `apply`.
+        by: &'static str,
+        /// Code in the operations guide.
+        code: String,
+        /// What happened.
+        message: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// More keys changed than could be looked at again.
+    #[error("{0} rows changed while the table was read, more than memory has room for")]
+    TooMany(u64),
+    /// Keys that were never seen at rest.
+    #[error("{0} keys changed in every round, so that they could not be compared; the others are equal")]
+    Restless(usize),
+}
+
+impl VerifyError {
+    /// What to do; empty where the error says it.
+    #[must_use]
+    pub fn remedy(&self) -> &str {
+        match self {
+            Self::Mismatch(_) | Self::Changed | Self::Gone(_) => {
+                "run `apply verify` again once apply has carried out the change"
+            }
+            Self::NoTarget(_) => "run `apply replay --from beginning --clear` for the table",
+            Self::Row(_) => "see `capture status`: the table is parked there",
+            Self::Encode(_) => "see `apply status`: the table is parked there",
+            Self::TooMany(_) => "raise apply.memory_bytes, or verify when fewer rows are written",
+            Self::Restless(_) => "run `apply verify` again when these rows are written less often",
+            Self::Stalled { remedy, .. } => remedy,
+            Self::Parked { remedy, .. } => remedy,
+            Self::NotCopy(_) => "report this with the destination's version",
+            Self::Source(_)
+            | Self::Destination(_)
+            | Self::Topic(_)
+            | Self::State(_)
+            | Self::Chunk(_)
+            | Self::Compile(_)
+            | Self::Plan(_) => "",
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Waiting until what the source has now is in the destination: capture's checkpoint has passed the source's position,
+//! and then apply's offsets have passed the ends that the topics have. There is no deadline for the whole, only for a
+//! time in which nothing moves.
+
+use super::error::VerifyError;
+use crate::bookkeeping::Bookkeeping;
+use crate::destination::Connection as Destination;
+use crate::topics::ends::{Ends, Place};
+use crate::topics::error::TopicError;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tokio::task::block_in_place;
+use tributary_schemas::checkpoint::{Checkpoint, Parked, StateKey};
+use tributary_schemas::config::Config;
+use tributary_schemas::position::Position;
+use tributary_schemas::table::TableId;
+use tributary_schemas::topic::state_topic;
+use tributary_service::kafka::{TracingContext, consumer_config, read_to_end};
+use tributary_source::connect::Connection as Source;
+use tributary_source::dialect::Dialect;
+
+/// How long nothing may move. Capture moves its checkpoint every five seconds where little is written.
+pub const STALL: Duration = Duration::from_secs(60);
+/// How long the state topic may take to read.
+const READ: Duration = Duration::from_secs(60);
+/// How often offsets are asked for.
+const BEAT: Duration = Duration::from_millis(50);
+
+/// True once everything up to `wanted` has been published. On one server file and offset tell; the GTID set also
+/// tells after a failover, and where only events without rows stand between.
+#[must_use]
+pub fn is_published(wanted: &Position, checkpoint: &Position) -> bool {
+    let same_server = wanted.server_uuid == checkpoint.server_uuid;
+    let files = |position: &Position| (position.file.len(), position.file.clone(), position.offset);
+    (same_server && files(checkpoint) >= files(wanted))
+        || (!wanted.gtid_set.is_empty() && checkpoint.gtid_set.contains_all(&wanted.gtid_set))
+}
+
+/// Follows capture's state topic.
+pub struct StateFollower {
+    consumer: BaseConsumer<TracingContext>,
+    topic: String,
+    checkpoint: Option<Checkpoint>,
+    parked: BTreeMap<TableId, Parked>,
+}
+
+impl StateFollower {
+    /// Reads the topic to its end. Blocks.
+    ///
+    /// # Errors
+    /// What Kafka says.
+    pub fn open(config: &Config) -> Result<Self, VerifyError> {
+        let topic = state_topic(&config.name);
+        let contents = read_to_end(&config.kafka, &config.name, &topic, READ)?;
+        let during = || TopicError::during(format!("following {topic}"));
+        let consumer: BaseConsumer<TracingContext> = consumer_config(&config.kafka, &config.name)
+            .set("fetch.wait.max.ms", "100")
+            .create_with_context(TracingContext)
+            .map_err(during())?;
+        let mut assignment = TopicPartitionList::new();
+        assignment
+            .add_partition_offset(&topic, 0, Offset::Offset(contents.next_offset))
+            .and_then(|()| consumer.assign(&assignment))
+            .map_err(during())?;
+        let mut follower = Self { consumer, topic, checkpoint: None, parked: BTreeMap::new() };
+        for record in &contents.records {
+            follower.take(&record.key, record.value.as_deref());
+        }
+        Ok(follower)
+    }
+
+    /// Why capture does not publish a table.
+    #[must_use]
+    pub fn parked(&self, id: &TableId) -> Option<&Parked> {
+        self.parked.get(id).filter(|parked| parked.active)
+    }
+
+    /// True if the checkpoint moved.
+    fn take(&mut self, key: &[u8], value: Option<&[u8]>) -> bool {
+        let (Ok(key), Some(value)) = (serde_json::from_slice(key), value) else { return false };
+        match key {
+            StateKey::Checkpoint => {
+                let checkpoint = serde_json::from_slice(value).ok();
+                let moved = checkpoint.is_some() && checkpoint != self.checkpoint;
+                self.checkpoint = checkpoint.or_else(|| self.checkpoint.take());
+                moved
+            }
+            StateKey::Parked(id) => {
+                // A table that goes on leaves an empty object.
+                match serde_json::from_slice(value) {
+                    Ok(parked) => drop(self.parked.insert(id, parked)),
+                    Err(_) => drop(self.parked.remove(&id)),
+                }
+                false
+            }
+            StateKey::Leader | StateKey::Progress(_) | StateKey::Catalog(_) => false,
+        }
+    }
+
+    /// Blocks until everything up to `wanted` has been published.
+    fn wait(&mut self, wanted: &Position) -> Result<(), VerifyError> {
+        let mut moved = Instant::now();
+        loop {
+            if self.checkpoint.as_ref().is_some_and(|now| is_published(wanted, &now.position)) {
+                return Ok(());
+            }
+            if moved.elapsed() > STALL {
+                let at = self.checkpoint.as_ref().map_or("nowhere".to_owned(), |now| now.position.to_string());
+                return Err(VerifyError::Stalled {
+                    what: format!(
+                        "capture has published up to {at}, the source is at {wanted}, and in {} s nothing moved",
+                        STALL.as_secs()
+                    ),
+                    remedy: "start `capture run`, and look at `capture status`",
+                });
+            }
+            match self.consumer.poll(BEAT) {
+                Some(Ok(message)) => {
+                    let (key, value) = (message.key().unwrap_or_default().to_vec(), message.payload());
+                    let value = value.map(<[u8]>::to_vec);
+                    if self.take(&key, value.as_deref()) {
+                        moved = Instant::now();
+                    }
+                }
+                // Where the client can go on it does, and what is waited for here has a limit.
+                None | Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) if crate::topics::error::is_transient(&error) => {
+                    tracing::debug!(topic = self.topic, error = %error, "following the state topic");
+                }
+                Some(Err(error)) => {
+                    return Err(TopicError::during(format!("following {}", self.topic))(error).into());
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the lag to pass.
+pub struct Lag {
+    /// Capture's side.
+    pub state: StateFollower,
+    /// The ends of the topics.
+    ends: Ends,
+    bookkeeping: Bookkeeping,
+    dialect: Dialect,
+}
+
+impl Lag {
+    /// Connects to Kafka. Blocks.
+    ///
+    /// # Errors
+    /// What Kafka says.
+    pub fn open(config: &Config, bookkeeping: Bookkeeping, dialect: Dialect) -> Result<Self, VerifyError> {
+        let ends = Ends::new(&consumer_config(&config.kafka, &config.name))?;
+        Ok(Self { state: StateFollower::open(config)?, ends, bookkeeping, dialect })
+    }
+
+    /// Returns once everything that the source has now is merged from the `partitions` of `topic`.
+    ///
+    /// # Errors
+    /// [`VerifyError::Stalled`] if nothing moves for a minute.
+    pub async fn pass(
+        &mut self,
+        source: &mut Source,
+        destination: &mut Destination,
+        topic: &str,
+        partitions: u32,
+    ) -> Result<(), VerifyError> {
+        let wanted = self.dialect.current_position(source).await?;
+        let partitions = (0..partitions).filter_map(|partition| i32::try_from(partition).ok());
+        let places: Vec<Place> = partitions.map(|partition| (topic.to_owned(), partition)).collect();
+        let mut ahead = block_in_place(|| {
+            self.state.wait(&wanted)?;
+            self.ends.high(&places).map_err(VerifyError::from)
+        })?;
+        let mut moved = Instant::now();
+        let mut last = BTreeMap::new();
+        loop {
+            let stored = self.bookkeeping.all_offsets(destination).await?;
+            let stored: BTreeMap<Place, i64> =
+                stored.into_iter().map(|row| ((row.topic, row.partition), row.next_offset)).collect();
+            ahead.retain(|place, end| stored.get(place).is_none_or(|next| next < end));
+            if ahead.is_empty() {
+                return Ok(());
+            }
+            if stored == last {
+                block_in_place(|| self.skip_markers(&stored, &mut ahead))?;
+            } else {
+                (last, moved) = (stored, Instant::now());
+            }
+            if let Some(((topic, partition), end)) = ahead.first_key_value()
+                && moved.elapsed() > STALL
+            {
+                let at = last.get(&(topic.clone(), *partition)).map_or("nowhere".to_owned(), i64::to_string);
+                return Err(VerifyError::Stalled {
+                    what: format!(
+                        "apply has merged {topic} partition {partition} up to {at} of {end}, and in {} s nothing moved",
+                        STALL.as_secs()
+                    ),
+                    remedy: "start `apply run`, and look at `apply status`",
+                });
+            }
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
+    /// Where only transaction markers lie between an offset and an end, apply has nothing to merge, and stores the
+    /// end only at a slow beat.
+    fn skip_markers(
+        &self,
+        stored: &BTreeMap<Place, i64>,
+        ahead: &mut BTreeMap<Place, i64>,
+    ) -> Result<(), VerifyError> {
+        let places: Vec<Place> = ahead.keys().cloned().collect();
+        let stable = self.ends.last_stable(&places)?;
+        for place in places {
+            let (Some(next), Some(end)) = (stored.get(&place), ahead.get(&place).copied()) else { continue };
+            let is_stable = stable.get(&place).is_some_and(|stable| *stable >= end);
+            if is_stable && self.ends.probe(&place, *next, end)?.is_some_and(|found| found >= end) {
+                ahead.remove(&place);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+    const OTHER: &str = "4e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+    fn at(file: &str, offset: u64, gtids: &str, server: &str) -> Position {
+        Position { gtid_set: gtids.parse().unwrap(), file: file.into(), offset, server_uuid: server.into() }
+    }
+
+    #[test]
+    fn a_position_is_passed_by_file_and_offset_or_by_gtid() {
+        let gtids = format!("{ONE}:1-9");
+        let wanted = at("binlog.999999", 500, &gtids, ONE);
+        for (file, offset, set, server, passed) in [
+            ("binlog.999999", 500, "", ONE, true),
+            ("binlog.999999", 499, "", ONE, false),
+            ("binlog.1000000", 4, "", ONE, true),
+            ("binlog.999998", 900, "", ONE, false),
+            ("binlog.000001", 4, gtids.as_str(), OTHER, true),
+            ("binlog.999999", 900, "", OTHER, false),
+            ("binlog.999999", 499, &format!("{ONE}:1-8"), ONE, false),
+        ] {
+            assert_eq!(is_published(&wanted, &at(file, offset, set, server)), passed, "{file} {offset} {set}");
+        }
+        // Without GTID an empty set says nothing.
+        assert!(!is_published(&at("b.2", 5, "", ONE), &at("b.2", 4, "", ONE)));
+    }
+}

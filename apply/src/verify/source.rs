@@ -1,0 +1,199 @@
+//! The source's side: rows of SELECTs enter, digests and Avro keys leave. A table is read in pieces by key, each with a
+//! SELECT of its own, so that no transaction and no metadata lock outlives a piece.
+
+use super::buckets::Digest;
+use super::canonical::{Canonical, RowColumns};
+use super::error::VerifyError;
+use super::keys::{condition, put_params};
+use super::stream::Fields;
+use crate::batches::raw::{RawValues, put_raw};
+use crate::merge::encode::Shape;
+use crate::merge::plan::TransferPlan;
+use mysql_async::{Params, Row, Value};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use tributary_schemas::avro::{NULL_BRANCH, VALUE_BRANCH};
+use tributary_schemas::checkpoint::KeyRange;
+use tributary_schemas::row::EncodedRow;
+use tributary_schemas::table::Table;
+use tributary_source::chunk::{ChunkSql, quote};
+use tributary_source::connect::Connection;
+use tributary_source::error::SourceError;
+use tributary_source::publish::PRIMARY;
+use tributary_source::rows::RowEncoder;
+
+/// Bytes that one SELECT of a scan shall read, by the server's estimate.
+const PIECE_BYTES: u64 = 32 << 20;
+/// Fewest and most rows of one SELECT.
+const PIECE_ROWS: std::ops::RangeInclusive<u64> = 100..=100_000;
+/// Keys that one SELECT looks up.
+const LOOKUP_KEYS: usize = 100;
+
+/// The table on the source.
+pub struct SourceSide {
+    connection: Connection,
+    table: Arc<Table>,
+    sql: ChunkSql,
+    piece_rows: u64,
+    rows: RowMaker,
+}
+
+impl SourceSide {
+    /// Prepares the reading of `table`; rows take about `row_bytes` each.
+    ///
+    /// # Errors
+    /// A definition that cannot be read in pieces or encoded.
+    pub fn new(
+        connection: Connection,
+        table: &Arc<Table>,
+        plan: &Arc<TransferPlan>,
+        canonical: Canonical,
+        row_bytes: u64,
+    ) -> Result<Self, VerifyError> {
+        Ok(Self {
+            connection,
+            sql: ChunkSql::new(table, PRIMARY)?,
+            piece_rows: (PIECE_BYTES / row_bytes.max(1)).clamp(*PIECE_ROWS.start(), *PIECE_ROWS.end()),
+            rows: RowMaker {
+                encoder: RowEncoder::compile(table)?,
+                plan: Arc::clone(plan),
+                table: Arc::clone(table),
+                canonical,
+                encoded: EncodedRow::default(),
+                envelope: Vec::new(),
+                raw: Vec::new(),
+                tuple: Vec::new(),
+            },
+            table: Arc::clone(table),
+        })
+    }
+
+    /// The session, for other questions.
+    pub const fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Reads the whole table; `visit` gets each row's digest and Avro key.
+    ///
+    /// # Errors
+    /// What the server says, and rows that cannot be written to the destination.
+    pub async fn scan(&mut self, mut visit: impl FnMut(Digest, &[u8])) -> Result<(), VerifyError> {
+        let mut after = None;
+        loop {
+            let mut statement = self.sql.select(&KeyRange { after, through: None }, None)?;
+            // Writing to a String cannot fail.
+            let _ = write!(statement.sql, " LIMIT {}", self.piece_rows);
+            let (mut count, mut last) = (0_u64, None);
+            read(&mut self.connection, &mut self.rows, &statement.sql, statement.params, |rows, row| {
+                count += 1;
+                rows.make(&row)?;
+                visit(rows.canonical.digest(Fields::of_tuple(&rows.tuple)), &rows.encoded.key);
+                last = Some(row);
+                Ok(())
+            })
+            .await?;
+            match last {
+                Some(row) if count >= self.piece_rows => after = Some(self.sql.key_of(&row)?),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The rows of these Avro keys, by the key's hash.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    pub async fn lookup(&mut self, keys: &[&[u8]]) -> Result<HashMap<u128, Vec<RowColumns>>, VerifyError> {
+        let mut found: HashMap<u128, Vec<RowColumns>> = HashMap::new();
+        let condition = condition(&self.table);
+        let columns: Vec<String> = self.table.columns.iter().map(|column| quote(&column.name)).collect();
+        let id = &self.table.id;
+        let select = format!(
+            "SELECT {} FROM {}.{} FORCE INDEX ({PRIMARY}) WHERE ",
+            columns.join(", "),
+            quote(&id.database),
+            quote(&id.table)
+        );
+        for keys in keys.chunks(LOOKUP_KEYS) {
+            let mut params = Vec::new();
+            let mut count = 0;
+            for key in keys {
+                let before = params.len();
+                // What is no key of this table finds no row.
+                match put_params(&self.table, key, &mut params) {
+                    Some(()) => count += 1,
+                    None => params.truncate(before),
+                }
+            }
+            if count == 0 {
+                continue;
+            }
+            let sql = format!("{select}{}", vec![condition.as_str(); count].join(" OR "));
+            read(&mut self.connection, &mut self.rows, &sql, params, |rows, row| {
+                rows.make(&row)?;
+                let columns = rows.canonical.columns(Fields::of_tuple(&rows.tuple));
+                // The source's collation may find a row under another spelling of the key: it has another hash.
+                found.entry(columns.id).or_default().push(columns);
+                Ok(())
+            })
+            .await?;
+        }
+        for rows in found.values_mut() {
+            // One key may be asked for in two spellings, and be found by both.
+            rows.dedup();
+        }
+        Ok(found)
+    }
+}
+
+/// Runs a SELECT of the table's columns.
+async fn read(
+    connection: &mut Connection,
+    rows: &mut RowMaker,
+    sql: &str,
+    params: Vec<Value>,
+    mut take: impl FnMut(&mut RowMaker, Row) -> Result<(), VerifyError>,
+) -> Result<(), VerifyError> {
+    const DURING: &str = "reading rows to compare";
+    let address = connection.address().to_owned();
+    let failed = |error: mysql_async::Error| SourceError::from_driver(DURING, &address, &error);
+    let params = Params::from(params);
+    let mut result = connection.driver().exec_iter(sql, params).await.map_err(failed)?;
+    rows.encoder.check_columns(result.columns_ref())?;
+    while let Some(row) = result.next().await.map_err(failed)? {
+        take(rows, row)?;
+    }
+    Ok(())
+}
+
+/// Makes of a row of the source the tuple that apply would write.
+struct RowMaker {
+    encoder: RowEncoder,
+    plan: Arc<TransferPlan>,
+    table: Arc<Table>,
+    canonical: Canonical,
+    encoded: EncodedRow,
+    envelope: Vec<u8>,
+    raw: Vec<u8>,
+    tuple: Vec<u8>,
+}
+
+impl RowMaker {
+    fn make(&mut self, row: &Row) -> Result<(), VerifyError> {
+        self.encoder.encode_row(row, &mut self.encoded)?;
+        self.raw.clear();
+        for raw in &self.encoded.raw {
+            if let Some(column) = self.table.columns.get(raw.column) {
+                put_raw(&mut self.raw, &column.name, raw.text.as_bytes());
+            }
+        }
+        // The plan reads an envelope's `before` and `after`, and nothing behind them.
+        self.envelope.clear();
+        self.envelope.extend_from_slice(&[NULL_BRANCH, VALUE_BRANCH]);
+        self.envelope.extend_from_slice(&self.encoded.value);
+        self.tuple.clear();
+        self.plan.encode_upsert(Shape::Direct, &self.envelope, RawValues::new(&self.raw), &mut self.tuple)?;
+        Ok(())
+    }
+}
