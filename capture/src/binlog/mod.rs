@@ -20,6 +20,8 @@ pub mod charset;
 pub mod cursor;
 pub mod decoder;
 pub mod event;
+#[cfg(test)]
+mod event_tests;
 pub mod gtid;
 pub mod json;
 pub mod payload;

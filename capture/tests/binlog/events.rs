@@ -1,8 +1,13 @@
 //! What is around the rows: GTIDs, compressed and prepared transactions, statements, images that leave columns out.
 
 use super::replay::Replay;
-use super::{check, database, place, published, rows, run};
+use super::{check, database, options, place, published, rows, run};
+use futures_util::StreamExt;
+use mysql_async::BinlogStreamRequest;
+use std::time::Duration;
 use tributary_capture::binlog::event::kind;
+use tributary_capture::binlog::stream::accept;
+use tributary_capture::binlog::{EventBody, FormatContext, parse};
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::row::RowError;
 
@@ -92,7 +97,7 @@ async fn prepared_transactions_and_statements() {
         ],
     )
     .await;
-    let xid = "X'7472696275746172 79',X'6272616e6368',7".replace(' ', "");
+    let xid = "X'747269627574617279',X'6272616e6368',7".to_owned();
     assert_eq!(replay.prepared, [(xid.clone(), false)]);
     assert!(replay.statements.contains(&format!("XA COMMIT {xid}")), "{:?}", replay.statements);
 
@@ -112,6 +117,35 @@ async fn prepared_transactions_and_statements() {
     );
     assert!(replay.statements.contains(&"INSERT INTO xa VALUES (@variable, rand())".to_owned()));
     assert!(replay.databases.contains(&"tributary_binlog_xa".to_owned()));
+}
+
+#[tokio::test]
+async fn heartbeats_name_the_place_and_carry_a_checksum() {
+    let mut connection = database("tributary_binlog_heartbeats").await;
+    let (file, offset) = place(&mut connection).await;
+    let mut reader = options().connect().await.unwrap();
+    run(&mut reader, &["SET @source_heartbeat_period = 50000000, @master_heartbeat_period = 50000000"]).await;
+    let request = BinlogStreamRequest::new(0x3fff_ffff).with_filename(file.as_bytes()).with_pos(offset);
+    let mut stream = reader.into_driver().get_binlog_stream(request).await.unwrap();
+    let heartbeat = async {
+        loop {
+            let event = stream.next().await.unwrap().unwrap();
+            let (header, data) = accept(&event, false).unwrap();
+            if let EventBody::Heartbeat { file, offset } =
+                parse(header.kind, data, &FormatContext::default()).unwrap()
+            {
+                assert!(event.checksum().is_some());
+                return (String::from_utf8(file.to_vec()).unwrap(), offset, u64::from(header.next_offset));
+            }
+        }
+    };
+    let (named, wide_offset, next_offset) =
+        tokio::time::timeout(Duration::from_secs(60), heartbeat).await.unwrap();
+    // Other tests write to the binlog meanwhile, so that it may be further on.
+    assert!(
+        named >= file && wide_offset.is_none() && next_offset > 0,
+        "{named} {wide_offset:?} {next_offset}"
+    );
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ pub async fn compare(connection: &mut Connection, table: &Table, rows: &Rows) {
         let replayed =
             rows.get(&encoded.key).unwrap_or_else(|| panic!("{name} lacks the key {:x?}", encoded.key));
         assert_eq!(replayed.raw, encoded.raw, "{name}");
-        assert_eq!(replayed.value, encoded.value, "{name}: {row:?}");
+        assert!(replayed.value == encoded.value, "{name}: {}", difference(&replayed.value, &encoded.value));
     }
 
     // FLOAT is rounded when printed, but not as a DOUBLE.
@@ -56,6 +56,16 @@ pub async fn compare(connection: &mut Connection, table: &Table, rows: &Rows) {
             assert!(same, "{name}.{}: {:?}, not {:?}", column.name, show(ours), show(expected));
         }
     }
+}
+
+/// What is around the first byte that differs.
+fn difference(ours: &[u8], expected: &[u8]) -> String {
+    let at = ours.iter().zip(expected).take_while(|(ours, expected)| ours == expected).count();
+    let around = |bytes: &[u8]| {
+        let window = &bytes[at.saturating_sub(40)..bytes.len().min(at + 40)];
+        String::from_utf8_lossy(window).into_owned()
+    };
+    format!("at {at} {:?}, not {:?}", around(ours), around(expected))
 }
 
 fn bytes(value: Value) -> Option<Vec<u8>> {

@@ -176,6 +176,31 @@ async fn keys_of_several_columns_and_columns_left_out() {
 }
 
 #[tokio::test]
+async fn doubles_in_json() {
+    let mut connection = database("tributary_binlog_doubles").await;
+    run(&mut connection, &["CREATE TABLE doubles (id int PRIMARY KEY, j json, d double)"]).await;
+    let table = published(&mut connection, "tributary_binlog_doubles", "doubles", &[]).await;
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut number = || match random.u8(..4) {
+        // Half-way between two forms of seventeen digits.
+        3 => f64::from(random.u32(..)) * 65_536.0 + f64::from(random.u16(..)) / 16.0,
+        0 => f64::from_bits(random.u64(..)),
+        // Around the places where an exponent begins to be printed.
+        1 => random.f64() * 10_f64.powi(random.i32(-20..20)),
+        _ => f64::from(random.i32(..)) * 10_f64.powi(random.i32(-17..17)),
+    };
+    let statements: Vec<String> = (0..40)
+        .map(|id| {
+            let numbers: Vec<_> =
+                std::iter::repeat_with(&mut number).filter(|n| n.is_finite()).take(100).collect();
+            let list: Vec<_> = numbers.iter().map(|number| format!("{number:e}")).collect();
+            format!("INSERT INTO doubles VALUES ({id}, JSON_ARRAY({}), {:e})", list.join(", "), numbers[0])
+        })
+        .collect();
+    check(&mut connection, &[table], &statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
+
+#[tokio::test]
 async fn partial_updates_of_json() {
     let mut connection = database("tributary_binlog_partial").await;
     run(

@@ -7,6 +7,8 @@ mod compile;
 mod decimal;
 mod partial;
 mod temporal;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub use compile::CompileError;

@@ -78,29 +78,44 @@ pub(super) fn put_string(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// Appends a double: the shortest digits that read back as the same number, plainly from 1e-15 to below 1e15, with an
-/// exponent beyond, and with a point or exponent always, so that it stays a double. JSON has no other numbers.
+/// Appends a double: the shortest digits that read back as the same number, with an exponent if it is below 1e-15, or
+/// from 1e15 on and without a fraction; with a point or exponent always, so that it stays a double. JSON has no other
+/// numbers.
 fn put_double(value: f64, out: &mut Vec<u8>) -> Option<()> {
     if !value.is_finite() {
         return None;
     }
-    let mut buffer = [0_u8; 32];
-    let mut rest = &mut buffer[..];
-    write!(rest, "{value:e}").ok()?;
-    let length = 32 - rest.len();
-    let text = std::str::from_utf8(buffer.get(..length)?).ok()?;
-    let (mantissa, exponent) = text.split_once('e')?;
-    let exponent: i32 = exponent.parse().ok()?;
-    if (-15..15).contains(&exponent) {
-        let start = out.len();
-        write!(out, "{value}").ok()?;
-        if !out.get(start..)?.contains(&b'.') {
-            out.extend_from_slice(b".0");
+    let magnitude = value.abs();
+    if magnitude != 0.0 && (magnitude < 1e-15 || (magnitude >= 1e15 && value.fract() == 0.0)) {
+        return write!(out, "{value:e}").ok();
+    }
+    let start = out.len();
+    write!(out, "{value}").ok()?;
+    let digits = out.get(start..)?;
+    match digits.iter().position(|byte| *byte == b'.') {
+        None => out.extend_from_slice(b".0"),
+        Some(point) => {
+            let decimals = digits.len() - point - 1;
+            let odd = digits.last().is_some_and(|digit| digit & 1 != 0);
+            // Exactly half-way between two shortest forms, Rust rounds up and MySQL to the even digit.
+            if odd && exact_decimals(value) == decimals + 1 {
+                out.truncate(start);
+                write!(out, "{value:.*}", decimals + 1).ok()?;
+                out.pop();
+            }
         }
-    } else {
-        write!(out, "{mantissa}e{exponent}").ok()?;
     }
     Some(())
+}
+
+/// How many decimals a finite number has when it is written out in full: as many as binary places.
+fn exact_decimals(value: f64) -> usize {
+    let bits = value.to_bits();
+    let exponent = i64::try_from(bits >> 52 & 0x7ff).unwrap_or_default();
+    let fraction = bits & ((1 << 52) - 1);
+    let mantissa = if exponent == 0 { fraction } else { fraction | 1 << 52 };
+    let lowest_bit = exponent.max(1) - 1075 + i64::from(mantissa.trailing_zeros());
+    usize::try_from(-lowest_bit).unwrap_or_default()
 }
 
 /// A value of an SQL type that JSON has not: numbers stay numbers, dates and times become their text, others base64.
@@ -159,6 +174,12 @@ mod tests {
             (-1.5, "-1.5"),
             (0.1, "0.1"),
             (1e14, "100000000000000.0"),
+            (1e15, "1e15"),
+            (1e15 + 0.125, "1000000000000000.1"),
+            (172_364_615_528_159.125, "172364615528159.12"),
+            (172_364_615_528_159.375, "172364615528159.38"),
+            (1e-15, "0.000000000000001"),
+            (1e-16, "1e-16"),
             (1e100, "1e100"),
             (-1.25e-100, "-1.25e-100"),
             (f64::MAX, "1.7976931348623157e308"),
