@@ -54,7 +54,7 @@ async fn run(settings: &Settings) -> Result<(), DemoError> {
         Ok(outcome) => {
             play::tell(&stage, &outcome);
             if settings.keeps() {
-                play::tell_what_runs(&stage, &outcome);
+                play::tell_what_runs(&stage, &outcome, settings);
                 return Ok(());
             }
             stage.stop_services().await?;

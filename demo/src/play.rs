@@ -145,7 +145,7 @@ async fn add_column(
             Ok(notes >= GIFT_NOTES)
         })
         .await?;
-    stage.view.tick(&format!("{notes} orders there have a note of their own"), Some(values));
+    stage.view.tick(&format!("{} orders there have a note of their own", count(notes)), Some(values));
     Ok(arrived)
 }
 
@@ -203,7 +203,7 @@ pub fn tell(stage: &Stage, outcome: &Outcome) {
 }
 
 /// What goes on running, and how to end it.
-pub fn tell_what_runs(stage: &Stage, outcome: &Outcome) {
+pub fn tell_what_runs(stage: &Stage, outcome: &Outcome, settings: &Settings) {
     let say = |line: &str| stage.view.say(line);
     say("\n  Still running, for you to look at and play with:");
     for service in &stage.services {
@@ -219,5 +219,5 @@ pub fn tell_what_runs(stage: &Stage, outcome: &Outcome) {
         "    warehouse  psql postgresql://{warehouse_user}:{warehouse_password}@{warehouse_host}:{warehouse_port}/{warehouse_database}"
     ));
     say(&format!("    Kafka      kcat -b {kafka_brokers} -L"));
-    say("\n  Stop all of it: make demo-down");
+    say(&format!("\n  Stop all of it: {}", settings.down_command()));
 }

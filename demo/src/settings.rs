@@ -7,6 +7,9 @@ use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+const INSTANCE: &str = "demo";
+const DIRECTORY: &str = "target/demo";
+
 /// Shows Tributary at work on a sample shop.
 ///
 /// MySQL, Kafka and PostgreSQL are started anew in an instance of their own, the shop is loaded and written to all
@@ -21,10 +24,10 @@ pub struct Settings {
     #[arg(long, default_value = "deploy/local/servers", global = true)]
     pub servers: PathBuf,
     /// Its instance; what is in it is deleted
-    #[arg(long, default_value = "demo", global = true)]
+    #[arg(long, default_value = INSTANCE, global = true)]
     pub instance: String,
     /// Where config, logs and process ids go
-    #[arg(long, default_value = "target/demo", global = true)]
+    #[arg(long, default_value = DIRECTORY, global = true)]
     pub directory: PathBuf,
     /// Where the binaries capture and apply are [default: beside this one]
     #[arg(long)]
@@ -62,6 +65,21 @@ impl Settings {
         self.is_interactive() && !self.no_keep
     }
 
+    /// What ends all that was kept, as a person types it.
+    pub fn down_command(&self) -> String {
+        let Self { servers, instance, directory, .. } = self;
+        if (instance.as_str(), directory.as_path()) == (INSTANCE, Path::new(DIRECTORY)) {
+            return "make demo-down".to_owned();
+        }
+        let binary = std::env::current_exe().unwrap_or_else(|_| "demo".into());
+        format!(
+            "{} down --servers {} --instance {instance} --directory {}",
+            binary.display(),
+            servers.display(),
+            directory.display()
+        )
+    }
+
     /// The servers of the demo's own instance.
     pub fn servers(&self) -> Servers {
         Servers { script: self.servers.clone(), instance: self.instance.clone() }
@@ -96,6 +114,8 @@ mod tests {
         let settings = Settings::try_parse_from(["demo", "down", "--instance", "x"]).unwrap();
         assert!(matches!(settings.command, Some(Action::Down)));
         assert_eq!(settings.servers().instance, "x");
+        assert!(settings.down_command().ends_with("--instance x --directory target/demo"));
+        assert_eq!(Settings::try_parse_from(["demo"]).unwrap().down_command(), "make demo-down");
         assert!(Settings::try_parse_from(["demo", "--size-percent", "0"]).is_err());
     }
 }
