@@ -106,7 +106,7 @@ impl PayloadCheck {
 /// What may be inside a payload: events of a transaction, at no position of their own. An event of the stream that
 /// arrives while a payload is open has a position, and its arrival means that the payload was cut short.
 fn inside(header: &EventHeader) -> bool {
-    header.size_bytes as usize >= EventHeader::SIZE_BYTES
+    usize::try_from(header.size_bytes).is_ok_and(|bytes| bytes >= EventHeader::SIZE_BYTES)
         && header.next_offset == 0
         && !header.is_artificial()
         && !matches!(

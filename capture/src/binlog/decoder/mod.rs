@@ -129,8 +129,8 @@ enum Wanted {
 }
 
 impl RowDecoder {
-    /// Encodes the image at the front of `image` into `out.key`, `out.value` and `out.raw`, which are emptied first, and
-    /// moves `image` behind it.
+    /// Encodes the image at the front of `image` into `out.key`, `out.value` and `out.raw`, which are emptied first,
+    /// and moves `image` behind it.
     ///
     /// # Errors
     /// [`RowError`]; `out` and `image` are then of no use.

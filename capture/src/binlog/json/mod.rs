@@ -1,6 +1,6 @@
-//! MySQL's binary JSON (the server's json_binary.h describes the format). Enters: the bytes of a JSON column. Leaves: the
-//! text that a SELECT gives. Invariant: depth and output are bounded, for offsets in hostile input may point anywhere,
-//! many at the same value.
+//! MySQL's binary JSON (the server's json_binary.h describes the format). Enters: the bytes of a JSON column. Leaves:
+//! the text that a SELECT gives. Invariant: depth and output are bounded, for offsets in hostile input may point
+//! anywhere, many at the same value.
 
 mod diff;
 mod scalar;
