@@ -1,6 +1,7 @@
 //! `capture drop`: lists what a task has on Kafka, asks, and removes it. Invariant: only topics that the task's own
 //! records name are removed; nothing is, while an instance of capture is alive.
 
+use super::reach::{Listener, reach};
 use super::runtime;
 use super::stored::Stored;
 use crate::pipeline::session::capture_group;
@@ -14,7 +15,7 @@ use tributary_schemas::config::Config;
 use tributary_schemas::topic::{history_topic, state_topic};
 use tributary_service::cli::{DropArgs, write_out};
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::kafka::{TracingContext, admin_client, client_config};
+use tributary_service::kafka::{admin_client, client_config};
 
 /// How long Kafka may take to answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -30,12 +31,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
             .remedy("start Kafka, or correct [kafka] and its ACLs (`capture check --print-grants`)")
     };
     let group = capture_group(&config.name);
-    let consumer: BaseConsumer<TracingContext> = client_config(&config.kafka)
-        .set("group.id", &group)
-        .set("allow.auto.create.topics", "false")
-        .create_with_context(TracingContext)
-        .map_err(|error| failed(&error))?;
-    let metadata = consumer.fetch_metadata(None, LIMIT).map_err(|error| failed(&error))?;
+    let (consumer, metadata) = reach(&config.kafka, &group).map_err(|error| failed(&error))?;
     let existing: BTreeSet<String> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
     let members = members(&consumer, &group).map_err(|error| failed(&error))?;
     if members > 0 {
@@ -81,10 +77,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
 }
 
 /// Living members of the group.
-fn members(
-    consumer: &BaseConsumer<TracingContext>,
-    group: &str,
-) -> Result<usize, rdkafka::error::KafkaError> {
+fn members(consumer: &BaseConsumer<Listener>, group: &str) -> Result<usize, rdkafka::error::KafkaError> {
     let list = consumer.fetch_group_list(Some(group), LIMIT)?;
     Ok(list.groups().iter().filter(|entry| entry.name() == group).map(|entry| entry.members().len()).sum())
 }

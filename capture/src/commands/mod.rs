@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod drop;
+mod reach;
 pub mod status;
 mod stored;
 

@@ -56,7 +56,7 @@ pub async fn server(
     connection: &mut Connection,
     behind: Option<&GtidSet>,
 ) -> Result<ServerFacts, SourceError> {
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const PATIENCE: Duration = Duration::from_secs(2);
     let dialect = Dialect::probe(connection).await?;
     let mut facts = ServerFacts::from(&dialect);
     if let Some(set) = behind.filter(|set| dialect.has_gtid() && !facts.gtid_executed.contains_all(set)) {

@@ -2,52 +2,24 @@
 //! Invariant: nothing of the task's own topics is written; the probe topic is deleted again, whatever happened.
 
 use super::kafka::{ABORTED, COMMITTED, ClusterFacts, ProbeFacts, Refusal, TopicSettings, Visibility};
+use crate::commands::reach::{Listener, reach};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tributary_schemas::config::{Config, KafkaConfig};
 use tributary_service::kafka::{ReadError, TracingContext, client_config, log};
 use tributary_service::retry::Transient;
 
-/// How long the cluster has to answer the first time, TLS and SASL included.
-const REACH: Duration = Duration::from_secs(15);
-/// How long it has to answer any other request.
+/// How long the cluster has to answer a request.
 const REQUEST: Duration = Duration::from_secs(15);
 /// How long one slice of waiting lasts, between which the client's events are looked at.
 const SLICE: Duration = Duration::from_millis(100);
-
-/// Keeps the first reason why no broker can be reached, and whether all of them are down.
-#[derive(Default)]
-struct Listener {
-    reason: Mutex<Option<(String, bool)>>,
-    all_down: std::sync::atomic::AtomicBool,
-}
-
-impl ClientContext for Listener {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code();
-        if code == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.all_down.store(true, std::sync::atomic::Ordering::Relaxed);
-            return;
-        }
-        let definite = matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL));
-        let mut first = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get_or_insert_with(|| (reason.to_owned(), definite));
-    }
-}
-
-impl ConsumerContext for Listener {}
 
 /// For the probe's producer: delivery reports need no ear, for the transaction fails if a record does.
 struct Quiet;
@@ -83,34 +55,14 @@ impl Cluster {
     /// Why nobody answered.
     pub fn reach(kafka: &KafkaConfig, group: &str, runtime: Handle) -> Result<Self, Refusal> {
         let client = client_config(kafka);
-        let consumer: BaseConsumer<Listener> = client
-            .clone()
-            .set("group.id", group)
-            .set("enable.auto.commit", "false")
-            .set("allow.auto.create.topics", "false")
-            .create_with_context(Listener::default())
-            .map_err(|error| refusal("making a client", &error))?;
+        let (consumer, metadata) = reach(kafka, group).map_err(|unreachable| Refusal {
+            action: "asking for the metadata",
+            reason: unreachable.reason,
+            denied: false,
+            transient: unreachable.transient,
+        })?;
         let admin =
             client.create_with_context(TracingContext).map_err(|error| refusal("making a client", &error))?;
-        let deadline = Instant::now() + REACH;
-        let metadata = loop {
-            match consumer.fetch_metadata(None, Duration::from_millis(500)) {
-                Ok(metadata) => break metadata,
-                Err(error) => {
-                    let context = consumer.context();
-                    // Serves the events that the listener waits for.
-                    let _ = consumer.poll(Duration::ZERO);
-                    let down = context.all_down.load(std::sync::atomic::Ordering::Relaxed);
-                    let reason = context.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    let definite = reason.as_ref().is_some_and(|(_, definite)| *definite);
-                    if down || definite || Instant::now() > deadline {
-                        let reason = reason.map_or_else(|| error.to_string(), |(reason, _)| reason);
-                        let action = "asking for the metadata";
-                        return Err(Refusal { action, reason, denied: false, transient: !definite });
-                    }
-                }
-            }
-        };
         let topics = metadata.topics().iter().filter(|topic| topic.error().is_none()).filter_map(|topic| {
             Some((topic.name().to_owned(), u32::try_from(topic.partitions().len()).ok()?))
         });
@@ -120,7 +72,6 @@ impl Cluster {
             ..ClusterFacts::default()
         };
         let broker = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id);
-        drop(metadata);
         Ok(Self { consumer, admin, client, group: group.to_owned(), runtime, facts, broker })
     }
 
@@ -275,9 +226,11 @@ impl Cluster {
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             .set("isolation.level", isolation)
+            // The library's half a second is for consumers that stay.
+            .set("fetch.wait.max.ms", "10")
             .create_with_context(TracingContext)?;
         let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(topic, 0, Offset::Beginning)?;
+        assignment.add_partition_offset(topic, 0, Offset::Offset(0))?;
         consumer.assign(&assignment)?;
         let deadline = Instant::now() + REQUEST;
         let mut seen: Vec<String> = Vec::new();

@@ -146,17 +146,14 @@ pub(super) fn included(config: &Config) -> Vec<TableSelector> {
     }
 }
 
-/// The names that look most like `id`.
+/// The names that look like `id`: a letter or two are wrong, for each three of the table's name.
 fn hint(id: &TableId, listed: &[TableId]) -> String {
-    let wanted = id.to_string();
-    let mut near: Vec<(f64, String)> = listed
-        .iter()
-        .map(|other| other.to_string())
-        .map(|other| (strsim::jaro_winkler(&wanted.to_lowercase(), &other.to_lowercase()), other))
-        .filter(|(likeness, _)| *likeness > 0.85)
-        .collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let names: Vec<String> = near.into_iter().take(3).map(|(_, name)| name).collect();
+    let (wanted, allowed) = (id.to_string().to_lowercase(), (id.table.chars().count() / 3).max(2));
+    let distance = |other: &TableId| strsim::damerau_levenshtein(&wanted, &other.to_string().to_lowercase());
+    let near = listed.iter().map(|other| (distance(other), other));
+    let mut near: Vec<(usize, &TableId)> = near.filter(|(distance, _)| *distance <= allowed).collect();
+    near.sort();
+    let names: Vec<String> = near.into_iter().take(3).map(|(_, name)| name.to_string()).collect();
     if names.is_empty() { String::new() } else { format!("; did you mean {}?", names.join(", ")) }
 }
 
