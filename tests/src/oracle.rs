@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Plain,
+    Year,
     Float,
     Double,
     Hex,
@@ -63,16 +64,38 @@ pub async fn assert_table_equal(task: &Task, table: &str) {
     if source == destination {
         return;
     }
-    let missing: Vec<_> =
-        source.iter().filter(|(row, count)| destination.get(*row) != Some(count)).take(3).collect();
-    let surplus: Vec<_> =
-        destination.iter().filter(|(row, count)| source.get(*row) != Some(count)).take(3).collect();
+    let names: Vec<String> = columns(task, table).await.into_iter().map(|column| column.name).collect();
+    let only = |left: &Rows, right: &Rows| -> Vec<Vec<Option<String>>> {
+        left.iter()
+            .filter(|(row, count)| right.get(*row) != Some(count))
+            .map(|(row, _)| row.clone())
+            .collect()
+    };
+    let (missing, surplus) = (only(&source, &destination), only(&destination, &source));
     panic!(
-        "{}.{table}: {} rows in the source, {} in the destination\nonly in the source: {missing:?}\nonly in the destination: {surplus:?}",
+        "{}.{table}: {} rows in the source, {} in the destination; only in the source {}, only in the destination {}\n{}",
         task.name,
         source.values().sum::<usize>(),
         destination.values().sum::<usize>(),
+        missing.len(),
+        surplus.len(),
+        missing.iter().take(5).map(|row| nearest(&names, row, &surplus)).collect::<String>(),
     );
+}
+
+/// A row of the source, and in what the row of the destination differs that is most like it.
+fn nearest(names: &[String], row: &[Option<String>], others: &[Vec<Option<String>>]) -> String {
+    let short = |text: &Option<String>| {
+        format!("{:?}", text.as_ref().map(|text| text.chars().take(60).collect::<String>()))
+    };
+    let differing = |other: &Vec<Option<String>>| -> Vec<String> {
+        let pairs = names.iter().zip(row.iter().zip(other));
+        let unlike = pairs.filter(|(_, (mine, theirs))| mine != theirs);
+        unlike.map(|(name, (mine, theirs))| format!("{name}: {} is {}", short(mine), short(theirs))).collect()
+    };
+    let best = others.iter().map(differing).min_by_key(Vec::len).unwrap_or_default();
+    let key: Vec<String> = row.iter().take(3).map(short).collect();
+    format!("({}, …) {}\n", key.join(", "), best.join("; "))
 }
 
 async fn columns(task: &Task, table: &str) -> Vec<OracleColumn> {
@@ -86,6 +109,7 @@ async fn columns(task: &Task, table: &str) -> Vec<OracleColumn> {
         .await
         .expect("the columns can be listed");
     let form = |data_type: &str, column_type: &str| match data_type {
+        "year" => Form::Year,
         "float" => Form::Float,
         "double" => Form::Double,
         "bit" => {
@@ -117,6 +141,7 @@ pub async fn source_rows(task: &Task, table: &str) -> Rows {
             let name = format!("`{name}`");
             match form {
                 Form::Plain | Form::Double | Form::Json => format!("CAST({name} AS CHAR)"),
+                Form::Year => format!("CAST({name} + 0 AS CHAR)"),
                 Form::Float => format!("CAST({name} + 0e0 AS CHAR)"),
                 Form::Hex => format!("HEX({name})"),
                 Form::Bits(width) => format!("LPAD(BIN({name} + 0), {width}, '0')"),
@@ -153,7 +178,9 @@ pub async fn destination_rows(task: &Task, table: &str) -> Rows {
         .map(|OracleColumn { name, form }| {
             let name = format!("\"{name}\"");
             match form {
-                Form::Plain | Form::Double | Form::Json | Form::Bits(_) => format!("{name}::text"),
+                Form::Plain | Form::Year | Form::Double | Form::Json | Form::Bits(_) => {
+                    format!("{name}::text")
+                }
                 Form::Float => format!("({name}::double precision)::text"),
                 Form::Hex => format!("upper(encode({name}, 'hex'))"),
                 Form::Moment => format!("to_char({name}, 'YYYY-MM-DD HH24:MI:SS.US')"),

@@ -45,7 +45,7 @@ const ROWS: [&str; 6] = [
     "j='123', f=16777217, db=123456789.123456789, d2=1.10, vc='quote '' back \\\\ tab \\t', b7=b'1', y='2000'",
     "j='{\"dec\": 1.10, \"big\": 18446744073709551615, \"neg\": -9223372036854775808, \"exp\": 1e100, \"nested\": [[[]]]}',
      da='2024-02-29', ti0='-00:00:01', ti6='12:00:00.5', se='b'",
-    "id = id",
+    "ti = NULL",
 ];
 
 async fn write_rows(mysql: &mut mysql_async::Conn, database: &str, first: u64) {
