@@ -7,6 +7,7 @@ pub mod ddl;
 mod defaults;
 pub mod dialect;
 pub mod encode;
+mod key_text;
 pub mod layout;
 pub mod names;
 pub mod numeric;

@@ -5,7 +5,7 @@
 
 use super::dialect::{Dialect, Strategy};
 use super::encode::Shape;
-use super::names::{TargetName, literal, quote, quote_list};
+use super::names::{TargetName, identifier, literal, quote, quote_list};
 use super::plan::{StageColumn, TransferPlan};
 use crate::batches::operations::Operations;
 
@@ -231,8 +231,9 @@ pub fn clear_target(target: &TargetName, constants: &[(String, String)]) -> Stri
     if constants.is_empty() {
         return format!("TRUNCATE TABLE {target}");
     }
-    let conditions =
-        constants.iter().map(|(column, value)| format!("{} = {}", quote(column), literal(value)));
+    let conditions = constants
+        .iter()
+        .map(|(column, value)| format!("{} = {}", quote(&identifier(column)), literal(value)));
     format!("DELETE FROM {target} WHERE {}", conditions.collect::<Vec<_>>().join(" AND "))
 }
 

@@ -64,10 +64,13 @@ const fn only(insert: bool, update: bool, delete: bool) -> Operations {
 fn merges_of_every_operation() {
     assert_eq!(
         statements(Strategy::Merge, Operations::ALL, false),
-        ["MERGE INTO \"shop\".\"orders\" AS t USING \"w\".\"stage\" AS s ON t.\"id\" = s.\"id\" \
+        [
+            INDEX_JOINS,
+            "MERGE INTO \"shop\".\"orders\" AS t USING \"w\".\"stage\" AS s ON t.\"id\" = s.\"id\" \
           WHEN MATCHED AND s.\"_deleted\" THEN DELETE \
           WHEN MATCHED AND NOT s.\"_deleted\" THEN UPDATE SET \"Name\" = s.\"Name\" \
-          WHEN NOT MATCHED AND NOT s.\"_deleted\" THEN INSERT (\"id\", \"Name\") VALUES (s.\"id\", s.\"Name\")"]
+          WHEN NOT MATCHED AND NOT s.\"_deleted\" THEN INSERT (\"id\", \"Name\") VALUES (s.\"id\", s.\"Name\")"
+        ]
     );
     let delete = "DELETE FROM \"shop\".\"orders\" AS t USING \"w\".\"stage\" AS s WHERE \
                   s.\"_deleted\" AND t.\"id\" = s.\"id\"";
