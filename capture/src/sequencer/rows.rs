@@ -37,12 +37,11 @@ impl Sequencer {
         if table.standing != Standing::Running {
             return Ok(Mapped::Ignored);
         }
-        let compiled = event.decode().map_err(Halt::from).map(|map| {
-            let columns = u32::try_from(table.catalog.columns.len()).unwrap_or(u32::MAX);
-            map.agrees(&table.table, columns)
-                .map_err(|mismatch| mismatch.to_string())
-                .and_then(|()| RowDecoder::compile(&table.table, &map).map_err(|error| error.to_string()))
-        })?;
+        let columns = u32::try_from(table.catalog.columns.len()).unwrap_or(u32::MAX);
+        let compiled = event.decode().map_err(|error| error.to_string()).and_then(|map| {
+            map.agrees(&table.table, columns).map_err(|mismatch| mismatch.to_string())?;
+            RowDecoder::compile(&table.table, &map).map_err(|error| error.to_string())
+        });
         match compiled {
             Ok(decoder) => Ok(Mapped::Decoded(index, Rc::new(decoder))),
             Err(why) => {

@@ -191,7 +191,7 @@ fn string_type([real, low]: [u8; 2]) -> Option<ImageType> {
 }
 
 impl ImageType {
-    /// True for the types whose sign the optional metadata lists.
+    /// True for the types whose sign the optional metadata lists: YEAR is one of them, which is always unsigned.
     const fn is_numeric(self) -> bool {
         matches!(
             self,
@@ -202,6 +202,7 @@ impl ImageType {
                 | Self::LongLong
                 | Self::Float
                 | Self::Double
+                | Self::Year
                 | Self::Decimal { .. }
         )
     }
