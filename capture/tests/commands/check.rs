@@ -85,7 +85,8 @@ fn a_wrong_password_is_definite() {
     task.replace(&password, "password = \"wrong\"\nretry_minutes = 60");
     let ended = task.capture(&["run"]);
     assert_eq!(ended.status, 1);
-    assert!(ended.stderr.contains("source-reachable") && ended.stderr.contains("Access denied"), "{ended:?}");
+    assert!(ended.stderr.contains("the check before the run failed"), "{ended:?}");
+    assert!(ended.stderr.contains("source-reachable: connecting at 127.0.0.1:"), "{ended:?}");
     assert!(ended.stderr.contains("source.password"), "{ended:?}");
     let report = task.check();
     assert_eq!(report.failed(), ["source-reachable"]);

@@ -1,6 +1,8 @@
 //! The binary `capture` from outside, against the real servers that `deploy/local/servers` starts. Each test has a
 //! task and a database of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare itself fails")]
+
 mod check;
 mod run;
 mod servers;
