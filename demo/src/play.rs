@@ -9,7 +9,6 @@ use crate::services::{self, Service};
 use crate::settings::Settings;
 use crate::shop::{Size, Table};
 use crate::stage::Stage;
-use crate::view::row_line;
 use crate::warehouse::{self, Warehouse};
 use crate::writer::{LiveWriter, Written};
 use std::path::Path;
@@ -33,7 +32,6 @@ const GIFT_NOTES: u64 = 100;
 #[derive(Debug)]
 pub struct Outcome {
     addresses: Addresses,
-    rows: Vec<u64>,
     written: Written,
     loading: Duration,
     loaded: u64,
@@ -75,7 +73,7 @@ pub async fn play(stage: &mut Stage, settings: &Settings, servers: &Servers) -> 
     stage.view.tick("the live writer has stopped, the warehouse has all it wrote", Some(drained));
     stage.view.close();
     verify(stage, &binaries).await?;
-    Ok(Outcome { addresses, rows, written, loading, loaded, peak, column, drained })
+    Ok(Outcome { addresses, written, loading, loaded, peak, column, drained })
 }
 
 async fn open_shop(stage: &mut Stage, size: Size, servers: &Servers) -> Result<Addresses, DemoError> {
@@ -180,12 +178,8 @@ async fn verify(stage: &mut Stage, binaries: &Path) -> Result<(), DemoError> {
 
 /// The closing lines.
 pub fn tell(stage: &Stage, outcome: &Outcome) {
-    let Outcome { rows, written, loading, loaded, peak, column, drained, .. } = outcome;
+    let Outcome { written, loading, loaded, peak, column, drained, .. } = outcome;
     let say = |line: &str| stage.view.say(line);
-    say("");
-    for (table, rows) in Table::ALL.iter().zip(rows) {
-        say(&row_line(table.name(), *rows));
-    }
     let milliseconds = u64::try_from(loading.as_millis()).unwrap_or(u64::MAX).max(1);
     say(&format!(
         "\n  first load   {} rows in {}: {}, at the peak {}",

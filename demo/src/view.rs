@@ -1,7 +1,7 @@
 //! What the demo shows: steps and panels enter, a terminal that redraws itself, or plain lines, leave. On anything
 //! but a terminal a line is printed every few seconds, so that a log stays readable.
 
-use crate::format::{count, duration, with_right};
+use crate::format::{duration, with_right};
 use crate::progress::{Panel, TableLine};
 use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -174,11 +174,6 @@ fn styled(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸─")
-}
-
-/// Rows of a closing table: name and count in columns.
-pub fn row_line(name: &str, rows: u64) -> String {
-    format!("    {} {name:<14}{:>10} rows, equal", style("✓").green(), count(rows))
 }
 
 #[cfg(test)]
