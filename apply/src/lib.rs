@@ -8,3 +8,4 @@ pub mod destination;
 pub mod merge;
 pub mod pipeline;
 pub mod topics;
+pub mod verify;

@@ -4,6 +4,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tributary_apply::commands::run;
+use tributary_apply::commands::verify::{self, VerifyArgs};
 use tributary_schemas::config::Config;
 use tributary_service::cli::{Common, ConfigCommand, RunArgs, parse};
 use tributary_service::exit::{Exit, Failure, conclude};
@@ -22,6 +23,8 @@ struct Cli {
 enum Command {
     /// Check, then merge the topics as they grow
     Run(RunArgs),
+    /// Compare source and destination, and print the keys that differ
+    Verify(VerifyArgs),
     /// About the configuration
     Config {
         #[command(subcommand)]
@@ -41,6 +44,13 @@ fn execute(command: Command) -> Result<Exit, Failure> {
         Command::Run(arguments) => {
             let config = read(&arguments.common)?;
             run::run(config, arguments.until_caught_up, telemetry::start(Service::Apply)?)
+        }
+        Command::Verify(arguments) => {
+            let config = read(&arguments.common)?;
+            let telemetry = telemetry::start(Service::Apply)?;
+            let outcome = verify::run(&config, &arguments);
+            telemetry.finish();
+            outcome
         }
         Command::Config { command } => {
             command.run();

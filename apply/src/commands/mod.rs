@@ -1,6 +1,7 @@
 //! The commands of `apply`: each takes a checked configuration and ends with an exit status.
 
 pub mod run;
+pub mod verify;
 
 use tributary_service::exit::Failure;
 

@@ -264,7 +264,8 @@ mod tests {
         let decimal = |unscaled: &[u8], scale| {
             form(Form::Numeric, &field(|out| numeric::put_decimal(out, unscaled, scale, None).unwrap()))
         };
-        let integer = |value| form(Form::Numeric, &field(|out| numeric::put_integer(out, value, None).unwrap()));
+        let integer =
+            |value| form(Form::Numeric, &field(|out| numeric::put_integer(out, value, None).unwrap()));
         assert_eq!(decimal(&[100], 2), integer(1));
         assert_eq!(decimal(&[110], 2), decimal(&[11], 1));
         assert_ne!(decimal(&[11], 1), decimal(&[11], 2));

@@ -286,7 +286,9 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_refused() {
-        for bad in ["", "nul", "1 2", "[1,]", "{\"a\"}", "\"\\ud800\"", "\"\\u+041\"", "1e99999999999999999999", "-"] {
+        for bad in
+            ["", "nul", "1 2", "[1,]", "{\"a\"}", "\"\\ud800\"", "\"\\u+041\"", "1e99999999999999999999", "-"]
+        {
             assert_eq!(canonical(bad), None, "{bad}");
         }
         assert_eq!(canonical(&"[".repeat(100_000)), None);

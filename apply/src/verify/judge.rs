@@ -88,7 +88,9 @@ fn difference(source: &[RowColumns], destination: &[RowColumns]) -> Difference {
         (None, _) => Difference::Surplus,
         (Some(source), [destination]) => {
             let pairs = source.columns.iter().zip(&destination.columns).enumerate();
-            Difference::Values(pairs.filter(|(_, (left, right))| left != right).map(|(place, _)| place).collect())
+            Difference::Values(
+                pairs.filter(|(_, (left, right))| left != right).map(|(place, _)| place).collect(),
+            )
         }
         (Some(_), several) => Difference::Repeated(several.len()),
     }
@@ -120,8 +122,14 @@ mod tests {
             let other = sight(Some(9), destination, Some(9));
             assert!(matches!(judge(Judged::ALL, Some(&other), seen), Verdict::Open(_)));
         }
-        let twice = Sight { destination: [stored(Some(1)), stored(Some(1))].concat(), ..sight(Some(1), None, Some(1)) };
-        assert_eq!(judge(Judged::ALL, Some(&twice), twice.clone()), Verdict::Different(Difference::Repeated(2)));
+        let twice = Sight {
+            destination: [stored(Some(1)), stored(Some(1))].concat(),
+            ..sight(Some(1), None, Some(1))
+        };
+        assert_eq!(
+            judge(Judged::ALL, Some(&twice), twice.clone()),
+            Verdict::Different(Difference::Repeated(2))
+        );
     }
 
     #[test]

@@ -126,7 +126,9 @@ pub fn condition(table: &Table) -> String {
         .map(|column| {
             let value = match column.column_type {
                 // Else the server compares doubles.
-                ColumnType::Decimal { precision, scale } => format!("CAST(? AS DECIMAL({precision},{scale}))"),
+                ColumnType::Decimal { precision, scale } => {
+                    format!("CAST(? AS DECIMAL({precision},{scale}))")
+                }
                 _ => "?".to_owned(),
             };
             format!("{} = {value}", tributary_source::chunk::quote(&column.name))
@@ -233,29 +235,51 @@ mod tests {
         let text = |text: &str| Some(Value::Bytes(text.as_bytes().to_vec()));
         let int = |value: i64| move |out: &mut Vec<u8>| copy::put_i64(out, value);
         assert_eq!(there_and_back("bigint", "bigint", int(-5)), Some(Value::Int(-5)));
-        assert_eq!(there_and_back("int", "numeric", |out| numeric::put_integer(out, 12_345, None).unwrap()), Some(Value::Int(12_345)));
-        let whole = |value: &'static [u8], scale| move |out: &mut Vec<u8>| numeric::put_decimal(out, value, scale, None).unwrap();
         assert_eq!(
-            there_and_back("bigint unsigned", "numeric(20,0)", whole(&[0, 255, 255, 255, 255, 255, 255, 255, 255], 0)),
+            there_and_back("int", "numeric", |out| numeric::put_integer(out, 12_345, None).unwrap()),
+            Some(Value::Int(12_345))
+        );
+        let whole = |value: &'static [u8], scale| {
+            move |out: &mut Vec<u8>| numeric::put_decimal(out, value, scale, None).unwrap()
+        };
+        assert_eq!(
+            there_and_back(
+                "bigint unsigned",
+                "numeric(20,0)",
+                whole(&[0, 255, 255, 255, 255, 255, 255, 255, 255], 0)
+            ),
             Some(Value::UInt(u64::MAX))
         );
         assert_eq!(there_and_back("decimal(8,3)", "numeric(8,3)", whole(&[0xff], 3)), text("-0.001"));
-        assert_eq!(there_and_back("decimal(8,3)", "numeric(8,3)", whole(&[0x7f, 0xff, 0xff], 3)), text("8388.607"));
-        assert_eq!(there_and_back("varchar(9)", "text", |out| copy::put_bytes(out, "é".as_bytes()).unwrap()), text("é"));
+        assert_eq!(
+            there_and_back("decimal(8,3)", "numeric(8,3)", whole(&[0x7f, 0xff, 0xff], 3)),
+            text("8388.607")
+        );
+        assert_eq!(
+            there_and_back("varchar(9)", "text", |out| copy::put_bytes(out, "é".as_bytes()).unwrap()),
+            text("é")
+        );
         assert_eq!(
             there_and_back("bit(9)", "bit(9)", |out| copy::put_bits(out, &[1, 3], 9).unwrap()),
             Some(Value::UInt(259))
         );
-        assert_eq!(there_and_back("date", "date", |out| copy::put_date(out, -1).unwrap()), text("1969-12-31"));
         assert_eq!(
-            there_and_back("datetime(6)", "timestamp without time zone", |out| copy::put_timestamp(out, -1).unwrap()),
+            there_and_back("date", "date", |out| copy::put_date(out, -1).unwrap()),
+            text("1969-12-31")
+        );
+        assert_eq!(
+            there_and_back("datetime(6)", "timestamp without time zone", |out| copy::put_timestamp(out, -1)
+                .unwrap()),
             text("1969-12-31 23:59:59.999999")
         );
         assert_eq!(
             there_and_back("time(6)", "interval", |out| copy::put_interval(out, -3_020_399_000_001).unwrap()),
             text("-838:59:59.000001")
         );
-        assert_eq!(there_and_back("double", "double precision", |out| copy::put_f64(out, 0.1)), Some(Value::Double(0.1)));
+        assert_eq!(
+            there_and_back("double", "double precision", |out| copy::put_f64(out, 0.1)),
+            Some(Value::Double(0.1))
+        );
         assert_eq!(there_and_back("float", "real", |out| copy::put_f32(out, 0.5)), Some(Value::Double(0.5)));
     }
 
@@ -263,7 +287,10 @@ mod tests {
     fn what_the_source_cannot_hold_has_no_key() {
         let half = |out: &mut Vec<u8>| numeric::put_decimal(out, &[5], 1, None).unwrap();
         assert_eq!(there_and_back("bigint unsigned", "numeric", half), None);
-        assert_eq!(there_and_back("date", "timestamp without time zone", |out| copy::put_timestamp(out, 1).unwrap()), None);
+        assert_eq!(
+            there_and_back("date", "timestamp without time zone", |out| copy::put_timestamp(out, 1).unwrap()),
+            None
+        );
         let infinity = |out: &mut Vec<u8>| copy::put_i64(out, i64::MAX);
         assert_eq!(there_and_back("datetime(6)", "timestamp without time zone", infinity), None);
     }

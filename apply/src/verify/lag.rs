@@ -108,7 +108,8 @@ impl StateFollower {
                 return Ok(());
             }
             if moved.elapsed() > STALL {
-                let at = self.checkpoint.as_ref().map_or("nowhere".to_owned(), |now| now.position.to_string());
+                let at =
+                    self.checkpoint.as_ref().map_or("nowhere".to_owned(), |now| now.position.to_string());
                 return Err(VerifyError::Stalled {
                     what: format!(
                         "capture has published up to {at}, the source is at {wanted}, and in {} s nothing moved",
@@ -251,7 +252,11 @@ mod tests {
             ("binlog.999999", 900, "", OTHER, false),
             ("binlog.999999", 499, &format!("{ONE}:1-8"), ONE, false),
         ] {
-            assert_eq!(is_published(&wanted, &at(file, offset, set, server)), passed, "{file} {offset} {set}");
+            assert_eq!(
+                is_published(&wanted, &at(file, offset, set, server)),
+                passed,
+                "{file} {offset} {set}"
+            );
         }
         // Without GTID an empty set says nothing.
         assert!(!is_published(&at("b.2", 5, "", ONE), &at("b.2", 4, "", ONE)));

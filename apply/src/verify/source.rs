@@ -9,6 +9,7 @@ use super::stream::Fields;
 use crate::batches::raw::{RawValues, put_raw};
 use crate::merge::encode::Shape;
 use crate::merge::plan::TransferPlan;
+use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Row, Value};
 use std::collections::HashMap;
 use std::fmt::Write;

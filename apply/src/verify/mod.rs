@@ -1,0 +1,219 @@
+//! `apply verify`: are source and destination equal? Rows of both enter, each brought to one form; what leaves is the
+//! keys that differ, and an exit status.
+//!
+//! Invariants: nothing is written anywhere and nothing is locked; memory does not grow with the tables; a row is called
+//! different only after everything that the source had was merged, twice.
+
+mod buckets;
+mod canonical;
+mod compare;
+mod destination;
+mod error;
+mod hash;
+mod json;
+mod judge;
+mod keys;
+mod lag;
+mod matching;
+mod progress;
+mod report;
+mod select;
+mod source;
+mod stream;
+
+use crate::bookkeeping::Bookkeeping;
+use crate::destination::{Connection, Connector, catalog};
+use compare::{Servers, compare};
+use error::VerifyError;
+use lag::Lag;
+use report::{Outcome, TableReport, summary};
+use select::{Catalog, Wanted};
+use std::path::PathBuf;
+use tokio::task::block_in_place;
+use tributary_schemas::FORMAT_VERSION;
+use tributary_schemas::config::{Config, SourceConfig, TableRules, TableSelector};
+use tributary_service::cli::write_out;
+use tributary_service::exit::{Exit, Failure};
+use tributary_service::load::{Overrides, Service, load};
+use tributary_source::connect::SourceOptions;
+use tributary_source::dialect::Dialect as SourceDialect;
+
+/// What the command line says beside the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Tables of the source to compare, as `database.table`, with `*` for any run of characters; all by default.
+    pub table: Option<String>,
+    /// Configurations whose `[source]` is used where the task's own has none.
+    pub sources: Vec<PathBuf>,
+}
+
+/// Compares, prints, and says how it went. To be run on a multi-threaded runtime: calls to
+/// Kafka block.
+///
+/// # Errors
+/// A [`Failure`] if nothing could be compared at all.
+pub async fn run(config: &Config, options: &Options) -> Result<Exit, Failure> {
+    let only = options.table.as_deref().map(selector).transpose()?;
+    let source = source_of(config, options)?;
+    let rules = TableRules::new(config).map_err(|issues| {
+        let why: Vec<String> =
+            issues.iter().map(|issue| format!("{}: {}", issue.key, issue.message)).collect();
+        Failure::new("the configuration cannot be used", why.join("\n")).exit(Exit::Usage)
+    })?;
+    let mut session = Session::open(config, &source).await?;
+    let wanted = session.catalog.wanted(config, &rules, only.as_ref());
+    if wanted.is_empty() {
+        let why = match &options.table {
+            Some(table) => format!("{table} matches no table that the task selects"),
+            None => "the task selects no table".to_owned(),
+        };
+        return Err(Failure::new("there is nothing to compare", why)
+            .at(format!("task {}", config.name))
+            .remedy("`apply status` lists the tables")
+            .exit(if options.table.is_some() { Exit::Usage } else { Exit::Failed }));
+    }
+    let count = wanted.len();
+    write_out(&format!(
+        "task {}: comparing {count} table{} of {} with {}\n",
+        config.name,
+        if count == 1 { "" } else { "s" },
+        session.servers.source.address(),
+        session.servers.destination.address()
+    ));
+    let mut reports = Vec::new();
+    for wanted in wanted {
+        let report = session.table(config, &rules, wanted).await;
+        write_out(&report.text());
+        reports.push(report);
+    }
+    let (text, exit) = summary(&reports, config.strict || only.is_some_and(|only| only.is_exact()));
+    write_out(&text);
+    Ok(exit)
+}
+
+fn selector(text: &str) -> Result<TableSelector, Failure> {
+    text.parse().map_err(|error| Failure::new("--table cannot be understood", error).exit(Exit::Usage))
+}
+
+fn cannot(error: VerifyError) -> Failure {
+    Failure::new("source and destination cannot be compared", &error).remedy(error.remedy())
+}
+
+/// The source: the configuration's own, or that of the file that belongs to the same task.
+fn source_of(config: &Config, options: &Options) -> Result<SourceConfig, Failure> {
+    let mut others = Vec::new();
+    for path in &options.sources {
+        let other = load(path, Service::Capture, &Overrides::default())?;
+        if other.name == config.name {
+            return other.source.ok_or_else(|| no_source(config, &others));
+        }
+        others.push(format!("{} is of task {}", path.display(), other.name));
+    }
+    match &config.source {
+        Some(source) if others.is_empty() => Ok(source.clone()),
+        _ => Err(no_source(config, &others)),
+    }
+}
+
+fn no_source(config: &Config, others: &[String]) -> Failure {
+    let why = if others.is_empty() {
+        "the configuration has no [source], or a secret in it cannot be read here".to_owned()
+    } else {
+        others.join("\n")
+    };
+    Failure::new(format!("the source of task {} is not known", config.name), why)
+        .at("[source]")
+        .remedy("give the configuration that `capture` runs with: --source FILE")
+        .exit(Exit::Usage)
+}
+
+/// The servers, and what is known of the task.
+struct Session {
+    servers: Servers,
+    lag: Lag,
+    catalog: Catalog,
+    /// For the bookkeeping.
+    connection: Connection,
+}
+
+impl Session {
+    async fn open(config: &Config, source: &SourceConfig) -> Result<Self, Failure> {
+        let Some(destination) = &config.destination else {
+            return Err(Failure::new("the configuration has no [destination]", "").exit(Exit::Usage));
+        };
+        let source = SourceOptions::new(source).map_err(|error| cannot(error.into()))?;
+        let connector = Connector::new(destination)?;
+        let bookkeeping = Bookkeeping::new(&destination.schema, &config.name);
+        let opened = async {
+            let mut on_source = source.connect().await?;
+            let source_dialect = SourceDialect::probe(&mut on_source).await?;
+            let mut connection = connector.connect().await?;
+            let (dialect, _) = catalog::probe(&mut connection).await?;
+            let known = bookkeeping.exists(&connection).await?;
+            Ok::<_, VerifyError>((source_dialect, connection, dialect, known))
+        };
+        let (source_dialect, connection, dialect, known) = opened.await.map_err(cannot)?;
+        if !known {
+            let why = format!("schema {} of the destination has no bookkeeping tables", destination.schema);
+            return Err(Failure::new("apply has never run here", why).remedy("start `apply run` first"));
+        }
+        let format = bookkeeping.newest_format(&connection).await.map_err(|error| cannot(error.into()))?;
+        if format > FORMAT_VERSION {
+            let why = format!("they have format {format}, and this version knows {FORMAT_VERSION}");
+            return Err(Failure::new("the bookkeeping tables belong to a newer version", why)
+                .at(format!("schema {} of the destination", destination.schema))
+                .remedy("update apply to the version that last ran, or newer"));
+        }
+        let (lag, catalog) = block_in_place(|| {
+            let lag = Lag::open(config, bookkeeping.clone(), source_dialect)?;
+            Ok::<_, VerifyError>((lag, Catalog::open(config, bookkeeping)?))
+        })
+        .map_err(cannot)?;
+        let memory_bytes = config.apply.memory_bytes;
+        let servers = Servers { source, destination: connector, dialect, memory_bytes };
+        Ok(Self { servers, lag, catalog, connection })
+    }
+
+    /// Compares a table if that can be done.
+    async fn table(&mut self, config: &Config, rules: &TableRules, wanted: Wanted) -> TableReport {
+        let (source, target) = (wanted.id.to_string(), wanted.target.clone());
+        let mut notes = Vec::new();
+        let outcome = match wanted.left {
+            Some(why) => Outcome::Left(why),
+            None => match self.try_table(config, rules, &wanted, &mut notes).await {
+                Ok(outcome) => outcome,
+                Err(error) => Outcome::Failed(error.to_string(), error.remedy().to_owned()),
+            },
+        };
+        TableReport { source, target, notes, outcome }
+    }
+
+    async fn try_table(
+        &mut self,
+        config: &Config,
+        rules: &TableRules,
+        wanted: &Wanted,
+        notes: &mut Vec<String>,
+    ) -> Result<Outcome, VerifyError> {
+        let parked = self.lag.state.parked(&wanted.id);
+        if let Some(parked) = parked {
+            return Err(VerifyError::Parked {
+                by: "capture",
+                code: parked.code.clone(),
+                message: parked.message.clone(),
+                remedy: parked.remedy.clone(),
+            });
+        }
+        let Some(ready) = self.catalog.ready(&mut self.connection, config, rules, wanted).await? else {
+            return Ok(Outcome::Left("it was dropped on the source".to_owned()));
+        };
+        notes.extend(ready.notes);
+        let outcome = compare(&self.servers, &mut self.lag, &ready.subject).await;
+        // What was found about a definition of before says nothing.
+        let newest = block_in_place(|| self.catalog.newest(&ready.subject.generation.topic))?;
+        if newest != Some(ready.subject.generation.generation) {
+            return Err(VerifyError::Changed);
+        }
+        Ok(Outcome::Compared(outcome?))
+    }
+}
