@@ -3,10 +3,11 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use tributary_apply::commands::run;
+use tributary_apply::commands::replay::ReplayArgs;
+use tributary_apply::commands::{check, drop, replay, run, status};
 use tributary_apply::commands::verify::{self, VerifyArgs};
 use tributary_schemas::config::Config;
-use tributary_service::cli::{Common, ConfigCommand, RunArgs, parse};
+use tributary_service::cli::{CheckArgs, Common, ConfigCommand, DropArgs, RunArgs, StatusArgs, parse};
 use tributary_service::exit::{Exit, Failure, conclude};
 use tributary_service::load::{Service, load};
 use tributary_service::telemetry;
@@ -25,6 +26,14 @@ enum Command {
     Run(RunArgs),
     /// Compare source and destination, and print the keys that differ
     Verify(VerifyArgs),
+    /// Examine Kafka, the destination and each table's target, and say what to do
+    Check(CheckArgs),
+    /// Show what the running instance is doing
+    Status(StatusArgs),
+    /// Read topics again, into targets that are cleared first or merged over
+    Replay(ReplayArgs),
+    /// Remove the task's bookkeeping and staging tables, never target tables
+    Drop(DropArgs),
     /// About the configuration
     Config {
         #[command(subcommand)]
@@ -43,7 +52,24 @@ fn execute(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(arguments) => {
             let config = read(&arguments.common)?;
-            run::run(config, arguments.until_caught_up, telemetry::start(Service::Apply)?)
+            let telemetry = telemetry::start(Service::Apply)?;
+            run::run(config, run::Options { until_caught_up: arguments.until_caught_up, ignore: arguments.ignore }, telemetry)
+        }
+        Command::Check(arguments) => {
+            let config = read(&arguments.common)?;
+            with_log(|| check::run(&config, &arguments))
+        }
+        Command::Status(arguments) => {
+            let config = read(&arguments.common)?;
+            with_log(|| status::run(&config, &arguments))
+        }
+        Command::Replay(arguments) => {
+            let config = read(&arguments.common)?;
+            with_log(|| replay::run(&config, &arguments))
+        }
+        Command::Drop(arguments) => {
+            let config = read(&arguments.common)?;
+            with_log(|| drop::run(&config, &arguments))
         }
         Command::Verify(arguments) => {
             let config = read(&arguments.common)?;
@@ -61,4 +87,11 @@ fn execute(command: Command) -> Result<Exit, Failure> {
 
 fn read(common: &Common) -> Result<Config, Failure> {
     Ok(load(&common.config, Service::Apply, &common.overrides())?)
+}
+
+fn with_log(command: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    let telemetry = telemetry::start(Service::Apply)?;
+    let outcome = command();
+    telemetry.finish();
+    outcome
 }

@@ -71,6 +71,12 @@ impl Bookkeeping {
         (i64::from(murmur2(text.as_bytes())) << 32) | i64::from(murmur2(reversed.as_bytes()))
     }
 
+    /// Key of the lock that every running instance of the task shares, and that `drop` wants for itself.
+    #[must_use]
+    pub fn task_lock_key(&self) -> i64 {
+        self.lock_key(&format!("task {}", self.task))
+    }
+
     /// True if the tables are there.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 
 mod layout;
 mod offsets;
+mod reset;
 mod targets;
 
 pub use layout::Bookkeeping;

@@ -1,6 +1,11 @@
 //! The commands of `apply`: each takes a checked configuration and ends with an exit status.
 
+pub mod check;
+pub mod drop;
+pub mod replay;
 pub mod run;
+pub mod status;
+mod task;
 pub mod verify;
 
 use tributary_service::exit::Failure;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tributary_schemas::config::{Config, TableRules};
+use tributary_schemas::config::{Config, DestinationConfig, TableRules};
 use tributary_schemas::history::SchemaRecord;
 use tributary_schemas::topic::history_topic;
 use tributary_service::exit::{Exit, Failure};
@@ -49,6 +49,23 @@ pub struct Run {
 }
 
 impl Run {
+    /// Returns once the destination answers and the history is there, so that both can be checked.
+    ///
+    /// # Errors
+    /// A server that did not come in time, or that refuses.
+    pub async fn wait_for_servers(&self) -> Result<(), Failure> {
+        let destination = self.destination()?;
+        let connected = self
+            .with_destination(|| async {
+                Connector::new(destination).map_err(unusable)?.connect().await.map(drop)
+            })
+            .await?;
+        if connected.is_some() {
+            self.open_history().await?;
+        }
+        Ok(())
+    }
+
     /// Runs.
     ///
     /// # Errors
@@ -114,31 +131,39 @@ impl Run {
         }
     }
 
+    fn destination(&self) -> Result<&DestinationConfig, Failure> {
+        self.config.destination.as_ref().ok_or_else(|| {
+            Failure::new("there is no destination", "the configuration has no [destination]").exit(Exit::Usage)
+        })
+    }
+
+    /// Tries until it works; `None` if the end was asked for meanwhile.
+    async fn with_destination<T, A>(&self, attempt: impl FnMut() -> A) -> Result<Option<T>, Failure>
+    where
+        A: Future<Output = Result<T, DestinationError>>,
+    {
+        let destination = self.destination()?;
+        let what = format!("connecting to the destination {}:{}", destination.host, destination.port);
+        let policy = Policy::for_limit(destination.retry());
+        match retry_while_transient(policy, &self.status, &self.shutdown, &what, attempt).await {
+            Ok(value) => Ok(Some(value)),
+            Err(RetryError::Shutdown) => Ok(None),
+            Err(error) => Err(destination_failure(&self.config, &error)),
+        }
+    }
+
     /// `None` if the end was asked for meanwhile.
     async fn start_worker(&self) -> Result<Option<Arc<Worker>>, Failure> {
-        let Some(destination) = &self.config.destination else {
-            return Err(Failure::new("there is no destination", "the configuration has no [destination]").exit(Exit::Usage));
-        };
-        let ends = self.ends()?;
-        let what = format!("connecting to the destination {}:{}", destination.host, destination.port);
-        let started = retry_while_transient(
-            Policy::for_limit(destination.retry()),
-            &self.status,
-            &self.shutdown,
-            &what,
-            async || {
+        let (destination, ends) = (self.destination()?, self.ends()?);
+        let worker = self
+            .with_destination(|| async {
                 let pool = Pool::new(Connector::new(destination).map_err(unusable)?, destination.connections);
                 let bookkeeping = Bookkeeping::new(&destination.schema, &self.config.name);
                 let retention = Duration::from_millis(self.config.topics.retention_ms());
                 Worker::start(pool, bookkeeping, Arc::clone(&ends), retention).await
-            },
-        )
-        .await;
-        match started {
-            Ok(worker) => Ok(Some(Arc::new(worker))),
-            Err(RetryError::Shutdown) => Ok(None),
-            Err(error) => Err(destination_failure(&self.config, &error)),
-        }
+            })
+            .await?;
+        Ok(worker.map(Arc::new))
     }
 
     async fn open_history(&self) -> Result<Option<(HistoryReader, Vec<Change>)>, Failure> {
@@ -150,7 +175,7 @@ impl Run {
             &self.status,
             &self.shutdown,
             &what,
-            async || {
+            || async {
                 let (client, topic, shutdown) = (client.clone(), topic.clone(), self.shutdown.clone());
                 let until_complete = self.until_caught_up;
                 tokio::task::spawn_blocking(move || {

@@ -328,6 +328,8 @@ impl Engine {
         }
         loaded.into_iter().for_each(|index| self.start_after_load(index));
         self.parts.status.set_role(if working { Role::Leader } else { Role::Standby });
+        // Before the history defines every table nobody can say that they are followed.
+        let loading = loading || !self.history.is_complete();
         self.parts.status.set_state(match (loading, behind) {
             (true, _) => State::Loading,
             (false, true) => State::CatchingUp,

@@ -181,7 +181,10 @@ async fn load_directly(
 }
 
 /// The plan for rows of `generation` into a target that has the definition of `target`.
-pub(super) fn compile(
+///
+/// # Errors
+/// Why the rows do not fit.
+pub fn compile(
     task: &TableTask,
     generation: u32,
     target: u32,

@@ -5,7 +5,11 @@
 mod arrive;
 mod copy;
 mod flush;
+mod replay;
 mod setup;
+
+pub use flush::compile;
+pub use replay::Replay;
 
 use super::job::{Job, Outcome};
 use super::table::TableTask;
@@ -34,8 +38,8 @@ pub struct Worker {
     retention: Duration,
     /// Names this instance's staging tables.
     writer: u32,
-    /// Holds the lock on the number for as long as the process lives.
-    _numbered: Connection,
+    /// Holds the locks on the task and on the number for as long as the process lives.
+    _locks: Connection,
 }
 
 /// What is remembered of a table from job to job.
@@ -86,6 +90,12 @@ impl Worker {
                 remedy: "update apply to the version that last ran, or newer".to_owned(),
             }));
         }
+        // Tells `apply drop` that the task is in use, for as long as this session lives.
+        let key = bookkeeping.task_lock_key();
+        connection
+            .batch_execute(&format!("SELECT pg_advisory_lock_shared({key})"))
+            .await
+            .map_err(DestinationError::during("marking the task as in use"))?;
         let mut writer = 0;
         while writer < WRITERS - 1 {
             let key = bookkeeping.lock_key(&format!("writer {writer}"));
@@ -99,7 +109,7 @@ impl Worker {
             writer += 1;
         }
         tracing::info!(version, product = ?dialect.product, writer, "destination");
-        Ok(Self { pool, bookkeeping, dialect, ends, retention, writer, _numbered: connection })
+        Ok(Self { pool, bookkeeping, dialect, ends, retention, writer, _locks: connection })
     }
 
     /// The bookkeeping.

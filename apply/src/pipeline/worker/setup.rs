@@ -108,7 +108,6 @@ impl Worker {
         table: &Table,
         generation: u32,
     ) -> Result<(), DestinationError> {
-        let during = || DestinationError::during(format!("setting up {}", task.target));
         let shape = match catalog::shape(connection, self.dialect, &task.target).await? {
             Some(shape) => {
                 if !self.bookkeeping.is_known(connection, &task.target).await? {
@@ -117,23 +116,32 @@ impl Worker {
                 Some(shape)
             }
             None => {
-                let created = self.creation(task, table).map_err(DestinationError::Table)?;
-                // IF NOT EXISTS does not keep two sessions from creating one schema at the same time.
-                let key = self.bookkeeping.lock_key(&format!("schema {}", task.target.schema));
-                connection
-                    .batch_execute(&format!("SELECT pg_advisory_xact_lock({key})"))
-                    .await
-                    .map_err(during())?;
-                let (exists, _) = catalog::may_use_schema(connection, &task.target.schema).await?;
-                // The first statement creates the schema, which wants a privilege even where there is one.
-                for sql in created.statements.iter().skip(usize::from(exists)) {
-                    connection.batch_execute(sql).await.map_err(during())?;
-                }
+                self.create_target(connection, task, table).await?;
                 catalog::shape(connection, self.dialect, &task.target).await?
             }
         };
         let shape = shape.ok_or_else(|| DestinationError::Table(undefined(task)))?;
         compile(task, generation, generation, &shape).map_err(DestinationError::Table)?;
+        Ok(())
+    }
+
+    /// Creates schema and table.
+    pub(super) async fn create_target(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        table: &Table,
+    ) -> Result<(), DestinationError> {
+        let during = || DestinationError::during(format!("setting up {}", task.target));
+        let created = self.creation(task, table).map_err(DestinationError::Table)?;
+        // IF NOT EXISTS does not keep two sessions from creating one schema at the same time.
+        let key = self.bookkeeping.lock_key(&format!("schema {}", task.target.schema));
+        connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({key})")).await.map_err(during())?;
+        let (exists, _) = catalog::may_use_schema(connection, &task.target.schema).await?;
+        // The first statement creates the schema, which wants a privilege even where there is one.
+        for sql in created.statements.iter().skip(usize::from(exists)) {
+            connection.batch_execute(sql).await.map_err(during())?;
+        }
         Ok(())
     }
 
@@ -154,7 +162,7 @@ impl Worker {
     }
 
     /// Where each partition of the topic begins.
-    async fn beginnings(&self, task: &TableTask) -> Result<Vec<i64>, DestinationError> {
+    pub(super) async fn beginnings(&self, task: &TableTask) -> Result<Vec<i64>, DestinationError> {
         let partitions = i32::try_from(task.partitions).unwrap_or(i32::MAX);
         let places: Vec<Place> = (0..partitions).map(|number| (task.topic.clone(), number)).collect();
         let (ends, topic) = (Arc::clone(&self.ends), task.topic.clone());
@@ -249,7 +257,7 @@ fn existing_data(task: &TableTask) -> TableError {
     }
 }
 
-fn undefined(task: &TableTask) -> TableError {
+pub(super) fn undefined(task: &TableTask) -> TableError {
     TableError {
         code: "undefined-table".to_owned(),
         message: format!("the history does not define {}", task.id),

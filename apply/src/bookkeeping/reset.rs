@@ -1,0 +1,117 @@
+//! Taking a topic back, and forgetting a task: what `replay` and `drop` do to the bookkeeping.
+
+use super::Bookkeeping;
+use crate::destination::{Connection, DestinationError};
+use crate::merge::names::TargetName;
+
+impl Bookkeeping {
+    /// Sets the offset of a partition whatever it was. `generation`: what the partition has arrived at from now on.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn set_offset(
+        &self,
+        connection: &mut Connection,
+        topic: &str,
+        partition: i32,
+        next_offset: i64,
+        generation: u32,
+    ) -> Result<(), DestinationError> {
+        let sql = format!(
+            "UPDATE {}.offsets SET next_offset = $4, generation = $5, begun_at = now(), at_end_at = NULL \
+             WHERE task = $1 AND topic = $2 AND \"partition\" = $3",
+            self.schema
+        );
+        let generation = i32::try_from(generation).unwrap_or(i32::MAX);
+        connection
+            .execute(&sql, &[&self.task, &topic, &partition, &next_offset, &generation])
+            .await
+            .map_err(DestinationError::during(format!("taking the offsets of {topic} back")))?;
+        Ok(())
+    }
+
+    /// Takes a topic's target back to a generation: done marks are removed, and the initial load begins anew.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn reset_target(
+        &self,
+        connection: &mut Connection,
+        topic: &str,
+        target: &TargetName,
+        generation: u32,
+    ) -> Result<(), DestinationError> {
+        let during = || DestinationError::during(format!("taking the target of {topic} back"));
+        let generation = i32::try_from(generation).unwrap_or(i32::MAX);
+        let sql = format!(
+            "UPDATE {}.targets SET target_schema = $3, target_table = $4, applied_generation = $5, loaded = false, \
+             changed_at = now() WHERE task = $1 AND topic = $2",
+            self.schema
+        );
+        connection
+            .execute(&sql, &[&self.task, &topic, &target.schema, &target.table, &generation])
+            .await
+            .map_err(during())?;
+        let sql = format!("DELETE FROM {}.generations WHERE task = $1 AND topic = $2", self.schema);
+        connection.execute(&sql, &[&self.task, &topic]).await.map_err(during())?;
+        Ok(())
+    }
+
+    /// Tells running instances to read every offset again.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn bump_epoch(&self, connection: &mut Connection) -> Result<(), DestinationError> {
+        let sql = format!("UPDATE {}.tasks SET epoch = epoch + 1 WHERE task = $1", self.schema);
+        connection
+            .execute(&sql, &[&self.task])
+            .await
+            .map_err(DestinationError::during("telling running instances"))?;
+        Ok(())
+    }
+
+    /// Removes everything about the task; the tables and the schema too if no other task uses them. True if they are
+    /// gone.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn forget_task(
+        &self,
+        connection: &mut Connection,
+        stages: &[TargetName],
+    ) -> Result<bool, DestinationError> {
+        let during = || DestinationError::during("removing the bookkeeping");
+        let (schema, key) = (&self.schema, self.lock_key("bookkeeping"));
+        connection
+            .batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({key})"))
+            .await
+            .map_err(during())?;
+        for stage in stages {
+            let sql = crate::merge::sql::drop_stage(stage);
+            connection.batch_execute(&sql).await.map_err(during())?;
+        }
+        for table in ["generations", "offsets", "targets", "tasks"] {
+            let sql = format!("DELETE FROM {schema}.{table} WHERE task = $1");
+            connection.execute(&sql, &[&self.task]).await.map_err(during())?;
+        }
+        let others = connection
+            .query_one(&format!("SELECT count(*) FROM {schema}.tasks"), &[])
+            .await
+            .map_err(during())?;
+        let last = others.get::<_, i64>(0) == 0;
+        if last {
+            let tables = ["generations", "offsets", "targets", "tasks"].map(|table| format!("{schema}.{table}"));
+            let sql = format!("DROP TABLE {}", tables.join(", "));
+            connection.batch_execute(&sql).await.map_err(during())?;
+        }
+        connection.commit().await?;
+        if last {
+            // Somebody else's objects may be in it, or the role may not own it: then the schema stays.
+            let sql = format!("DROP SCHEMA {schema}");
+            if let Err(error) = connection.batch_execute(&sql).await {
+                tracing::info!(schema, error = %error, "the schema stays");
+            }
+        }
+        Ok(last)
+    }
+}

@@ -1,0 +1,103 @@
+//! `apply drop`: lists what the task has in the destination beside its target tables, asks, and removes it. Invariant:
+//! a target table is never touched; nothing is removed while an instance of the task is alive.
+
+use super::runtime;
+use super::task::destination;
+use crate::bookkeeping::Bookkeeping;
+use crate::destination::{Connection, Connector, DestinationError, catalog};
+use crate::merge::names::TargetName;
+use crate::pipeline::run::destination_failure;
+use std::collections::BTreeSet;
+use std::io::{BufRead, IsTerminal, Write};
+use tributary_schemas::config::Config;
+use tributary_service::cli::{DropArgs, write_out};
+use tributary_service::exit::{Exit, Failure};
+
+/// Numbers that staging tables may have.
+const WRITERS: u32 = 256;
+
+/// Lists, asks, removes.
+///
+/// # Errors
+/// A [`Failure`] if the destination does not answer, an instance is alive, or nobody can be asked.
+pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
+    let destination = destination(config)?;
+    let connector = Connector::new(destination)?;
+    let bookkeeping = Bookkeeping::new(&destination.schema, &config.name);
+    runtime(1)?.block_on(async {
+        let failed = |error: DestinationError| destination_failure(config, &error);
+        let mut connection = connector.connect().await.map_err(failed)?;
+        if !bookkeeping.exists(&connection).await.map_err(failed)? {
+            write_out(&format!("nothing to drop: there is no bookkeeping in schema {}\n", destination.schema));
+            return Ok(Exit::Done);
+        }
+        if !alone(&bookkeeping, &connection).await.map_err(failed)? {
+            return Err(Failure::new("the task is in use", "an instance of it is connected to the destination")
+                .remedy("stop every `apply run` of this task first"));
+        }
+        let view = bookkeeping.view(&mut connection).await.map_err(failed)?;
+        let targets: Vec<&TargetName> = view.targets.iter().map(|row| &row.target).collect();
+        let stages = stages(&bookkeeping, &connection, &targets).await.map_err(failed)?;
+        write_out(&list(config, &bookkeeping, &targets, &stages));
+        if !arguments.yes && !confirmed()? {
+            write_out("nothing was removed\n");
+            return Ok(Exit::Failed);
+        }
+        let gone = bookkeeping.forget_task(&mut connection, &stages).await.map_err(failed)?;
+        let rest = if gone { ", and the tables of the bookkeeping" } else { "" };
+        write_out(&format!("removed the bookkeeping of task {}{rest}\n", config.name));
+        Ok(Exit::Done)
+    })
+}
+
+/// True if no instance of the task is connected; none can come until this session ends.
+async fn alone(bookkeeping: &Bookkeeping, connection: &Connection) -> Result<bool, DestinationError> {
+    let row = connection
+        .query_one("SELECT pg_try_advisory_lock($1)", &[&bookkeeping.task_lock_key()])
+        .await
+        .map_err(DestinationError::during("looking for running instances"))?;
+    Ok(row.get(0))
+}
+
+/// Staging tables of these targets that exist.
+async fn stages(
+    bookkeeping: &Bookkeeping,
+    connection: &Connection,
+    targets: &[&TargetName],
+) -> Result<Vec<TargetName>, DestinationError> {
+    let existing: BTreeSet<String> =
+        catalog::tables_in(connection, bookkeeping.schema()).await?.into_iter().collect();
+    let possible = targets
+        .iter()
+        .flat_map(|target| (0..WRITERS).map(|writer| target.stage(bookkeeping.schema(), writer)));
+    Ok(possible.filter(|stage| existing.contains(&stage.table)).collect())
+}
+
+fn list(config: &Config, bookkeeping: &Bookkeeping, targets: &[&TargetName], stages: &[TargetName]) -> String {
+    let mut list = format!("to be removed from schema {}:\n", bookkeeping.schema());
+    list.push_str(&format!("  offsets and marks of task {} ({} tables)\n", config.name, targets.len()));
+    for stage in stages {
+        list.push_str(&format!("  staging table  {stage}\n"));
+    }
+    list.push_str("kept, with all their rows:\n");
+    for target in targets {
+        list.push_str(&format!("  target table   {target}\n"));
+    }
+    list.push_str("topics are kept too: `capture drop` removes them\n");
+    list
+}
+
+/// Asks a person.
+fn confirmed() -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new("nobody can be asked", "stdin is no terminal")
+            .exit(Exit::Usage)
+            .remedy("give --yes to remove all of this without a question"));
+    }
+    let unanswered = |error: std::io::Error| Failure::new("the answer cannot be read", error);
+    let mut stdout = std::io::stdout().lock();
+    write!(stdout, "type yes to remove all of this: ").and_then(|()| stdout.flush()).map_err(unanswered)?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(unanswered)?;
+    Ok(line.trim() == "yes")
+}

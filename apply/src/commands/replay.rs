@@ -1,0 +1,231 @@
+//! `apply replay`: takes tables back to where the topics are to be read again from. Running instances notice and seek;
+//! without one, the next run goes on from there.
+
+use super::runtime;
+use super::task::{history, planned, rules, worker};
+use crate::destination::DestinationError;
+use crate::pipeline::run::{destination_failure, kafka_failure};
+use crate::pipeline::table::TableTask;
+use crate::pipeline::worker::{Replay, Worker};
+use crate::topics::ends::{Ends, Place};
+use clap::Args;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use tributary_schemas::config::Config;
+use tributary_service::cli::{Common, write_out};
+use tributary_service::exit::{Exit, Failure};
+
+/// Attempts at a table whose locks are held by a flush.
+const ATTEMPTS: u32 = 5;
+
+/// Options of `replay`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ReplayArgs {
+    /// Configuration and address
+    #[command(flatten)]
+    pub common: Common,
+    /// `beginning`, a time as 2026-01-31T12:00:00Z, or offsets as 0:4711,1:815 (with --table)
+    #[arg(long, value_name = "PLACE")]
+    pub from: From,
+    /// Only this table, as database.table on the source; all of them if left out
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Empty the target first, and restore its first definition; only from the beginning
+    #[arg(long, conflicts_with = "merge")]
+    pub clear: bool,
+    /// Merge over the rows that are there (the default), no earlier than the last TRUNCATE
+    #[arg(long)]
+    pub merge: bool,
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// Every partition's beginning.
+    Beginning,
+    /// The first records of this time or later, milliseconds since 1970.
+    Time(i64),
+    /// An offset for each of these partitions; the others stay where they are.
+    Offsets(BTreeMap<i32, i64>),
+}
+
+impl FromStr for From {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "beginning" {
+            return Ok(Self::Beginning);
+        }
+        if let Ok(time) = text.parse::<jiff::Timestamp>() {
+            return Ok(Self::Time(time.as_millisecond()));
+        }
+        let offset = |pair: &str| {
+            let (partition, offset) = pair.trim().split_once(':')?;
+            let (partition, offset) = (partition.parse::<u16>().ok()?, offset.parse::<i64>().ok()?);
+            (offset >= 0).then_some((i32::from(partition), offset))
+        };
+        let offsets: Option<BTreeMap<i32, i64>> = text.split(',').map(offset).collect();
+        offsets.map(Self::Offsets).ok_or_else(|| {
+            "give `beginning`, a time as 2026-01-31T12:00:00Z, or <partition>:<offset>,…".to_owned()
+        })
+    }
+}
+
+/// Takes the tables back.
+///
+/// # Errors
+/// A [`Failure`] for arguments that contradict each other, and what Kafka or the destination refuse.
+pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
+    check(arguments)?;
+    let rules = rules(config)?;
+    let history = history(config).map_err(kafka_failure(config))?;
+    let mut tasks = Vec::new();
+    for (id, task) in planned(config, &rules, &history) {
+        let wanted = arguments.table.as_ref().is_none_or(|name| *name == id.to_string());
+        match task {
+            Ok(task) if wanted => tasks.push(task),
+            Err(error) if wanted => write_out(&format!("{id}: left out: {error:?}\n")),
+            _ => {}
+        }
+    }
+    if let Some(name) = arguments.table.as_ref().filter(|_| tasks.is_empty()) {
+        return Err(Failure::new(format!("there is no table {name}"), "the history and the configuration do not name it")
+            .remedy("write it as database.table on the source; `apply status` lists them")
+            .exit(Exit::Usage));
+    }
+    runtime(2)?.block_on(async {
+        let (worker, ends) = worker(config).await?;
+        for task in &tasks {
+            let replay = plan(config, arguments, task, &ends, &worker).await?;
+            match attempt(&worker, task, &replay).await {
+                Ok(Some(offsets)) => {
+                    let places: Vec<String> =
+                        offsets.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
+                    let how = if arguments.clear { "cleared, read" } else { "merged" };
+                    write_out(&format!("{}: {how} again from {}\n", task.id, places.join(",")));
+                }
+                Ok(None) => write_out(&format!("{}: has not been set up yet: nothing to take back\n", task.id)),
+                Err(error) => return Err(destination_failure(config, &error).at(task.id.to_string())),
+            }
+        }
+        Ok(Exit::Done)
+    })
+}
+
+fn check(arguments: &ReplayArgs) -> Result<(), Failure> {
+    let usage = |why: &str, remedy: &str| Err(Failure::new("the arguments do not go together", why).remedy(remedy).exit(Exit::Usage));
+    if arguments.clear && arguments.from != From::Beginning {
+        return usage("--clear empties the target, and so everything must be read again", "give --from beginning");
+    }
+    if matches!(arguments.from, From::Offsets(_)) && arguments.table.is_none() {
+        return usage("offsets belong to one topic", "name the table with --table");
+    }
+    Ok(())
+}
+
+/// Where each partition goes on.
+async fn plan(
+    config: &Config,
+    arguments: &ReplayArgs,
+    task: &TableTask,
+    ends: &Arc<Ends>,
+    worker: &Worker,
+) -> Result<Replay, Failure> {
+    if arguments.clear {
+        return Ok(Replay::Clear);
+    }
+    let partitions = i32::try_from(task.partitions).unwrap_or(i32::MAX);
+    let places: Vec<Place> = (0..partitions).map(|partition| (task.topic.clone(), partition)).collect();
+    let (asked, from) = (Arc::clone(ends), arguments.from.clone());
+    let answer = tokio::task::spawn_blocking(move || {
+        let (lows, highs) = (asked.low(&places)?, asked.last_stable(&places)?);
+        let at_time = match from {
+            From::Time(time_ms) => asked.at_time(&places, time_ms)?,
+            From::Beginning | From::Offsets(_) => BTreeMap::new(),
+        };
+        Ok::<_, crate::topics::error::TopicError>((lows, highs, at_time))
+    })
+    .await
+    .map_err(|error| Failure::new("cannot ask for offsets", error))?;
+    let (lows, highs, at_time) = answer.map_err(kafka_failure(config))?;
+    let by_partition = |map: BTreeMap<Place, i64>| -> BTreeMap<i32, i64> {
+        map.into_iter().map(|((_, partition), offset)| (partition, offset)).collect()
+    };
+    let (lows, highs) = (by_partition(lows), by_partition(highs));
+    match &arguments.from {
+        From::Beginning => Ok(Replay::Merge(lows)),
+        From::Time(_) => {
+            let mut offsets = by_partition(at_time);
+            // A time that the destination has not come to yet must not make it skip what lies between.
+            let stored = stored(config, task, worker).await?;
+            for (partition, offset) in &mut offsets {
+                if let Some(now) = stored.get(partition) {
+                    *offset = (*offset).min(*now);
+                }
+            }
+            Ok(Replay::Merge(offsets))
+        }
+        From::Offsets(offsets) => {
+            for (partition, offset) in offsets {
+                let (low, high) = (lows.get(partition), highs.get(partition));
+                if !low.zip(high).is_some_and(|(low, high)| (*low..=*high).contains(offset)) {
+                    let range = low.zip(high).map_or_else(
+                        || format!("the topic has partitions 0 to {}", partitions - 1),
+                        |(low, high)| format!("the partition holds offsets {low} to {high}"),
+                    );
+                    return Err(Failure::new(format!("there is no offset {offset} in partition {partition}"), range)
+                        .at(format!("topic {}", task.topic))
+                        .exit(Exit::Usage));
+                }
+            }
+            Ok(Replay::Merge(offsets.clone()))
+        }
+    }
+}
+
+async fn stored(config: &Config, task: &TableTask, worker: &Worker) -> Result<BTreeMap<i32, i64>, Failure> {
+    let read = async {
+        let mut lease = worker.pool().acquire().await?;
+        let offsets = worker.bookkeeping().all_offsets(&mut lease).await?;
+        lease.release();
+        Ok::<_, DestinationError>(offsets)
+    };
+    let offsets = read.await.map_err(|error| destination_failure(config, &error))?;
+    let own = offsets.into_iter().filter(|row| row.topic == task.topic);
+    Ok(own.map(|row| (row.partition, row.next_offset)).collect())
+}
+
+/// A flush may hold what the replay wants, and the other way round: one of the two is then sent back.
+async fn attempt(
+    worker: &Worker,
+    task: &TableTask,
+    replay: &Replay,
+) -> Result<Option<BTreeMap<i32, i64>>, DestinationError> {
+    let mut attempts = 1;
+    loop {
+        match worker.replay(task, replay).await {
+            Err(error) if error.is_transient() && attempts < ATTEMPTS => {
+                tracing::info!(table = %task.id, error = %error, "tried again");
+                attempts += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_parsed() {
+        assert_eq!("beginning".parse(), Ok(From::Beginning));
+        assert_eq!("1970-01-01T00:00:01Z".parse(), Ok(From::Time(1_000)));
+        assert_eq!("1970-01-01T01:00:01+01:00".parse(), Ok(From::Time(1_000)));
+        assert_eq!("0:5,3:7".parse(), Ok(From::Offsets(BTreeMap::from([(0, 5), (3, 7)]))));
+        for bad in ["", "start", "0", "0:-1", "a:1", "0:1,", "2026-01-31"] {
+            assert!(bad.parse::<From>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! `apply status`: asks the running instance, or else says what the destination holds. Status 0 if an instance
+//! answered.
+
+use super::runtime;
+use super::task::destination;
+use crate::bookkeeping::{Bookkeeping, TaskView};
+use crate::destination::{Connector, DestinationError};
+use crate::pipeline::run::destination_failure;
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tributary_schemas::config::Config;
+use tributary_service::cli::{StatusArgs, write_out};
+use tributary_service::exit::{Exit, Failure};
+
+/// How long the instance has to answer.
+const LIMIT: Duration = Duration::from_secs(5);
+/// More than the status of any number of tables.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What is shown of `/status`; a field that is missing stays empty.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Answer {
+    task: String,
+    service: String,
+    state: String,
+    tables: Vec<Row>,
+    throughput: f64,
+    retrying: Option<Outage>,
+    error: Option<Problem>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Row {
+    name: String,
+    target: Option<String>,
+    state: String,
+    generation: u32,
+    rows_applied: u64,
+    lag_seconds: Option<f64>,
+    error: Option<Problem>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Problem {
+    code: String,
+    message: String,
+    remedy: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Outage {
+    what: String,
+    since_seconds: u64,
+    error: String,
+}
+
+/// Prints the status.
+///
+/// # Errors
+/// A [`Failure`] if neither an instance nor the destination answers.
+pub fn run(config: &Config, arguments: &StatusArgs) -> Result<Exit, Failure> {
+    runtime(1)?.block_on(async {
+        let silence = match ask(&config.apply.listen, &config.name).await {
+            Ok(document) if arguments.json => {
+                write_out(&format!("{document:#}\n"));
+                return Ok(Exit::Done);
+            }
+            Ok(document) => {
+                let answer: Answer = serde_json::from_value(document).map_err(|error| {
+                    Failure::new("the answer of the instance cannot be read", error)
+                        .remedy("use the `apply` of the version that runs, or --json")
+                })?;
+                write_out(&answer.render());
+                return Ok(Exit::Done);
+            }
+            Err(silence) => silence,
+        };
+        let view = stored(config).await.map_err(|error| {
+            destination_failure(config, &error).at(format!("no instance answers ({silence})"))
+        })?;
+        let Some(view) = view else {
+            write_out(&format!("no instance of {} answers: {silence}\nit has never run\n", config.name));
+            return Ok(Exit::Failed);
+        };
+        let answer = Answer::stored(config, view);
+        if arguments.json {
+            write_out(&format!("{}\n", serde_json::to_string_pretty(&answer).unwrap_or_default()));
+        } else {
+            write_out(&format!(
+                "no instance of {} answers: {silence}\nwhat the destination holds:\n\n{}",
+                config.name,
+                answer.render()
+            ));
+        }
+        Ok(Exit::Failed)
+    })
+}
+
+async fn stored(config: &Config) -> Result<Option<TaskView>, DestinationError> {
+    let destination = destination(config).map_err(refused)?;
+    let mut connection = Connector::new(destination).map_err(refused)?.connect().await?;
+    let bookkeeping = Bookkeeping::new(&destination.schema, &config.name);
+    if !bookkeeping.exists(&connection).await? {
+        return Ok(None);
+    }
+    bookkeeping.view(&mut connection).await.map(Some)
+}
+
+fn refused(failure: Failure) -> DestinationError {
+    DestinationError::Connect { address: failure.place, reason: failure.why, transient: false }
+}
+
+impl Answer {
+    /// What the bookkeeping says, in the words that a running instance uses.
+    fn stored(config: &Config, view: TaskView) -> Self {
+        let rows = view.targets.into_iter().map(|row| Row {
+            name: row.source,
+            target: Some(format!("{}.{}", row.target.schema, row.target.table)),
+            state: if row.parked.is_some() { "parked" } else { "stopped" }.to_owned(),
+            generation: row.applied,
+            error: row.parked.map(|error| Problem {
+                code: error.code,
+                message: format!("{} ({})", error.message, error.place),
+                remedy: error.remedy,
+            }),
+            ..Row::default()
+        });
+        Self {
+            task: config.name.to_string(),
+            service: "apply".to_owned(),
+            state: "stopped".to_owned(),
+            tables: rows.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Lines about the task, then a line for each table, its problem below it.
+    fn render(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "task        {}\nstate       {}", self.task, self.state);
+        let _ = writeln!(out, "throughput  {:.0} rows/s", self.throughput);
+        if let Some(outage) = &self.retrying {
+            let _ = writeln!(out, "retrying    {} for {} s: {}", outage.what, outage.since_seconds, outage.error);
+        }
+        if let Some(problem) = &self.error {
+            let _ = writeln!(out, "error       {} [{}]\n         -> {}", problem.message, problem.code, problem.remedy);
+        }
+        let width = self.tables.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(5);
+        if !self.tables.is_empty() {
+            let _ = writeln!(out, "\n{:<width$}  {:<13}  {:>7}  {:>6}  TARGET", "TABLE", "STATE", "MERGED", "LAG");
+        }
+        for row in &self.tables {
+            let lag = row.lag_seconds.map_or_else(|| "-".to_owned(), |lag| format!("{lag:.1} s"));
+            let target = row.target.as_deref().unwrap_or("-");
+            let _ = writeln!(
+                out,
+                "{:<width$}  {:<13}  {:>7}  {lag:>6}  {target}",
+                row.name, row.state, row.rows_applied
+            );
+            if let Some(problem) = &row.error {
+                let _ = writeln!(out, "  {} [{}]\n  -> {}", problem.message, problem.code, problem.remedy);
+            }
+        }
+        out
+    }
+}
+
+/// One GET of `/status`, in HTTP/1.0 so that the answer is neither chunked nor kept open.
+async fn ask(listen: &str, task: &str) -> Result<serde_json::Value, String> {
+    let address = reachable(listen)?;
+    let body = match tokio::time::timeout(LIMIT, get(address)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => return Err(format!("{address}: {error}")),
+        Err(_) => return Err(format!("{address}: no answer within {} s", LIMIT.as_secs())),
+    };
+    let document = parse(&body).ok_or_else(|| format!("{address}: something else than apply answers there"))?;
+    let text = |key: &str| document.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    if text("task") != task || text("service") != "apply" {
+        return Err(format!("{address} is {} of task {}", text("service"), text("task")));
+    }
+    Ok(document)
+}
+
+/// An address to listen on may be every address, which is none to connect to.
+fn reachable(listen: &str) -> Result<SocketAddr, String> {
+    let mut address: SocketAddr = listen.parse().map_err(|_| format!("{listen:?} is no address"))?;
+    if address.port() == 0 {
+        return Err(format!("{listen} leaves the port to the system"));
+    }
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    Ok(address)
+}
+
+async fn get(address: SocketAddr) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(format!("GET /status HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(MAX_BYTES).read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
+/// The JSON behind the head of a successful answer.
+fn parse(answer: &[u8]) -> Option<serde_json::Value> {
+    let head = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let (head, body) = answer.split_at_checked(head)?;
+    if head.split(|byte| *byte == b' ').nth(1)? != b"200" {
+        return None;
+    }
+    serde_json::from_slice(body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_successful_answer_is_read() {
+        assert!(parse(b"HTTP/1.0 200 OK\r\nx: y\r\n\r\n{\"task\":\"t\"}").is_some());
+        assert!(parse(b"HTTP/1.0 404 Not Found\r\n\r\n{}").is_none());
+        assert!(parse(b"SSH-2.0-OpenSSH\r\n").is_none());
+    }
+
+    #[test]
+    fn a_parked_table_shows_its_remedy() {
+        let answer: Answer = serde_json::from_value(serde_json::json!({
+            "task": "shop", "state": "parked", "tables": [
+                {"name": "a.b", "state": "parked", "rows_applied": 3, "lag_seconds": null, "unknown": 1,
+                 "error": {"code": "foreign-record", "message": "what", "remedy": "do this"}}]
+        }))
+        .unwrap();
+        let text = answer.render();
+        assert!(text.contains("-> do this") && text.contains("[foreign-record]"), "{text}");
+    }
+}

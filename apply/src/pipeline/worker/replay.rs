@@ -1,0 +1,125 @@
+//! `apply replay`, one table: in one transaction the target, its definition and its offsets are taken back, and
+//! running instances are told. Flushes of before fail their compare-and-set, or have come to their end first.
+
+use super::Worker;
+use super::setup::undefined;
+use crate::destination::{Connection, DestinationError, catalog};
+use crate::merge::changes::{alter_statements, changes};
+use crate::merge::sql::clear_target;
+use crate::pipeline::table::TableTask;
+use std::collections::BTreeMap;
+
+/// What is to be read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replay {
+    /// The target is emptied, and everything read.
+    Clear,
+    /// Rows are merged over what is there, from these offsets on (by partition).
+    Merge(BTreeMap<i32, i64>),
+}
+
+impl Worker {
+    /// Takes a table back; the offsets it goes on at, by partition. `None` if it has not been set up yet.
+    ///
+    /// # Errors
+    /// What the server says, and why a definition cannot be restored.
+    pub async fn replay(
+        &self,
+        task: &TableTask,
+        replay: &Replay,
+    ) -> Result<Option<BTreeMap<i32, i64>>, DestinationError> {
+        let mut lease = self.pool.acquire().await?;
+        let key = self.bookkeeping.lock_key(&format!("target {}", task.target));
+        lease
+            .batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({key})"))
+            .await
+            .map_err(DestinationError::during("beginning a transaction"))?;
+        let exists = catalog::shape(&mut lease, self.dialect, &task.target).await?.is_some();
+        if exists {
+            // Waits for the flush that is under way; the next one finds other offsets.
+            lease
+                .batch_execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", task.target))
+                .await
+                .map_err(DestinationError::during(format!("locking {}", task.target)))?;
+        }
+        let Some(row) = self.bookkeeping.target(&mut lease, &task.topic, true).await? else {
+            return Ok(None);
+        };
+        let numbers: Vec<i32> = (0..row.partitions).collect();
+        let stored = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, true).await?;
+        let mut begun = BTreeMap::new();
+        match replay {
+            Replay::Clear => {
+                let barriers = task.barriers();
+                let beginning = barriers.beginning().ok_or_else(|| DestinationError::Table(undefined(task)))?;
+                self.restore(&mut lease, task, row.applied, beginning.generation).await?;
+                self.bookkeeping
+                    .reset_target(&mut lease, &task.topic, &task.target, beginning.generation)
+                    .await?;
+                for (partition, low) in (0_i32..).zip(self.beginnings(task).await?) {
+                    let offset = low.max(beginning.offset(partition));
+                    self.bookkeeping
+                        .set_offset(&mut lease, &task.topic, partition, offset, beginning.generation)
+                        .await?;
+                    begun.insert(partition, offset);
+                }
+            }
+            Replay::Merge(offsets) => {
+                let barriers = task.barriers();
+                let empty = barriers.iter().rev().find(|known| known.empties && known.generation <= row.applied);
+                for stored in stored {
+                    let Some(wanted) = offsets.get(&stored.partition) else { continue };
+                    // What was read before a TRUNCATE must not come back to life behind it.
+                    let offset = empty.map_or(*wanted, |known| known.offset(stored.partition).max(*wanted));
+                    let generation = stored.generation.min(row.applied);
+                    self.bookkeeping
+                        .set_offset(&mut lease, &task.topic, stored.partition, offset, generation)
+                        .await?;
+                    begun.insert(stored.partition, offset);
+                }
+            }
+        }
+        self.bookkeeping.set_parked(&mut lease, &task.topic, None).await?;
+        self.bookkeeping.bump_epoch(&mut lease).await?;
+        lease.commit().await?;
+        lease.release();
+        Ok(Some(begun))
+    }
+
+    /// Empties the target and gives it the definition of `generation`; creates it if it is gone.
+    async fn restore(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        applied: u32,
+        generation: u32,
+    ) -> Result<(), DestinationError> {
+        let first = task.generations.get(&generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
+        let run = async |connection: &mut Connection, statements: &[String]| {
+            for sql in statements {
+                connection
+                    .batch_execute(sql)
+                    .await
+                    .map_err(DestinationError::during(format!("restoring the definition of {}", task.target)))?;
+            }
+            Ok::<_, DestinationError>(())
+        };
+        let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await? else {
+            return self.create_target(connection, task, &first.table).await;
+        };
+        run(connection, &[clear_target(&task.target, &task.rule.constants)]).await?;
+        let Some(newest) = task.generations.get(&applied).filter(|_| task.alter) else { return Ok(()) };
+        let back = changes(&newest.table, &first.table);
+        if back.is_empty() {
+            return Ok(());
+        }
+        match alter_statements(&back, &first.table, &task.rule, self.dialect, &shape) {
+            Ok(statements) => run(connection, &statements).await,
+            // It is empty: made anew it loses no row.
+            Err(_) => {
+                run(connection, &[format!("DROP TABLE {}", task.target)]).await?;
+                self.create_target(connection, task, &first.table).await
+            }
+        }
+    }
+}
