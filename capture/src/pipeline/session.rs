@@ -114,7 +114,6 @@ struct Session {
 fn open(shared: &Shared, target: &mut Option<Target>) -> Result<Session, Halt> {
     let task = shared.config.name.as_str();
     let (state_topic, history_topic) = (state_topic(task), history_topic(task));
-    let (dialect, ddl_session, server, found) = shared.runtime.block_on(ask_source(shared))?;
     // First of all: ends what a predecessor left open, so that what is read next is the last word.
     let capture = &shared.config.capture;
     let producer = kafka::transactional_producer_config(
@@ -148,6 +147,9 @@ fn open(shared: &Shared, target: &mut Option<Target>) -> Result<Session, Halt> {
     for schema in &history.schemas {
         shared.registry.insert(schema.clone());
     }
+    // Asked behind the checkpoint: a predecessor may have published up to a moment ago, and the server's word must not be
+    // older than that.
+    let (dialect, ddl_session, server, found) = shared.runtime.block_on(ask_source(shared))?;
     let beginning =
         bootstrap::begin(task, &state, &history, found).map_err(|failure| Halt::Stop(Box::new(failure)))?;
     resumable(&beginning.checkpoint.position, &server).map_err(|failure| Halt::Stop(Box::new(failure)))?;
@@ -185,7 +187,8 @@ async fn ask_source(shared: &Shared) -> Result<(Dialect, ddl::Session, ServerHis
     })?;
     let found = stable_definitions(&mut connection, |id| selection.selects(id)).await?;
     // Listed again after the place was taken: a source that is being written to has outgrown the dialect's sizes.
-    let files = if dialect.binary_logs.is_empty() { Vec::new() } else { binary_logs(&mut connection).await? };
+    let files =
+        if dialect.binary_logs.is_empty() { Vec::new() } else { binary_logs(&mut connection).await? };
     let server = ServerHistory {
         server_uuid: dialect.server_uuid.clone(),
         has_gtid: dialect.has_gtid(),

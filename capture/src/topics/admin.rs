@@ -161,15 +161,18 @@ impl Topics {
     /// # Errors
     /// [`TopicError::Unavailable`].
     pub fn ends(&self, topic: &str, partitions: u32) -> Result<Vec<i64>, TopicError> {
-        (0..partitions)
-            .map(|partition| {
-                let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-                self.watermarks
-                    .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
-                    .map(|(_, high)| high)
-                    .map_err(|error| unavailable(topic, &error))
-            })
-            .collect()
+        let number = |partition: u32| i32::try_from(partition).unwrap_or(i32::MAX);
+        (0..partitions).map(|partition| self.end(topic, number(partition))).collect()
+    }
+
+    /// A client that did not know a topic remembers that for a while, unless it is made to ask.
+    fn end(&self, topic: &str, partition: i32) -> Result<i64, TopicError> {
+        let ask =
+            || self.watermarks.fetch_watermarks(topic, partition, REQUEST_TIMEOUT).map(|(_, high)| high);
+        ask().or_else(|_| {
+            self.partitions(topic)?;
+            ask().map_err(|error| unavailable(topic, &error))
+        })
     }
 
     /// Deletes topics; a topic that does not exist is not an error.

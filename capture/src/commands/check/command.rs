@@ -1,6 +1,6 @@
 //! The command itself: arguments enter, a report on stdout and an exit status leave.
 
-use super::{examine, print_grants, source};
+use super::{Proof, examine, print_grants, source};
 use crate::commands::runtime;
 use std::io::IsTerminal;
 use tributary_schemas::config::Config;
@@ -18,7 +18,7 @@ pub fn run(config: &Config, arguments: &CheckArgs) -> Result<Exit, Failure> {
         write_out(&print_grants(config, source));
         return Ok(Exit::Done);
     }
-    let check = runtime()?.block_on(examine(config, source));
+    let check = runtime()?.block_on(examine(config, source, Proof::Always));
     let report = Report::new(check.items, &arguments.ignore);
     if arguments.json {
         write_out(&report.json());

@@ -7,7 +7,7 @@ use super::kafka::{Refusal, TaskTopics};
 use super::probe::Cluster;
 use super::server::{ServerFacts, binlog_expiry, server_id, settings};
 use super::tables::{Judgement, Known, judge};
-use super::{Away, Precheck, gather, kafka, server};
+use super::{Away, Precheck, Proof, gather, kafka, server};
 use crate::binlog::charset::Charset;
 use crate::commands::stored::{Stored, StoredError};
 use crate::pipeline::position::{ServerHistory, resumable};
@@ -30,8 +30,9 @@ struct Findings {
     away: Vec<Away>,
 }
 
-/// Examines everything that can be reached.
-pub(super) async fn examine(config: &Config, source: &SourceConfig) -> Precheck {
+/// Examines everything that can be reached. With [`Proof::OfNewTasks`] what Kafka can do is not tried again for a task
+/// that has a checkpoint: it made one, and its restart is to be quick.
+pub(super) async fn examine(config: &Config, source: &SourceConfig, proof: Proof) -> Precheck {
     let mut findings = Findings::default();
     let cluster = reach(config, &mut findings).await;
     let default = Stored::default();
@@ -49,7 +50,7 @@ pub(super) async fn examine(config: &Config, source: &SourceConfig) -> Precheck 
         findings.source.insert(0, unreachable_source(&error));
     }
     if let Some(cluster) = cluster {
-        try_kafka(config, cluster, stored, &mut findings).await;
+        try_kafka(config, cluster, stored, proof, &mut findings).await;
     }
     let Findings { mut source, mut tables, mut kafka, away } = findings;
     source.append(&mut tables.items);
@@ -209,7 +210,13 @@ fn position_retained(position: Option<&Position>, facts: &ServerFacts) -> Item {
 }
 
 /// The items that something is tried for on Kafka.
-async fn try_kafka(config: &Config, mut cluster: Cluster, stored: Stored, findings: &mut Findings) {
+async fn try_kafka(
+    config: &Config,
+    mut cluster: Cluster,
+    stored: Stored,
+    proof: Proof,
+    findings: &mut Findings,
+) {
     let own = vec![state_topic(&config.name), history_topic(&config.name)];
     let selected = findings.tables.selected.iter();
     let tables: Vec<String> =
@@ -223,7 +230,7 @@ async fn try_kafka(config: &Config, mut cluster: Cluster, stored: Stored, findin
         if fresh {
             cluster.find_records(&table_topics);
         }
-        let probe = cluster.probe(&owned, &probe_topic);
+        let probe = (fresh || proof == Proof::Always).then(|| cluster.probe(&owned, &probe_topic));
         (cluster.facts, probe)
     })
     .await;
@@ -238,9 +245,10 @@ async fn try_kafka(config: &Config, mut cluster: Cluster, stored: Stored, findin
     let refusals: Vec<&Refusal> = cluster
         .refusals
         .iter()
-        .chain(probe.settings.as_ref().err())
-        .chain(probe.transactions.iter().filter_map(|tried| tried.as_ref().err()))
-        .chain(probe.deleted.as_ref().err())
+        .chain(probe.iter().flat_map(|probe| {
+            let transactions = probe.transactions.iter().filter_map(|tried| tried.as_ref().err());
+            probe.settings.as_ref().err().into_iter().chain(transactions).chain(probe.deleted.as_ref().err())
+        }))
         .collect();
     findings.away.extend(
         refusals
@@ -249,9 +257,11 @@ async fn try_kafka(config: &Config, mut cluster: Cluster, stored: Stored, findin
             .map(|refusal| Away::Kafka(refusal.reason.clone())),
     );
     items.push(kafka::acl(refusals));
-    items.push(kafka::transactions(&probe));
-    items.push(kafka::compaction(&probe));
-    items.push(kafka::message_size(&probe, &cluster, config.topics.max_message_bytes));
+    if let Some(probe) = &probe {
+        items.push(kafka::transactions(probe));
+        items.push(kafka::compaction(probe));
+        items.push(kafka::message_size(probe, &cluster, config.topics.max_message_bytes));
+    }
     let topics = TaskTopics { own: &own, tables: &tables, recorded: stored.history.selection.as_ref() };
     items.push(kafka::topic_settings(topics, &cluster, &config.topics));
 }

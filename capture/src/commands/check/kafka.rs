@@ -225,7 +225,8 @@ pub fn topic_settings(topics: TaskTopics<'_>, cluster: &ClusterFacts, config: &T
             _ => {}
         }
         if let Some(settings) = cluster.settings.get(topic) {
-            judge_settings(topic, settings, config, &mut wrong, &mut doubtful);
+            let retention = topics.tables.contains(topic).then(|| config.retention_ms());
+            judge_settings(topic, settings, retention, &mut wrong, &mut doubtful);
         }
     }
     wrong.extend(
@@ -257,10 +258,11 @@ pub fn topic_settings(topics: TaskTopics<'_>, cluster: &ClusterFacts, config: &T
     )
 }
 
+/// `retention_ms` is what the config asks for; `None` for the task's own topics, of which only the last word counts.
 fn judge_settings(
     topic: &str,
     settings: &TopicSettings,
-    config: &TopicsConfig,
+    retention_ms: Option<u64>,
     wrong: &mut Vec<String>,
     doubtful: &mut Vec<String>,
 ) {
@@ -269,11 +271,9 @@ fn judge_settings(
     }
     for key in ["min.compaction.lag.ms", "delete.retention.ms"] {
         let Some(found) = settings.get(key).and_then(|text| text.parse::<u64>().ok()) else { continue };
-        if found < config.retention_ms() {
-            doubtful.push(format!(
-                "topic {topic} has {key}={found}, topics.retention_hours asks for {}",
-                config.retention_ms()
-            ));
+        if let Some(wanted) = retention_ms.filter(|wanted| found < *wanted) {
+            doubtful
+                .push(format!("topic {topic} has {key}={found}, topics.retention_hours asks for {wanted}"));
         }
     }
 }

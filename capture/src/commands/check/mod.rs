@@ -86,9 +86,18 @@ impl Precheck {
     }
 }
 
+/// When transactions and settings are tried on a probe topic, which takes seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Each time.
+    Always,
+    /// Only for a task without a checkpoint; one that has made one is proof itself.
+    OfNewTasks,
+}
+
 /// Examines everything once. Never fails itself: what is wrong is in the report.
-pub async fn examine(config: &Config, source: &SourceConfig) -> Precheck {
-    examine::examine(config, source).await
+pub async fn examine(config: &Config, source: &SourceConfig, proof: Proof) -> Precheck {
+    examine::examine(config, source, proof).await
 }
 
 /// `[source]`, which loading the configuration has made sure of.

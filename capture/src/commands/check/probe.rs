@@ -177,7 +177,9 @@ impl Cluster {
         // A new topic's partition has no leader for a moment.
         let deadline = Instant::now() + REQUEST;
         loop {
-            match self.consumer.fetch_watermarks(topic, 0, REQUEST) {
+            // The client remembers for a while that it did not know a topic, unless it is made to ask for it.
+            let known = self.consumer.fetch_metadata(Some(topic), REQUEST);
+            match known.and_then(|_| self.consumer.fetch_watermarks(topic, 0, REQUEST)) {
                 Ok(_) => return Ok(()),
                 Err(error) if Instant::now() > deadline => return Err(refusal(ACTION, &error)),
                 Err(_) => {

@@ -1,7 +1,7 @@
 //! The check at the start of `run`: wrong settings end it, a server that is away is waited for, a table that cannot
 //! be replicated is shown and left out.
 
-use super::{Away, Precheck, examine};
+use super::{Away, Precheck, Proof, examine};
 use crate::pipeline::session::Shared;
 use std::time::Duration;
 use tributary_service::exit::Failure;
@@ -36,7 +36,7 @@ pub fn precheck(shared: &Shared) -> Result<bool, Failure> {
     let config = &shared.config;
     let source = &shared.source_config;
     let attempt = async || {
-        let check = examine(config, source).await;
+        let check = examine(config, source, Proof::OfNewTasks).await;
         let obstacles = check.obstacles(config.strict, &shared.ignore);
         if !obstacles.is_empty() {
             let lines: Vec<String> = obstacles
