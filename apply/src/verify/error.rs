@@ -93,6 +93,7 @@ impl VerifyError {
             Self::Mismatch(_) | Self::Changed | Self::Gone(_) => {
                 "run `apply verify` again once apply has carried out the change"
             }
+            Self::State(ReadError::NoTopic(_)) => "`capture run` creates it: start that first",
             Self::NoTarget(_) => "run `apply replay --from beginning --clear` for the table",
             Self::Row(_) => "see `capture status`: the table is parked there",
             Self::Encode(_) => "see `apply status`: the table is parked there",
