@@ -116,10 +116,10 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
         let why = match end {
             End::Done => return Ok(Exit::Done),
             End::Stop(failure) => return Err(*failure),
-            End::LeadLost => return Err(fenced("Kafka's group protocol gave the task to another instance")),
+            // Only another leader is a reason to end. Without one Kafka was away for longer than a session or a
+            // transaction lasts, and the lead is asked for again.
             End::Fenced(why) => match rival(shared) {
-                Some(instance) => return Err(fenced(&format!("instance {instance} leads the task ({why})"))),
-                None if *role.borrow() == Role::Standby => return Err(fenced(&why)),
+                Some(instance) => return Err(fenced(&instance, &why)),
                 None => why,
             },
             End::Restart(why) => why,
@@ -140,8 +140,8 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
     }
 }
 
-fn fenced(why: &str) -> Failure {
-    Failure::new("another capture leads this task", why)
+fn fenced(instance: &str, why: &str) -> Failure {
+    Failure::new("another capture leads this task", format!("instance {instance} leads: {why}"))
         .exit(Exit::Fenced)
         .remedy("nothing, if the other instance is meant to lead; else stop it and start this one again")
 }

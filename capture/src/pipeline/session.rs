@@ -69,10 +69,8 @@ pub enum End {
     Done,
     /// Goes away by itself.
     Restart(String),
-    /// Kafka fenced the producer.
+    /// Kafka fenced the producer, or its group took the lead away.
     Fenced(String),
-    /// The group gave the task to another instance.
-    LeadLost,
     /// A person must act.
     Stop(Box<Failure>),
 }
@@ -364,7 +362,7 @@ impl Session {
                 last_beat = now;
                 self.sequencer.tick(now, drained)?;
                 if *role.borrow() == Role::Standby {
-                    return Ok(End::LeadLost);
+                    return Ok(End::Fenced("Kafka's group took the lead away".to_owned()));
                 }
                 if shared.shutdown.requested()
                     || target.is_some_and(|target| target.is_reached(&self.sequencer))
