@@ -4,8 +4,8 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tributary_apply::commands::replay::ReplayArgs;
-use tributary_apply::commands::{check, drop, replay, run, status};
 use tributary_apply::commands::verify::{self, VerifyArgs};
+use tributary_apply::commands::{check, drop, replay, run, status};
 use tributary_schemas::config::Config;
 use tributary_service::cli::{CheckArgs, Common, ConfigCommand, DropArgs, RunArgs, StatusArgs, parse};
 use tributary_service::exit::{Exit, Failure, conclude};
@@ -53,7 +53,11 @@ fn execute(command: Command) -> Result<Exit, Failure> {
         Command::Run(arguments) => {
             let config = read(&arguments.common)?;
             let telemetry = telemetry::start(Service::Apply)?;
-            run::run(config, run::Options { until_caught_up: arguments.until_caught_up, ignore: arguments.ignore }, telemetry)
+            run::run(
+                config,
+                run::Options { until_caught_up: arguments.until_caught_up, ignore: arguments.ignore },
+                telemetry,
+            )
         }
         Command::Check(arguments) => {
             let config = read(&arguments.common)?;

@@ -78,6 +78,14 @@ impl Barriers {
         self.list.iter().rev().find(|barrier| barrier.empties).or(self.list.first())
     }
 
+    /// Where `partition` may go on that has arrived at `generation`: what lies before a later generation that empties
+    /// the table would be merged only to be removed again. 0 if there is none.
+    #[must_use]
+    pub fn emptied_before(&self, generation: u32, partition: i32) -> i64 {
+        let later = self.list.iter().rev().take_while(|barrier| barrier.generation > generation);
+        later.filter(|barrier| barrier.empties).map(|barrier| barrier.offset(partition)).max().unwrap_or(0)
+    }
+
     /// All of them, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Barrier> {
         self.list.iter()
@@ -148,6 +156,7 @@ mod tests {
         assert_eq!(barriers.next_offset(3, 1), i64::MAX);
         assert_eq!(barriers.newest(), 3);
         assert_eq!(barriers.beginning().map(|barrier| barrier.generation), Some(3));
+        assert_eq!([1, 2, 3].map(|generation| barriers.emptied_before(generation, 0)), [9, 9, 0]);
     }
 
     #[test]

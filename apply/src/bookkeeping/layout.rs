@@ -53,7 +53,7 @@ impl Bookkeeping {
 
     /// The schema, unquoted.
     #[must_use]
-    pub fn schema(&self) -> &str {
+    pub fn schema_name(&self) -> &str {
         &self.name
     }
 

@@ -100,7 +100,8 @@ impl Bookkeeping {
             .map_err(during())?;
         let last = others.get::<_, i64>(0) == 0;
         if last {
-            let tables = ["generations", "offsets", "targets", "tasks"].map(|table| format!("{schema}.{table}"));
+            let tables =
+                ["generations", "offsets", "targets", "tasks"].map(|table| format!("{schema}.{table}"));
             let sql = format!("DROP TABLE {}", tables.join(", "));
             connection.batch_execute(&sql).await.map_err(during())?;
         }

@@ -195,7 +195,11 @@ impl Bookkeeping {
     ///
     /// # Errors
     /// What the server says.
-    pub async fn mark_loaded(&self, connection: &mut Connection, topic: &str) -> Result<(), DestinationError> {
+    pub async fn mark_loaded(
+        &self,
+        connection: &mut Connection,
+        topic: &str,
+    ) -> Result<(), DestinationError> {
         let sql = format!("UPDATE {}.targets SET loaded = true WHERE task = $1 AND topic = $2", self.schema);
         connection
             .execute(&sql, &[&self.task, &topic])

@@ -28,12 +28,18 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
         let failed = |error: DestinationError| destination_failure(config, &error);
         let mut connection = connector.connect().await.map_err(failed)?;
         if !bookkeeping.exists(&connection).await.map_err(failed)? {
-            write_out(&format!("nothing to drop: there is no bookkeeping in schema {}\n", destination.schema));
+            write_out(&format!(
+                "nothing to drop: there is no bookkeeping in schema {}\n",
+                destination.schema
+            ));
             return Ok(Exit::Done);
         }
         if !alone(&bookkeeping, &connection).await.map_err(failed)? {
-            return Err(Failure::new("the task is in use", "an instance of it is connected to the destination")
-                .remedy("stop every `apply run` of this task first"));
+            return Err(Failure::new(
+                "the task is in use",
+                "an instance of it is connected to the destination",
+            )
+            .remedy("stop every `apply run` of this task first"));
         }
         let view = bookkeeping.view(&mut connection).await.map_err(failed)?;
         let targets: Vec<&TargetName> = view.targets.iter().map(|row| &row.target).collect();
@@ -66,15 +72,20 @@ async fn stages(
     targets: &[&TargetName],
 ) -> Result<Vec<TargetName>, DestinationError> {
     let existing: BTreeSet<String> =
-        catalog::tables_in(connection, bookkeeping.schema()).await?.into_iter().collect();
+        catalog::tables_in(connection, bookkeeping.schema_name()).await?.into_iter().collect();
     let possible = targets
         .iter()
-        .flat_map(|target| (0..WRITERS).map(|writer| target.stage(bookkeeping.schema(), writer)));
+        .flat_map(|target| (0..WRITERS).map(|writer| target.stage(bookkeeping.schema_name(), writer)));
     Ok(possible.filter(|stage| existing.contains(&stage.table)).collect())
 }
 
-fn list(config: &Config, bookkeeping: &Bookkeeping, targets: &[&TargetName], stages: &[TargetName]) -> String {
-    let mut list = format!("to be removed from schema {}:\n", bookkeeping.schema());
+fn list(
+    config: &Config,
+    bookkeeping: &Bookkeeping,
+    targets: &[&TargetName],
+    stages: &[TargetName],
+) -> String {
+    let mut list = format!("to be removed from schema {}:\n", bookkeeping.schema_name());
     list.push_str(&format!("  offsets and marks of task {} ({} tables)\n", config.name, targets.len()));
     for stage in stages {
         list.push_str(&format!("  staging table  {stage}\n"));

@@ -90,9 +90,12 @@ pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
         }
     }
     if let Some(name) = arguments.table.as_ref().filter(|_| tasks.is_empty()) {
-        return Err(Failure::new(format!("there is no table {name}"), "the history and the configuration do not name it")
-            .remedy("write it as database.table on the source; `apply status` lists them")
-            .exit(Exit::Usage));
+        return Err(Failure::new(
+            format!("there is no table {name}"),
+            "the history and the configuration do not name it",
+        )
+        .remedy("write it as database.table on the source; `apply status` lists them")
+        .exit(Exit::Usage));
     }
     runtime(2)?.block_on(async {
         let (worker, ends) = worker(config).await?;
@@ -105,7 +108,9 @@ pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
                     let how = if arguments.clear { "cleared, read" } else { "merged" };
                     write_out(&format!("{}: {how} again from {}\n", task.id, places.join(",")));
                 }
-                Ok(None) => write_out(&format!("{}: has not been set up yet: nothing to take back\n", task.id)),
+                Ok(None) => {
+                    write_out(&format!("{}: has not been set up yet: nothing to take back\n", task.id))
+                }
                 Err(error) => return Err(destination_failure(config, &error).at(task.id.to_string())),
             }
         }
@@ -114,9 +119,14 @@ pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
 }
 
 fn check(arguments: &ReplayArgs) -> Result<(), Failure> {
-    let usage = |why: &str, remedy: &str| Err(Failure::new("the arguments do not go together", why).remedy(remedy).exit(Exit::Usage));
+    let usage = |why: &str, remedy: &str| {
+        Err(Failure::new("the arguments do not go together", why).remedy(remedy).exit(Exit::Usage))
+    };
     if arguments.clear && arguments.from != From::Beginning {
-        return usage("--clear empties the target, and so everything must be read again", "give --from beginning");
+        return usage(
+            "--clear empties the target, and so everything must be read again",
+            "give --from beginning",
+        );
     }
     if matches!(arguments.from, From::Offsets(_)) && arguments.table.is_none() {
         return usage("offsets belong to one topic", "name the table with --table");
@@ -174,9 +184,12 @@ async fn plan(
                         || format!("the topic has partitions 0 to {}", partitions - 1),
                         |(low, high)| format!("the partition holds offsets {low} to {high}"),
                     );
-                    return Err(Failure::new(format!("there is no offset {offset} in partition {partition}"), range)
-                        .at(format!("topic {}", task.topic))
-                        .exit(Exit::Usage));
+                    return Err(Failure::new(
+                        format!("there is no offset {offset} in partition {partition}"),
+                        range,
+                    )
+                    .at(format!("topic {}", task.topic))
+                    .exit(Exit::Usage));
                 }
             }
             Ok(Replay::Merge(offsets.clone()))

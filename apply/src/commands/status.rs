@@ -149,14 +149,23 @@ impl Answer {
         let _ = writeln!(out, "task        {}\nstate       {}", self.task, self.state);
         let _ = writeln!(out, "throughput  {:.0} rows/s", self.throughput);
         if let Some(outage) = &self.retrying {
-            let _ = writeln!(out, "retrying    {} for {} s: {}", outage.what, outage.since_seconds, outage.error);
+            let _ =
+                writeln!(out, "retrying    {} for {} s: {}", outage.what, outage.since_seconds, outage.error);
         }
         if let Some(problem) = &self.error {
-            let _ = writeln!(out, "error       {} [{}]\n         -> {}", problem.message, problem.code, problem.remedy);
+            let _ = writeln!(
+                out,
+                "error       {} [{}]\n         -> {}",
+                problem.message, problem.code, problem.remedy
+            );
         }
         let width = self.tables.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(5);
         if !self.tables.is_empty() {
-            let _ = writeln!(out, "\n{:<width$}  {:<13}  {:>7}  {:>6}  TARGET", "TABLE", "STATE", "MERGED", "LAG");
+            let _ = writeln!(
+                out,
+                "\n{:<width$}  {:<13}  {:>7}  {:>6}  TARGET",
+                "TABLE", "STATE", "MERGED", "LAG"
+            );
         }
         for row in &self.tables {
             let lag = row.lag_seconds.map_or_else(|| "-".to_owned(), |lag| format!("{lag:.1} s"));
@@ -182,8 +191,10 @@ async fn ask(listen: &str, task: &str) -> Result<serde_json::Value, String> {
         Ok(Err(error)) => return Err(format!("{address}: {error}")),
         Err(_) => return Err(format!("{address}: no answer within {} s", LIMIT.as_secs())),
     };
-    let document = parse(&body).ok_or_else(|| format!("{address}: something else than apply answers there"))?;
-    let text = |key: &str| document.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let document =
+        parse(&body).ok_or_else(|| format!("{address}: something else than apply answers there"))?;
+    let text =
+        |key: &str| document.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     if text("task") != task || text("service") != "apply" {
         return Err(format!("{address} is {} of task {}", text("service"), text("task")));
     }

@@ -190,10 +190,7 @@ fn parse_distribution(text: &str) -> Vec<String> {
 ///
 /// # Errors
 /// What the server says.
-pub async fn may_use_schema(
-    connection: &Connection,
-    schema: &str,
-) -> Result<(bool, bool), DestinationError> {
+pub async fn may_use_schema(connection: &Connection, schema: &str) -> Result<(bool, bool), DestinationError> {
     let sql = format!(
         "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {0}), \
          CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {0}) \

@@ -90,7 +90,8 @@ impl Run {
         let client = consumer_config(&self.config.kafka, &self.config.name);
         let consumer = GroupConsumer::new(&client).map_err(kafka_failure(&self.config))?;
         let rules = TableRules::new(&self.config).map_err(|issues| {
-            let text: Vec<String> = issues.iter().map(|issue| format!("{}: {}", issue.key, issue.message)).collect();
+            let text: Vec<String> =
+                issues.iter().map(|issue| format!("{}: {}", issue.key, issue.message)).collect();
             Failure::new("the configuration cannot be used", text.join("\n")).exit(Exit::Usage)
         })?;
         let parts = Parts {
@@ -122,7 +123,8 @@ impl Run {
             let _ = ended.send(engine.run());
         })?;
         let outcome = end.await.unwrap_or_else(|_| {
-            Err(Failure::new("the pipeline ended unexpectedly", "its thread is gone").remedy("see the log above"))
+            Err(Failure::new("the pipeline ended unexpectedly", "its thread is gone")
+                .remedy("see the log above"))
         });
         outcome?;
         match watcher {
@@ -133,7 +135,8 @@ impl Run {
 
     fn destination(&self) -> Result<&DestinationConfig, Failure> {
         self.config.destination.as_ref().ok_or_else(|| {
-            Failure::new("there is no destination", "the configuration has no [destination]").exit(Exit::Usage)
+            Failure::new("there is no destination", "the configuration has no [destination]")
+                .exit(Exit::Usage)
         })
     }
 
@@ -220,7 +223,9 @@ impl Run {
 pub fn kafka_failure(config: &Config) -> impl FnOnce(TopicError) -> Failure {
     let brokers = config.kafka.brokers.clone();
     move |error| {
-        Failure::new("Kafka cannot be used", error).at(brokers).remedy("look at kafka.brokers and [kafka.client]")
+        Failure::new("Kafka cannot be used", error)
+            .at(brokers)
+            .remedy("look at kafka.brokers and [kafka.client]")
     }
 }
 
@@ -255,7 +260,7 @@ fn answer(ends: &Ends, questions: &Receiver<Ask>, sender: &Sender<Event>) {
         let answer = match question {
             Ask::Ends(places) => {
                 let names: Vec<Place> = places.iter().map(|(place, _)| place.clone()).collect();
-                ends.last_stable(&names).map(|found| {
+                ends.some_last_stable(&names).map(|found| {
                     let pairs: BTreeMap<Place, (i64, i64)> = places
                         .into_iter()
                         .filter_map(|(place, position)| {

@@ -76,11 +76,13 @@ impl TableTask {
         };
         let rule = rules
             .select(&table.id)
-            .map_err(|conflict| wrong("rule-conflict", conflict.to_string(), "make one of the rules narrower"))?
+            .map_err(|conflict| {
+                wrong("rule-conflict", conflict.to_string(), "make one of the rules narrower")
+            })?
             .ok_or(Left::Unmatched)?;
-        let target = rule
-            .target(&config.name, &table.id)
-            .map_err(|error| wrong("target-name", error.to_string(), "give the table a `target` of its own"))?;
+        let target = rule.target(&config.name, &table.id).map_err(|error| {
+            wrong("target-name", error.to_string(), "give the table a `target` of its own")
+        })?;
         let operations = rule.operations(&config.apply);
         let has = |operation| operations.contains(&operation);
         let generations: BTreeMap<u32, Arc<GenerationRecord>> =
@@ -139,11 +141,18 @@ impl TableTask {
                 generation: record.generation,
                 offsets: record.barrier.clone(),
                 passage: passage(before, record),
-                empties: matches!(record.cause, Cause::Truncate | Cause::Reset),
+                empties: matches!(record.cause, Cause::Truncate | Cause::Reset) && self.operations.delete,
             });
             before = Some(record);
         }
         barriers
+    }
+
+    /// True if the table is read anew behind `generation`: whatever that one changes does not matter any more.
+    #[must_use]
+    pub fn is_reset_after(&self, generation: u32) -> bool {
+        let mut later = self.generations.range(generation + 1..);
+        self.operations.delete && later.any(|(_, record)| record.cause == Cause::Reset)
     }
 
     /// The generation that value schema `id` belongs to.

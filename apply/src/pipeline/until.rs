@@ -73,8 +73,9 @@ impl Watcher {
         match self.parked.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             Some(parked) if !parked.is_empty() => {
                 let names: Vec<&str> = parked.iter().map(String::as_str).collect();
-                Err(Failure::new("not every table could be merged", names.join(", "))
-                    .remedy("`apply status` says why each was parked, and what to do; the others are complete"))
+                Err(Failure::new("not every table could be merged", names.join(", ")).remedy(
+                    "`apply status` says why each was parked, and what to do; the others are complete",
+                ))
             }
             _ => Ok(Exit::Done),
         }
@@ -160,7 +161,8 @@ mod tests {
     use crate::merge::names::TargetName;
 
     fn row(topic: &str, applied: u32, parked: bool) -> TargetRow {
-        let error = TableError { code: "x".into(), message: "x".into(), place: "x".into(), remedy: "x".into() };
+        let error =
+            TableError { code: "x".into(), message: "x".into(), place: "x".into(), remedy: "x".into() };
         TargetRow {
             topic: topic.into(),
             source: "a.b".into(),

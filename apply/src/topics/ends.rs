@@ -57,7 +57,16 @@ impl Ends {
     /// # Errors
     /// [`TopicError`].
     pub fn last_stable(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
-        offsets(&self.committed, places, Offset::End)
+        offsets(&self.committed, places, Offset::End, true)
+    }
+
+    /// As [`Self::last_stable`], without those that could not be had: a partition without a leader for a moment must
+    /// not hold up the others.
+    ///
+    /// # Errors
+    /// [`TopicError`] if none could be had.
+    pub fn some_last_stable(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
+        offsets(&self.committed, places, Offset::End, false)
     }
 
     /// The high watermark of each, records of open transactions included.
@@ -65,7 +74,7 @@ impl Ends {
     /// # Errors
     /// [`TopicError`].
     pub fn high(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
-        offsets(&self.uncommitted, places, Offset::End)
+        offsets(&self.uncommitted, places, Offset::End, true)
     }
 
     /// The offset that each begins at.
@@ -73,7 +82,7 @@ impl Ends {
     /// # Errors
     /// [`TopicError`].
     pub fn low(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
-        offsets(&self.committed, places, Offset::Beginning)
+        offsets(&self.committed, places, Offset::Beginning, true)
     }
 
     /// The first offset for each whose record is not older than `time_ms` (milliseconds since 1970); its end if
@@ -82,7 +91,7 @@ impl Ends {
     /// # Errors
     /// [`TopicError`].
     pub fn at_time(&self, places: &[Place], time_ms: i64) -> Result<BTreeMap<Place, i64>, TopicError> {
-        let found = offsets(&self.committed, places, Offset::Offset(time_ms))?;
+        let found = offsets(&self.committed, places, Offset::Offset(time_ms), true)?;
         let ends = self.last_stable(places)?;
         Ok(ends
             .into_iter()
@@ -118,11 +127,13 @@ impl Ends {
     }
 }
 
-/// One request a broker, for the logical offset or the time that `wanted` stands for.
+/// One request a broker, for the logical offset or the time that `wanted` stands for. `all`: one that cannot be had
+/// is an error; else only if no other can.
 fn offsets(
     consumer: &BaseConsumer,
     places: &[Place],
     wanted: Offset,
+    all: bool,
 ) -> Result<BTreeMap<Place, i64>, TopicError> {
     let during = || TopicError::during("asking for offsets");
     if places.is_empty() {
@@ -134,15 +145,22 @@ fn offsets(
     }
     let answer = consumer.offsets_for_times(list, REQUEST_TIMEOUT).map_err(during())?;
     let mut found = BTreeMap::new();
+    let mut failed = None;
     for element in answer.elements() {
-        element.error().map_err(TopicError::during(format!(
-            "asking for offsets of {} partition {}",
-            element.topic(),
-            element.partition()
-        )))?;
-        if let Offset::Offset(offset) = element.offset() {
-            found.insert((element.topic().to_owned(), element.partition()), offset);
+        let place = (element.topic().to_owned(), element.partition());
+        match (element.error(), element.offset()) {
+            (Ok(()), Offset::Offset(offset)) => {
+                found.insert(place, offset);
+            }
+            (Ok(()), _) => {}
+            (Err(error), _) => {
+                let doing = format!("asking for offsets of {} partition {}", place.0, place.1);
+                failed = Some(TopicError::during(doing)(error));
+            }
         }
     }
-    Ok(found)
+    match failed {
+        Some(error) if all || found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
 }

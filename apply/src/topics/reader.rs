@@ -34,11 +34,8 @@ impl HistoryReader {
     /// [`TopicError::Missing`] if capture has not created it yet.
     pub fn open(client: &ClientConfig, topic: &str) -> Result<Self, TopicError> {
         let opening = || format!("opening the history topic {topic}");
-        let consumer: BaseConsumer = client
-            .clone()
-            .set("fetch.wait.max.ms", "100")
-            .create()
-            .map_err(TopicError::during(opening()))?;
+        let consumer: BaseConsumer =
+            client.clone().set("fetch.wait.max.ms", "100").create().map_err(TopicError::during(opening()))?;
         if partition_count(&consumer, topic)?.is_none() {
             return Err(TopicError::Missing { topic: topic.to_owned() });
         }

@@ -20,14 +20,20 @@ pub(super) fn print(config: &Config, destination: &DestinationConfig, planned: &
     let _ = writeln!(out, "CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {user};", quote(&bookkeeping));
     let _ = writeln!(out, "-- target tables that apply creates belong to it; it needs nothing else for them");
     if schemas.is_empty() {
-        let _ = writeln!(out, "-- (capture has not written the history yet: print this again to see the schemas)");
+        let _ = writeln!(
+            out,
+            "-- (capture has not written the history yet: print this again to see the schemas)"
+        );
     }
     for schema in schemas {
         let schema = quote(schema);
         let _ = writeln!(out, "CREATE SCHEMA IF NOT EXISTS {schema};");
         let _ = writeln!(out, "GRANT USAGE, CREATE ON SCHEMA {schema} TO {user};");
     }
-    let _ = writeln!(out, "-- only for target tables that exist and belong to another role; the owner is needed for DDL");
+    let _ = writeln!(
+        out,
+        "-- only for target tables that exist and belong to another role; the owner is needed for DDL"
+    );
     for task in tasks() {
         let name = literal(&format!("{}", task.target));
         let _ = writeln!(
@@ -63,7 +69,10 @@ mod tests {
         )
         .unwrap();
         let text = print(&config, config.destination.as_ref().unwrap(), &[]);
-        assert!(text.contains("--group shop\n") && text.contains("--topic shop. --resource-pattern-type prefixed"));
+        assert!(
+            text.contains("--group shop\n")
+                && text.contains("--topic shop. --resource-pattern-type prefixed")
+        );
         assert!(text.contains("AUTHORIZATION \"lo\"\"ader\";"), "{text}");
     }
 }

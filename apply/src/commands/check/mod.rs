@@ -146,12 +146,12 @@ async fn examine_bookkeeping(
 ) {
     let bookkeeping = Bookkeeping::new(&destination.schema, &config.name);
     let looked = async {
-        let (exists, may_create) = catalog::may_use_schema(connection, bookkeeping.schema()).await?;
+        let (exists, may_create) = catalog::may_use_schema(connection, bookkeeping.schema_name()).await?;
         let tables = exists && bookkeeping.exists(connection).await?;
         let format = if tables { bookkeeping.newest_format(connection).await? } else { 0 };
         Ok::<_, DestinationError>((exists, may_create, format))
     };
-    let schema = bookkeeping.schema();
+    let schema = bookkeeping.schema_name();
     items.push(match looked.await {
         Ok((_, _, format)) if format > FORMAT_VERSION => CheckItem::fail(
             "bookkeeping",
@@ -168,10 +168,8 @@ async fn examine_bookkeeping(
                 "grant what `apply check --print-grants` lists",
             )
         }
-        Err(error) => CheckItem::fail(
-            "bookkeeping",
-            error.to_string(),
-            "grant what `apply check --print-grants` lists",
-        ),
+        Err(error) => {
+            CheckItem::fail("bookkeeping", error.to_string(), "grant what `apply check --print-grants` lists")
+        }
     });
 }

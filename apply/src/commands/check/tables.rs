@@ -23,8 +23,7 @@ pub(super) async fn examine(
         Ok(true) => bookkeeping.view(connection).await.unwrap_or_default().targets,
         _ => Vec::new(),
     };
-    let known: BTreeMap<String, TargetRow> =
-        known.into_iter().map(|row| (row.topic.clone(), row)).collect();
+    let known: BTreeMap<String, TargetRow> = known.into_iter().map(|row| (row.topic.clone(), row)).collect();
     let mut targets: BTreeMap<String, String> = BTreeMap::new();
     for (id, task) in planned {
         let name = format!("table-{id}");
@@ -66,7 +65,11 @@ async fn examine_table(
     let generation = known.map_or(beginning, |row| row.applied);
     let Some(record) = task.generations.get(&generation) else {
         let remedy = "start capture, which writes the definition";
-        return Ok(CheckItem::fail("", format!("the history does not define generation {generation}"), remedy));
+        return Ok(CheckItem::fail(
+            "",
+            format!("the history does not define generation {generation}"),
+            remedy,
+        ));
     };
     if let Some(error) = known.and_then(|row| row.parked.as_ref()) {
         return Ok(CheckItem::warn("", format!("parked: {}", error.message), error.remedy.clone()));
@@ -112,7 +115,10 @@ async fn examine_table(
             "distribute it by columns of its primary key",
         ));
     }
-    if known.is_none() && task.existing == ExistingData::Refuse && catalog::has_rows(connection, &task.target).await? {
+    if known.is_none()
+        && task.existing == ExistingData::Refuse
+        && catalog::has_rows(connection, &task.target).await?
+    {
         return Ok(CheckItem::fail(
             "",
             format!("{} holds rows already", task.target),

@@ -131,6 +131,7 @@ impl Engine {
         self.kafka.succeeded();
         self.parts.status.retried(&self.kafka_name());
         self.observe_positions();
+        self.show_position(ends);
         let mut probes = Vec::new();
         let mut recreated = Vec::new();
         for (place, (asked_at, end)) in ends {
@@ -162,6 +163,20 @@ impl Engine {
                 let _ = self.parts.sender.send(Event::Fatal(failure));
             }
         }
+    }
+
+    fn show_position(&self, ends: &BTreeMap<Place, (i64, i64)>) {
+        let behind = ends.iter().map(|((topic, partition), (_, end))| {
+            let table = self.by_topic.get(topic).and_then(|index| self.tables.get(*index));
+            // At the end, what is not stored yet are markers.
+            let table = table.filter(|table| !table.flow.is_at_end());
+            let committed = table.and_then(|table| table.flow.committed(*partition));
+            committed.map_or(0, |committed| (end - committed).max(0))
+        });
+        let behind: i64 = behind.sum();
+        self.parts
+            .status
+            .set_position(format!("{behind} offsets behind the ends of {} partitions", ends.len()));
     }
 
     pub(super) fn take_lows(&mut self, lows: &BTreeMap<Place, i64>) -> Result<(), Failure> {
@@ -230,7 +245,8 @@ impl Engine {
             }
         }
         for row in view.targets {
-            let Some(table) = self.by_topic.get(&row.topic).and_then(|index| self.tables.get_mut(*index)) else {
+            let Some(table) = self.by_topic.get(&row.topic).and_then(|index| self.tables.get_mut(*index))
+            else {
                 continue;
             };
             table.flow.set_done(row.applied);
@@ -277,9 +293,10 @@ impl Engine {
     pub(super) fn commit_to_kafka(&self) {
         let offsets = self.tables.iter().flat_map(|table| {
             let topic = table.task.topic.as_str();
-            table.flow.partitions().filter_map(move |partition| {
-                Some((topic, partition, table.flow.committed(partition)?))
-            })
+            table
+                .flow
+                .partitions()
+                .filter_map(move |partition| Some((topic, partition, table.flow.committed(partition)?)))
         });
         self.parts.consumer.commit(offsets);
     }
@@ -296,7 +313,7 @@ impl Engine {
                 table.status.set_rows_read(load.rows_read);
             }
             let newest = table.task.generations.values().next_back();
-            if table.flow.is_parked() {
+            if table.flow.is_parked() || self.subscribed.binary_search(&table.task.topic).is_err() {
                 continue;
             }
             if !table.has_partitions() {
@@ -307,7 +324,8 @@ impl Engine {
             working = true;
             let waiting = table.oldest_flying_ms.or(table.oldest_waiting_ms);
             let at_end = table.flow.is_at_end();
-            let lag_ms = if at_end { Some(0) } else { waiting.or(table.newest_taken_ms).map(|since| now_ms - since) };
+            let lag_ms =
+                if at_end { Some(0) } else { waiting.or(table.newest_taken_ms).map(|since| now_ms - since) };
             let lag = lag_ms.map(|lag| Duration::from_millis(u64::try_from(lag.max(0)).unwrap_or(0)));
             table.status.set_lag(lag);
             let state = if table.task.loading {

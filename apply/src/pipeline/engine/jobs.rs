@@ -61,7 +61,9 @@ impl Engine {
                 let Some(delay) = table.backoff.failed(now, random()) else {
                     return Err(Failure::new("the destination does not come back", error)
                         .at(&table.task.target)
-                        .remedy("see the server's log; destination.retry_minutes says how long it is waited for"));
+                        .remedy(
+                            "see the server's log; destination.retry_minutes says how long it is waited for",
+                        ));
                 };
                 tracing::warn!(table = %table.task.id, error = %error, "tried again");
                 table.not_before = Some(now + delay);
@@ -123,7 +125,9 @@ impl Engine {
     }
 
     pub(super) fn after_load_done(&mut self, topic: &str, error: Option<String>) {
-        let Some(table) = self.by_topic.get(topic).and_then(|index| self.tables.get_mut(*index)) else { return };
+        let Some(table) = self.by_topic.get(topic).and_then(|index| self.tables.get_mut(*index)) else {
+            return;
+        };
         table.after_load = AfterLoad::Done;
         if let Some(error) = error {
             // Rows are in; without statistics or indexes queries are slower, and the next start tries again.

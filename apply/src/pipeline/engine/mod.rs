@@ -10,7 +10,7 @@ mod table;
 pub use event::{Ask, Event};
 pub use table::EngineTable;
 
-use super::worker::Worker;
+use super::worker::{Worker, partitions_changed};
 use crate::batches::flush::{FlushLimits, MemoryBudget};
 use crate::pipeline::table::{Left, TableTask};
 use crate::topics::consumer::{Assignment, GroupConsumer};
@@ -86,6 +86,8 @@ pub struct Engine {
     /// Failures of Kafka in a row.
     kafka: Backoff,
     subscribed: Vec<String>,
+    /// Topics that were found to have more partitions than the history says.
+    grown: Vec<String>,
 }
 
 impl Engine {
@@ -115,6 +117,7 @@ impl Engine {
             beats: beats::Beats::new(Instant::now(), epoch),
             kafka,
             subscribed: Vec::new(),
+            grown: Vec::new(),
         }
     }
 
@@ -131,6 +134,7 @@ impl Engine {
                 return Ok(());
             }
             self.beat(now);
+            self.park_grown()?;
             let pressed = self.watch_memory(now);
             for index in 0..self.tables.len() {
                 self.attend(index, pressed, now)?;
@@ -242,8 +246,9 @@ impl Engine {
                     bytes += message.payload_len() + message.key_len();
                     let index = self.by_topic.get(message.topic()).copied();
                     let table = index.and_then(|index| self.tables.get_mut(index));
-                    let foreign =
-                        table.and_then(|table| table.receive(&message, &mut self.tokens, &self.parts.catch_ups, now));
+                    let foreign = table.and_then(|table| {
+                        table.receive(&message, &mut self.tokens, &self.parts.catch_ups, now)
+                    });
                     Some(Ok(index.zip(foreign)))
                 }
                 Some(Err(error)) => Some(Err(error)),
@@ -272,17 +277,31 @@ impl Engine {
             };
             tracing::info!(assigned, partitions = places.len(), "partitions");
             for (topic, partition) in places {
-                let Some(table) = self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index)) else {
+                let Some(table) = self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index))
+                else {
                     continue;
                 };
-                if assigned {
-                    table.assign(partition);
-                } else {
-                    table.revoke(partition);
+                match (assigned, u32::try_from(partition).is_ok_and(|number| number < table.task.partitions))
+                {
+                    (true, true) => table.assign(partition),
+                    // The answer to it comes with the next round of events.
+                    (true, false) => self.grown.push(topic),
+                    (false, _) => table.revoke(partition),
                 }
             }
         }
         rebalanced
+    }
+
+    fn park_grown(&mut self) -> Result<(), Failure> {
+        for topic in std::mem::take(&mut self.grown) {
+            if let Some(index) = self.by_topic.get(&topic).copied()
+                && let Some(task) = self.tables.get(index).map(|table| Arc::clone(&table.task))
+            {
+                self.park(index, partitions_changed(&task, "more"))?;
+            }
+        }
+        Ok(())
     }
 
     fn consumer_failed(&mut self, error: &KafkaError, now: Instant) -> Result<(), Failure> {
@@ -292,9 +311,11 @@ impl Engine {
                 self.ask(Ask::Lows(self.places()));
                 Ok(())
             }
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.kafka_failed(&error.to_string(), now),
+            // The client goes on by itself; whether it succeeds shows when the ends are asked for.
             _ if crate::topics::error::is_transient(error) => {
                 tracing::debug!(error = %error, "consumer");
-                self.kafka_failed(&error.to_string(), now)
+                Ok(())
             }
             _ => Err(Failure::new("Kafka refuses to serve the tables' topics", error)
                 .at(&self.parts.config.kafka.brokers)
@@ -333,7 +354,11 @@ impl Engine {
         if topics != self.subscribed {
             let names: Vec<&str> = topics.iter().map(String::as_str).collect();
             self.parts.consumer.subscribe(&names).map_err(|error| {
-                Failure::new("cannot subscribe to the tables' topics", error).at(&self.parts.config.kafka.brokers)
+                Failure::new("cannot subscribe to the tables' topics", error).at(&self
+                    .parts
+                    .config
+                    .kafka
+                    .brokers)
             })?;
             tracing::info!(topics = topics.len(), "subscribed");
             self.subscribed = topics;
@@ -347,7 +372,9 @@ impl Engine {
             Some(table) => table.set_task(task),
             None => {
                 let status = self.parts.status.table(&task.id.to_string());
-                let policy = Policy::for_limit(self.parts.config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry()));
+                let policy = Policy::for_limit(
+                    self.parts.config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry()),
+                );
                 self.by_topic.insert(topic, self.tables.len());
                 self.tables.push(EngineTable::new(task, status, Backoff::new(policy)));
             }

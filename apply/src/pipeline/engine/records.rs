@@ -176,7 +176,9 @@ fn not_ours(topic: &str, partition: i32, offset: i64, why: &str) -> TableError {
 fn record_error(code: &str, topic: &str, partition: i32, offset: i64, why: &str) -> TableError {
     TableError {
         code: code.to_owned(),
-        message: format!("the record at partition {partition} offset {offset} of topic {topic} is not capture's: {why}"),
+        message: format!(
+            "the record at partition {partition} offset {offset} of topic {topic} is not capture's: {why}"
+        ),
         place: format!("topic {topic}, partition {partition}, offset {offset}"),
         remedy: format!(
             "find out what else writes to the topic and stop it; then go on behind the record with `apply replay --from \

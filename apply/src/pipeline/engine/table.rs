@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use tributary_service::retry::Backoff;
-use tributary_service::status::TableStatus;
+use tributary_service::status::{TableState, TableStatus};
 
 /// How long a partition may be read though nothing of it may be taken, and how many records are held back.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -109,6 +109,12 @@ impl EngineTable {
         if task.generations.len() != self.task.generations.len() {
             self.flow.set_barriers(task.barriers());
             self.raw_values = task.may_have_raw_values();
+            // The table is read anew: the way out of whatever has stopped it.
+            if self.flow.is_parked() && task.is_reset_after(self.flow.done()) {
+                self.parked_elsewhere = false;
+                self.flow.unpark();
+                self.status.set_state(TableState::CatchingUp);
+            }
         }
         self.task = Arc::new(task);
     }

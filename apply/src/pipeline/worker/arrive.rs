@@ -2,7 +2,7 @@
 //! turn it is carries out the DDL in the same transaction.
 
 use super::Worker;
-use super::flush::Cache;
+use super::flush::{Cache, compile};
 use crate::barriers::{Arrival, Passage, arrive};
 use crate::batches::compact::Batch;
 use crate::destination::{Connection, DestinationError, TableError, catalog};
@@ -52,51 +52,89 @@ impl Worker {
         else {
             return Ok(Vec::new());
         };
-        let statements = self.statements(connection, task, before, record).await?;
-        for sql in &statements {
-            connection.batch_execute(sql).await.map_err(DestinationError::during(format!(
-                "carrying out generation {generation} of {} on {}",
-                task.id, task.target
-            )))?;
+        if record.cause == Cause::Reset && task.operations.delete {
+            return self.reset(connection, task, before, record).await;
         }
+        let mut statements = Vec::new();
+        // The table itself stays when it is dropped on the source: views and grants hang on it.
+        if record.cause.empties() && task.operations.delete {
+            statements.push(clear_target(&task.target, &task.rule.constants));
+        }
+        if record.cause != Cause::Drop && task.alter {
+            match self.alter(connection, task, before, record).await? {
+                Ok(alter) => statements.extend(alter),
+                Err(_) if task.is_reset_after(generation) => {}
+                Err(error) => return Err(DestinationError::Table(unsupported(task, record, &error))),
+            }
+        }
+        carry_out(connection, task, generation, &statements).await?;
         Ok(statements)
     }
 
-    /// What a generation comes to in the destination.
-    async fn statements(
+    /// The statements from one definition to the next.
+    async fn alter(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        before: &GenerationRecord,
+        record: &GenerationRecord,
+    ) -> Result<Result<Vec<String>, DdlError>, DestinationError> {
+        let changes = changes(&before.table, &record.table);
+        if changes.is_empty() {
+            return Ok(Ok(Vec::new()));
+        }
+        let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await? else {
+            return Ok(Ok(Vec::new()));
+        };
+        Ok(alter_statements(&changes, &record.table, &task.rule, self.dialect, &shape))
+    }
+
+    /// Empties the target and gives it the definition of `record`: in place if that is possible, which keeps views and
+    /// grants; else the table is made anew, for it has no row to lose.
+    async fn reset(
         &self,
         connection: &mut Connection,
         task: &TableTask,
         before: &GenerationRecord,
         record: &GenerationRecord,
     ) -> Result<Vec<String>, DestinationError> {
-        let mut statements = Vec::new();
-        // The table itself stays when it is dropped on the source: views and grants hang on it.
-        if record.cause.empties() && task.operations.delete {
-            statements.push(clear_target(&task.target, &task.rule.constants));
-        }
-        if record.cause == Cause::Drop || !task.alter {
+        let during = || DestinationError::during(format!("making {} anew", task.target));
+        let generation = record.generation;
+        let mut statements = vec![clear_target(&task.target, &task.rule.constants)];
+        carry_out(connection, task, generation, &statements).await?;
+        if !task.alter {
             return Ok(statements);
         }
-        let changes = changes(&before.table, &record.table);
-        if changes.is_empty() {
+        connection.batch_execute("SAVEPOINT tributary_reset").await.map_err(during())?;
+        if let Ok(alter) = self.alter(connection, task, before, record).await?
+            && carry_out(connection, task, generation, &alter).await.is_ok()
+            && let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await?
+            && compile(task, generation, generation, &shape).is_ok()
+        {
+            statements.extend(alter);
             return Ok(statements);
         }
-        let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await? else {
-            return Ok(statements);
-        };
-        match alter_statements(&changes, &record.table, &task.rule, self.dialect, &shape) {
-            Ok(alter) => statements.extend(alter),
-            // An empty table loses nothing by being made anew.
-            Err(DdlError::Unsupported { .. }) if record.cause == Cause::Reset && task.operations.delete => {
-                statements = vec![format!("DROP TABLE {}", task.target)];
-                let created = self.creation(task, &record.table).map_err(DestinationError::Table)?;
-                statements.extend(created.statements.into_iter().skip(1));
-            }
-            Err(error) => return Err(DestinationError::Table(unsupported(task, record, &error))),
-        }
-        Ok(statements)
+        connection.batch_execute("ROLLBACK TO SAVEPOINT tributary_reset").await.map_err(during())?;
+        let anew = vec![format!("DROP TABLE {}", task.target)];
+        carry_out(connection, task, generation, &anew).await?;
+        self.create_target(connection, task, &record.table).await?;
+        Ok(anew)
     }
+}
+
+async fn carry_out(
+    connection: &Connection,
+    task: &TableTask,
+    generation: u32,
+    statements: &[String],
+) -> Result<(), DestinationError> {
+    for sql in statements {
+        connection.batch_execute(sql).await.map_err(DestinationError::during(format!(
+            "carrying out generation {generation} of {} on {}",
+            task.id, task.target
+        )))?;
+    }
+    Ok(())
 }
 
 fn unsupported(task: &TableTask, record: &GenerationRecord, error: &DdlError) -> TableError {

@@ -9,8 +9,8 @@ use crate::merge::encode::Shape;
 use crate::merge::names::TargetName;
 use crate::merge::plan::{StageColumn, TransferPlan};
 use crate::merge::sql::{
-    Merge, RELEASE_SAVEPOINT, ROLLBACK_TO_SAVEPOINT, SAVEPOINT, UNIQUE_VIOLATION, drop_stage, stage_table_ddl,
-    truncate_stage,
+    Merge, RELEASE_SAVEPOINT, ROLLBACK_TO_SAVEPOINT, SAVEPOINT, UNIQUE_VIOLATION, drop_stage,
+    stage_table_ddl, truncate_stage,
 };
 use crate::merge::target::TargetShape;
 use crate::pipeline::job::Move;
@@ -45,7 +45,7 @@ impl Worker {
     ) -> Result<Report, DestinationError> {
         let mut lease = self.begin(Some(&task.target)).await?;
         let plan = self.plan(&mut lease, task, cache, generations).await?;
-        let stage = task.target.stage(self.bookkeeping.schema(), self.writer);
+        let stage = task.target.stage(self.bookkeeping.schema_name(), self.writer);
         let place = place_of(task, rows);
         let direct = self.may_load_directly(task, cache, &plan, rows);
         let mut loaded = None;
@@ -194,7 +194,8 @@ pub fn compile(
         code: "unknown-generation".to_owned(),
         message: format!("the history does not hold generation {generation} of {}", task.id),
         place: task.topic.clone(),
-        remedy: "has the history topic been recreated? `apply replay --from beginning --clear` the table".to_owned(),
+        remedy: "has the history topic been recreated? `apply replay --from beginning --clear` the table"
+            .to_owned(),
     };
     let rows = task.generations.get(&generation).ok_or_else(|| unknown(generation))?;
     let newest = task.generations.get(&target).ok_or_else(|| unknown(target))?;

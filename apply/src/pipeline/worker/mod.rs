@@ -10,6 +10,7 @@ mod setup;
 
 pub use flush::compile;
 pub use replay::Replay;
+pub(in crate::pipeline) use setup::partitions_changed;
 
 use super::job::{Job, Outcome};
 use super::table::TableTask;
@@ -86,7 +87,7 @@ impl Worker {
                 message: format!(
                     "the bookkeeping tables have format {found}, and this version knows {FORMAT_VERSION}"
                 ),
-                place: format!("schema {} of the destination", bookkeeping.schema()),
+                place: format!("schema {} of the destination", bookkeeping.schema_name()),
                 remedy: "update apply to the version that last ran, or newer".to_owned(),
             }));
         }

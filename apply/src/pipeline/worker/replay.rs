@@ -51,7 +51,8 @@ impl Worker {
         match replay {
             Replay::Clear => {
                 let barriers = task.barriers();
-                let beginning = barriers.beginning().ok_or_else(|| DestinationError::Table(undefined(task)))?;
+                let beginning =
+                    barriers.beginning().ok_or_else(|| DestinationError::Table(undefined(task)))?;
                 self.restore(&mut lease, task, row.applied, beginning.generation).await?;
                 self.bookkeeping
                     .reset_target(&mut lease, &task.topic, &task.target, beginning.generation)
@@ -66,7 +67,8 @@ impl Worker {
             }
             Replay::Merge(offsets) => {
                 let barriers = task.barriers();
-                let empty = barriers.iter().rev().find(|known| known.empties && known.generation <= row.applied);
+                let empty =
+                    barriers.iter().rev().find(|known| known.empties && known.generation <= row.applied);
                 for stored in stored {
                     let Some(wanted) = offsets.get(&stored.partition) else { continue };
                     // What was read before a TRUNCATE must not come back to life behind it.
@@ -94,13 +96,14 @@ impl Worker {
         applied: u32,
         generation: u32,
     ) -> Result<(), DestinationError> {
-        let first = task.generations.get(&generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
+        let first =
+            task.generations.get(&generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
         let run = async |connection: &mut Connection, statements: &[String]| {
             for sql in statements {
-                connection
-                    .batch_execute(sql)
-                    .await
-                    .map_err(DestinationError::during(format!("restoring the definition of {}", task.target)))?;
+                connection.batch_execute(sql).await.map_err(DestinationError::during(format!(
+                    "restoring the definition of {}",
+                    task.target
+                )))?;
             }
             Ok::<_, DestinationError>(())
         };

@@ -11,6 +11,7 @@ use crate::merge::sql::clear_target;
 use crate::pipeline::job::{Loaded, Outcome};
 use crate::pipeline::table::TableTask;
 use crate::topics::ends::Place;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 use tributary_schemas::config::ExistingData;
@@ -41,7 +42,8 @@ impl Worker {
         lease.commit().await?;
         lease.release();
         *cache = Cache::default();
-        let epoch_of = |number: i32| partitions.iter().find(|(known, _)| *known == number).map(|(_, epoch)| *epoch);
+        let epoch_of =
+            |number: i32| partitions.iter().find(|(known, _)| *known == number).map(|(_, epoch)| *epoch);
         let offsets = rows
             .iter()
             .filter_map(|row| {
@@ -65,7 +67,11 @@ impl Worker {
         }
     }
 
-    async fn set_up(&self, connection: &mut Connection, task: &TableTask) -> Result<TargetRow, DestinationError> {
+    async fn set_up(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+    ) -> Result<TargetRow, DestinationError> {
         let key = self.bookkeeping.lock_key(&format!("target {}", task.target));
         connection
             .batch_execute(&format!("SELECT pg_advisory_xact_lock({key})"))
@@ -145,7 +151,11 @@ impl Worker {
         Ok(())
     }
 
-    async fn judge_rows(&self, connection: &mut Connection, task: &TableTask) -> Result<(), DestinationError> {
+    async fn judge_rows(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+    ) -> Result<(), DestinationError> {
         match task.existing {
             ExistingData::Append => Ok(()),
             ExistingData::Clear => connection
@@ -181,9 +191,8 @@ impl Worker {
             reason,
             transient: true,
         };
-        let (count, lows) = asked
-            .map_err(|error| failed(error.to_string()))?
-            .map_err(|error| failed(error.to_string()))?;
+        let (count, lows) =
+            asked.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
         match count {
             Some(count) if u32::try_from(count) == Ok(expected) => Ok(lows),
             Some(count) => Err(DestinationError::Table(partitions_changed(task, count))),
@@ -231,12 +240,13 @@ fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), TableError> {
         });
     }
     if u32::try_from(row.partitions) != Ok(task.partitions) {
-        return Err(partitions_changed(task, usize::try_from(row.partitions).unwrap_or(0)));
+        return Err(partitions_changed(task, row.partitions));
     }
     Ok(())
 }
 
-fn partitions_changed(task: &TableTask, other: usize) -> TableError {
+/// The topic has `other` partitions than the history says.
+pub(in crate::pipeline) fn partitions_changed(task: &TableTask, other: impl Display) -> TableError {
     TableError {
         code: "partitions-changed".to_owned(),
         message: format!(
@@ -244,7 +254,8 @@ fn partitions_changed(task: &TableTask, other: usize) -> TableError {
             task.topic, task.partitions
         ),
         place: task.topic.clone(),
-        remedy: "partitions of a topic must not be added; have capture read the table anew into a new topic".to_owned(),
+        remedy: "partitions of a topic must not be added; have capture read the table anew into a new topic"
+            .to_owned(),
     }
 }
 
@@ -253,7 +264,9 @@ fn existing_data(task: &TableTask) -> TableError {
         code: "existing-data".to_owned(),
         message: format!("the target table {} holds rows already", task.target),
         place: task.target.to_string(),
-        remedy: "empty it, or set existing_data = \"clear\" (removes the rows) or \"append\" (merges into them)".to_owned(),
+        remedy:
+            "empty it, or set existing_data = \"clear\" (removes the rows) or \"append\" (merges into them)"
+                .to_owned(),
     }
 }
 
