@@ -105,3 +105,46 @@ async fn what_is_written_arrives_within_seconds() {
     let (_, metrics) = apply.get("/metrics").unwrap();
     assert!(metrics.contains("tributary_"), "{metrics}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_are_dropped_renamed_widened_and_moved_in_stream_order() {
+    let task = Task::new("alter");
+    create(&task, "a", 500).await;
+    let (mut capture, mut first, mut second) = (task.capture(), task.apply(), task.apply());
+    eventually("in step", RUN, || async {
+        capture.status().is_some_and(|status| status["state"] == "synchronizing")
+    })
+    .await;
+    let mut mysql = task.servers.mysql().await;
+    mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
+    for statement in [
+        "UPDATE a SET s = 'before' WHERE id < 100",
+        "ALTER TABLE a RENAME COLUMN s TO label, ADD COLUMN b BIT(3) NOT NULL",
+        "UPDATE a SET label = 'after', b = b'101' WHERE id BETWEEN 50 AND 150",
+        "ALTER TABLE a MODIFY COLUMN n BIGINT NOT NULL",
+        "UPDATE a SET n = 5000000000 WHERE id < 10",
+        "ALTER TABLE a DROP COLUMN at",
+        "INSERT INTO a (id, n, label, b) VALUES (9000, 1, 'x', 1)",
+        // Rows change without row events: the table is read anew.
+        "ALTER TABLE a ADD COLUMN stamp DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)",
+        "DELETE FROM a WHERE id = 3",
+        "RENAME TABLE a TO away",
+        "CREATE TABLE a (id INT PRIMARY KEY, other TEXT)",
+        "INSERT INTO a VALUES (1, 'new')",
+    ] {
+        mysql.query_drop(statement).await.unwrap_or_else(|error| panic!("{error}: {statement}"));
+    }
+    let settled = async |table: &str| {
+        let expected = tributary_tests::oracle::source_rows(&task, table).await;
+        tributary_tests::oracle::destination_rows(&task, table).await == expected
+    };
+    eventually("the renamed table is there", RUN, || async {
+        let postgres = task.servers.postgres().await;
+        let sql = format!("SELECT to_regclass('\"{}\".away') IS NOT NULL", task.name);
+        postgres.query_one(&sql, &[]).await.unwrap().get::<_, bool>(0) && settled("away").await
+    })
+    .await;
+    capture.stop();
+    first.stop();
+    second.stop();
+}
