@@ -68,7 +68,17 @@ pub struct Partial {
     /// Its GTID as text; `None` for a source without GTID, where it is the transaction at `position`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gtid: Option<String>,
-    /// Row events of selected tables already published; rows, not binlog events.
+    /// Row events already published, by table; rows, not binlog events. By table, for a table that is parked or
+    /// deselected before the restart is not counted again, and must not shift the others.
+    pub tables: Vec<PublishedRows>,
+}
+
+/// A part of a [`Partial`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedRows {
+    /// The table.
+    pub table: TableId,
+    /// Its row events in this transaction that are published.
     pub rows: u64,
 }
 

@@ -52,7 +52,8 @@ impl Sequencer {
     /// Commits the open Kafka transaction with a checkpoint of this very moment. Opens one for the checkpoint alone
     /// if the stream moved; does nothing if nothing did.
     pub fn commit(&mut self) -> Result<(), Halt> {
-        let checkpoint = self.progress.checkpoint();
+        let checkpoint =
+            self.progress.checkpoint(|index| self.tables.get(index).map(|table| table.id.clone()));
         let moved = self.last_checkpoint.as_ref() != Some(&checkpoint);
         if moved {
             self.put_state(&StateKey::Checkpoint, &checkpoint)?;

@@ -4,10 +4,12 @@
 //! Invariant: the checkpoint of a moment, given to a new [`StreamProgress`], makes it skip exactly the row events that
 //! were published before that moment, whatever events the rows come in.
 
+use std::collections::BTreeMap;
 use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::checkpoint::{Checkpoint, Partial};
+use tributary_schemas::checkpoint::{Checkpoint, Partial, PublishedRows};
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::position::Position;
+use tributary_schemas::table::TableId;
 
 /// A source transaction that the stream is in the middle of.
 #[derive(Debug, Clone)]
@@ -18,8 +20,10 @@ pub struct Open {
     pub gtid_text: Option<String>,
     /// Row events of selected tables passed so far.
     pub rows: u64,
-    /// How many of them were published by a predecessor.
-    skip: u64,
+    /// The same by table, by the sequencer's index.
+    passed: BTreeMap<usize, u64>,
+    /// How many of them a predecessor published.
+    skip: BTreeMap<usize, u64>,
     /// Leaves its GTID out of the set when it ends: an undecided XA PREPARE.
     undecided: bool,
 }
@@ -54,17 +58,29 @@ impl StreamProgress {
         }
     }
 
-    /// What to store now: everything before it is published, of the open transaction the rows passed so far.
+    /// What to store now: everything before it is published, of the open transaction the rows passed so far. `name`
+    /// gives the table at an index.
     #[must_use]
-    pub fn checkpoint(&self) -> Checkpoint {
-        let (transaction, partial) = match &self.open {
-            Some(open) if open.rows > 0 || open.skip > 0 => {
-                let rows = open.rows.max(open.skip);
-                (self.transaction - 1, Some(Partial { gtid: open.gtid_text.clone(), rows }))
-            }
-            Some(_) => (self.transaction - 1, self.partial.clone()),
-            None => (self.transaction, self.partial.clone()),
+    pub fn checkpoint(&self, name: impl Fn(usize) -> Option<TableId>) -> Checkpoint {
+        let Some(open) = &self.open else {
+            return self.stored(self.transaction, self.partial.clone());
         };
+        let mut published = open.skip.clone();
+        for (table, rows) in &open.passed {
+            let most = published.entry(*table).or_default();
+            *most = (*most).max(*rows);
+        }
+        let tables: Vec<PublishedRows> = published
+            .into_iter()
+            .filter_map(|(table, rows)| name(table).map(|table| PublishedRows { table, rows }))
+            .collect();
+        if tables.is_empty() {
+            return self.stored(self.transaction - 1, self.partial.clone());
+        }
+        self.stored(self.transaction - 1, Some(Partial { gtid: open.gtid_text.clone(), tables }))
+    }
+
+    fn stored(&self, transaction: u64, partial: Option<Partial>) -> Checkpoint {
         Checkpoint { format: FORMAT_VERSION, position: self.position.clone(), transaction, partial }
     }
 
@@ -138,31 +154,30 @@ impl StreamProgress {
         self.offset = offset;
     }
 
-    /// A transaction begins.
-    pub fn begin(&mut self, gtid: Option<Gtid>) {
+    /// A transaction begins. `find` gives the index of a table.
+    pub fn begin(&mut self, gtid: Option<Gtid>, find: impl Fn(&TableId) -> Option<usize>) {
         self.transaction += 1;
-        let skip = match &self.partial {
-            Some(partial) if partial.is(gtid.as_ref()) => partial.rows,
-            _ => 0,
+        let skip = match self.partial.take_if(|partial| partial.is(gtid.as_ref())) {
+            Some(partial) => {
+                let indexed = |part: PublishedRows| find(&part.table).map(|table| (table, part.rows));
+                partial.tables.into_iter().filter_map(indexed).collect()
+            }
+            None => BTreeMap::new(),
         };
-        if skip > 0 {
-            self.partial = None;
-        }
         let gtid_text = gtid.as_ref().map(ToString::to_string);
-        self.open = Some(Open { gtid, gtid_text, rows: 0, skip, undecided: false });
+        self.open = Some(Open { gtid, gtid_text, rows: 0, passed: BTreeMap::new(), skip, undecided: false });
     }
 
-    /// A row event of a selected table passes: its index in the transaction, and whether it is to be published
+    /// A row event of the table at this index passes: its index in the transaction, and whether it is to be published
     /// (a predecessor may have).
-    pub fn row(&mut self) -> (u64, bool) {
-        match &mut self.open {
-            Some(open) => {
-                let index = open.rows;
-                open.rows += 1;
-                (index, index >= open.skip)
-            }
-            None => (0, true),
-        }
+    pub fn row(&mut self, table: usize) -> (u64, bool) {
+        let Some(open) = &mut self.open else { return (0, true) };
+        let index = open.rows;
+        open.rows += 1;
+        let passed = open.passed.entry(table).or_default();
+        *passed += 1;
+        let published = open.skip.get(&table).copied().unwrap_or(0);
+        (index, *passed > published)
     }
 
     /// The open transaction is an XA PREPARE whose outcome is not known: its GTID stays out of the position, so that
@@ -213,55 +228,83 @@ mod tests {
         Some(format!("{UUID}:{number}").parse().unwrap())
     }
 
-    /// Streams transactions of the given sizes from `checkpoint`, the ones before it left out as the server would,
-    /// and stops after `rows` rows. Returns what was published, and the checkpoint then.
-    fn run(sizes: &[u64], checkpoint: &Checkpoint, rows: usize) -> (Vec<(u64, u64, u64)>, Checkpoint) {
+    fn name(index: usize) -> Option<TableId> {
+        Some(TableId::new("shop", format!("t{index}")))
+    }
+
+    fn find(id: &TableId) -> Option<usize> {
+        id.table.strip_prefix('t')?.parse().ok()
+    }
+
+    /// Streams transactions from `checkpoint`, the ones before it left out as the server would, and stops after `rows`
+    /// rows. A transaction is the table of each of its rows; rows of the table `gone` are not passed at all. Returns
+    /// what was published, and the checkpoint then.
+    fn run(
+        transactions: &[Vec<usize>],
+        checkpoint: &Checkpoint,
+        rows: usize,
+        gone: Option<usize>,
+    ) -> (Vec<(u64, usize, u64)>, Checkpoint) {
         let mut progress = StreamProgress::resume(checkpoint);
         let (mut published, mut passed) = (Vec::new(), 0);
-        for (index, size) in sizes.iter().enumerate() {
+        for (index, tables) in transactions.iter().enumerate() {
             let id = gtid(index as u64 + 1);
             if checkpoint.position.gtid_set.contains(id.as_ref().unwrap()) {
                 continue;
             }
-            progress.begin(id);
-            for _ in 0..*size {
+            progress.begin(id, find);
+            let mut of_table = BTreeMap::<usize, u64>::new();
+            for table in tables {
                 if passed == rows {
-                    return (published, progress.checkpoint());
+                    return (published, progress.checkpoint(name));
                 }
                 passed += 1;
-                let (row, publish) = progress.row();
+                let number = of_table.entry(*table).or_default();
+                *number += 1;
+                if gone == Some(*table) {
+                    continue;
+                }
+                let (_, publish) = progress.row(*table);
                 if publish {
-                    published.push((index as u64 + 1, progress.transaction(), row));
+                    published.push((index as u64 + 1, *table, *number));
                 }
             }
             progress.end();
         }
-        (published, progress.checkpoint())
+        (published, progress.checkpoint(name))
     }
 
     proptest! {
         #[test]
-        fn crashes_anywhere_publish_each_row_once(sizes in prop::collection::vec(0_u64..6, 1..12),
-                                                  stops in prop::collection::vec(0_usize..20, 0..8)) {
+        fn crashes_anywhere_publish_each_row_once(
+            transactions in prop::collection::vec(prop::collection::vec(0_usize..3, 0..6), 1..12),
+            stops in prop::collection::vec(0_usize..20, 0..8),
+            gone in prop::option::of(0_usize..3),
+        ) {
             let mut checkpoint = start();
             let mut all = Vec::new();
-            for rows in stops {
-                let (published, next) = run(&sizes, &checkpoint, rows);
+            let when = stops.len() / 2;
+            for (crash, rows) in stops.into_iter().enumerate() {
+                let (published, next) = run(&transactions, &checkpoint, rows, gone.filter(|_| crash >= when));
                 all.extend(published);
                 checkpoint = next;
             }
-            let (published, last) = run(&sizes, &checkpoint, usize::MAX);
+            let (published, last) = run(&transactions, &checkpoint, usize::MAX, gone);
             all.extend(published);
-            let (expected, finish) = run(&sizes, &start(), usize::MAX);
-            prop_assert_eq!(all, expected);
+            let (expected, finish) = run(&transactions, &start(), usize::MAX, None);
+            let stays = |(_, table, _): &(u64, usize, u64)| gone != Some(*table);
+            prop_assert_eq!(
+                all.into_iter().filter(stays).collect::<Vec<_>>(),
+                expected.into_iter().filter(stays).collect::<Vec<_>>()
+            );
             prop_assert_eq!(last, finish);
         }
     }
 
     #[test]
     fn a_transaction_published_in_part_counts_as_reached() {
-        let (_, checkpoint) = run(&[3], &start(), 2);
-        assert_eq!(checkpoint.partial.as_ref().map(|partial| partial.rows), Some(2));
+        let (_, checkpoint) = run(&[vec![0, 0, 0]], &start(), 2, None);
+        assert_eq!(checkpoint.partial.as_ref().map(|partial| partial.tables[0].rows), Some(2));
         let progress = StreamProgress::resume(&checkpoint);
         assert!(progress.reached().contains(&gtid(1).unwrap()));
     }
@@ -280,10 +323,10 @@ mod tests {
     #[test]
     fn an_undecided_prepare_stays_out_of_the_position_until_it_is_decided() {
         let mut progress = StreamProgress::resume(&start());
-        progress.begin(gtid(1));
+        progress.begin(gtid(1), find);
         progress.leave_undecided();
         progress.end();
-        progress.begin(gtid(2));
+        progress.begin(gtid(2), find);
         progress.end();
         assert_eq!(progress.position().gtid_set.to_string(), format!("{UUID}:2"));
         progress.decided(gtid(1).as_ref());
@@ -293,7 +336,7 @@ mod tests {
     #[test]
     fn the_open_transaction_is_reached_but_not_passed() {
         let mut progress = StreamProgress::resume(&start());
-        progress.begin(gtid(1));
+        progress.begin(gtid(1), find);
         assert!(progress.position().gtid_set.is_empty());
         assert_eq!(progress.reached().to_string(), format!("{UUID}:1"));
     }

@@ -102,7 +102,7 @@ impl Sequencer {
         row_in_event: u32,
     ) -> Result<(), RowFailure> {
         let Some(table) = self.tables.get(index) else { return Ok(()) };
-        let (row, publish) = self.progress.row();
+        let (row, publish) = self.progress.row(index);
         let sequence = SourceSequence { transaction: self.progress.transaction(), row, part: 0, read: false };
         let place = RowPlace { offset: self.progress.offset(), row_in_event, sequence };
         let out = &mut self.output;

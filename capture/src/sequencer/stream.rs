@@ -109,7 +109,7 @@ impl Sequencer {
             // CREATE TABLE … SELECT may leave its group without an event that ends it.
             self.end()?;
         }
-        self.progress.begin(gtid);
+        self.progress.begin(gtid, |id| self.tables.find(id));
         Ok(())
     }
 
