@@ -3,7 +3,7 @@
 use super::buckets::Digest;
 use super::canonical::{Canonical, RowColumns};
 use super::error::VerifyError;
-use super::keys::put_avro;
+use super::keys::{put_avro, put_params};
 use super::stream::{Fields, NotCopy, Tuples};
 use crate::destination::{Connection, DestinationError};
 use crate::merge::layout::TableRule;
@@ -37,7 +37,7 @@ impl DestinationSide {
     #[must_use]
     pub fn new(
         connection: Connection,
-        table: &Table,
+        table: &Arc<Table>,
         rule: &TableRule,
         plan: &Arc<TransferPlan>,
         canonical: Canonical,
@@ -123,27 +123,33 @@ impl DestinationSide {
 
 /// How a row's Avro key is made of its fields.
 struct AvroKey {
+    table: Arc<Table>,
+    plan: Arc<TransferPlan>,
     /// Place in the row, type on the source, type in the destination; in the order of the key record.
     columns: Vec<(usize, ColumnType, TargetKind)>,
 }
 
 impl AvroKey {
-    fn new(table: &Table, rule: &TableRule, plan: &TransferPlan) -> Self {
+    fn new(table: &Arc<Table>, rule: &TableRule, plan: &Arc<TransferPlan>) -> Self {
         let columns = table.key_columns().filter_map(|column| {
             let name = rule.target_name(column);
             let place = plan.columns().iter().position(|planned| planned.name == name)?;
             let kind = TargetKind::parse(&plan.columns().get(place)?.type_name);
             Some((place, column.column_type.clone(), kind))
         });
-        Self { columns: columns.collect() }
+        let columns = columns.collect();
+        Self { table: Arc::clone(table), plan: Arc::clone(plan), columns }
     }
 
+    /// `None` for a key that could not lead back to a row of the source and to this one.
     fn of(&self, fields: Fields<'_>) -> Option<Vec<u8>> {
         let fields: Vec<Option<&[u8]>> = fields.collect();
         let mut key = Vec::new();
         for (place, source, kind) in &self.columns {
             put_avro(source, kind, fields.get(*place).copied().flatten()?, &mut key)?;
         }
+        put_params(&self.table, &key, &mut Vec::new())?;
+        self.plan.encode_delete(&key, &mut Vec::new()).ok()?;
         Some(key)
     }
 }

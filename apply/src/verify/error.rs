@@ -54,6 +54,9 @@ pub enum VerifyError {
     /// A row of the source that the destination cannot hold.
     #[error("a row of the source cannot be written to the destination: {0}")]
     Encode(#[from] EncodeError),
+    /// A key that does not lead back to its row.
+    #[error("a key of the table cannot be written as a condition on the source")]
+    Key,
     /// The destination's answer is broken.
     #[error(transparent)]
     NotCopy(#[from] NotCopy),
@@ -101,6 +104,7 @@ impl VerifyError {
             Self::Restless(_) => "run `apply verify` again when these rows are written less often",
             Self::Stalled { remedy, .. } => remedy,
             Self::Parked { remedy, .. } => remedy,
+            Self::Key => "report this with the types of the key's columns",
             Self::NotCopy(_) => "report this with the destination's version",
             Self::Source(_)
             | Self::Destination(_)

@@ -3,9 +3,10 @@
 
 use super::canonical::interval_micros;
 use crate::merge::target::TargetKind;
-use jiff::Timestamp;
-use jiff::tz::Offset;
+use jiff::SignedDuration;
+use jiff::civil::datetime;
 use mysql_async::Value;
+use std::fmt::Write;
 use tributary_schemas::avro::{Reader, put_bytes, put_double, put_float, put_length, put_long};
 use tributary_schemas::decimal::{Magnitude, parse_unscaled};
 use tributary_schemas::table::Table;
@@ -179,11 +180,61 @@ fn param(column_type: &ColumnType, reader: &mut Reader<'_>) -> Option<Value> {
     })
 }
 
-/// A date or moment as MySQL reads it; `None` outside of its years.
+/// A date or moment as MySQL reads it; `None` outside of its years. Civil time, for jiff's timestamps end before
+/// MySQL's last day does.
 fn moment(micros: i64, with_time: bool) -> Option<Value> {
-    let civil = Offset::UTC.to_datetime(Timestamp::from_microsecond(micros).ok()?);
+    let civil = datetime(1970, 1, 1, 0, 0, 0, 0).checked_add(SignedDuration::from_micros(micros)).ok()?;
     let text = if with_time { civil.strftime("%Y-%m-%d %H:%M:%S.%6f") } else { civil.strftime("%Y-%m-%d") };
-    (0..=9999).contains(&civil.year()).then(|| Value::Bytes(text.to_string().into_bytes()))
+    (civil.year() >= 0).then(|| Value::Bytes(text.to_string().into_bytes()))
+}
+
+/// The key for people: `id=5, day=2024-02-29, region="eu"`.
+#[must_use]
+pub fn describe(table: &Table, key: &[u8]) -> String {
+    let mut values = Vec::new();
+    if put_params(table, key, &mut values).is_none() {
+        return "a key that cannot be read".to_owned();
+    }
+    let mut out = String::new();
+    for (column, value) in table.key_columns().zip(values) {
+        let comma = if out.is_empty() { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{comma}{}={}", column.name, value_text(&column.column_type, &value));
+    }
+    out
+}
+
+fn value_text(column_type: &ColumnType, value: &Value) -> String {
+    match (column_type, value) {
+        (_, Value::Int(number)) => number.to_string(),
+        (_, Value::UInt(number)) => number.to_string(),
+        // The shorter text of the two names the value as well.
+        (ColumnType::Float, Value::Double(number)) => {
+            number.to_string().parse::<f32>().map_or_else(|_| number.to_string(), |short| short.to_string())
+        }
+        (_, Value::Double(number)) => number.to_string(),
+        (
+            ColumnType::Binary { .. } | ColumnType::VarBinary { .. } | ColumnType::Blob(_),
+            Value::Bytes(bytes),
+        ) => bytes.iter().fold("0x".to_owned(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        }),
+        (
+            ColumnType::Decimal { .. }
+            | ColumnType::Date
+            | ColumnType::DateTime { .. }
+            | ColumnType::Timestamp { .. }
+            | ColumnType::Time { .. },
+            Value::Bytes(text),
+        ) => {
+            let text = String::from_utf8_lossy(text);
+            // Microseconds of zero are not worth reading.
+            text.strip_suffix(".000000").unwrap_or(&text).to_owned()
+        }
+        (_, Value::Bytes(text)) => format!("{:?}", String::from_utf8_lossy(text)),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -293,6 +344,32 @@ mod tests {
         );
         let infinity = |out: &mut Vec<u8>| copy::put_i64(out, i64::MAX);
         assert_eq!(there_and_back("datetime(6)", "timestamp without time zone", infinity), None);
+    }
+
+    #[test]
+    fn keys_are_described_for_people() {
+        let mut table = table("date");
+        table.columns.extend([
+            column(2, "varchar(9)"),
+            column(3, "binary(2)"),
+            column(4, "time(6)"),
+            column(5, "float"),
+        ]);
+        table.columns.extend([column(6, "datetime"), column(7, "decimal(3,1)")]);
+        table.key = vec![1, 2, 3, 4, 5, 6, 7];
+        let mut key = Vec::new();
+        put_long(&mut key, 2_932_896);
+        put_bytes(&mut key, "a \"é".as_bytes());
+        put_bytes(&mut key, &[0, 255]);
+        put_long(&mut key, -500_000);
+        put_float(&mut key, 0.1);
+        put_long(&mut key, 86_399_000_000);
+        put_bytes(&mut key, &[0xff]);
+        assert_eq!(
+            describe(&table, &key),
+            "c1=9999-12-31, c2=\"a \\\"é\", c3=0x00ff, c4=-00:00:00.500000, c5=0.1, c6=1970-01-01 23:59:59, c7=-0.1"
+        );
+        assert_eq!(describe(&table, &key[..key.len() - 1]), "a key that cannot be read");
     }
 
     #[test]

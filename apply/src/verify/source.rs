@@ -118,19 +118,11 @@ impl SourceSide {
         );
         for keys in keys.chunks(LOOKUP_KEYS) {
             let mut params = Vec::new();
-            let mut count = 0;
             for key in keys {
-                let before = params.len();
-                // What is no key of this table finds no row.
-                match put_params(&self.table, key, &mut params) {
-                    Some(()) => count += 1,
-                    None => params.truncate(before),
-                }
+                // A key that is not looked for would pass as equal.
+                put_params(&self.table, key, &mut params).ok_or(VerifyError::Key)?;
             }
-            if count == 0 {
-                continue;
-            }
-            let sql = format!("{select}{}", vec![condition.as_str(); count].join(" OR "));
+            let sql = format!("{select}{}", vec![condition.as_str(); keys.len()].join(" OR "));
             read(&mut self.connection, &mut self.rows, &sql, params, |rows, row| {
                 rows.make(&row)?;
                 let columns = rows.canonical.columns(Fields::of_tuple(&rows.tuple));
