@@ -238,6 +238,7 @@ impl Engine {
             tracing::info!(epoch = view.epoch, "replay: reading every offset again");
             for table in &mut self.tables {
                 table.flow.forget();
+                table.doomed = None;
                 table.partitions.values_mut().for_each(|reading| reading.stash.clear());
                 table.status.set_state(TableState::CatchingUp);
                 table.after_load = AfterLoad::Unknown;

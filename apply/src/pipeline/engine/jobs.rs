@@ -78,6 +78,18 @@ impl Engine {
         }
     }
 
+    /// Stops a table at a record that it cannot take, behind everything that came before.
+    pub(super) fn close(&mut self, index: usize, error: TableError) {
+        if let Some(table) = self.tables.get_mut(index)
+            && table.doomed.is_none()
+            && !table.flow.is_parked()
+        {
+            table.flow.close();
+            table.partitions.values_mut().for_each(|reading| reading.stash.clear());
+            table.doomed = Some(error);
+        }
+    }
+
     /// Stops a table; under `strict`, everything.
     pub(super) fn park(&mut self, index: usize, error: TableError) -> Result<(), Failure> {
         let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
@@ -85,6 +97,7 @@ impl Engine {
             table = %table.task.id, code = error.code, place = error.place, remedy = error.remedy, "parked: {}", error.message
         );
         table.flow.park();
+        table.doomed = None;
         table.partitions.values_mut().for_each(|reading| reading.stash.clear());
         self.parts.status.retried(&retry_name(table));
         table.status.park(ErrorDocument::new(
@@ -98,7 +111,9 @@ impl Engine {
                 .remedy(error.remedy));
         }
         let (worker, topic) = (Arc::clone(&self.parts.worker), table.task.topic.clone());
+        let storing = Arc::clone(&self.storing);
         self.parts.runtime.spawn(async move {
+            let _storing = storing;
             let stored = async {
                 let mut lease = worker.pool().acquire().await?;
                 worker.bookkeeping().set_parked(&mut lease, &topic, Some(&error)).await?;

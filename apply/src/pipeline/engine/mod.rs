@@ -86,6 +86,8 @@ pub struct Engine {
     /// Failures of Kafka in a row.
     kafka: Backoff,
     subscribed: Vec<String>,
+    /// One clone for each reason for parking that is being stored.
+    storing: Arc<()>,
     /// Topics that were found to have more partitions than the history says.
     grown: Vec<String>,
 }
@@ -117,6 +119,7 @@ impl Engine {
             beats: beats::Beats::new(Instant::now(), epoch),
             kafka,
             subscribed: Vec::new(),
+            storing: Arc::new(()),
             grown: Vec::new(),
         }
     }
@@ -193,7 +196,8 @@ impl Engine {
             self.draining = Some(now);
         }
         let Some(since) = self.draining else { return false };
-        let done = self.tables.iter().all(|table| table.flow.bytes() == 0 && !table.flow.is_flying());
+        let done = self.tables.iter().all(|table| table.flow.is_written());
+        let done = done && Arc::strong_count(&self.storing) == 1;
         if done || now.duration_since(since) > DRAIN {
             self.commit_to_kafka();
             return true;
@@ -221,13 +225,20 @@ impl Engine {
         if !table.has_partitions() {
             return Ok(());
         }
+        if table.doomed.is_some()
+            && table.flow.is_written()
+            && let Some(error) = table.doomed.take()
+        {
+            return self.park(index, error);
+        }
+        let doomed = table.doomed.is_some();
         table.seek(&self.parts.consumer);
-        self.drain_stash(index, now)?;
+        self.drain_stash(index, now);
         let (all_paused, draining) = (self.all_paused, self.draining.is_some());
         if let Some(table) = self.tables.get_mut(index) {
             table.sync_pauses(&self.parts.consumer, all_paused, now);
         }
-        self.start_job(index, pressed || draining, now);
+        self.start_job(index, pressed || draining || doomed, now);
         Ok(())
     }
 
@@ -257,7 +268,7 @@ impl Engine {
             match judged {
                 None if !rebalanced => break,
                 None | Some(Ok(None)) => {}
-                Some(Ok(Some((index, error)))) => self.park(index, error)?,
+                Some(Ok(Some((index, error)))) => self.close(index, error),
                 Some(Err(error)) => self.consumer_failed(&error, now)?,
             }
             if bytes > ROUND_BYTES || rebalanced {

@@ -10,7 +10,6 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 use tributary_schemas::sequence::RAW_HEADER_PREFIX;
 use tributary_schemas::wire;
-use tributary_service::exit::Failure;
 
 /// What became of a record.
 enum Taken {
@@ -25,7 +24,8 @@ enum Taken {
 }
 
 impl EngineTable {
-    /// Takes a record from the consumer, or holds it back. What is returned parks the table.
+    /// Takes a record from the consumer, or holds it back. What is returned is why the table must be
+    /// closed.
     pub(super) fn receive(
         &mut self,
         message: &BorrowedMessage<'_>,
@@ -63,6 +63,9 @@ impl EngineTable {
     /// Puts a record into its batch. `judged`: a schema that the history does not hold is foreign.
     fn take(&mut self, message: &impl Message, judged: bool, now: Instant) -> Taken {
         let (partition, offset) = (message.partition(), message.offset());
+        if self.flow.is_past(partition, offset) {
+            return Taken::Yes;
+        }
         let foreign = |why: &str| Taken::Foreign(not_ours(&self.task.topic, partition, offset, why));
         let Some(key) = message.key() else { return foreign("it has no key") };
         let Some((key_schema, key)) = wire::split(key) else {
@@ -121,11 +124,11 @@ impl EngineTable {
 
 impl Engine {
     /// Offers what was held back again.
-    pub(super) fn drain_stash(&mut self, index: usize, now: Instant) -> Result<(), Failure> {
-        let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
+    pub(super) fn drain_stash(&mut self, index: usize, now: Instant) {
+        let Some(table) = self.tables.get_mut(index) else { return };
         // Short of memory, what is held back still goes where nothing else is waiting, or nothing would ever move.
         if !table.holds_back() || (self.budget.is_pressed() && table.flow.bytes() > 0) {
-            return Ok(());
+            return;
         }
         let partitions: Vec<i32> = table.partitions.keys().copied().collect();
         let mut foreign = None;
@@ -153,9 +156,8 @@ impl Engine {
                 }
             }
         }
-        match foreign {
-            Some(error) => self.park(index, error),
-            None => Ok(()),
+        if let Some(error) = foreign {
+            self.close(index, error);
         }
     }
 }

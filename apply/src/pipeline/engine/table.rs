@@ -2,6 +2,7 @@
 
 use super::event::Ask;
 use crate::batches::compact::Batch;
+use crate::destination::TableError;
 use crate::pipeline::flow::Flow;
 use crate::pipeline::table::TableTask;
 use crate::pipeline::worker::TableMemory;
@@ -37,6 +38,8 @@ pub struct EngineTable {
     pub(super) oldest_waiting_ms: Option<i64>,
     pub(super) oldest_flying_ms: Option<i64>,
     pub(super) newest_taken_ms: Option<i64>,
+    /// Why the table is to be parked, once what was taken before is in the destination.
+    pub(super) doomed: Option<TableError>,
     /// Another instance has parked the table.
     pub(super) parked_elsewhere: bool,
     pub(super) after_load: AfterLoad,
@@ -98,6 +101,7 @@ impl EngineTable {
             oldest_waiting_ms: None,
             oldest_flying_ms: None,
             newest_taken_ms: None,
+            doomed: None,
             parked_elsewhere: false,
             after_load: AfterLoad::Unknown,
             beyond_end: 0,

@@ -94,6 +94,8 @@ pub struct Flow<B> {
     /// What the job that is out will have moved.
     flying: Option<Vec<Move>>,
     parked: bool,
+    /// Nothing more is taken, and what was taken is still written.
+    closing: bool,
     epochs: u64,
     /// Offsets without rows are to be stored soon: the end is waited for, or the slow beat has come.
     advance: bool,
@@ -113,6 +115,7 @@ impl<B: Rows> Flow<B> {
             flying_bytes: 0,
             flying: None,
             parked: false,
+            closing: false,
             epochs: 0,
             advance: false,
         }
@@ -190,8 +193,21 @@ impl<B: Rows> Flow<B> {
     /// Stops the topic: nothing more is taken or written.
     pub fn park(&mut self) {
         self.parked = true;
+        self.closing = false;
         self.open.clear();
         self.closed.clear();
+    }
+
+    /// Takes nothing more, so that the topic can be parked once what was taken is in the destination: whoever goes on
+    /// behind a bad record must find everything before it merged.
+    pub const fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// True if nothing that was taken is still on its way.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.flying.is_none() && self.open.is_empty() && self.closed.is_empty()
     }
 
     /// Lets a parked topic try again from the destination's offsets.
@@ -211,11 +227,19 @@ impl<B: Rows> Flow<B> {
     #[must_use]
     pub fn accepts(&self, partition: i32) -> bool {
         !self.parked
+            && !self.closing
             && self.partitions.get(&partition).is_some_and(|partition| {
                 partition.phase == Phase::Running
                     && partition.position < partition.barrier
                     && partition.generation <= self.done
             })
+    }
+
+    /// True if the record at `offset` belongs to an assignment that is over, was taken before, or comes from before the
+    /// consumer was sent to the destination's offset: whatever it is, it does not matter.
+    #[must_use]
+    pub fn is_past(&self, partition: i32, offset: i64) -> bool {
+        self.parked || self.closing || self.position(partition).is_none_or(|position| offset < position)
     }
 
     /// Decides about the record at `offset`; `generation` is `None` for a tombstone.
@@ -226,7 +250,7 @@ impl<B: Rows> Flow<B> {
         generation: Option<u32>,
         now: Instant,
     ) -> Verdict<'_, B> {
-        let Some(partition) = self.partitions.get_mut(&number).filter(|_| !self.parked) else {
+        let Some(partition) = self.partitions.get_mut(&number).filter(|_| !self.parked && !self.closing) else {
             return Verdict::Ignore;
         };
         if partition.phase != Phase::Running || offset < partition.position {
@@ -266,6 +290,7 @@ impl<B: Rows> Flow<B> {
     pub fn forget(&mut self) {
         self.done = 0;
         self.parked = false;
+        self.closing = false;
         self.reload();
     }
 
@@ -341,9 +366,7 @@ impl<B: Rows> Flow<B> {
     /// True if everything taken has been written.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.flying.is_none()
-            && self.open.is_empty()
-            && self.closed.is_empty()
+        self.is_written()
             && self.partitions.values().all(|partition| partition.phase == Phase::Running)
     }
 

@@ -1,0 +1,56 @@
+//! The process is killed, again and again.
+
+use crate::support::{SOON, Task, eventually};
+use std::collections::BTreeMap;
+use tributary_schemas::envelope::Operation::{Create, Delete, Update};
+use tributary_schemas::history::Cause;
+
+#[test]
+fn killed_at_any_moment_it_goes_on_where_the_destination_is() {
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut task = Task::new("killed");
+    let mut t = task.table("t");
+    let mut model: BTreeMap<i32, String> = BTreeMap::new();
+    for round in 0..6 {
+        if round == 3 {
+            task.advance(&mut t, Cause::Truncate);
+            model.clear();
+        }
+        task.load(&t, 0, round % 2 == 0);
+        for batch in 0..20 {
+            task.transaction(|task| {
+                for event in 0..400 {
+                    let id = random.i32(0..3000);
+                    let text = format!("{round}.{batch}.{event}");
+                    match (model.contains_key(&id), random.u32(..4)) {
+                        (true, 0) => {
+                            task.write(&t, Delete, (id, &[]));
+                            model.remove(&id);
+                        }
+                        (true, _) => {
+                            task.write(&t, Update, (id, &[Some(&text)]));
+                            model.insert(id, text);
+                        }
+                        (false, _) => {
+                            task.write(&t, Create, (id, &[Some(&text)]));
+                            model.insert(id, text);
+                        }
+                    }
+                }
+            });
+        }
+        let mut apply = task.start(&["run"]);
+        // A moment of the seed's choosing: so many transactions of the destination later.
+        let moment = random.u64(1..400);
+        let offsets = format!("SELECT sum(next_offset) FROM bk_{}.offsets", task.name);
+        let before: u64 = task.query(&offsets).and_then(|text| text.parse().ok()).unwrap_or(0);
+        eventually("progress", SOON, || {
+            let now: u64 = task.query(&offsets)?.parse().ok()?;
+            (now >= before + moment).then_some(())
+        });
+        apply.kill();
+    }
+    task.catch_up();
+    let expected: Vec<String> = model.iter().map(|(id, text)| format!("{id}|{text}")).collect();
+    assert_eq!(task.rows("t"), expected.join("\n"));
+}

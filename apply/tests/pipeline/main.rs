@@ -1,0 +1,10 @@
+//! `apply` on real servers, fed by a producer of the tests' own: what reaches the destination from hand-made topics,
+//! whatever happens to the process meanwhile. Needs `deploy/local/servers up`.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests: what is missing fails the test")]
+
+mod faults;
+mod process;
+mod refusals;
+mod rows;
+mod support;

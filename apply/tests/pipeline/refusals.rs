@@ -1,0 +1,108 @@
+//! What is refused, and with which status.
+
+use crate::support::{SOON, Task, eventually};
+use tributary_schemas::envelope::Operation::Create;
+use tributary_schemas::history::{HistoryKey, SelectionRecord};
+
+#[test]
+fn foreign_records_park_their_tables_and_a_replay_goes_on_behind_them() {
+    let mut task = Task::new("foreign");
+    let tables: Vec<_> = ["good", "nowire", "noschema"].map(|name| task.table(name)).into();
+    for table in &tables {
+        task.load(table, 0, true);
+        task.transaction(|task| task.write(table, Create, (1, &[Some("first")])));
+    }
+    task.transaction(|task| {
+        task.send(&tables[1].topic, Some(0), Some(b"hello"), Some(b"world"));
+        task.send(&tables[2].topic, Some(0), Some(&[0, 0, 0, 9, 9, 2]), Some(&[0, 0, 0, 9, 9, 0, 0]));
+        for table in &tables {
+            for id in 2..40 {
+                task.write(table, Create, (id, &[Some("later")]));
+            }
+        }
+    });
+    let mut apply = task.start(&["run"]);
+    for name in ["shop.nowire", "shop.noschema"] {
+        eventually(name, SOON, || {
+            apply.table(name).filter(|table| *table == ("parked".into(), "foreign-record".into()))
+        });
+    }
+    eventually("the others go on", SOON, || (task.rows("good").lines().count() == 39).then_some(()));
+    apply.stop();
+    let stored = format!("SELECT count(*) FROM bk_{}.targets WHERE state = 'parked'", task.name);
+    assert_eq!(task.query(&stored).unwrap(), "2");
+    // Everything but the foreign record is merged once the offset behind it is given.
+    let place = format!(
+        "SELECT substring(error_place FROM 'offset ([0-9]+)') FROM bk_{}.targets WHERE source_table = 'shop.nowire'",
+        task.name
+    );
+    let offset: i64 = task.query(&place).unwrap().parse().unwrap();
+    let from = format!("0:{}", offset + 1);
+    task.start(&["replay", "--from", &from, "--table", "shop.nowire"]).expect_exit(0);
+    let mut again = task.start(&["run", "--until-caught-up"]);
+    again.expect_exit(1);
+    assert!(again.output().contains("not every table"), "{}", again.output());
+    assert_eq!(task.rows("nowire").lines().count(), 39);
+}
+
+#[test]
+fn wrong_arguments_configuration_and_passwords_have_their_statuses() {
+    let task = Task::new("statuses");
+    task.configure("password = \"wrong\"\n", "");
+    let mut refused = task.start(&["run"]);
+    refused.expect_exit(1);
+    assert!(refused.output().contains("password"), "{}", refused.output());
+    task.configure("no_such_key = 1\n", "");
+    let mut unknown = task.start(&["run"]);
+    unknown.expect_exit(2);
+    assert!(unknown.output().contains("no_such_key"), "{}", unknown.output());
+    task.configure("", "");
+    for arguments in [
+        &["replay", "--from", "yesterday"][..],
+        &["replay", "--from", "0:5"],
+        &["replay", "--from", "0:5", "--table", "shop.t", "--clear"],
+        &["replay", "--from", "beginning", "--table", "shop.none"],
+        &["fly"],
+    ] {
+        task.start(arguments).expect_exit(2);
+    }
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_refused() {
+    let mut task = Task::new("newer");
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.catch_up();
+    let tasks = format!("bk_{}.tasks", task.name);
+    task.query(&format!("UPDATE {tasks} SET format_version = 99")).unwrap();
+    let mut bookkeeping = task.start(&["run", "--until-caught-up"]);
+    bookkeeping.expect_exit(1);
+    assert!(bookkeeping.output().contains("format 99"), "{}", bookkeeping.output());
+    task.query(&format!("UPDATE {tasks} SET format_version = 1")).unwrap();
+    task.transaction(|task| {
+        task.history(&HistoryKey::Selection, &SelectionRecord { format: 99, tables: Vec::new() });
+    });
+    let mut history = task.start(&["run", "--until-caught-up"]);
+    history.expect_exit(1);
+    assert!(history.output().contains("format 99"), "{}", history.output());
+}
+
+#[test]
+fn a_drop_keeps_target_tables_and_waits_for_running_instances() {
+    let mut task = Task::new("drop");
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("kept")])));
+    let mut apply = task.start(&["run"]);
+    eventually("the row", SOON, || (task.rows("t") == "1|kept").then_some(()));
+    let mut used = task.start(&["drop", "--yes"]);
+    used.expect_exit(1);
+    assert!(used.output().contains("in use"), "{}", used.output());
+    apply.stop();
+    task.start(&["drop"]).expect_exit(2);
+    task.start(&["drop", "--yes"]).expect_exit(0);
+    assert_eq!(task.rows("t"), "1|kept");
+    let schemas = format!("SELECT count(*) FROM pg_namespace WHERE nspname = 'bk_{}'", task.name);
+    assert_eq!(task.query(&schemas).unwrap(), "0");
+}

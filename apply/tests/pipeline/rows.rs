@@ -1,0 +1,115 @@
+//! Rows, definitions and replays.
+
+use crate::support::{SOON, Task, eventually};
+use tributary_schemas::envelope::Operation::{Create, Delete, Read, Update};
+use tributary_schemas::history::Cause;
+
+#[test]
+fn changes_and_definitions_are_followed() {
+    let mut task = Task::new("rows");
+    let mut t = task.table("t");
+    task.transaction(|task| {
+        for id in 1..=20 {
+            task.write(&t, Read, (id, &[Some("read")]));
+        }
+    });
+    task.load(&t, 20, true);
+    task.transaction(|task| {
+        task.write(&t, Update, (1, &[None]));
+        task.write(&t, Delete, (2, &[]));
+        task.write(&t, Create, (21, &[Some("new")]));
+        task.write(&t, Delete, (21, &[]));
+    });
+    // An aborted transaction leaves records that must not be seen, and offsets that must be passed.
+    task.aborted(|task| task.write(&t, Create, (99, &[Some("never")])));
+    t.add_column("note", Some("none"));
+    task.advance(&mut t, Cause::Alter);
+    task.transaction(|task| task.write(&t, Create, (30, &[Some("x"), Some("y")])));
+    task.catch_up();
+    let rows = task.rows("t");
+    let lines: Vec<&str> = rows.lines().collect();
+    assert_eq!(lines.len(), 20, "{rows}");
+    assert_eq!((lines[0], lines[1], lines[19]), ("1||none", "3|read|none", "30|x|y"));
+    let schema = format!("bk_{}", task.name);
+    let loaded = task.query(&format!("SELECT loaded, applied_generation FROM {schema}.targets")).unwrap();
+    assert!(loaded.ends_with("|2"), "{loaded}");
+
+    t.table.columns[1].name = "title".into();
+    task.advance(&mut t, Cause::Alter);
+    task.transaction(|task| task.write(&t, Update, (30, &[Some("renamed"), Some("y")])));
+    t.table.columns.remove(2);
+    task.advance(&mut t, Cause::Alter);
+    task.catch_up();
+    let columns = format!(
+        "SELECT string_agg(column_name, ',' ORDER BY ordinal_position) FROM information_schema.columns WHERE \
+         table_schema = '{}'",
+        task.name
+    );
+    assert_eq!(task.query(&columns).unwrap(), "id,title");
+    let expected = task.rows("t");
+    assert!(expected.ends_with("30|renamed"), "{expected}");
+
+    // Over what is there, and from nothing: the same in the end.
+    task.start(&["replay", "--from", "beginning"]).expect_exit(0);
+    task.catch_up();
+    assert_eq!(task.rows("t"), expected);
+    task.query(&format!("INSERT INTO \"{}\".t VALUES (555, 'mine')", task.name)).unwrap();
+    task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
+    assert_eq!(task.query(&columns).unwrap(), "id,name", "the first definition is back");
+    task.catch_up();
+    assert_eq!(task.rows("t"), expected);
+}
+
+#[test]
+fn a_truncate_waits_for_every_partition_of_two_instances() {
+    let mut task = Task::new("truncate");
+    let mut t = task.table("t");
+    task.load(&t, 0, true);
+    let (mut one, mut two) = (task.start(&["run"]), task.start(&["run"]));
+    eventually("both have partitions", SOON, || {
+        let works =
+            |process: &crate::process::Process| process.status().is_some_and(|s| s["role"] == "leader");
+        (works(&one) && works(&two)).then_some(())
+    });
+    for round in 0..5 {
+        task.transaction(|task| {
+            for id in 0..200 {
+                task.write(&t, Create, (id, &[Some("old")]));
+            }
+        });
+        task.advance(&mut t, Cause::Truncate);
+        // Only one key behind the barrier: three partitions arrive without a record.
+        task.transaction(|task| task.write(&t, Create, (1000 + round, &[Some("after")])));
+        let expected = format!("{}|after", 1000 + round);
+        eventually("the row behind the TRUNCATE is alone", SOON, || {
+            (task.rows("t") == expected).then_some(())
+        });
+    }
+    let done = format!("SELECT count(*), count(DISTINCT generation) FROM bk_{}.generations", task.name);
+    assert_eq!(task.query(&done).unwrap(), "5|5");
+    one.stop();
+    two.stop();
+}
+
+#[test]
+fn a_reset_lifts_a_table_that_was_parked_by_its_definition() {
+    let mut task = Task::new("reset");
+    let mut t = task.table("t");
+    task.load(&t, 1, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("text")])));
+    let mut apply = task.start(&["run"]);
+    eventually("the row", SOON, || (task.rows("t") == "1|text").then_some(()));
+    // A text that becomes a number cannot be followed in place.
+    t.table.columns[1] = crate::support::column(2, "name", "int", true);
+    task.advance(&mut t, Cause::Alter);
+    eventually("parked", SOON, || {
+        apply.table("shop.t").filter(|table| *table == ("parked".into(), "unsupported-ddl".into()))
+    });
+    t.table.columns[1] = crate::support::column(3, "other", "varchar(9)", true);
+    task.advance(&mut t, Cause::Reset);
+    task.transaction(|task| task.write(&t, Read, (2, &[Some("again")])));
+    eventually("read anew", SOON, || (task.rows("t") == "2|again").then_some(()));
+    apply.stop();
+    task.catch_up();
+    assert_eq!(task.rows("t"), "2|again");
+}

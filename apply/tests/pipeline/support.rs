@@ -1,0 +1,371 @@
+//! A task for each test: topics and history written by the test, a configuration, child processes of the real binary.
+
+use crate::process::Process;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tributary_schemas::FORMAT_VERSION;
+use tributary_schemas::avro::{NULL_BRANCH, VALUE_BRANCH, put_bytes, put_long};
+use tributary_schemas::envelope::{Operation, Source, key_schema, put_source_place, put_tail, value_schema};
+use tributary_schemas::history::{
+    Cause, GenerationRecord, HistoryKey, LoadRecord, SchemaRecord, SelectedTable, SelectionRecord,
+};
+use tributary_schemas::key::partition;
+use tributary_schemas::position::Position;
+use tributary_schemas::table::{Column, ColumnDefault, Table, TableId};
+use tributary_schemas::topic::{history_topic, key_subject, table_topic, value_subject};
+use tributary_schemas::wire::put_header;
+
+pub const PARTITIONS: u32 = 4;
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Addresses and passwords of the local servers.
+fn environment() -> &'static BTreeMap<String, String> {
+    static ENVIRONMENT: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+        let output = Command::new(root.join("deploy/local/servers")).arg("env").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let pairs = text.lines().filter_map(|line| line.split_once('='));
+        pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect()
+    })
+}
+
+/// One of them.
+pub fn env(name: &str) -> &'static str {
+    environment().get(name).unwrap_or_else(|| panic!("the local servers do not run: {name} is missing"))
+}
+
+/// Polls until `condition` gives something.
+pub fn eventually<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "not within {} s: {what}", limit.as_secs());
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+/// A table of the source as the test plays it.
+pub struct Topic {
+    pub table: Table,
+    pub topic: String,
+    generation: u32,
+    key_schema_id: u32,
+    value_schema_id: u32,
+}
+
+/// A row: id, and whatever columns follow as texts.
+pub type Row<'a> = (i32, &'a [Option<&'a str>]);
+
+pub struct Task {
+    pub name: String,
+    pub directory: PathBuf,
+    producer: BaseProducer,
+    selected: Vec<SelectedTable>,
+    next_schema: u32,
+    started: std::cell::Cell<u32>,
+}
+
+pub fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
+    Column {
+        id,
+        ordinal: id - 1,
+        name: name.into(),
+        column_type: declaration.parse().unwrap(),
+        nullable,
+        default: None,
+        charset: None,
+        collation: None,
+        comment: String::new(),
+        generated: false,
+        auto_increment: false,
+    }
+}
+
+impl Task {
+    pub fn new(test: &str) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let name = format!("{test}_{:x}", since.as_millis() & 0xffff_ffff);
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", env("KAFKA_BROKERS"))
+            .set("transactional.id", &name)
+            .set("linger.ms", "5")
+            .create()
+            .unwrap();
+        producer.init_transactions(SOON).unwrap();
+        let task =
+            Self { name, directory, producer, selected: Vec::new(), next_schema: 1, started: 0.into() };
+        task.configure("", "");
+        task.create_topic(&history_topic(&task.name), 1);
+        task
+    }
+
+    /// Writes the configuration; `sections` stands behind it, `destination` in that section.
+    pub fn configure(&self, destination: &str, sections: &str) {
+        let Self { name, .. } = self;
+        let text = format!(
+            "name = \"{name}\"\n[kafka]\nbrokers = \"{}\"\nretry_minutes = 1\nsession_timeout_ms = 6000\n\
+             [destination]\nhost = \"{}\"\nport = {}\ndatabase = \"{}\"\nuser = \"{}\"\n\
+             schema = \"bk_{name}\"\nretry_minutes = 1\n{}\n\
+             [[table]]\nsource = \"shop.*\"\ntarget = \"{name}.{{table}}\"\n{sections}\n",
+            env("KAFKA_BROKERS"),
+            env("PG_HOST"),
+            env("PG_PORT"),
+            env("PG_DATABASE"),
+            env("PG_USER"),
+            if destination.contains("password") {
+                destination.to_owned()
+            } else {
+                format!("password = \"{}\"\n{destination}", env("PG_PASSWORD"))
+            },
+        );
+        std::fs::write(self.config(), text + "[apply]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.join("task.toml")
+    }
+
+    fn create_topic(&self, topic: &str, partitions: i32) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", env("KAFKA_BROKERS")).create().unwrap();
+        let new =
+            NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", "compact");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let created = runtime.block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();
+        created[0].as_ref().unwrap();
+    }
+
+    /// A new table `shop.<table>` (id int, name varchar(50)), defined and selected.
+    pub fn table(&mut self, table: &str) -> Topic {
+        let id = TableId::new("shop", table);
+        let topic = table_topic(&self.name, &id);
+        self.create_topic(&topic, i32::try_from(PARTITIONS).unwrap());
+        let table = Table {
+            id: id.clone(),
+            columns: vec![column(1, "id", "int", false), column(2, "name", "varchar(50)", true)],
+            key: vec![1],
+            indexes: vec![],
+            comment: String::new(),
+        };
+        let mut new =
+            Topic { table, topic: topic.clone(), generation: 0, key_schema_id: 0, value_schema_id: 0 };
+        self.selected.push(SelectedTable { id, topic, partitions: PARTITIONS, excluded: None });
+        self.advance(&mut new, Cause::Initial);
+        self.transaction(|task| {
+            let selection = SelectionRecord { format: FORMAT_VERSION, tables: task.selected.clone() };
+            task.history(&HistoryKey::Selection, &selection);
+        });
+        new
+    }
+
+    /// Runs `work` in a Kafka transaction.
+    pub fn transaction(&self, work: impl FnOnce(&Self)) {
+        self.producer.begin_transaction().unwrap();
+        work(self);
+        self.producer.commit_transaction(SOON).unwrap();
+    }
+
+    /// Runs `work` in a Kafka transaction that is aborted.
+    pub fn aborted(&self, work: impl FnOnce(&Self)) {
+        self.producer.begin_transaction().unwrap();
+        work(self);
+        self.producer.flush(SOON).unwrap();
+        self.producer.abort_transaction(SOON).unwrap();
+    }
+
+    pub fn history(&self, key: &HistoryKey, value: &impl serde::Serialize) {
+        let (key, value) = (serde_json::to_vec(key).unwrap(), serde_json::to_vec(value).unwrap());
+        self.send(&history_topic(&self.name), Some(0), Some(&key), Some(&value));
+    }
+
+    /// Sends anything anywhere.
+    pub fn send(&self, topic: &str, to: Option<i32>, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic);
+        record.partition = to;
+        record.key = key;
+        record.payload = value;
+        while let Err((error, returned)) = self.producer.send(record) {
+            assert_eq!(error.rdkafka_error_code(), Some(rdkafka::error::RDKafkaErrorCode::QueueFull));
+            self.producer.poll(Duration::from_millis(10));
+            record = returned;
+        }
+    }
+
+    /// The next generation, with the table as it is now in `topic`.
+    pub fn advance(&mut self, topic: &mut Topic, cause: Cause) {
+        topic.generation += 1;
+        let key = key_schema(&topic.topic, &topic.table).unwrap();
+        let value = value_schema(&topic.topic, &topic.table, topic.generation).unwrap();
+        let barrier = ends(&topic.topic);
+        (topic.key_schema_id, topic.value_schema_id) = (self.next_schema, self.next_schema + 1);
+        self.next_schema += 2;
+        let generation = topic.generation;
+        let record = GenerationRecord {
+            format: FORMAT_VERSION,
+            topic: topic.topic.clone(),
+            generation,
+            table: topic.table.clone(),
+            cause,
+            statement: String::new(),
+            barrier,
+            key_schema_id: topic.key_schema_id,
+            value_schema_id: topic.value_schema_id,
+            transaction: 0,
+            position: Position::default(),
+        };
+        let schema = |subject: String, id: u32, schema: String| {
+            let record =
+                SchemaRecord { subject: subject.clone(), version: generation, id, schema, deleted: false };
+            (HistoryKey::Schema { subject, version: generation, magic: 1 }, record)
+        };
+        let schemas = [
+            schema(key_subject(&topic.topic), topic.key_schema_id, key),
+            schema(value_subject(&topic.topic), topic.value_schema_id, value),
+        ];
+        let TableId { database, table } = topic.table.id.clone();
+        self.transaction(|task| {
+            for (key, record) in &schemas {
+                task.history(key, record);
+            }
+            task.history(&HistoryKey::Table { database, table, generation }, &record);
+        });
+    }
+
+    /// Says how far the initial load is.
+    pub fn load(&self, topic: &Topic, rows: u64, complete: bool) {
+        let TableId { database, table } = topic.table.id.clone();
+        let record = LoadRecord { format: FORMAT_VERSION, rows_estimated: rows, rows_read: rows, complete };
+        self.transaction(|task| task.history(&HistoryKey::Load { database, table }, &record));
+    }
+
+    /// One event in the current transaction; a delete with its tombstone.
+    pub fn write(&self, topic: &Topic, operation: Operation, row: Row<'_>) {
+        let key = topic.key(row.0);
+        let to = i32::try_from(partition(&key, PARTITIONS)).unwrap();
+        self.send(&topic.topic, Some(to), Some(&key), Some(&topic.value(operation, row)));
+        if operation == Operation::Delete {
+            self.send(&topic.topic, Some(to), Some(&key), None);
+        }
+    }
+
+    /// `apply` with a command; its output goes to a file.
+    pub fn start(&self, command: &[&str]) -> Process {
+        self.started.set(self.started.get() + 1);
+        let log = self.directory.join(format!("{:02}.log", self.started.get()));
+        let file = std::fs::File::create(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_apply"))
+            .args(command)
+            .arg("--config")
+            .arg(self.config())
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Process { child, log }
+    }
+
+    /// `apply run --until-caught-up`, which must work.
+    pub fn catch_up(&self) {
+        self.start(&["run", "--until-caught-up"]).expect_exit(0);
+    }
+
+    /// What a query gives in the destination, rows with newlines and fields with bars between; `None` if it fails.
+    pub fn query(&self, sql: &str) -> Option<String> {
+        let Output { status, stdout, .. } = Command::new("psql")
+            .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", env("PG_HOST"), "-p", env("PG_PORT")])
+            .args(["-U", env("PG_USER"), "-d", env("PG_DATABASE"), "-c", sql])
+            .env("PGPASSWORD", env("PG_PASSWORD"))
+            .stderr(Stdio::null())
+            .output()
+            .unwrap();
+        status.success().then(|| String::from_utf8(stdout).unwrap().trim().to_owned())
+    }
+
+    /// The rows of a target, by id.
+    pub fn rows(&self, table: &str) -> String {
+        self.query(&format!("SELECT * FROM \"{}\".\"{table}\" ORDER BY 1", self.name)).unwrap_or_default()
+    }
+}
+
+impl Topic {
+    fn key(&self, id: i32) -> Vec<u8> {
+        let mut key = Vec::new();
+        put_header(&mut key, self.key_schema_id);
+        put_long(&mut key, i64::from(id));
+        key
+    }
+
+    fn value(&self, operation: Operation, (id, texts): Row<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_header(&mut out, self.value_schema_id);
+        out.push(NULL_BRANCH);
+        if operation == Operation::Delete {
+            out.push(NULL_BRANCH);
+        } else {
+            out.push(VALUE_BRANCH);
+            put_long(&mut out, i64::from(id));
+            for (column, text) in self.table.columns.iter().skip(1).zip(texts) {
+                match (column.nullable, text) {
+                    (true, None) => out.push(NULL_BRANCH),
+                    (true, Some(text)) => {
+                        out.push(VALUE_BRANCH);
+                        put_bytes(&mut out, text.as_bytes());
+                    }
+                    (false, text) => put_bytes(&mut out, text.unwrap_or_default().as_bytes()),
+                }
+            }
+        }
+        let source = Source {
+            ts_ms: 0,
+            snapshot: operation == Operation::Read,
+            database: "shop",
+            table: &self.table.id.table,
+            server_id: 1,
+            gtid: None,
+            file: "binlog.000001",
+            offset: 4,
+            row: 0,
+        };
+        source.put_shared(&mut out);
+        put_source_place(&mut out, source.offset, source.row);
+        put_tail(&mut out, operation, 0);
+        out
+    }
+
+    /// Adds a VARCHAR column; `default` for NOT NULL.
+    pub fn add_column(&mut self, name: &str, default: Option<&str>) {
+        let id = self.table.columns.iter().map(|column| column.id).max().unwrap() + 1;
+        let mut added = column(id, name, "varchar(50)", default.is_none());
+        added.default = default.map(|text| ColumnDefault::Constant(text.to_owned()));
+        self.table.columns.push(added);
+    }
+}
+
+/// The high watermarks of a topic.
+pub fn ends(topic: &str) -> Vec<i64> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", env("KAFKA_BROKERS"))
+        .set("group.id", "test")
+        .create()
+        .unwrap();
+    let end = |number: u32| {
+        let number = i32::try_from(number).unwrap();
+        eventually("watermarks", SOON, || consumer.fetch_watermarks(topic, number, SOON).ok()).1
+    };
+    (0..PARTITIONS).map(end).collect()
+}
