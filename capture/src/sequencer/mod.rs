@@ -7,6 +7,7 @@
 mod commit;
 pub mod halt;
 mod join;
+mod load;
 mod maps;
 mod open;
 mod output;

@@ -4,17 +4,10 @@
 //! Invariant: a window is opened in the same instant in which the GTID set is taken that its reader waits for; a row
 //! is published only while its window is open and its key was not recorded in it.
 
-use super::Sequencer;
-use super::halt::Halt;
-use super::output::RowPlace;
-use super::park::ParkReason;
-use super::table::{HistoryRecords, SequencedTable, Standing};
+use super::table::SequencedTable;
 use crate::pipeline::session::Shared;
-use crate::snapshot::batch::RowBatch;
 use crate::snapshot::planner::{Order, OrderId, Planner, Work};
-use crate::snapshot::reader::{
-    self, ReadFailure, ReaderLimits, ReaderMessage, ReaderOrder, TableReader, Visibility,
-};
+use crate::snapshot::reader::{self, ReaderLimits, ReaderMessage, ReaderOrder, TableReader, Visibility};
 use crate::snapshot::windows::{TableNumber, WindowId, Windows};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,21 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{ReadPhase, TableProgress};
-use tributary_schemas::envelope::{Operation, Source};
-use tributary_schemas::history::{HistoryKey, LoadRecord};
 use tributary_schemas::position::Position;
-use tributary_schemas::sequence::SourceSequence;
 use tributary_source::chunk::ChunkSql;
 use tributary_source::dialect::Dialect;
-use tributary_source::publish::PRIMARY;
 use tributary_source::rows::RowEncoder;
-
-/// A reader that failed is left alone this long.
-const READER_REST: Duration = Duration::from_secs(1);
-/// A chunk that is refused although the stream has passed everything the source had then is tried this often.
-const REFUSALS: u32 = 3;
 
 struct Reader {
     orders: mpsc::Sender<ReaderOrder>,
@@ -45,33 +28,33 @@ struct Reader {
 }
 
 /// An order that a reader has.
-struct Outstanding {
-    table: usize,
-    window: Option<WindowId>,
+pub(super) struct Outstanding {
+    pub(super) table: usize,
+    pub(super) window: Option<WindowId>,
     cancelled: Arc<AtomicBool>,
 }
 
 /// A table that is being read.
-struct Reading {
+pub(super) struct Reading {
     reader: Arc<TableReader>,
     /// Paused until the stream has passed this place, where the DDL must be that explains a refusal.
-    paused_until: Option<Position>,
-    refusals: u32,
+    pub(super) paused_until: Option<Position>,
+    pub(super) refusals: u32,
 }
 
 /// See the module.
 pub struct Snapshot {
-    planner: Planner,
-    windows: Windows,
+    pub(super) planner: Planner,
+    pub(super) windows: Windows,
     readers: Vec<Reader>,
-    outstanding: BTreeMap<OrderId, Outstanding>,
-    tables: BTreeMap<usize, Reading>,
+    pub(super) outstanding: BTreeMap<OrderId, Outstanding>,
+    pub(super) tables: BTreeMap<usize, Reading>,
     /// The locking clause for sources without GTID.
-    shared_lock: Option<&'static str>,
+    pub(super) shared_lock: Option<&'static str>,
     memory_bytes: usize,
 }
 
-fn number(index: usize) -> TableNumber {
+pub(super) fn number(index: usize) -> TableNumber {
     TableNumber::try_from(index).unwrap_or(TableNumber::MAX)
 }
 
@@ -136,7 +119,7 @@ impl Snapshot {
         self.tables.remove(&index);
     }
 
-    fn cancel_table(&mut self, index: usize) {
+    pub(super) fn cancel_table(&mut self, index: usize) {
         for order in self.planner.pause(number(index)) {
             self.end_order(order);
         }
@@ -144,7 +127,7 @@ impl Snapshot {
     }
 
     /// Nobody waits for an order any more.
-    fn end_order(&mut self, id: OrderId) -> Option<Outstanding> {
+    pub(super) fn end_order(&mut self, id: OrderId) -> Option<Outstanding> {
         let order = self.outstanding.remove(&id)?;
         order.cancelled.store(true, Ordering::Relaxed);
         if let Some(window) = order.window {
@@ -190,7 +173,7 @@ impl Snapshot {
     }
 
     /// Gives out orders. `reached` is the GTID set that the stream has reached in this instant.
-    fn give_out(&mut self, now: Instant, reached: &str) {
+    pub(super) fn give_out(&mut self, now: Instant, reached: &str) {
         for place in 0..self.readers.len() {
             let idle = self
                 .readers
@@ -232,7 +215,7 @@ impl Snapshot {
     }
 
     /// Takes back the chunks whose windows need more memory than there is.
-    fn shed(&mut self) {
+    pub(super) fn shed(&mut self) {
         for (table, window) in self.windows.shed(self.memory_bytes) {
             let index = usize::try_from(table).unwrap_or(usize::MAX);
             let order = self
@@ -248,7 +231,7 @@ impl Snapshot {
     }
 
     /// Lets go on what waited for the stream to pass a place.
-    fn unpause(&mut self, here: &Position) {
+    pub(super) fn unpause(&mut self, here: &Position) {
         for (index, reading) in &mut self.tables {
             if reading
                 .paused_until
@@ -261,7 +244,7 @@ impl Snapshot {
         }
     }
 
-    fn idle(&mut self, reader: usize, rests: Duration) {
+    pub(super) fn idle(&mut self, reader: usize, rests: Duration) {
         if let Some(reader) = self.readers.get_mut(reader) {
             reader.busy = None;
             reader.rests_until = Instant::now() + rests;
@@ -273,189 +256,4 @@ fn table_reader(table: &SequencedTable, key_index: &str) -> Result<Arc<TableRead
     let sql = ChunkSql::new(&table.table, key_index).map_err(|error| error.to_string())?;
     let encoder = RowEncoder::compile(&table.table).map_err(|error| error.to_string())?;
     Ok(Arc::new(TableReader { sql, encoder }))
-}
-
-impl Sequencer {
-    fn key_index(&self, table: &SequencedTable) -> String {
-        self.setup.key_indexes.get(&table.id.to_string()).cloned().unwrap_or_else(|| PRIMARY.to_owned())
-    }
-
-    /// The first generation of a load is written: has the table read from its beginning.
-    pub(super) fn begin_reading(&mut self, index: usize) -> Result<(), Halt> {
-        let Some(table) = self.tables.get(index) else { return Ok(()) };
-        let progress = Planner::begin(table.generation, table.catalog.rows_estimated);
-        self.take_up(index, progress)?;
-        self.dirty.insert(index);
-        self.put_load(index, false)
-    }
-
-    /// Goes on reading a table where `progress` left it.
-    pub(super) fn take_up(&mut self, index: usize, progress: TableProgress) -> Result<(), Halt> {
-        let Some(table) = self.tables.get(index) else { return Ok(()) };
-        let key_index = self.key_index(table);
-        match self.snapshot.resume(index, table, &key_index, progress) {
-            Ok(()) => Ok(()),
-            Err(why) => self.park(index, &ParkReason::read(&why)),
-        }
-    }
-
-    /// A statement changed the definition of a table that may be being read.
-    pub(super) fn redefine_reading(&mut self, index: usize) -> Result<(), Halt> {
-        let Some(table) = self.tables.get(index) else { return Ok(()) };
-        let key_index = self.key_index(table);
-        match self.snapshot.definition_changed(index, table, &key_index) {
-            Ok(()) => Ok(()),
-            Err(why) => self.park(index, &ParkReason::read(&why)),
-        }
-    }
-
-    fn put_load(&mut self, index: usize, complete: bool) -> Result<(), Halt> {
-        let (Some(table), Some((_, rows_read, rows_estimated))) =
-            (self.tables.get(index), self.snapshot.numbers(index))
-        else {
-            return Ok(());
-        };
-        let key = HistoryKey::Load { database: table.id.database.clone(), table: table.id.table.clone() };
-        let mut history = HistoryRecords::default();
-        history.push(&key, &LoadRecord { format: FORMAT_VERSION, rows_estimated, rows_read, complete });
-        self.put_history(history)
-    }
-
-    /// Gives out orders and moves tables from phase to phase.
-    pub(super) fn drive_snapshot(&mut self) -> Result<(), Halt> {
-        if self.snapshot.all_complete() {
-            return Ok(());
-        }
-        self.snapshot.shed();
-        let passed = self.passed();
-        self.snapshot.unpause(&passed);
-        let reached = if self.snapshot.shared_lock.is_none() {
-            self.progress.reached().to_string()
-        } else {
-            String::new()
-        };
-        self.snapshot.give_out(self.output.now, &reached);
-        let read: Vec<TableNumber> = self.snapshot.planner.read_through().collect();
-        if !read.is_empty() {
-            let position = self.source_position()?;
-            for table in read {
-                self.snapshot.planner.set_consistent_after(table, position.clone());
-                self.dirty.insert(usize::try_from(table).unwrap_or(usize::MAX));
-            }
-        }
-        for table in self.snapshot.planner.passed(&passed) {
-            let index = usize::try_from(table).unwrap_or(usize::MAX);
-            self.dirty.insert(index);
-            self.put_load(index, true)?;
-            if let Some(table) = self.tables.get(index) {
-                tracing::info!(table = %table.id, position = %self.progress.position(), "initial load complete");
-            }
-        }
-        Ok(())
-    }
-
-    /// What a reader says.
-    pub fn on_reader(&mut self, (reader, message): (usize, ReaderMessage)) -> Result<(), Halt> {
-        self.output.tick();
-        match message {
-            ReaderMessage::Batch { id, batch } => self.on_batch(id, &batch)?,
-            ReaderMessage::Finished { id } => {
-                self.snapshot.end_order(id);
-                self.snapshot.planner.finished(id);
-                self.snapshot.idle(reader, Duration::ZERO);
-            }
-            ReaderMessage::End { id, key } => {
-                self.snapshot.end_order(id);
-                self.snapshot.planner.end_found(id, key);
-                self.snapshot.idle(reader, Duration::ZERO);
-            }
-            ReaderMessage::Boundary { id, key } => {
-                self.snapshot.end_order(id);
-                self.snapshot.planner.boundary_found(id, key);
-                self.snapshot.idle(reader, Duration::ZERO);
-            }
-            ReaderMessage::Failed { id, failure } => {
-                let at_once = matches!(failure, ReadFailure::Undrained | ReadFailure::Cancelled);
-                self.snapshot.idle(reader, if at_once { Duration::ZERO } else { READER_REST });
-                self.on_read_failure(id, &failure)?;
-            }
-        }
-        self.drive_snapshot()
-    }
-
-    /// Publishes the rows that the stream has not touched since their window was opened.
-    fn on_batch(&mut self, id: OrderId, batch: &RowBatch) -> Result<(), Halt> {
-        let Some(Outstanding { table: index, window: Some(window), .. }) = self.snapshot.outstanding.get(&id)
-        else {
-            return Ok(());
-        };
-        let (index, window) = (*index, *window);
-        let Some(table) = self.tables.get(index).filter(|table| table.standing == Standing::Running) else {
-            return Ok(());
-        };
-        let source = Source {
-            ts_ms: self.output.handled_ms,
-            snapshot: true,
-            database: &table.id.database,
-            table: &table.id.table,
-            server_id: 0,
-            gtid: None,
-            file: self.progress.file(),
-            offset: 0,
-            row: 0,
-        };
-        self.output.set_source(&source);
-        let row = self.progress.open().map_or(0, |open| open.rows);
-        let sequence = SourceSequence { transaction: self.progress.transaction(), row, part: 0, read: true };
-        let place = RowPlace { offset: self.progress.offset(), row_in_event: 0, sequence };
-        for row in batch.rows() {
-            if self.snapshot.windows.is_touched(number(index), window, row.key) {
-                continue;
-            }
-            if let Err(error) = self.output.admit(&row) {
-                let key = tributary_schemas::key::describe(&table.table, row.key);
-                return self.park(index, &ParkReason::too_large(&key, &error));
-            }
-            self.output.upsert(table, row, Operation::Read, place)?;
-        }
-        let (rows, bytes) = (batch.len(), batch.bytes());
-        let (rows, bytes) =
-            (u64::try_from(rows).unwrap_or(u64::MAX), u64::try_from(bytes).unwrap_or(u64::MAX));
-        self.snapshot.planner.published(id, batch.last_key().to_vec(), rows, bytes);
-        self.dirty.insert(index);
-        if self.output.publisher.bytes() >= self.setup.commit_bytes {
-            self.commit()?;
-        }
-        self.output.publisher.serve()?;
-        Ok(())
-    }
-
-    fn on_read_failure(&mut self, id: OrderId, failure: &ReadFailure) -> Result<(), Halt> {
-        let Some(index) = self.snapshot.end_order(id).map(|order| order.table) else { return Ok(()) };
-        self.snapshot.planner.returned(id);
-        match failure {
-            ReadFailure::Undrained | ReadFailure::Behind | ReadFailure::Cancelled => Ok(()),
-            ReadFailure::Source(error) if error.is_transient() => {
-                tracing::warn!("a reader failed and will try again: {error}");
-                Ok(())
-            }
-            ReadFailure::Row(error) => self.park(index, &ParkReason::row(error)),
-            ReadFailure::Chunk(error) => self.park(index, &ParkReason::read(&error.to_string())),
-            // The source may be ahead: a DDL that the stream has not passed explains it. It is waited for.
-            ReadFailure::Source(_) | ReadFailure::Columns(_) => {
-                let place = self.source_position()?;
-                let Some(reading) = self.snapshot.tables.get_mut(&index) else { return Ok(()) };
-                reading.refusals += 1;
-                if reading.refusals > REFUSALS {
-                    return self.park(index, &ParkReason::read(&failure.to_string()));
-                }
-                reading.paused_until = Some(place);
-                tracing::info!(
-                    "a chunk is read again once the stream has passed the source's position: {failure}"
-                );
-                self.snapshot.cancel_table(index);
-                Ok(())
-            }
-        }
-    }
 }

@@ -1,0 +1,210 @@
+//! Initial loads in the sequencer: tables move from phase to phase, rows that were read are published, failures of readers
+//! are judged. What is in flight is in [`super::snapshot`].
+
+use super::Sequencer;
+use super::halt::Halt;
+use super::output::RowPlace;
+use super::park::ParkReason;
+use super::snapshot::{Outstanding, number};
+use super::table::{HistoryRecords, SequencedTable, Standing};
+use crate::snapshot::batch::RowBatch;
+use crate::snapshot::planner::{OrderId, Planner};
+use crate::snapshot::reader::{ReadFailure, ReaderMessage};
+use crate::snapshot::windows::TableNumber;
+use std::time::Duration;
+use tributary_schemas::FORMAT_VERSION;
+use tributary_schemas::checkpoint::TableProgress;
+use tributary_schemas::envelope::{Operation, Source};
+use tributary_schemas::history::{HistoryKey, LoadRecord};
+use tributary_schemas::sequence::SourceSequence;
+use tributary_source::publish::PRIMARY;
+
+/// A reader that failed is left alone this long.
+const READER_REST: Duration = Duration::from_secs(1);
+/// A chunk that is refused although the stream has passed everything the source had then is tried this often.
+const REFUSALS: u32 = 3;
+
+impl Sequencer {
+    fn key_index(&self, table: &SequencedTable) -> String {
+        self.setup.key_indexes.get(&table.id.to_string()).cloned().unwrap_or_else(|| PRIMARY.to_owned())
+    }
+
+    /// The first generation of a load is written: has the table read from its beginning.
+    pub(super) fn begin_reading(&mut self, index: usize) -> Result<(), Halt> {
+        let Some(table) = self.tables.get(index) else { return Ok(()) };
+        let progress = Planner::begin(table.generation, table.catalog.rows_estimated);
+        self.take_up(index, progress)?;
+        self.dirty.insert(index);
+        self.put_load(index, false)
+    }
+
+    /// Goes on reading a table where `progress` left it.
+    pub(super) fn take_up(&mut self, index: usize, progress: TableProgress) -> Result<(), Halt> {
+        let Some(table) = self.tables.get(index) else { return Ok(()) };
+        let key_index = self.key_index(table);
+        match self.snapshot.resume(index, table, &key_index, progress) {
+            Ok(()) => Ok(()),
+            Err(why) => self.park(index, &ParkReason::read(&why)),
+        }
+    }
+
+    /// A statement changed the definition of a table that may be being read.
+    pub(super) fn redefine_reading(&mut self, index: usize) -> Result<(), Halt> {
+        let Some(table) = self.tables.get(index) else { return Ok(()) };
+        let key_index = self.key_index(table);
+        match self.snapshot.definition_changed(index, table, &key_index) {
+            Ok(()) => Ok(()),
+            Err(why) => self.park(index, &ParkReason::read(&why)),
+        }
+    }
+
+    fn put_load(&mut self, index: usize, complete: bool) -> Result<(), Halt> {
+        let (Some(table), Some((_, rows_read, rows_estimated))) =
+            (self.tables.get(index), self.snapshot.numbers(index))
+        else {
+            return Ok(());
+        };
+        let key = HistoryKey::Load { database: table.id.database.clone(), table: table.id.table.clone() };
+        let mut history = HistoryRecords::default();
+        history.push(&key, &LoadRecord { format: FORMAT_VERSION, rows_estimated, rows_read, complete });
+        self.put_history(history)
+    }
+
+    /// Gives out orders and moves tables from phase to phase.
+    pub(super) fn drive_snapshot(&mut self) -> Result<(), Halt> {
+        if self.snapshot.all_complete() {
+            return Ok(());
+        }
+        self.snapshot.shed();
+        let passed = self.passed();
+        self.snapshot.unpause(&passed);
+        let reached = if self.snapshot.shared_lock.is_none() {
+            self.progress.reached().to_string()
+        } else {
+            String::new()
+        };
+        self.snapshot.give_out(self.output.now, &reached);
+        let read: Vec<TableNumber> = self.snapshot.planner.read_through().collect();
+        if !read.is_empty() {
+            let position = self.source_position()?;
+            for table in read {
+                self.snapshot.planner.set_consistent_after(table, position.clone());
+                self.dirty.insert(usize::try_from(table).unwrap_or(usize::MAX));
+            }
+        }
+        for table in self.snapshot.planner.passed(&passed) {
+            let index = usize::try_from(table).unwrap_or(usize::MAX);
+            self.dirty.insert(index);
+            self.put_load(index, true)?;
+            if let Some(table) = self.tables.get(index) {
+                tracing::info!(table = %table.id, position = %self.progress.position(), "initial load complete");
+            }
+        }
+        Ok(())
+    }
+
+    /// What a reader says.
+    pub fn on_reader(&mut self, (reader, message): (usize, ReaderMessage)) -> Result<(), Halt> {
+        self.output.tick();
+        match message {
+            ReaderMessage::Batch { id, batch } => self.on_batch(id, &batch)?,
+            ReaderMessage::Finished { id } => {
+                self.snapshot.end_order(id);
+                self.snapshot.planner.finished(id);
+                self.snapshot.idle(reader, Duration::ZERO);
+            }
+            ReaderMessage::End { id, key } => {
+                self.snapshot.end_order(id);
+                self.snapshot.planner.end_found(id, key);
+                self.snapshot.idle(reader, Duration::ZERO);
+            }
+            ReaderMessage::Boundary { id, key } => {
+                self.snapshot.end_order(id);
+                self.snapshot.planner.boundary_found(id, key);
+                self.snapshot.idle(reader, Duration::ZERO);
+            }
+            ReaderMessage::Failed { id, failure } => {
+                let at_once = matches!(failure, ReadFailure::Undrained | ReadFailure::Cancelled);
+                self.snapshot.idle(reader, if at_once { Duration::ZERO } else { READER_REST });
+                self.on_read_failure(id, &failure)?;
+            }
+        }
+        self.drive_snapshot()
+    }
+
+    /// Publishes the rows that the stream has not touched since their window was opened.
+    fn on_batch(&mut self, id: OrderId, batch: &RowBatch) -> Result<(), Halt> {
+        let Some(Outstanding { table: index, window: Some(window), .. }) = self.snapshot.outstanding.get(&id)
+        else {
+            return Ok(());
+        };
+        let (index, window) = (*index, *window);
+        let Some(table) = self.tables.get(index).filter(|table| table.standing == Standing::Running) else {
+            return Ok(());
+        };
+        let source = Source {
+            ts_ms: self.output.handled_ms,
+            snapshot: true,
+            database: &table.id.database,
+            table: &table.id.table,
+            server_id: 0,
+            gtid: None,
+            file: self.progress.file(),
+            offset: 0,
+            row: 0,
+        };
+        self.output.set_source(&source);
+        let row = self.progress.open().map_or(0, |open| open.rows);
+        let sequence = SourceSequence { transaction: self.progress.transaction(), row, part: 0, read: true };
+        let place = RowPlace { offset: self.progress.offset(), row_in_event: 0, sequence };
+        for row in batch.rows() {
+            if self.snapshot.windows.is_touched(number(index), window, row.key) {
+                continue;
+            }
+            if let Err(error) = self.output.admit(&row) {
+                let key = tributary_schemas::key::describe(&table.table, row.key);
+                return self.park(index, &ParkReason::too_large(&key, &error));
+            }
+            self.output.upsert(table, row, Operation::Read, place)?;
+        }
+        let (rows, bytes) = (batch.len(), batch.bytes());
+        let (rows, bytes) =
+            (u64::try_from(rows).unwrap_or(u64::MAX), u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.snapshot.planner.published(id, batch.last_key().to_vec(), rows, bytes);
+        self.dirty.insert(index);
+        if self.output.publisher.bytes() >= self.setup.commit_bytes {
+            self.commit()?;
+        }
+        self.output.publisher.serve()?;
+        Ok(())
+    }
+
+    fn on_read_failure(&mut self, id: OrderId, failure: &ReadFailure) -> Result<(), Halt> {
+        let Some(index) = self.snapshot.end_order(id).map(|order| order.table) else { return Ok(()) };
+        self.snapshot.planner.returned(id);
+        match failure {
+            ReadFailure::Undrained | ReadFailure::Behind | ReadFailure::Cancelled => Ok(()),
+            ReadFailure::Source(error) if error.is_transient() => {
+                tracing::warn!("a reader failed and will try again: {error}");
+                Ok(())
+            }
+            ReadFailure::Row(error) => self.park(index, &ParkReason::row(error)),
+            ReadFailure::Chunk(error) => self.park(index, &ParkReason::read(&error.to_string())),
+            // The source may be ahead: a DDL that the stream has not passed explains it. It is waited for.
+            ReadFailure::Source(_) | ReadFailure::Columns(_) => {
+                let place = self.source_position()?;
+                let Some(reading) = self.snapshot.tables.get_mut(&index) else { return Ok(()) };
+                reading.refusals += 1;
+                if reading.refusals > REFUSALS {
+                    return self.park(index, &ParkReason::read(&failure.to_string()));
+                }
+                reading.paused_until = Some(place);
+                tracing::info!(
+                    "a chunk is read again once the stream has passed the source's position: {failure}"
+                );
+                self.snapshot.cancel_table(index);
+                Ok(())
+            }
+        }
+    }
+}
