@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tributary_schemas::config::TableRules;
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::status::TableState;
+use tributary_service::status::{Status, TableState};
 
 /// How often the destination is asked.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -64,6 +64,7 @@ impl Goals {
 
 /// A wait that goes on beside the pipeline.
 pub(super) struct Watcher {
+    status: Status,
     parked: Arc<Mutex<Option<BTreeSet<String>>>>,
 }
 
@@ -110,7 +111,8 @@ pub(super) async fn until_caught_up(
                 Ok((offsets, view)) => {
                     let missing = goals.missing(&offsets, &view, &stopped);
                     if missing.behind.is_empty() {
-                        *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(missing.parked);
+                        let names = missing.parked.iter().filter_map(|topic| goals.names.get(topic).cloned());
+                        *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(names.collect());
                         handle.request();
                         return;
                     }
@@ -119,7 +121,7 @@ pub(super) async fn until_caught_up(
             }
         }
     });
-    Ok(Watcher { parked })
+    Ok(Watcher { status: run.status.clone(), parked })
 }
 
 async fn look(worker: &Worker) -> Result<(Vec<StoredOffset>, TaskView), DestinationError> {

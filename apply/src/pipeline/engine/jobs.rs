@@ -132,9 +132,10 @@ impl Engine {
         let Some(table) = self.tables.get_mut(index) else { return };
         table.after_load = AfterLoad::Running;
         let (worker, task) = (Arc::clone(&self.parts.worker), Arc::clone(&table.task));
+        let memory = Arc::clone(&table.memory);
         let sender = self.parts.sender.clone();
         self.parts.runtime.spawn(async move {
-            let error = worker.after_load(&task).await.err().map(|error| error.to_string());
+            let error = worker.after_load(&task, &memory).await.err().map(|error| error.to_string());
             let _ = sender.send(Event::AfterLoad { topic: task.topic.clone(), error });
         });
     }

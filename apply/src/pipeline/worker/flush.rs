@@ -31,6 +31,8 @@ pub(super) struct Cache {
     /// The staging table that this process has made.
     stage: Option<(Vec<StageColumn>, String)>,
     violations: u32,
+    /// The target has not been at the end of its topic yet.
+    pub(super) fresh: bool,
 }
 
 impl Worker {
@@ -71,7 +73,7 @@ impl Worker {
         (generation, target): (u32, u32),
     ) -> Result<Arc<TransferPlan>, DestinationError> {
         if cache.shape.as_ref().is_some_and(|(known, _)| *known != target) {
-            *cache = Cache { violations: cache.violations, ..Cache::default() };
+            *cache = Cache { violations: cache.violations, fresh: cache.fresh, ..Cache::default() };
         }
         if let Some(plan) = cache.plans.get(&generation) {
             return Ok(Arc::clone(plan));
@@ -91,7 +93,7 @@ impl Worker {
     }
 
     fn may_load_directly(&self, task: &TableTask, cache: &Cache, plan: &TransferPlan, rows: &Batch) -> bool {
-        task.loading
+        (task.loading || cache.fresh)
             && cache.violations < VIOLATIONS_MAX
             && plan.has_unique_key()
             && !plan.is_append_optimized()

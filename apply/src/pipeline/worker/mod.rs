@@ -22,6 +22,7 @@ use crate::merge::names::TargetName;
 use crate::topics::ends::Ends;
 use flush::Cache;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tributary_schemas::FORMAT_VERSION;
 
@@ -45,7 +46,11 @@ pub struct Worker {
 
 /// What is remembered of a table from job to job.
 #[derive(Default)]
-pub struct TableMemory(tokio::sync::Mutex<Cache>);
+pub struct TableMemory {
+    cache: tokio::sync::Mutex<Cache>,
+    /// The target has not been at the end of its topic yet: its rows are mostly new.
+    fresh: AtomicBool,
+}
 
 /// What a job did, for the status.
 #[derive(Debug, Clone, Copy, Default)]
@@ -136,11 +141,12 @@ impl Worker {
         memory: &TableMemory,
         job: Job<Batch>,
     ) -> Result<(Outcome<Batch>, Report), Failed> {
-        let mut cache = memory.0.lock().await;
+        let mut cache = memory.cache.lock().await;
         let mut report = Report::default();
         let (result, rows) = match job {
-            Job::Load { partitions } => (self.load(task, &mut cache, &partitions).await, None),
+            Job::Load { partitions } => (self.load(task, memory, &partitions).await, None),
             Job::Flush { generation, target, rows, moves } => {
+                cache.fresh = memory.fresh.load(Ordering::Relaxed);
                 let flushed = self.flush(task, &mut cache, (generation, target), &rows, &moves).await;
                 let result = flushed.map(|merged| {
                     report = merged;
@@ -154,7 +160,12 @@ impl Worker {
             Job::Advance { moves } => (self.advance(task, &moves).await, None),
         };
         match result {
-            Ok(outcome) => Ok((outcome, report)),
+            Ok(outcome) => {
+                if matches!(outcome, Outcome::Loaded { .. }) {
+                    *cache = Cache::default();
+                }
+                Ok((outcome, report))
+            }
             Err(DestinationError::OffsetMoved | DestinationError::CommitUnknown { .. }) => {
                 *cache = Cache::default();
                 Ok((Outcome::Lost, Report::default()))
@@ -198,7 +209,7 @@ impl Worker {
     ///
     /// # Errors
     /// What the server says.
-    pub async fn after_load(&self, task: &TableTask) -> Result<(), DestinationError> {
+    pub async fn after_load(&self, task: &TableTask, memory: &TableMemory) -> Result<(), DestinationError> {
         let mut lease = self.pool.acquire().await?;
         let Some(newest) = task.generations.values().next_back() else { return Ok(()) };
         let shape = catalog::shape(&mut lease, self.dialect, &task.target).await?;
@@ -220,6 +231,7 @@ impl Worker {
                 .map_err(DestinationError::during(format!("analyzing {}", task.target)))?;
         }
         self.bookkeeping.mark_loaded(&mut lease, &task.topic).await?;
+        memory.fresh.store(false, Ordering::Relaxed);
         lease.release();
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! The first time a topic meets its target: schema, table, `existing_data`, first offsets, all in one transaction
 //! under an advisory lock, by whichever instance comes first. And every later time: reading the offsets.
 
-use super::Worker;
-use super::flush::{Cache, compile};
+use super::{TableMemory, Worker};
+use super::flush::compile;
 use crate::batches::compact::Batch;
 use crate::bookkeeping::{NewTarget, OffsetRow, TargetRow};
 use crate::destination::{Connection, DestinationError, TableError, catalog};
@@ -13,6 +13,7 @@ use crate::pipeline::table::TableTask;
 use crate::topics::ends::Place;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tributary_schemas::config::ExistingData;
 use tributary_schemas::table::Table;
@@ -22,7 +23,7 @@ impl Worker {
     pub(super) async fn load(
         &self,
         task: &TableTask,
-        cache: &mut Cache,
+        memory: &TableMemory,
         partitions: &[(i32, u64)],
     ) -> Result<Outcome<Batch>, DestinationError> {
         let numbers: Vec<i32> = partitions.iter().map(|(number, _)| *number).collect();
@@ -41,7 +42,7 @@ impl Worker {
         }
         lease.commit().await?;
         lease.release();
-        *cache = Cache::default();
+        memory.fresh.store(!target.loaded, Ordering::Relaxed);
         let epoch_of =
             |number: i32| partitions.iter().find(|(known, _)| *known == number).map(|(_, epoch)| *epoch);
         let offsets = rows
