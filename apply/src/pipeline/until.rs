@@ -73,10 +73,14 @@ impl Watcher {
     pub(super) fn verdict(&self) -> Result<Exit, Failure> {
         match self.parked.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             Some(parked) if !parked.is_empty() => {
-                let names: Vec<&str> = parked.iter().map(String::as_str).collect();
-                Err(Failure::new("not every table could be merged", names.join(", ")).remedy(
-                    "`apply status` says why each was parked, and what to do; the others are complete",
-                ))
+                let tables = self.status.document().tables;
+                let reason = |name: &String| {
+                    let error = tables.iter().find(|table| table.name == *name)?.error.as_ref()?;
+                    Some(format!("{name}: {}; {}", error.message, error.remedy))
+                };
+                let lines = parked.iter().map(|name| reason(name).unwrap_or_else(|| name.clone()));
+                Err(Failure::new("not every table could be merged", lines.collect::<Vec<_>>().join("\n"))
+                    .remedy("follow what is said of each table, and start again; the others are complete"))
             }
             _ => Ok(Exit::Done),
         }
