@@ -54,3 +54,42 @@ fn killed_at_any_moment_it_goes_on_where_the_destination_is() {
     let expected: Vec<String> = model.iter().map(|(id, text)| format!("{id}|{text}")).collect();
     assert_eq!(task.rows("t"), expected.join("\n"));
 }
+
+#[test]
+fn a_frozen_instance_that_was_replaced_writes_nothing_any_more() {
+    let mut task = Task::new("zombie");
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    // Rows stay in memory long enough to be frozen there.
+    task.configure("", "flush_interval_ms = 4000\n");
+    let frozen = task.start(&["run"]);
+    eventually("it has partitions", SOON, || {
+        frozen.status().filter(|status| status["role"] == "leader" && status["state"] == "synchronizing")
+    });
+    task.transaction(|task| {
+        for id in 0..50 {
+            task.write(&t, Create, (id, &[Some("old")]));
+        }
+    });
+    eventually("rows were taken and not written", SOON, || {
+        let lag = frozen.status()?["tables"][0]["lag_seconds"].as_f64()?;
+        (lag > 0.0 && task.rows("t").is_empty()).then_some(())
+    });
+    frozen.signal("STOP");
+    task.configure("", "");
+    let mut heir = task.start(&["run"]);
+    task.transaction(|task| {
+        for id in 0..50 {
+            task.write(&t, Update, (id, &[Some("new")]));
+        }
+    });
+    let expected: Vec<String> = (0..50).map(|id| format!("{id}|new")).collect();
+    let expected = expected.join("\n");
+    eventually("the heir has merged both", SOON, || (task.rows("t") == expected).then_some(()));
+    frozen.signal("CONT");
+    eventually("the frozen one has tried, and read the offsets again", SOON, || {
+        frozen.output().contains("the destination is elsewhere").then_some(())
+    });
+    assert_eq!(task.rows("t"), expected);
+    heir.stop();
+}

@@ -26,10 +26,15 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// SIGTERM, and the orderly end that follows.
     pub fn stop(&mut self) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        self.signal("TERM");
         self.expect_exit(0);
     }
 

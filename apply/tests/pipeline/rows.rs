@@ -113,3 +113,27 @@ fn a_reset_lifts_a_table_that_was_parked_by_its_definition() {
     task.catch_up();
     assert_eq!(task.rows("t"), "2|again");
 }
+
+#[test]
+fn what_lies_between_a_position_and_an_end_is_found_out() {
+    let mut task = Task::new("probe");
+    let t = task.table("t");
+    let client = rdkafka::ClientConfig::new()
+        .set("bootstrap.servers", crate::support::env("KAFKA_BROKERS"))
+        .set("group.id", &task.name)
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .clone();
+    let ends = tributary_apply::topics::ends::Ends::new(&client).unwrap();
+    let place = (t.topic.clone(), 0);
+    let end = || ends.last_stable(std::slice::from_ref(&place)).unwrap()[&place];
+    task.aborted(|task| task.send(&t.topic, Some(0), Some(b"k"), Some(b"v")));
+    let aborted = end();
+    assert!(aborted >= 2, "a record and its marker: {aborted}");
+    assert_eq!(ends.probe(&place, 0, aborted).unwrap(), Some(aborted), "nothing to be seen");
+    task.transaction(|task| task.send(&t.topic, Some(0), Some(b"k"), Some(b"v")));
+    let committed = eventually("the marker", SOON, || Some(end()).filter(|end| *end == aborted + 2));
+    assert_eq!(ends.probe(&place, 0, committed).unwrap(), Some(aborted), "the committed record");
+    assert_eq!(ends.probe(&place, aborted + 1, committed).unwrap(), Some(committed), "only its marker");
+    assert_eq!(ends.low(std::slice::from_ref(&place)).unwrap()[&place], 0);
+}

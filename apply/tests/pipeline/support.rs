@@ -112,14 +112,14 @@ impl Task {
         task
     }
 
-    /// Writes the configuration; `sections` stands behind it, `destination` in that section.
-    pub fn configure(&self, destination: &str, sections: &str) {
+    /// Writes the configuration; `destination` and `apply` are more keys of these sections.
+    pub fn configure(&self, destination: &str, apply: &str) {
         let Self { name, .. } = self;
         let text = format!(
             "name = \"{name}\"\n[kafka]\nbrokers = \"{}\"\nretry_minutes = 1\nsession_timeout_ms = 6000\n\
              [destination]\nhost = \"{}\"\nport = {}\ndatabase = \"{}\"\nuser = \"{}\"\n\
              schema = \"bk_{name}\"\nretry_minutes = 1\n{}\n\
-             [[table]]\nsource = \"shop.*\"\ntarget = \"{name}.{{table}}\"\n{sections}\n",
+             [[table]]\nsource = \"shop.*\"\ntarget = \"{name}.{{table}}\"\n[apply]\nlisten = \"127.0.0.1:0\"\n{apply}\n",
             env("KAFKA_BROKERS"),
             env("PG_HOST"),
             env("PG_PORT"),
@@ -131,7 +131,7 @@ impl Task {
                 format!("password = \"{}\"\n{destination}", env("PG_PASSWORD"))
             },
         );
-        std::fs::write(self.config(), text + "[apply]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+        std::fs::write(self.config(), text).unwrap();
     }
 
     fn config(&self) -> PathBuf {
