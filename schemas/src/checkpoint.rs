@@ -1,7 +1,7 @@
 //! Records of the state topic `<task>.state`: what capture needs to go on, written in the same Kafka transaction as
 //! the rows it stands for. JSON keys and values.
 
-use crate::gtid::Gtid;
+use crate::gtid::{Gtid, GtidSet};
 use crate::position::Position;
 use crate::table::TableId;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,19 @@ pub struct Checkpoint {
     /// The transaction behind `position`, if a part of it is published already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<Partial>,
+}
+
+impl Checkpoint {
+    /// The transactions that are published, wholly or in part.
+    #[must_use]
+    pub fn published(&self) -> GtidSet {
+        let mut set = self.position.gtid_set.clone();
+        let partial = self.partial.as_ref().and_then(|partial| partial.gtid.as_deref());
+        if let Some(gtid) = partial.and_then(|text| text.parse().ok()) {
+            set.insert(&gtid);
+        }
+        set
+    }
 }
 
 /// A transaction that was published in part.

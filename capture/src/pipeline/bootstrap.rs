@@ -1,13 +1,14 @@
 //! From what is stored and what the source says to the tables a session begins with. Pure: records and catalogs
 //! enter; tables that run, tables that join, and the checkpoint leave, or the reason why the task cannot go on.
 
-use crate::sequencer::Joining;
 use crate::sequencer::table::{SchemaTexts, SequencedTable, Standing};
+use crate::sequencer::{Joining, publishable};
 use crate::topics::state::{TaskHistory, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{Checkpoint, TableProgress};
+use tributary_schemas::config::TableSelection;
 use tributary_schemas::envelope::key_schema;
 use tributary_schemas::history::{Cause, SelectedTable};
 use tributary_schemas::position::Position;
@@ -26,6 +27,8 @@ pub struct Beginning {
     pub joining: Vec<Joining>,
     /// What the history says is selected, deselected tables left out.
     pub selected: BTreeMap<TableId, SelectedTable>,
+    /// The history says otherwise, and must be told.
+    pub selection_changed: bool,
     /// The id that the next schema gets.
     pub next_schema_id: u32,
 }
@@ -38,6 +41,15 @@ pub struct Found {
     pub place: Position,
 }
 
+/// What the configuration wants now.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Tables and columns.
+    pub selection: &'a TableSelection,
+    /// Unique indexes that serve as keys, by table.
+    pub key_indexes: &'a BTreeMap<String, String>,
+}
+
 /// Puts the pieces together.
 ///
 /// # Errors
@@ -47,6 +59,7 @@ pub fn begin(
     state: &TaskState,
     history: &TaskHistory,
     found: Found,
+    wanted: Wanted<'_>,
 ) -> Result<Beginning, Failure> {
     let checkpoint = match &state.checkpoint {
         Some(checkpoint) => checkpoint.clone(),
@@ -81,7 +94,7 @@ pub fn begin(
             selected.insert(id.clone(), before.clone());
         }
         let table = restore(history, &previously, state, &catalog)?;
-        let gap = gap(state, &previously, table.as_ref());
+        let gap = gap(state, &previously, table.as_ref(), wanted);
         if let Some(mut table) = table {
             if gap.is_none() {
                 let progress = state.progress.get(&id).cloned();
@@ -93,18 +106,26 @@ pub fn begin(
         }
         joining.push(Joining { catalog, after: found.place.clone(), why: gap.unwrap_or_default() });
     }
-    // A table that is gone from the source by now may still have events before its DROP.
+    // A table that is gone from the source by now may still have events before its DROP. One that is not wanted any more
+    // is simply left: if it is wanted again, it is read anew.
     for (id, before) in &previously {
-        if !seen.contains(id)
+        if wanted.selection.selects(id)
+            && !seen.contains(id)
             && before.excluded.is_none()
             && let Some(catalog) = state.catalog.get(id)
-            && let Some(table) = restore(history, &previously, state, catalog)?
+            && let Some(mut table) = restore(history, &previously, state, catalog)?
         {
             selected.insert(id.clone(), before.clone());
-            running.push((table, state.progress.get(id).cloned()));
+            let parked = state.parked.contains_key(id);
+            if parked && table.standing == Standing::Running {
+                table.standing = Standing::Parked;
+            }
+            running.push((table, state.progress.get(id).filter(|_| !parked).cloned()));
         }
     }
-    Ok(Beginning { checkpoint, running, joining, selected, next_schema_id: history.next_schema_id() })
+    let selection_changed = !previously.keys().eq(selected.keys());
+    let next_schema_id = history.next_schema_id();
+    Ok(Beginning { checkpoint, running, joining, selected, selection_changed, next_schema_id })
 }
 
 /// Why a table cannot simply go on from the checkpoint; `None` if it can.
@@ -112,6 +133,7 @@ fn gap(
     state: &TaskState,
     previously: &BTreeMap<TableId, SelectedTable>,
     table: Option<&SequencedTable>,
+    wanted: Wanted<'_>,
 ) -> Option<String> {
     let Some(table) = table else { return Some(String::new()) };
     if let Some(parked) = state.parked.get(&table.id) {
@@ -119,6 +141,16 @@ fn gap(
     }
     if table.standing == Standing::Dropped {
         return Some("the table was dropped and created again".to_owned());
+    }
+    let now = publishable(
+        wanted.selection,
+        wanted.key_indexes,
+        &table.catalog,
+        table.highest_column_id,
+        &table.table,
+    );
+    if now.is_ok_and(|now| now.columns != table.table.columns || now.key != table.table.key) {
+        return Some("the configuration publishes other columns of the table, or another key".to_owned());
     }
     match previously.get(&table.id) {
         Some(SelectedTable { excluded: None, .. }) => None,

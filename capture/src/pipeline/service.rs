@@ -34,6 +34,9 @@ pub struct RunOptions {
 
 /// What is being retried, in the status.
 const SESSION: &str = "publishing";
+/// How long another leader may take to write its name, and how often it is looked for.
+const RIVAL_TIMEOUT: Duration = Duration::from_secs(20);
+const RIVAL_BEAT: Duration = Duration::from_millis(500);
 /// A session that worked this long starts the count of failures anew.
 const HEALTHY: Duration = Duration::from_secs(30);
 
@@ -118,7 +121,7 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
             End::Stop(failure) => return Err(*failure),
             // Only another leader is a reason to end. Without one Kafka was away for longer than a session or a
             // transaction lasts, and the lead is asked for again.
-            End::Fenced(why) => match rival(shared) {
+            End::Fenced(why) => match rival_in_time(shared, &role) {
                 Some(instance) => return Err(fenced(&instance, &why)),
                 None => why,
             },
@@ -144,6 +147,21 @@ fn fenced(instance: &str, why: &str) -> Failure {
     Failure::new("another capture leads this task", format!("instance {instance} leads: {why}"))
         .exit(Exit::Fenced)
         .remedy("nothing, if the other instance is meant to lead; else stop it and start this one again")
+}
+
+/// Looks for another leader. One that was given the lead a moment ago has yet to write its name, so that without the
+/// lead a little time is given.
+fn rival_in_time(shared: &Shared, role: &watch::Receiver<Role>) -> Option<String> {
+    let deadline = Instant::now() + RIVAL_TIMEOUT;
+    loop {
+        let found = rival(shared);
+        if found.is_some() || *role.borrow() == Role::Leader || Instant::now() >= deadline {
+            return found;
+        }
+        if !pause(&shared.runtime, &shared.shutdown, RIVAL_BEAT) {
+            return None;
+        }
+    }
 }
 
 /// The instance that the state topic names as leader, if it is not this one.

@@ -1,14 +1,14 @@
 //! One session of a leader: from `init_transactions` through the stored state to the loop that feeds the sequencer.
 //! Whatever ends it, nothing in memory outlives it: the next one starts from the checkpoint.
 
-use super::bootstrap::{self, Beginning, Found};
+use super::bootstrap::{self, Beginning, Found, Wanted};
 use super::leader::Role;
 use super::position::{ServerHistory, resumable};
 use super::stream::{self, StreamMessage, StreamRequest};
 use super::target::Target;
 use crate::events::ddl;
 use crate::sequencer::halt::Halt;
-use crate::sequencer::{Output, Sequencer, Setup, executed};
+use crate::sequencer::{Output, Sequencer, Setup, executed, wait_until_committed};
 use crate::snapshot::reader::ReaderMessage;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::producer::Publisher;
@@ -16,8 +16,10 @@ use crate::topics::state::{TaskHistory, TaskState};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::checkpoint::{Leader, StateKey};
+use tributary_schemas::checkpoint::{Checkpoint, Leader, StateKey};
 use tributary_schemas::config::{Config, SourceConfig, TableSelection};
+use tributary_schemas::gtid::GtidSet;
+use tributary_schemas::position::Position;
 use tributary_schemas::topic::{history_topic, state_topic};
 use tributary_service::exit::Failure;
 use tributary_service::kafka;
@@ -145,12 +147,18 @@ fn open(shared: &Shared, target: &mut Option<Target>) -> Result<Session, Halt> {
     for schema in &history.schemas {
         shared.registry.insert(schema.clone());
     }
+    let published = state.checkpoint.as_ref().map(Checkpoint::published).unwrap_or_default();
     // Asked behind the checkpoint: a predecessor may have published up to a moment ago, and the server's word must not be
     // older than that.
-    let (dialect, ddl_session, server, found) = shared.runtime.block_on(ask_source(shared))?;
-    let beginning =
-        bootstrap::begin(task, &state, &history, found).map_err(|failure| Halt::Stop(Box::new(failure)))?;
-    resumable(&beginning.checkpoint.position, &server).map_err(|failure| Halt::Stop(Box::new(failure)))?;
+    let (dialect, ddl_session, server, found) = shared.runtime.block_on(ask_source(shared, &published))?;
+    let selection = selection(shared)?;
+    let wanted = Wanted { selection: &selection, key_indexes: &shared.config.capture.keys };
+    let stop = |failure| Halt::Stop(Box::new(failure));
+    let beginning = bootstrap::begin(task, &state, &history, found, wanted).map_err(stop)?;
+    let position = &beginning.checkpoint.position;
+    resumable(position, &server).map_err(stop)?;
+    // A transaction of which a part is published must be in the server's history, too.
+    resumable(&Position { gtid_set: published, ..position.clone() }, &server).map_err(stop)?;
     if target.is_none() && shared.until_caught_up {
         *target = Some(Target::new(beginning_target(&server, &dialect, &beginning)));
     }
@@ -158,11 +166,7 @@ fn open(shared: &Shared, target: &mut Option<Target>) -> Result<Session, Halt> {
 }
 
 /// Where the source stood when the process started.
-fn beginning_target(
-    server: &ServerHistory,
-    dialect: &Dialect,
-    beginning: &Beginning,
-) -> tributary_schemas::position::Position {
+fn beginning_target(server: &ServerHistory, dialect: &Dialect, beginning: &Beginning) -> Position {
     let mut position = beginning.checkpoint.position.clone();
     if server.has_gtid {
         position.gtid_set = server.executed.clone();
@@ -172,17 +176,26 @@ fn beginning_target(
     position
 }
 
-async fn ask_source(shared: &Shared) -> Result<(Dialect, ddl::Session, ServerHistory, Found), Halt> {
+fn selection(shared: &Shared) -> Result<TableSelection, Halt> {
+    TableSelection::new(&shared.config).map_err(|issues| {
+        let lines: Vec<String> =
+            issues.iter().map(|issue| format!("{}: {}", issue.key, issue.message)).collect();
+        Halt::Stop(Box::new(Failure::new("the configuration selects nothing", lines.join("; "))))
+    })
+}
+
+/// `published` is what the topics hold: the server shows it to binlog readers before it commits it, and is waited for.
+async fn ask_source(
+    shared: &Shared,
+    published: &GtidSet,
+) -> Result<(Dialect, ddl::Session, ServerHistory, Found), Halt> {
     let mut connection = shared.source.connect().await?;
     let dialect = Dialect::probe(&mut connection).await?;
-    let selection = TableSelection::new(&shared.config).map_err(|issues| {
-        let text = issues
-            .iter()
-            .map(|issue| format!("{}: {}", issue.key, issue.message))
-            .collect::<Vec<_>>()
-            .join("; ");
-        Halt::Stop(Box::new(Failure::new("the configuration selects nothing", text)))
-    })?;
+    let selection = selection(shared)?;
+    if dialect.has_gtid() {
+        // A server that never will commit it is found out, and named, by what follows.
+        let _ = wait_until_committed(&mut connection, published).await?;
+    }
     let found = stable_definitions(&mut connection, |id| selection.selects(id)).await?;
     // Listed again after the place was taken: a source that is being written to has outgrown the dialect's sizes.
     let files =

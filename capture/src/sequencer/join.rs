@@ -8,9 +8,12 @@ use super::park::ParkReason;
 use super::table::{HistoryRecords, Origin, SchemaTexts, SequencedTable, Standing};
 use crate::binlog::charset::Charset;
 use crate::snapshot::planner::is_past;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{Parked, StateKey};
+use tributary_schemas::config::TableSelection;
+use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::history::{Cause, SelectedTable};
 use tributary_schemas::position::Position;
 use tributary_schemas::table::{Table, TableId};
@@ -69,8 +72,19 @@ impl Sequencer {
         }
         tracing::info!(table = %id, why, "table will be read anew");
         let source = self.setup.source.clone();
+        let reached = self.progress.reached();
         let read = self.setup.runtime.block_on(async {
             let mut connection = source.connect().await?;
+            // The binlog shows a DDL before it is committed: until then the catalog is the one before it.
+            if !wait_until_committed(&mut connection, &reached).await? {
+                let reason = "the source had not committed what the stream has passed in time";
+                return Err(SourceError::transient(
+                    "reading the catalog",
+                    connection.address(),
+                    reason,
+                    "tried again",
+                ));
+            }
             let found = stable_definition(&mut connection, id).await;
             connection.close().await?;
             found
@@ -102,6 +116,15 @@ impl Sequencer {
             self.join(joining)?;
         }
         Ok(())
+    }
+
+    /// The table is not parked any more.
+    pub(super) fn unpark(&mut self, index: usize) -> Result<(), Halt> {
+        let Some(id) = self.tables.get(index).map(|table| table.id.clone()) else { return Ok(()) };
+        match self.parked.remove(&id) {
+            Some(parked) => self.put_state(&StateKey::Parked(id), &Parked { active: false, ..parked }),
+            None => Ok(()),
+        }
     }
 
     fn join(&mut self, joining: Joining) -> Result<(), Halt> {
@@ -146,38 +169,23 @@ impl Sequencer {
         self.maps.clear();
         self.put_history(history)?;
         self.put_state(&StateKey::Catalog(id.clone()), &joining.catalog)?;
-        if let Some(parked) = self.parked.remove(&id) {
-            self.put_state(&StateKey::Parked(id.clone()), &Parked { active: false, ..parked })?;
-        }
+        self.unpark(index)?;
         self.selected.insert(id.clone(), SelectedTable { id: id.clone(), topic, partitions, excluded: None });
         self.put_selection()?;
         self.begin_reading(index)?;
         self.commit()
     }
 
-    /// The published part of a definition, or why there is none.
-    /// `columns` has the columns whose ids live on, under the names they have now.
+    /// The published part of a definition, or why there is none. `columns` has the columns whose ids live on, under the
+    /// names they have now.
     pub(super) fn publishable(
         &self,
         catalog: &CatalogTable,
         previous: Option<&SequencedTable>,
         columns: &Table,
     ) -> Result<Table, String> {
-        let selection = &self.setup.selection;
-        let excluded: Vec<String> = catalog
-            .columns
-            .iter()
-            .filter(|column| selection.excludes_column(&catalog.id, &column.name))
-            .map(|column| column.name.clone())
-            .collect();
-        let wishes = Wishes {
-            excluded: &excluded,
-            previous: Some(columns),
-            highest_id: previous.map_or(0, |table| table.highest_column_id),
-            key_index: self.setup.key_indexes.get(&catalog.id.to_string()).map(String::as_str),
-            charset_supported: |name| Charset::named(name).is_some(),
-        };
-        catalog.published(&wishes).map_err(|problem| problem.to_string())
+        let highest_id = previous.map_or(0, |table| table.highest_column_id);
+        publishable(&self.setup.selection, &self.setup.key_indexes, catalog, highest_id, columns)
     }
 
     /// A table that cannot be replicated as it is: shown with its remedy, nothing of it is published.
@@ -261,6 +269,45 @@ pub async fn executed(
         position.gtid_set = gtid_executed(connection).await?;
     }
     Ok(position)
+}
+
+/// The part of a definition that the configuration has published, or why there is none. `columns` has the columns whose
+/// ids live on; no id up to `highest_id` is given again.
+pub fn publishable(
+    selection: &TableSelection,
+    key_indexes: &BTreeMap<String, String>,
+    catalog: &CatalogTable,
+    highest_id: u32,
+    columns: &Table,
+) -> Result<Table, String> {
+    let excluded: Vec<String> = catalog
+        .columns
+        .iter()
+        .filter(|column| selection.excludes_column(&catalog.id, &column.name))
+        .map(|column| column.name.clone())
+        .collect();
+    let wishes = Wishes {
+        excluded: &excluded,
+        previous: Some(columns),
+        highest_id,
+        key_index: key_indexes.get(&catalog.id.to_string()).map(String::as_str),
+        charset_supported: |name| Charset::named(name).is_some(),
+    };
+    catalog.published(&wishes).map_err(|problem| problem.to_string())
+}
+
+/// Waits until everything in `set` is committed and visible; false if that takes longer than a commit ever should.
+pub async fn wait_until_committed(
+    connection: &mut tributary_source::connect::Connection,
+    set: &GtidSet,
+) -> Result<bool, SourceError> {
+    const SECONDS: u32 = 30;
+    if set.is_empty() {
+        return Ok(true);
+    }
+    let sql = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', {SECONDS})");
+    let timed_out: Option<u64> = connection.first("waiting for the source to commit", &sql).await?;
+    Ok(timed_out == Some(0))
 }
 
 /// The table's definition and a place where it holds: the same before and after the place was taken, so that no DDL

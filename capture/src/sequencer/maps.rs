@@ -46,9 +46,6 @@ impl TableMaps {
 
     /// Remembers a mapping.
     pub fn insert(&mut self, id: u64, database: &str, table: &str, definition: &[u8], mapped: Mapped) {
-        if self.entries.len() >= MAX_IDS {
-            self.entries.clear();
-        }
         let (database, table, definition) = (database.to_owned(), table.to_owned(), definition.to_vec());
         self.entries.insert(id, Entry { database, table, definition, mapped });
     }
@@ -66,6 +63,14 @@ impl TableMaps {
             if matches!(entry.mapped, Mapped::Decoded(decoded, _) if decoded == index) {
                 entry.mapped = Mapped::Ignored;
             }
+        }
+    }
+
+    /// Forgets everything if there are too many. Only between transactions: the row events of a statement follow all of
+    /// its TABLE_MAPs.
+    pub fn trim(&mut self) {
+        if self.entries.len() >= MAX_IDS {
+            self.clear();
         }
     }
 

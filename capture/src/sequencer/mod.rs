@@ -21,7 +21,7 @@ pub mod table;
 mod tables;
 mod xa;
 
-pub use join::{Joining, executed};
+pub use join::{Joining, executed, publishable, wait_until_committed};
 pub use output::Output;
 pub use park::ParkReason;
 pub use snapshot::Snapshot;

@@ -73,6 +73,10 @@ impl Sequencer {
                 sequencer.take_up(index, read)?;
             }
         }
+        if beginning.selection_changed {
+            sequencer.output.tick();
+            sequencer.put_selection()?;
+        }
         sequencer.show_status();
         Ok(sequencer)
     }

@@ -206,9 +206,21 @@ impl StreamProgress {
         self.position.offset = self.offset;
     }
 
-    /// The server that the file and offset belong to.
+    /// An event that belongs to no transaction ends: a source that writes nothing is at its end all the same.
+    pub fn settle(&mut self) {
+        if self.open.is_none() {
+            self.position.file.clone_from(&self.file);
+            self.position.offset = self.offset;
+        }
+    }
+
+    /// The server that the stream comes from. File and offset of another one say nothing here.
     pub fn set_server(&mut self, server_uuid: &str) {
-        server_uuid.clone_into(&mut self.position.server_uuid);
+        if self.position.server_uuid != server_uuid {
+            server_uuid.clone_into(&mut self.position.server_uuid);
+            self.position.file.clear();
+            self.position.offset = 0;
+        }
     }
 }
 

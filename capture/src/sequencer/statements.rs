@@ -7,7 +7,9 @@ use super::halt::Halt;
 use super::park::ParkReason;
 use super::table::{HistoryRecords, Origin, Standing};
 use crate::events::ddl::{AlterStep, Change, Effect, Next, TableEffect};
+use std::collections::BTreeSet;
 use tributary_schemas::checkpoint::StateKey;
+use tributary_schemas::envelope::key_schema;
 use tributary_schemas::history::Cause;
 use tributary_schemas::table::{Table, TableId};
 
@@ -28,8 +30,20 @@ impl Sequencer {
             return self.end_implicit();
         }
         tracing::info!(statement, position = %self.progress.position(), "DDL");
+        // In a swap (gh-ost, pt-online-schema-change) the name comes back in the same statement.
+        let arriving: BTreeSet<TableId> = concerned
+            .iter()
+            .filter_map(|effect| match &effect.effect {
+                Effect::RenameTo(to) => Some(to.clone()),
+                _ => None,
+            })
+            .collect();
         let mut steps = Vec::new();
         for effect in concerned {
+            if matches!(&effect.effect, Effect::RenameTo(to) if arriving.contains(&effect.table) && !self.setup.selection.selects(to))
+            {
+                continue;
+            }
             self.on_effect(effect, statement, &mut steps)?;
         }
         if steps.is_empty() { self.end_implicit() } else { self.new_generations(steps, statement) }
@@ -84,7 +98,17 @@ impl Sequencer {
                 Some(_),
             ) => Ok(()),
             (Effect::Unknown { reason }, Some(_)) => self.later(&id, &reason),
-            (Effect::Truncate | Effect::Drop, None) => Ok(()),
+            (Effect::Drop, None) => {
+                // It waited to be read anew; now there is nothing to read.
+                self.joining.retain(|joining| joining.catalog.id != id);
+                if let Some(index) = self.tables.find(&id) {
+                    self.rereads.remove(&index);
+                    let known = self.tables.get(index).is_some_and(|table| table.generation > 0);
+                    steps.extend(known.then(|| self.emptied(index, Cause::Drop)).flatten());
+                }
+                Ok(())
+            }
+            (Effect::Truncate, None) => Ok(()),
             (
                 Effect::Alter(_) | Effect::Create { .. } | Effect::CreateLike { .. } | Effect::Unknown { .. },
                 _,
@@ -135,7 +159,9 @@ impl Sequencer {
             Ok(definition) => definition,
             Err(problem) => return self.park(index, &ParkReason::definition(&problem)),
         };
-        if definition.key != table.table.key {
+        // Other key bytes would move rows to other partitions and miss their tombstones.
+        let same_key = key_schema(&table.topic, &definition).is_ok_and(|schema| schema == table.schemas.key);
+        if !same_key || definition.key != table.table.key {
             let why = format!("the key changed by {statement}");
             return self.later(&table.id.clone(), &why);
         }
@@ -174,6 +200,7 @@ impl Sequencer {
                     table.standing = Standing::Dropped;
                 }
                 self.snapshot.discard(index);
+                self.unpark(index)?;
             } else {
                 self.redefine_reading(index)?;
             }

@@ -68,10 +68,17 @@ impl Sequencer {
             EventBody::AnonymousGtid => self.begin(None)?,
             EventBody::Xid(_) => self.end()?,
             EventBody::Query(query) => self.on_query(&query)?,
-            EventBody::FormatDescription(context) => self.format = context,
+            EventBody::FormatDescription(context) => {
+                self.format = context;
+                self.progress.settle();
+            }
             EventBody::Rotate { offset, file } => self.progress.rotate(file.to_owned(), offset),
             EventBody::TransactionPayload(payload) => self.payload = Some(payload.check()),
-            EventBody::Heartbeat { .. } => self.freshness.heartbeat(self.output.now),
+            EventBody::Heartbeat { .. } => {
+                self.freshness.heartbeat(self.output.now);
+                self.progress.settle();
+            }
+            EventBody::PreviousGtids(_) => self.progress.settle(),
             EventBody::XaPrepare { xid, one_phase } => {
                 let xid =
                     Xid { format: xid.format_id, gtrid: xid.global.to_vec(), bqual: xid.branch.to_vec() };
@@ -90,8 +97,7 @@ impl Sequencer {
                 let why = format!("events of type {kind} are not known to this version");
                 return Err(self.lost("the binlog holds an event of an unknown type", &why));
             }
-            EventBody::PreviousGtids(_)
-            | EventBody::RowsQuery(_)
+            EventBody::RowsQuery(_)
             | EventBody::Stop
             | EventBody::StatementFormat(_)
             | EventBody::Other(_)
@@ -123,13 +129,15 @@ impl Sequencer {
         self.progress.end();
         self.explicit = false;
         self.transaction_tables.clear();
-        if !self.joining.is_empty() {
-            self.join_arrived()?;
-        }
+        self.maps.trim();
+        // What is to be read anew is written down before anything can commit a checkpoint behind it.
         if !self.rereads.is_empty() {
-            self.begin_rereads()?;
+            self.begin_rereads()
+        } else if !self.joining.is_empty() {
+            self.join_arrived()
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     fn on_query(&mut self, query: &Query<'_>) -> Result<(), Halt> {
