@@ -34,7 +34,7 @@ demo-down: ## stop what the demo left running
 
 lint: deps ## formatting, and clippy with every warning an error
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 
 test: up ## unit and property tests, and those against the real servers
 	cargo build --workspace --bins --locked

@@ -1,6 +1,7 @@
 //! Tables that leave and come back, and keys that change: what must be read anew, is.
 
 use mysql_async::prelude::Queryable;
+use tributary_tests::eventually;
 use tributary_tests::load::create;
 use tributary_tests::oracle::assert_equal;
 use tributary_tests::task::{RUN, Task};
@@ -70,4 +71,36 @@ async fn a_column_that_is_excluded_later_is_gone_from_what_follows() {
         .filter(|value| value.windows(11).any(|part| part == b"secret-text"))
         .count();
     assert_eq!(leaks, 0, "an excluded column reached Kafka");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_an_online_schema_change_swaps_in_is_followed_without_a_stop() {
+    let task = Task::with("swapped", tributary_tests::servers::Servers::shared(), |config| {
+        // The way gh-ost leaves it: the shadow is not selected, only the table is.
+        let name = config.lines().next().unwrap().trim_start_matches("name = ").trim_matches('"').to_owned();
+        let selected = format!("[capture]\ntables = [\"{name}.a\"]\n");
+        config.replace("[capture]\n", &selected).replace("name = ", "strict = true\nname = ")
+    });
+    create(&task, "a", 200).await;
+    let capture = task.capture();
+    eventually("in step", RUN, || async {
+        capture.status().is_some_and(|status| status["state"] == "synchronizing")
+    })
+    .await;
+    let mut mysql = task.servers.mysql().await;
+    mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
+    for statement in [
+        "CREATE TABLE _a_gho LIKE a",
+        "ALTER TABLE _a_gho ADD COLUMN note VARCHAR(9) NOT NULL DEFAULT 'swapped', MODIFY n BIGINT NOT NULL",
+        "INSERT INTO _a_gho (id, n, s, at) SELECT id, n + 5000000000, s, at FROM a",
+        "RENAME TABLE a TO _a_del, _a_gho TO a",
+        "UPDATE a SET note = 'after' WHERE id < 10",
+        "DELETE FROM a WHERE id = 50",
+        "DROP TABLE _a_del",
+    ] {
+        mysql.query_drop(statement).await.unwrap_or_else(|error| panic!("{error}: {statement}"));
+    }
+    drop(capture);
+    task.catch_up();
+    assert_equal(&task).await;
 }

@@ -148,3 +148,40 @@ async fn columns_are_dropped_renamed_widened_and_moved_in_stream_order() {
     first.stop();
     second.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_falls_silent_is_noticed_and_waited_for() {
+    let servers = tributary_tests::servers::Servers::up("test-frozen", &[]);
+    let task = Task::with("silent", &servers, |config| {
+        let quick = "heartbeat_ms = 1000\nread_deadline_ms = 3000\nconnect_timeout_ms = 2000\n";
+        config.replace("retry_minutes = 2\n\n[kafka]", &format!("retry_minutes = 5\n{quick}\n[kafka]"))
+    });
+    create(&task, "a", 10).await;
+    let (mut capture, apply) = (task.capture(), task.apply());
+    let state = |process: &tributary_tests::process::Process| {
+        process.status().map(|status| status["state"].as_str().unwrap_or_default().to_owned())
+    };
+    eventually("in step", RUN, || async { state(&capture).as_deref() == Some("synchronizing") }).await;
+    // Heartbeats keep an idle stream alive past the deadline.
+    let quiet = std::time::Instant::now() + Duration::from_secs(5);
+    eventually("an idle while", RUN, || async { std::time::Instant::now() > quiet }).await;
+    assert!(!capture.output().contains("heartbeat"), "{}", capture.output());
+    let freeze = |signal: &str| {
+        let status = std::process::Command::new("kill").args([signal, servers.get("MYSQL_PID")]).status();
+        assert!(status.unwrap().success());
+    };
+    freeze("-STOP");
+    eventually("the silence is noticed", RUN, || async { state(&capture).as_deref() == Some("retrying") })
+        .await;
+    freeze("-CONT");
+    let mut mysql = servers.mysql().await;
+    mysql.query_drop(format!("UPDATE `{}`.a SET n = 99", task.name)).await.unwrap();
+    let expected = tributary_tests::oracle::source_rows(&task, "a").await;
+    eventually("it goes on", RUN, || async {
+        tributary_tests::oracle::destination_rows(&task, "a").await == expected
+    })
+    .await;
+    assert!(capture.is_running(), "{}", capture.output());
+    drop(apply);
+    servers.control(&["down"]);
+}

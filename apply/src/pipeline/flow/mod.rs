@@ -250,7 +250,8 @@ impl<B: Rows> Flow<B> {
         generation: Option<u32>,
         now: Instant,
     ) -> Verdict<'_, B> {
-        let Some(partition) = self.partitions.get_mut(&number).filter(|_| !self.parked && !self.closing) else {
+        let Some(partition) = self.partitions.get_mut(&number).filter(|_| !self.parked && !self.closing)
+        else {
             return Verdict::Ignore;
         };
         if partition.phase != Phase::Running || offset < partition.position {
@@ -366,8 +367,7 @@ impl<B: Rows> Flow<B> {
     /// True if everything taken has been written.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.is_written()
-            && self.partitions.values().all(|partition| partition.phase == Phase::Running)
+        self.is_written() && self.partitions.values().all(|partition| partition.phase == Phase::Running)
     }
 
     /// True while a job is out.

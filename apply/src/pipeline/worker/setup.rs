@@ -1,8 +1,8 @@
 //! The first time a topic meets its target: schema, table, `existing_data`, first offsets, all in one transaction
 //! under an advisory lock, by whichever instance comes first. And every later time: reading the offsets.
 
-use super::{TableMemory, Worker};
 use super::flush::compile;
+use super::{TableMemory, Worker};
 use crate::batches::compact::Batch;
 use crate::bookkeeping::{NewTarget, OffsetRow, TargetRow};
 use crate::destination::{Connection, DestinationError, TableError, catalog};
