@@ -25,7 +25,7 @@ pub fn mangle(name: &str) -> String {
 /// The topic of a table: `<task>.<database>.<table>`.
 #[must_use]
 pub fn table_topic(task: &str, table: &TableId) -> String {
-    format!("{task}.{}.{}", mangle(&table.database), mangle(&table.table))
+    format!("{}.{}.{}", mangle(task), mangle(&table.database), mangle(&table.table))
 }
 
 /// The task's history topic: table definitions, generation by generation, and the schemas.
@@ -64,5 +64,6 @@ mod tests {
         assert_eq!(mangle("é😀"), "_x00E9_xD83D_xDE00");
         let table = TableId::new("my-shop", "orders");
         assert_eq!(table_topic("t", &table), "t.my_x002Dshop.orders");
+        assert_eq!(table_topic("t-1", &table), "t_x002D1.my_x002Dshop.orders");
     }
 }

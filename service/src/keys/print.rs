@@ -52,7 +52,7 @@ pub(crate) fn describe(kind: Kind) -> String {
     match kind {
         Kind::Text => "string".to_owned(),
         Kind::Secret => "secret string".to_owned(),
-        Kind::Task => "task name: a-z, 0-9 and _, a letter first, at most 64".to_owned(),
+        Kind::Task => "task name: letters, digits, _ and -, a letter first, at most 64".to_owned(),
         Kind::File => "file, relative to this one".to_owned(),
         Kind::Integer(least, most) => format!("integer from {least} to {most}"),
         Kind::Boolean => "true or false".to_owned(),

@@ -82,7 +82,7 @@ async fn killed_again_and_again_it_ends_in_equality_without_a_doubled_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_arrives_within_seconds() {
-    let task = Task::new("latency");
+    let task = Task::new("Late-ncy");
     create(&task, "a", 10).await;
     let (capture, apply) = (task.capture(), task.apply());
     eventually("in step", RUN, || async {
