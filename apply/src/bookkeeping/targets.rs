@@ -208,6 +208,23 @@ impl Bookkeeping {
         Ok(())
     }
 
+    /// Forgets what stopped tables of the task: each is tried again.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn unpark_all(&self, connection: &mut Connection) -> Result<(), DestinationError> {
+        let sql = format!(
+            "UPDATE {}.targets SET state = 'applying', error_code = NULL, error_message = NULL, error_place = NULL, \
+             error_remedy = NULL, changed_at = now() WHERE task = $1 AND state = 'parked'",
+            self.schema
+        );
+        connection
+            .execute(&sql, &[&self.task])
+            .await
+            .map_err(DestinationError::during("trying the parked tables again"))?;
+        Ok(())
+    }
+
     /// Stores why a topic stands still, or with `None` that it goes on. Nothing happens if that is what is stored.
     ///
     /// # Errors

@@ -141,7 +141,7 @@ impl TableTask {
                 generation: record.generation,
                 offsets: record.barrier.clone(),
                 passage: passage(before, record),
-                empties: matches!(record.cause, Cause::Truncate | Cause::Reset) && self.operations.delete,
+                empties: record.cause.empties() && self.operations.delete,
             });
             before = Some(record);
         }

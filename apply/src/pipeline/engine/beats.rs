@@ -256,8 +256,9 @@ impl Engine {
                 table.after_load = AfterLoad::Due;
             }
             match row.parked {
-                Some(error) if !table.flow.is_parked() => {
-                    table.parked_elsewhere = true;
+                // A table that is loading takes its own mark away; what is shown here is older than that.
+                Some(error) if !table.flow.is_parked() && table.flow.has_running() => {
+                    table.mark_seen = true;
                     table.flow.park();
                     table.partitions.values_mut().for_each(|reading| reading.stash.clear());
                     table.status.park(tributary_service::status::ErrorDocument::new(
@@ -266,8 +267,10 @@ impl Engine {
                         error.remedy,
                     ));
                 }
-                None if table.parked_elsewhere => {
-                    table.parked_elsewhere = false;
+                Some(_) if table.flow.is_parked() => table.mark_seen = true,
+                // The mark was there and is gone: another instance, a replay or a restart has taken the table up again.
+                None if table.mark_seen => {
+                    table.mark_seen = false;
                     table.status.set_state(TableState::CatchingUp);
                     table.flow.unpark();
                 }

@@ -294,7 +294,11 @@ impl Engine {
                 };
                 match (assigned, u32::try_from(partition).is_ok_and(|number| number < table.task.partitions))
                 {
-                    (true, true) => table.assign(partition),
+                    (true, true) => {
+                        // The client keeps a pause through revocation and return.
+                        self.parts.consumer.set_paused(&topic, &[partition], false);
+                        table.assign(partition);
+                    }
                     // The answer to it comes with the next round of events.
                     (true, false) => self.grown.push(topic),
                     (false, _) => table.revoke(partition),

@@ -41,7 +41,7 @@ pub struct EngineTable {
     /// Why the table is to be parked, once what was taken before is in the destination.
     pub(super) doomed: Option<TableError>,
     /// Another instance has parked the table.
-    pub(super) parked_elsewhere: bool,
+    pub(super) mark_seen: bool,
     pub(super) after_load: AfterLoad,
     /// Times in a row that a position was found behind the end of its partition.
     pub(super) beyond_end: u32,
@@ -102,7 +102,7 @@ impl EngineTable {
             oldest_flying_ms: None,
             newest_taken_ms: None,
             doomed: None,
-            parked_elsewhere: false,
+            mark_seen: false,
             after_load: AfterLoad::Unknown,
             beyond_end: 0,
         }
@@ -115,7 +115,7 @@ impl EngineTable {
             self.raw_values = task.may_have_raw_values();
             // The table is read anew: the way out of whatever has stopped it.
             if self.flow.is_parked() && task.is_reset_after(self.flow.done()) {
-                self.parked_elsewhere = false;
+                self.mark_seen = false;
                 self.flow.unpark();
                 self.status.set_state(TableState::CatchingUp);
             }
@@ -175,7 +175,9 @@ impl EngineTable {
             let waited = reading.blocked_since.map_or(Duration::ZERO, |since| now.duration_since(since));
             let long = waited > PATIENCE || reading.stash.len() > STASH_RECORDS;
             let wanted = if reading.paused { !blocked } else { !long };
-            let wanted = wanted && !all && !parked;
+            // A partition that a barrier waits for is read even when memory is short: nothing else can free any.
+            let spared = !blocked && self.flow.bytes() == 0;
+            let wanted = wanted && (!all || spared) && !parked;
             if wanted == reading.paused {
                 reading.paused = !wanted;
                 if wanted { resume.push(*partition) } else { pause.push(*partition) }

@@ -223,6 +223,12 @@ impl<B: Rows> Flow<B> {
         self.parked
     }
 
+    /// True if records of some partition are being taken.
+    #[must_use]
+    pub fn has_running(&self) -> bool {
+        self.partitions.values().any(|partition| partition.phase == Phase::Running)
+    }
+
     /// True if records of `partition` are wanted now.
     #[must_use]
     pub fn accepts(&self, partition: i32) -> bool {

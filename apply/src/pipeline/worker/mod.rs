@@ -96,6 +96,8 @@ impl Worker {
                 remedy: "update apply to the version that last ran, or newer".to_owned(),
             }));
         }
+        // A start is how a person says that the cause is mended.
+        bookkeeping.unpark_all(&mut connection).await?;
         // Tells `apply drop` that the task is in use, for as long as this session lives.
         let key = bookkeeping.task_lock_key();
         connection
@@ -141,6 +143,10 @@ impl Worker {
         memory: &TableMemory,
         job: Job<Batch>,
     ) -> Result<(Outcome<Batch>, Report), Failed> {
+        let moves = match &job {
+            Job::Flush { moves, .. } | Job::Arrive { moves, .. } => moves.clone(),
+            Job::Load { .. } | Job::Advance { .. } => Vec::new(),
+        };
         let mut cache = memory.cache.lock().await;
         let mut report = Report::default();
         let (result, rows) = match job {
@@ -174,9 +180,30 @@ impl Worker {
                 // Whatever went wrong, the definition of the target may be the reason; and a staging table that was
                 // made in this transaction is gone.
                 *cache = Cache::default();
+                if !error.is_transient() && self.is_overtaken(task, &moves).await {
+                    return Ok((Outcome::Lost, Report::default()));
+                }
                 Err(Failed { error, rows })
             }
         }
+    }
+
+    /// True if the partitions have moved on without this instance: whatever it failed with, a new owner or a replay has
+    /// changed the target under it, and the table itself is well.
+    async fn is_overtaken(&self, task: &TableTask, moves: &[super::job::Move]) -> bool {
+        let numbers: Vec<i32> = moves.iter().map(|step| step.partition).collect();
+        let read = async {
+            let mut lease = self.begin(None).await?;
+            let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, true).await?;
+            lease.commit().await?;
+            lease.release();
+            Ok::<_, DestinationError>(rows)
+        };
+        // If even this cannot be asked, the first error is the one to tell.
+        let Ok(rows) = read.await else { return false };
+        let offset =
+            |partition| rows.iter().find(|row| row.partition == partition).map(|row| row.next_offset);
+        moves.iter().any(|step| offset(step.partition) != Some(step.expected))
     }
 
     async fn advance(

@@ -117,9 +117,11 @@ impl Worker {
     ) -> Result<(), DestinationError> {
         let shape = match catalog::shape(connection, self.dialect, &task.target).await? {
             Some(shape) => {
-                if !self.bookkeeping.is_known(connection, &task.target).await? {
-                    self.judge_rows(connection, task).await?;
+                // This topic's own bookkeeping is not there yet, so another's is.
+                if self.bookkeeping.is_known(connection, &task.target).await? {
+                    return Err(DestinationError::Table(shared(task)));
                 }
+                self.judge_rows(connection, task).await?;
                 Some(shape)
             }
             None => {
@@ -268,6 +270,17 @@ fn existing_data(task: &TableTask) -> TableError {
         remedy:
             "empty it, or set existing_data = \"clear\" (removes the rows) or \"append\" (merges into them)"
                 .to_owned(),
+    }
+}
+
+fn shared(task: &TableTask) -> TableError {
+    TableError {
+        code: "target-shared".to_owned(),
+        message: format!("the target table {} is fed from another table already", task.target),
+        place: task.id.to_string(),
+        remedy: "give each table a `target` of its own (several into one is not supported yet); if the other task is \
+                 gone, `apply drop` removes its bookkeeping"
+            .to_owned(),
     }
 }
 
