@@ -3,7 +3,7 @@
 SERVERS := deploy/local/servers
 
 .DEFAULT_GOAL := help
-.PHONY: help deps up down status reset build demo demo-down lint test test-faults
+.PHONY: help deps up down status reset build demo demo-down lint test test-faults bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,3 +43,7 @@ test: up ## unit and property tests, and those against the real servers
 test-faults: deps ## the long runs: kills, frozen processes and outages under load
 	cargo build --workspace --bins --locked
 	cargo test -p tributary-tests --features faults --test faults --locked -- --test-threads=1 --nocapture
+
+bench: build ## measure the hot paths and the whole product, into docs/benchmarks (options: BENCH="--quick")
+	"$${CARGO_TARGET_DIR:-target}/release/hot_paths" $(BENCH)
+	"$${CARGO_TARGET_DIR:-target}/release/end_to_end" $(BENCH)

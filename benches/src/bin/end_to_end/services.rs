@@ -1,0 +1,177 @@
+//! `capture` and `apply` as child processes: a configuration enters, CPU time and peak memory of each leave. Invariant:
+//! none outlives the benchmark.
+
+use crate::servers::{DATABASE, Servers};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tributary_benches::{Result, root};
+
+/// How often a child is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(5);
+
+/// What a process took.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// User and system time.
+    pub cpu_seconds: f64,
+    /// Largest resident set.
+    pub peak_megabytes: f64,
+}
+
+/// A running service; killed when dropped.
+pub struct Service {
+    name: &'static str,
+    pid: libc::pid_t,
+    log: PathBuf,
+    ended: Option<Usage>,
+}
+
+/// A task with its configuration.
+pub struct Task {
+    name: &'static str,
+    /// Schema in the warehouse.
+    pub schema: String,
+    config: PathBuf,
+}
+
+impl Task {
+    /// Writes the configuration of a task that replicates sysbench's tables into `schema`; all else as it is by default.
+    pub fn new(name: &'static str, schema: &str, servers: &Servers) -> Result<Self> {
+        let directory = root().join("target/bench");
+        std::fs::create_dir_all(&directory)?;
+        let config = directory.join(format!("{name}.toml"));
+        let get = |variable| servers.get(variable);
+        let text = format!(
+            r#"name = "{name}"
+
+[source]
+host = "{}"
+port = {}
+user = "reader"
+password = "{}"
+
+[kafka]
+brokers = "{}"
+
+[destination]
+host = "{}"
+port = {}
+database = "{}"
+user = "{}"
+password = "{}"
+
+[capture]
+listen = "127.0.0.1:0"
+
+[apply]
+listen = "127.0.0.1:0"
+
+[[table]]
+source = "{DATABASE}.*"
+target = "{schema}.{{table}}"
+"#,
+            get("MYSQL_HOST")?,
+            get("MYSQL_PORT")?,
+            get("MYSQL_READER_PASSWORD")?,
+            get("KAFKA_BROKERS")?,
+            get("PG_HOST")?,
+            get("PG_PORT")?,
+            get("PG_DATABASE")?,
+            get("PG_USER")?,
+            get("PG_PASSWORD")?,
+        );
+        std::fs::write(&config, text)?;
+        Ok(Self { name, schema: schema.to_owned(), config })
+    }
+
+    /// Starts `name run`, a binary that lies beside this one.
+    pub fn start(&self, name: &'static str, arguments: &[&str]) -> Result<Service> {
+        let this = std::env::current_exe()?;
+        let program = this.parent().unwrap_or(Path::new(".")).join(name);
+        let log = self.config.with_file_name(format!("{}-{name}.log", self.name));
+        let file = File::create(&log)?;
+        let child = Command::new(&program)
+            .args(["run", "--config"])
+            .arg(&self.config)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+        Ok(Service { name, pid: child.id().try_into()?, log, ended: None })
+    }
+}
+
+impl Service {
+    /// What it took, once it has ended with status 0; `None` while it runs.
+    pub fn poll(&mut self) -> Result<Option<Usage>> {
+        if self.ended.is_some() {
+            return Ok(self.ended);
+        }
+        let mut status = 0;
+        #[allow(unsafe_code, reason = "the standard library's wait tells nothing of time and memory")]
+        // SAFETY: both pointers are to locals that outlive the call, and rusage is plain numbers, for which zeros are
+        // valid; the child is ours and has not been waited for.
+        let (answer, usage) = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            (libc::wait4(self.pid, &raw mut status, libc::WNOHANG, &raw mut usage), usage)
+        };
+        match answer {
+            0 => return Ok(None),
+            pid if pid == self.pid => {}
+            _ => return Err(std::io::Error::last_os_error().into()),
+        }
+        let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+        self.ended = Some(Usage {
+            cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+            peak_megabytes: usage.ru_maxrss as f64 * 1024.0 / 1e6,
+        });
+        if status == 0 {
+            return Ok(self.ended);
+        }
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        Err(format!("{} ended with wait status {status}; its log:\n{log}", self.name).into())
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, limit: Duration) -> Result<Usage> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(usage) = self.poll()? {
+                return Ok(usage);
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{} still runs; see {}", self.name, self.log.display()).into());
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// SIGTERM, after which it ends in good order.
+    pub fn stop(&mut self, limit: Duration) -> Result<Usage> {
+        self.signal(libc::SIGTERM);
+        self.wait(limit)
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        if self.ended.is_none() {
+            #[allow(unsafe_code, reason = "the standard library sends SIGKILL only")]
+            // SAFETY: no memory is involved; the process is a child that was not waited for, so the id is still its.
+            unsafe {
+                libc::kill(self.pid, signal);
+            }
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.signal(libc::SIGKILL);
+        while self.ended.is_none() && matches!(self.poll(), Ok(None)) {
+            std::thread::sleep(POLL);
+        }
+    }
+}
