@@ -109,21 +109,21 @@ impl Bookkeeping {
         Ok(row.as_ref().map(target_row))
     }
 
-    /// True if any task has written into this table: its rows are then ours, and are not judged again.
+    /// True if a topic of this task feeds this table. What another task has written counts as existing data.
     ///
     /// # Errors
     /// What the server says.
-    pub async fn is_known(
+    pub async fn is_fed(
         &self,
         connection: &mut Connection,
         target: &TargetName,
     ) -> Result<bool, DestinationError> {
         let sql = format!(
-            "SELECT 1 FROM {}.targets WHERE target_schema = $1 AND target_table = $2 LIMIT 1",
+            "SELECT 1 FROM {}.targets WHERE task = $1 AND target_schema = $2 AND target_table = $3 LIMIT 1",
             self.schema
         );
         let row = connection
-            .query_opt(&sql, &[&target.schema, &target.table])
+            .query_opt(&sql, &[&self.task, &target.schema, &target.table])
             .await
             .map_err(DestinationError::during(format!("looking for {target} in the bookkeeping")))?;
         Ok(row.is_some())

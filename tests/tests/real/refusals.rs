@@ -211,3 +211,16 @@ async fn a_table_that_cannot_be_replicated_is_left_out_and_the_others_run() {
     task.catch_up();
     assert_table_equal(&task, "good").await;
 }
+
+#[tokio::test]
+async fn a_target_that_two_tables_feed_is_refused_to_the_second() {
+    let task =
+        Task::with("shared", Servers::shared(), |config| format!("{config}target = \"{{task}}.one\"\n"));
+    create(&task, "a", 10).await;
+    create(&task, "b", 10).await;
+    task.start("capture", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+    expect_apply_failure(&task, "target-shared");
+    let postgres = task.servers.postgres().await;
+    let sql = format!("SELECT count(*) FROM \"{}\".one", task.name);
+    assert_eq!(postgres.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0), 10, "the first goes on");
+}

@@ -118,7 +118,7 @@ impl Worker {
         let shape = match catalog::shape(connection, self.dialect, &task.target).await? {
             Some(shape) => {
                 // This topic's own bookkeeping is not there yet, so another's is.
-                if self.bookkeeping.is_known(connection, &task.target).await? {
+                if self.bookkeeping.is_fed(connection, &task.target).await? {
                     return Err(DestinationError::Table(shared(task)));
                 }
                 self.judge_rows(connection, task).await?;
@@ -276,11 +276,9 @@ fn existing_data(task: &TableTask) -> TableError {
 fn shared(task: &TableTask) -> TableError {
     TableError {
         code: "target-shared".to_owned(),
-        message: format!("the target table {} is fed from another table already", task.target),
+        message: format!("the target table {} is fed from another table of this task already", task.target),
         place: task.id.to_string(),
-        remedy: "give each table a `target` of its own (several into one is not supported yet); if the other task is \
-                 gone, `apply drop` removes its bookkeeping"
-            .to_owned(),
+        remedy: "give each table a `target` of its own: several into one is not supported yet".to_owned(),
     }
 }
 
