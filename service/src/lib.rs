@@ -1,6 +1,7 @@
 //! The shell that `capture` and `apply` share: from the command line and the configuration to logs, retries, HTTP
 //! and an orderly end. Nothing here knows about binlogs or merges.
 
+pub mod ask;
 pub mod check;
 pub mod cli;
 pub mod exit;
