@@ -66,6 +66,15 @@ impl Servers {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Deletes an instance that one test had for itself. A test that fails does not come here, and leaves its servers
+    /// and their data to be looked at.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn discard(&self) {
+        self.control(&["reset"]);
+    }
+
     /// A variable of `servers env`.
     ///
     /// # Panics

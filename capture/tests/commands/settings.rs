@@ -5,7 +5,7 @@ use crate::servers::{Servers, script};
 
 const INSTANCE: &str = "commands";
 
-/// Stops the instance whatever becomes of the test.
+/// Deletes the instance whatever becomes of the test.
 struct Instance;
 
 impl Instance {
@@ -17,7 +17,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        script(&["--instance", INSTANCE, "down", "mysql"]);
+        script(&["--instance", INSTANCE, "reset"]);
     }
 }
 

@@ -6,6 +6,8 @@ INSTANCE=${TRIBUTARY_LOCAL_INSTANCE:-default}
 LOCAL_HOME=${TRIBUTARY_LOCAL_HOME:-/var/lib/tributary-local}
 SOFTWARE=$LOCAL_HOME/software
 LOGS=$LOCAL_HOME/logs
+# What an instance's three servers take when they are new, and some room to work in.
+DISK_WANTED_MB=2048
 
 # mysqld and postgres refuse to run as root. The postgresql package brings this account, so all three run under it;
 # a developer who is not root runs them as himself.

@@ -6,6 +6,15 @@ load_flags() { # name; sets EXTRA_FLAGS
   if [[ -s $INSTANCE_DIR/$1.flags ]]; then mapfile -t EXTRA_FLAGS <"$INSTANCE_DIR/$1.flags"; fi
 }
 
+# A server that runs out of disk in the middle says so in a hundred ways, none of them plain.
+require_disk() {
+  local free
+  free=$(df --output=avail -BM "$LOCAL_HOME" | tail -n 1 | tr -dc 0-9)
+  ((free >= DISK_WANTED_MB)) ||
+    die "only $free MB are free at $LOCAL_HOME, and new servers want $DISK_WANTED_MB MB: free some (\`servers reset\`" \
+      "deletes an instance's data), or set TRIBUTARY_LOCAL_HOME to a folder on another disk"
+}
+
 command_start() { # up or restart
   local name starting pid failed=no
   install_all
@@ -46,6 +55,7 @@ start_server() { # name
     as_server_user test -x "$INSTANCE_DIR/$name" ||
       die "user $SERVER_USER cannot enter $INSTANCE_DIR; set TRIBUTARY_LOCAL_HOME to a folder that all may enter"
     if [[ ! -d $INSTANCE_DIR/$name/data ]]; then
+      require_disk
       "init_$name" || { tail_of "$INSTANCE_DIR/$name.log"; die "$name cannot be initialized"; }
       say "$name: initialized in $(seconds_since "$from")"
       from=$(now_ms)

@@ -24,7 +24,7 @@ mysqld_command() { # data folder; sets COMMAND
     --socket=
     --bind-address=127.0.0.1 --port="$MYSQL_PORT" --skip-name-resolve
     --server-id=1 --log-bin=binlog --gtid-mode=ON --enforce-gtid-consistency=ON
-    --innodb-buffer-pool-size=512M --innodb-redo-log-capacity=512M --max-allowed-packet=64M
+    --innodb-buffer-pool-size=512M --innodb-redo-log-capacity=128M --max-allowed-packet=64M
   )
 }
 

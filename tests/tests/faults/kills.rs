@@ -110,7 +110,7 @@ async fn run(test: &str, rounds: u32, metadata: &str) {
             assert!(fresh, "{table}: published twice: {record:?}");
         }
     }
-    servers.control(&["down"]);
+    servers.discard();
 }
 
 #[tokio::test(flavor = "multi_thread")]

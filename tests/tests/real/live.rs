@@ -183,5 +183,5 @@ async fn a_source_that_falls_silent_is_noticed_and_waited_for() {
     .await;
     assert!(capture.is_running(), "{}", capture.output());
     drop(apply);
-    servers.control(&["down"]);
+    servers.discard();
 }

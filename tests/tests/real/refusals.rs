@@ -157,7 +157,7 @@ async fn kafka_away_in_the_middle_is_waited_for() {
     capture.stop();
     apply.stop();
     assert_equal(&task).await;
-    servers.control(&["down"]);
+    servers.discard();
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn a_purged_position_is_refused_with_the_way_out() {
     capture.expect_exit(1, SOON);
     let output = capture.output();
     assert!(output.contains("purged") && output.contains("capture drop"), "{output}");
-    servers.control(&["down"]);
+    servers.discard();
 }
 
 #[tokio::test]

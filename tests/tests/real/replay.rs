@@ -39,7 +39,7 @@ async fn a_destination_is_rebuilt_with_the_source_switched_off() {
     servers.control(&["up", "mysql"]);
     assert_eq!(destination_rows(&task, "a").await, expected);
     assert!(destination_rows(&task, "empty").await.is_empty());
-    servers.control(&["down"]);
+    servers.discard();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,5 +96,5 @@ async fn every_type_arrives_with_full_metadata_partial_json_and_compressed_trans
     ];
     let servers = Servers::up("test-full", &flags);
     both_ways("types_full", &servers).await;
-    servers.control(&["down"]);
+    servers.discard();
 }

@@ -235,7 +235,10 @@ async fn a_table_that_stands_still_is_not_called_equal() {
         .await
         .unwrap();
     let (_capture, apply) = (task.capture(), task.apply());
-    known(&apply, ".a").await;
+    eventually("apply has parked it", RUN, || async {
+        apply.status().is_some_and(|status| status["tables"][0]["state"] == "parked")
+    })
+    .await;
     let output = verify(&task, &[], 1);
     assert!(output.contains("apply has parked the table") && output.contains("to do: "), "{output}");
 }
