@@ -82,15 +82,19 @@ impl CatalogTable {
         *self == other
     }
 
-    /// Estimated bytes of a row, at least 1.
+    /// Estimated bytes of a row. Statistics can be a day old, and know nothing of a table that was filled since: rows
+    /// then count as large, so that the first chunks are small.
     #[must_use]
     pub fn row_bytes_estimated(&self) -> u64 {
-        self.data_bytes.checked_div(self.rows_estimated).unwrap_or(0).max(1)
+        const SMALLEST: u64 = 64;
+        const UNKNOWN: u64 = 4096;
+        match self.data_bytes.checked_div(self.rows_estimated) {
+            Some(bytes) if bytes > 0 => bytes.max(SMALLEST),
+            _ => UNKNOWN,
+        }
     }
 }
 
-/// Unknown system variable: MySQL 5.7 has no cache of statistics to switch off.
-const UNKNOWN_VARIABLE: u16 = 1193;
 /// Tables asked about in one statement.
 const GROUP: usize = 200;
 
@@ -125,12 +129,6 @@ pub async fn read_tables(
 ) -> Result<Vec<CatalogTable>, SourceError> {
     let mut ids = list_tables(connection).await?;
     ids.retain(selected);
-    // Without this the estimates can be a day old.
-    let fresh = "SET SESSION information_schema_stats_expiry = 0";
-    match connection.execute("reading the catalog", fresh).await {
-        Err(error) if error.code() != Some(UNKNOWN_VARIABLE) => return Err(error),
-        _ => {}
-    }
     let mut tables = BTreeMap::new();
     for group in ids.chunks(GROUP) {
         read_group(connection, group, &mut tables).await?;

@@ -33,16 +33,17 @@ pub enum ColumnMismatch {
     },
 }
 
-/// Compares a result's columns with declared ones, in order.
+/// Compares a result's columns with declared ones, in order; of each its name, its type, and whether it may be NULL.
 pub(crate) fn expected_columns<'a>(
-    declared: impl ExactSizeIterator<Item = (&'a str, &'a ColumnType)>,
+    declared: impl ExactSizeIterator<Item = (&'a str, &'a ColumnType, bool)>,
     result: &[ResultColumn],
 ) -> Result<(), ColumnMismatch> {
     if declared.len() != result.len() {
         return Err(ColumnMismatch::Count { expected: declared.len(), found: result.len() });
     }
-    for ((name, declared), column) in declared.zip(result) {
-        if !fits(declared, column) {
+    for ((name, declared, nullable), column) in declared.zip(result) {
+        let nulls = nullable || column.flags().contains(ColumnFlags::NOT_NULL_FLAG);
+        if !nulls || !fits(declared, column) || !is_as_narrow(declared, column) {
             return Err(ColumnMismatch::Type {
                 column: name.to_owned(),
                 declared: declared.to_string(),
@@ -98,5 +99,20 @@ fn fits(declared: &ColumnType, column: &ResultColumn) -> bool {
         ColumnType::Year => wire == Wire::MYSQL_TYPE_YEAR,
         ColumnType::Geometry { .. } => wire == Wire::MYSQL_TYPE_GEOMETRY,
         ColumnType::Vector { .. } => wire == Wire::MYSQL_TYPE_VECTOR,
+    }
+}
+
+/// True if the result has no value that is too long for the declared type. The session's character set is utf8mb4, in
+/// which the server counts a character as 4 bytes.
+fn is_as_narrow(declared: &ColumnType, column: &ResultColumn) -> bool {
+    let length = column.column_length();
+    match declared {
+        ColumnType::Char { length: characters } | ColumnType::VarChar { length: characters } => {
+            length <= characters.saturating_mul(4)
+        }
+        ColumnType::VarBinary { length: bytes } => length <= *bytes,
+        // A sign and a point at most.
+        ColumnType::Decimal { precision, .. } => length <= u32::from(*precision) + 2,
+        _ => true,
     }
 }

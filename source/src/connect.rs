@@ -30,14 +30,19 @@ const SESSION: [&str; 7] = [
     "SET SESSION autocommit = 1",
 ];
 /// Statements for variables that not every server has.
-const OPTIONAL: [&str; 2] = [
+const OPTIONAL: [&str; 3] = [
     // A server-wide limit on the time of a SELECT is not meant for this.
     "SET SESSION max_execution_time = 0",
     // Else a hidden primary key is missing from the catalog, but not from row images.
     "SET SESSION show_gipk_in_create_table_and_information_schema = ON",
+    // Else estimates of tables can be a day old.
+    "SET SESSION information_schema_stats_expiry = 0",
 ];
 /// Unknown system variable.
 const UNKNOWN_VARIABLE: u16 = 1193;
+
+/// What is being done, for messages.
+const CONNECTING: &str = "connecting";
 
 /// What a connection is made from.
 #[derive(Debug, Clone)]
@@ -85,15 +90,17 @@ impl SourceOptions {
     /// # Errors
     /// Transient if the server is away, definite if it refuses us.
     pub async fn connect(&self) -> Result<Connection, SourceError> {
-        const DURING: &str = "connecting";
-        let opened = tokio::time::timeout(self.connect_timeout, Conn::new(self.opts.clone())).await;
-        let conn = opened
-            .map_err(|_| {
-                let reason = format!("no answer within {} ms", self.connect_timeout.as_millis());
-                let remedy = "tried again; check address, firewall and the cloud's allow list";
-                SourceError::transient(DURING, &self.address, reason, remedy)
-            })?
-            .map_err(|error| SourceError::from_driver(DURING, &self.address, &error))?;
+        let opened = tokio::time::timeout(self.connect_timeout, self.open()).await;
+        opened.unwrap_or_else(|_| {
+            let reason = format!("no answer within {} ms", self.connect_timeout.as_millis());
+            let remedy = "tried again; check address, firewall and the cloud's allow list";
+            Err(SourceError::transient(CONNECTING, &self.address, reason, remedy))
+        })
+    }
+
+    async fn open(&self) -> Result<Connection, SourceError> {
+        let conn = Conn::new(self.opts.clone()).await;
+        let conn = conn.map_err(|error| SourceError::from_driver(CONNECTING, &self.address, &error))?;
         let mut connection = Connection { conn, address: self.address.clone() };
         for statement in SESSION {
             connection.execute("setting up the session", statement).await?;

@@ -121,7 +121,8 @@ impl Dialect {
 
     /// Where the server's binlog ends now, and which transactions have been committed.
     ///
-    /// The file's end may already hold transactions whose rows are not visible yet; `gtid_set` never does.
+    /// The file's end may already hold transactions whose rows are not visible yet; `gtid_set` never does. It is empty
+    /// where not every transaction has a GTID: what is left of an earlier time would count as passed for ever.
     ///
     /// # Errors
     /// What the server or the network said; definite if there is no binlog.
@@ -131,7 +132,7 @@ impl Dialect {
         let row = rows.into_iter().next().and_then(|row| {
             let file: String = row.get_opt(0)?.ok()?;
             let offset: u64 = row.get_opt(1)?.ok()?;
-            let executed: Option<String> = row.get_opt(4).and_then(Result::ok);
+            let executed: Option<String> = row.get_opt(4).and_then(Result::ok).filter(|_| self.has_gtid());
             Some((file, offset, executed.unwrap_or_default()))
         });
         let Some((file, offset, executed)) = row else {

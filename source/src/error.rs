@@ -121,6 +121,14 @@ const fn judge_code(code: u16) -> (bool, &'static str) {
             (true, "tried again; raise max_connections, or the account's limit, or lower capture.readers")
         }
         1205 | 1213 | 3572 => (true, "tried again; another session holds the lock"),
+        // What a proxy in front of the source says of the server behind it, some in the client's own numbers (MySQL's
+        // errmsg.h: 2002 to 2013).
+        1105 | 2002 | 2003 | 2006 | 2013 | 9001 => (true, AWAY),
+        1236 => (
+            false,
+            "if it names the server id: another client reads the binlog under the same one; give this task another \
+             source.server_id. Else the message says what the binlog lacks",
+        ),
         1028 | 1030 | 1037 | 1038 | 1041 | 1135 => (true, "tried again; the server is short of resources"),
         1053 | 1077 | 1079 | 1152..=1161 | 1184 | 1317 | 1927 | 3024 | 3032 | 3169 | 4031 => (true, AWAY),
         // The table or its columns are not as they were: another DDL ran. Whoever reads tables decides.
@@ -149,7 +157,7 @@ mod tests {
 
     #[test]
     fn errors_are_sorted_by_what_is_to_be_done() {
-        for code in [1040, 1053, 1205, 1213, 1317] {
+        for code in [1040, 1053, 1105, 1205, 1213, 1317, 2003, 2013] {
             assert!(server(code).is_transient(), "{code}");
         }
         for code in [1045, 1049, 1142, 1146, 1064] {

@@ -99,7 +99,8 @@ impl RowEncoder {
     /// # Errors
     /// [`ColumnMismatch`] names the first column that differs.
     pub fn check_columns(&self, columns: &[ResultColumn]) -> Result<(), ColumnMismatch> {
-        expected_columns(self.plans.iter().map(|plan| (plan.name.as_str(), &plan.column_type)), columns)
+        let declared = self.plans.iter().map(|plan| (plan.name.as_str(), &plan.column_type, plan.union));
+        expected_columns(declared, columns)
     }
 
     /// Encodes one row into `out`, which is emptied first.

@@ -27,7 +27,15 @@ pub struct SeenRecord {
 /// If Kafka fails.
 #[must_use]
 pub fn read_topic(task: &Task, table: &str) -> Vec<SeenRecord> {
-    let topic = format!("{0}.{0}.{table}", task.name);
+    read(task, &format!("{0}.{0}.{table}", task.name))
+}
+
+/// Every committed record of a topic, partition by partition, up to its end now.
+///
+/// # Panics
+/// If Kafka fails.
+#[must_use]
+pub fn read(task: &Task, topic: &str) -> Vec<SeenRecord> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", task.servers.get("KAFKA_BROKERS"))
         .set("group.id", "tests")
@@ -36,11 +44,11 @@ pub fn read_topic(task: &Task, table: &str) -> Vec<SeenRecord> {
         .set("enable.partition.eof", "true")
         .create()
         .expect("a consumer");
-    let metadata = consumer.fetch_metadata(Some(&topic), Duration::from_secs(10)).expect("metadata");
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).expect("metadata");
     let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
     let mut assignment = TopicPartitionList::new();
     for partition in 0..i32::try_from(partitions).expect("few partitions") {
-        assignment.add_partition_offset(&topic, partition, Offset::Beginning).expect("an offset");
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
     }
     consumer.assign(&assignment).expect("an assignment");
     let (mut records, mut ended) = (Vec::new(), 0);

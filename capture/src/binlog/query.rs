@@ -1,8 +1,10 @@
 //! Statements in the binlog: QUERY events with the few session settings that matter for parsing them, and the xid of
 //! XA_PREPARE events. The statement's text stays bytes: its character set is the client's.
 
+use super::charset::{Charset, charset_of_collation};
 use super::cursor::Cursor;
 use super::event::{DecodeError, FormatContext, kind};
+use std::borrow::Cow;
 use std::fmt;
 
 /// A QUERY event.
@@ -18,6 +20,27 @@ pub struct Query<'a> {
     pub client_collation: Option<u16>,
     /// `sql_mode`, as bits (MySQL's sql_class.h: 0x4 ANSI_QUOTES, 0x100000 NO_BACKSLASH_ESCAPES), if logged.
     pub sql_mode: Option<u64>,
+}
+
+impl<'a> Query<'a> {
+    /// The statement in UTF-8, and whether that is what the client wrote: false if its character set is not known
+    /// here, or the bytes are not of it.
+    #[must_use]
+    pub fn text(&self) -> (Cow<'a, str>, bool) {
+        let charset = self.client_collation.and_then(|id| charset_of_collation(u32::from(id)));
+        let utf8 = charset.is_none_or(|name| name.starts_with("utf8"));
+        if utf8 || self.statement.is_ascii() {
+            let text = String::from_utf8_lossy(self.statement);
+            let faithful = matches!(text, Cow::Borrowed(_));
+            return (text, faithful);
+        }
+        let mut decoded = Vec::new();
+        let known = charset.and_then(Charset::named).and_then(|set| set.decode(self.statement, &mut decoded));
+        match known.and_then(|()| String::from_utf8(decoded).ok()) {
+            Some(text) => (Cow::Owned(text), true),
+            None => (String::from_utf8_lossy(self.statement), false),
+        }
+    }
 }
 
 /// Parses the data of a QUERY event.
@@ -144,6 +167,30 @@ mod tests {
         assert_eq!(query.sql_mode, Some(4));
         for end in 0..data.len() - b"DROP TABLE x".len() {
             assert!(parse_query(&data[..end], &FormatContext::default()).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_statement_is_read_in_the_clients_character_set() {
+        let query = |statement, client_collation| Query {
+            database: "shop",
+            statement,
+            error_code: 0,
+            client_collation,
+            sql_mode: None,
+        };
+        // latin1_swedish_ci, gbk_chinese_ci (a trail byte that looks like a backslash), utf8mb4_general_ci, none.
+        for (bytes, collation, text, faithful) in [
+            (&b"DEFAULT 'caf\xe9'"[..], Some(8), "DEFAULT 'café'", true),
+            (b"DEFAULT '\x85\x5c'", Some(28), "DEFAULT '匼'", true),
+            ("DEFAULT 'é'".as_bytes(), Some(45), "DEFAULT 'é'", true),
+            ("DEFAULT 'é'".as_bytes(), None, "DEFAULT 'é'", true),
+            (b"DEFAULT '\xe9'", Some(45), "DEFAULT '\u{fffd}'", false),
+            // swe7 is not known.
+            (b"DEFAULT '\xe9'", Some(10), "DEFAULT '\u{fffd}'", false),
+        ] {
+            let (found, is) = query(bytes, collation).text();
+            assert_eq!((found.as_ref(), is), (text, faithful), "{collation:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 //! enter; tables that run, tables that join, and the checkpoint leave, or the reason why the task cannot go on.
 
 use crate::sequencer::table::{SchemaTexts, SequencedTable, Standing};
-use crate::sequencer::{Joining, publishable};
+use crate::sequencer::{Joining, REREAD, publishable};
 use crate::topics::state::{TaskHistory, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,6 +48,8 @@ pub struct Wanted<'a> {
     pub selection: &'a TableSelection,
     /// Unique indexes that serve as keys, by table.
     pub key_indexes: &'a BTreeMap<String, String>,
+    /// Parked tables are read anew. Otherwise only those are that were about to be.
+    pub retry_parked: bool,
 }
 
 /// Puts the pieces together.
@@ -95,7 +97,13 @@ pub fn begin(
         }
         let table = restore(history, &previously, state, &catalog)?;
         let gap = gap(state, &previously, table.as_ref(), wanted);
+        let parked = state.parked.get(&id).filter(|parked| parked.code != REREAD);
         if let Some(mut table) = table {
+            if parked.is_some() && !wanted.retry_parked {
+                table.standing = Standing::Parked;
+                running.push((table, None));
+                continue;
+            }
             if gap.is_none() {
                 let progress = state.progress.get(&id).cloned();
                 running.push((table, progress));

@@ -2,7 +2,7 @@
 //! forced.
 
 use super::leader::{Membership, Role};
-use super::session::{End, Shared, capture_group, lead};
+use super::session::{Carried, End, Shared, capture_group, lead};
 use crate::commands::check::precheck;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::state::TaskState;
@@ -103,14 +103,14 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
     let mut role = membership.role();
     let limit = shared.source_config.retry().max(shared.config.kafka.retry());
     let mut backoff = Backoff::new(Policy::for_limit(limit));
-    let mut target = None;
+    let mut carried = Carried::default();
     loop {
         if !wait_for_lead(shared, &mut role) {
             return Ok(Exit::Done);
         }
         let began = Instant::now();
         let status = &shared.status;
-        let end = lead(shared, &role, &mut target, &mut || {
+        let end = lead(shared, &role, &mut carried, &mut || {
             status.retried(SESSION);
         });
         if began.elapsed() >= HEALTHY {
@@ -118,7 +118,12 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
         }
         let why = match end {
             End::Done => return Ok(Exit::Done),
-            End::Stop(failure) => return Err(*failure),
+            // The source does not serve two clients of one server id: a leader that does not know it was replaced hears
+            // of it there first.
+            End::Stop(failure) => {
+                let rival = rival(shared).map(|instance| fenced(&instance, &failure.why));
+                return Err(rival.unwrap_or(*failure));
+            }
             // Only another leader is a reason to end. Without one Kafka was away for longer than a session or a
             // transaction lasts, and the lead is asked for again.
             End::Fenced(why) => match rival_in_time(shared, &role) {

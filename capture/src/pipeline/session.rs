@@ -8,7 +8,7 @@ use super::stream::{self, StreamMessage, StreamRequest};
 use super::target::Target;
 use crate::events::ddl;
 use crate::sequencer::halt::Halt;
-use crate::sequencer::{Output, Sequencer, Setup, executed, wait_until_committed};
+use crate::sequencer::{Output, Sequencer, Setup, executed, unanswered, wait_until_committed};
 use crate::snapshot::reader::ReaderMessage;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::producer::Publisher;
@@ -37,6 +37,8 @@ const BEAT: Duration = Duration::from_millis(10);
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(60);
 /// What the producer may hold that is not acknowledged yet, bytes.
 const PRODUCER_BUFFER_BYTES: u64 = 48 * 1024 * 1024;
+/// How long the source may take to tell where it stands and what its tables are.
+const BEGINNING: Duration = Duration::from_secs(300);
 /// Definitions are read until two readings agree.
 const CATALOG_ROUNDS: usize = 50;
 
@@ -87,17 +89,27 @@ impl From<Halt> for End {
     }
 }
 
+/// What one session of a process leaves to the next.
+#[derive(Default)]
+pub struct Carried {
+    /// Where `--until-caught-up` ends.
+    target: Option<Target>,
+    /// A session of this process has worked.
+    has_led: bool,
+}
+
 /// Leads until something ends it. `progressed` is called once the session works.
 pub fn lead(
     shared: &Shared,
     role: &watch::Receiver<Role>,
-    target: &mut Option<Target>,
+    carried: &mut Carried,
     progressed: &mut dyn FnMut(),
 ) -> End {
-    match open(shared, target) {
+    match open(shared, carried) {
         Ok(session) => {
             progressed();
-            session.run(shared, role, target.as_ref())
+            carried.has_led = true;
+            session.run(shared, role, carried.target.as_ref())
         }
         Err(halt) => halt.into(),
     }
@@ -111,7 +123,7 @@ struct Session {
 }
 
 /// Everything up to the loop.
-fn open(shared: &Shared, target: &mut Option<Target>) -> Result<Session, Halt> {
+fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     let task = shared.config.name.as_str();
     let (state_topic, history_topic) = (state_topic(task), history_topic(task));
     // First of all: ends what a predecessor left open, so that what is read next is the last word.
@@ -150,17 +162,30 @@ fn open(shared: &Shared, target: &mut Option<Target>) -> Result<Session, Halt> {
     let published = state.checkpoint.as_ref().map(Checkpoint::published).unwrap_or_default();
     // Asked behind the checkpoint: a predecessor may have published up to a moment ago, and the server's word must not be
     // older than that.
-    let (dialect, ddl_session, server, found) = shared.runtime.block_on(ask_source(shared, &published))?;
+    let answer = shared
+        .runtime
+        .block_on(async { tokio::time::timeout(BEGINNING, ask_source(shared, &published)).await });
+    let (dialect, ddl_session, server, found) = answer
+        .unwrap_or_else(|_| Err(unanswered("reading the catalog", &shared.source, BEGINNING).into()))?;
     let selection = selection(shared)?;
-    let wanted = Wanted { selection: &selection, key_indexes: &shared.config.capture.keys };
+    let wanted = Wanted {
+        selection: &selection,
+        key_indexes: &shared.config.capture.keys,
+        // Who restarts capture has mended the cause; a broker that was away has not.
+        retry_parked: !carried.has_led,
+    };
     let stop = |failure| Halt::Stop(Box::new(failure));
-    let beginning = bootstrap::begin(task, &state, &history, found, wanted).map_err(stop)?;
+    let mut beginning = bootstrap::begin(task, &state, &history, found, wanted).map_err(stop)?;
+    if !server.has_gtid {
+        // What is left of a time with GTIDs never grows again: every place would count as passed.
+        beginning.checkpoint.position.gtid_set = GtidSet::default();
+    }
     let position = &beginning.checkpoint.position;
     resumable(position, &server).map_err(stop)?;
     // A transaction of which a part is published must be in the server's history, too.
     resumable(&Position { gtid_set: published, ..position.clone() }, &server).map_err(stop)?;
-    if target.is_none() && shared.until_caught_up {
-        *target = Some(Target::new(beginning_target(&server, &dialect, &beginning)));
+    if carried.target.is_none() && shared.until_caught_up {
+        carried.target = Some(Target::new(beginning_target(&server, &dialect, &beginning)));
     }
     start(shared, (&dialect, ddl_session), publisher, beginning, state)
 }

@@ -4,12 +4,13 @@
 
 use super::Sequencer;
 use super::halt::Halt;
-use super::park::ParkReason;
+use super::park::{ParkReason, REREAD};
 use super::table::{HistoryRecords, Origin, SchemaTexts, SequencedTable, Standing};
 use crate::binlog::charset::Charset;
 use crate::snapshot::planner::is_past;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{Parked, StateKey};
 use tributary_schemas::config::TableSelection;
@@ -19,6 +20,7 @@ use tributary_schemas::position::Position;
 use tributary_schemas::table::{Table, TableId};
 use tributary_schemas::topic::table_topic;
 use tributary_source::catalog::{CatalogTable, read_table};
+use tributary_source::connect::SourceOptions;
 use tributary_source::dialect::gtid_executed;
 use tributary_source::error::SourceError;
 use tributary_source::publish::Wishes;
@@ -62,7 +64,7 @@ impl Sequencer {
             // A checkpoint behind this place must not forget that the table has a gap.
             let parked = Parked {
                 format: FORMAT_VERSION,
-                code: "re-read".to_owned(),
+                code: REREAD.to_owned(),
                 message: why.to_owned(),
                 remedy: "none: the table is read anew by itself".to_owned(),
                 active: true,
@@ -73,7 +75,7 @@ impl Sequencer {
         tracing::info!(table = %id, why, "table will be read anew");
         let source = self.setup.source.clone();
         let reached = self.progress.reached();
-        let read = self.setup.runtime.block_on(async {
+        let read = self.ask_source("reading the catalog", async {
             let mut connection = source.connect().await?;
             // The binlog shows a DDL before it is committed: until then the catalog is the one before it.
             if !wait_until_committed(&mut connection, &reached).await? {
@@ -209,14 +211,34 @@ impl Sequencer {
     /// The place of a GTID set or of file and offset behind everything that is committed on the source by now.
     pub(super) fn source_position(&self) -> Result<Position, Halt> {
         let source = self.setup.source.clone();
-        let position = self.setup.runtime.block_on(async {
+        self.ask_source("reading the position", async {
             let mut connection = source.connect().await?;
             let position = executed(&mut connection).await;
             connection.close().await?;
             position
-        })?;
-        Ok(position)
+        })
     }
+
+    /// Waits for an answer of the source. Everything else stands still meanwhile, so that one that does not come is an
+    /// outage.
+    fn ask_source<T>(
+        &self,
+        during: &str,
+        answer: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, Halt> {
+        let answer = self.setup.runtime.block_on(async { tokio::time::timeout(ANSWER, answer).await });
+        answer.unwrap_or_else(|_| Err(unanswered(during, &self.setup.source, ANSWER))).map_err(Halt::from)
+    }
+}
+
+/// How long the source may take to answer a question; commits are waited for inside of it.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// No answer came in time.
+#[must_use]
+pub fn unanswered(during: &str, source: &SourceOptions, waited: Duration) -> SourceError {
+    let reason = format!("no answer for {} s", waited.as_secs());
+    SourceError::transient(during, source.address(), reason, "the connection is opened again")
 }
 
 /// A table nothing is known of but its catalog.

@@ -78,11 +78,8 @@ impl Sequencer {
         self.snapshot.shed();
         let passed = self.passed();
         self.snapshot.unpause(&passed);
-        let reached = if self.snapshot.shared_lock.is_none() {
-            self.progress.reached().to_string()
-        } else {
-            String::new()
-        };
+        let reached =
+            if self.snapshot.has_gtid() { self.progress.reached().to_string() } else { String::new() };
         self.snapshot.give_out(self.output.now, &reached);
         let read: Vec<TableNumber> = self.snapshot.planner.read_through().collect();
         if !read.is_empty() {
@@ -188,15 +185,20 @@ impl Sequencer {
                 tracing::warn!("a reader failed and will try again: {error}");
                 Ok(())
             }
-            ReadFailure::Row(error) => self.park(index, &ParkReason::row(error)),
-            ReadFailure::Chunk(error) => self.park(index, &ParkReason::read(&error.to_string())),
             // The source may be ahead: a DDL that the stream has not passed explains it. It is waited for.
-            ReadFailure::Source(_) | ReadFailure::Columns(_) => {
+            ReadFailure::Source(_)
+            | ReadFailure::Columns(_)
+            | ReadFailure::Row(_)
+            | ReadFailure::Chunk(_) => {
                 let place = self.source_position()?;
                 let Some(reading) = self.snapshot.tables.get_mut(&index) else { return Ok(()) };
                 reading.refusals += 1;
                 if reading.refusals > REFUSALS {
-                    return self.park(index, &ParkReason::read(&failure.to_string()));
+                    let reason = match failure {
+                        ReadFailure::Row(error) => ParkReason::row(error),
+                        _ => ParkReason::read(&failure.to_string()),
+                    };
+                    return self.park(index, &reason);
                 }
                 reading.paused_until = Some(place);
                 tracing::info!(

@@ -21,9 +21,9 @@ pub mod table;
 mod tables;
 mod xa;
 
-pub use join::{Joining, executed, publishable, wait_until_committed};
+pub use join::{Joining, executed, publishable, unanswered, wait_until_committed};
 pub use output::Output;
-pub use park::ParkReason;
+pub use park::{ParkReason, REREAD};
 pub use snapshot::Snapshot;
 pub use tables::Tables;
 

@@ -7,6 +7,9 @@ use tributary_schemas::row::RowError;
 /// Reads the table anew after the cause is gone: the way out of every gap.
 const RESTART: &str = "then restart capture: the table is read anew";
 
+/// The code of a table that is about to be read anew by itself.
+pub const REREAD: &str = "re-read";
+
 /// Why a table is parked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkReason {

@@ -106,6 +106,12 @@ impl Snapshot {
         Ok(())
     }
 
+    /// True if every transaction of the source has a GTID, so that no chunk needs locks.
+    #[must_use]
+    pub const fn has_gtid(&self) -> bool {
+        self.shared_lock.is_none()
+    }
+
     /// The stream passes a row event of this key.
     #[inline]
     pub fn touched(&mut self, index: usize, key: &[u8]) {

@@ -8,7 +8,7 @@ use super::park::ParkReason;
 use super::table::{HistoryRecords, Origin, Standing};
 use crate::events::ddl::{AlterStep, Change, Effect, Next, TableEffect};
 use std::collections::BTreeSet;
-use tributary_schemas::checkpoint::StateKey;
+use tributary_schemas::checkpoint::{ReadPhase, StateKey};
 use tributary_schemas::envelope::key_schema;
 use tributary_schemas::history::Cause;
 use tributary_schemas::table::{Table, TableId};
@@ -95,8 +95,8 @@ impl Sequencer {
             }
             (
                 Effect::Create { if_not_exists: true, .. } | Effect::CreateLike { if_not_exists: true, .. },
-                Some(_),
-            ) => Ok(()),
+                _,
+            ) if self.exists(&id) => Ok(()),
             (Effect::Unknown { reason }, Some(_)) => self.later(&id, &reason),
             (Effect::Drop, None) => {
                 // It waited to be read anew; now there is nothing to read.
@@ -114,6 +114,13 @@ impl Sequencer {
                 _,
             ) => self.later(&id, statement),
         }
+    }
+
+    /// True if the source has the table at this place, as far as is known: it runs, is parked, or waits to join.
+    fn exists(&self, id: &TableId) -> bool {
+        let known = self.tables.find(id).and_then(|index| self.tables.get(index));
+        known.is_some_and(|table| table.standing != Standing::Dropped)
+            || self.joining.iter().any(|joining| joining.catalog.id == *id)
     }
 
     /// Has the table read anew from a place behind this statement.
@@ -147,8 +154,9 @@ impl Sequencer {
             Err(unknown) => return self.later(&table.id.clone(), &unknown.to_string()),
         };
         let Next { table: catalog, change, rereads, .. } = &next;
-        if let Some(why) = rereads {
-            let why = why.clone();
+        let loading = self.snapshot.numbers(index).is_some_and(|(phase, ..)| phase != ReadPhase::Complete);
+        let misread = loading.then(|| next.misleads_readers(&table.catalog, &table.table)).flatten();
+        if let Some(why) = rereads.clone().or(misread) {
             return self.later(&table.id.clone(), &why);
         }
         if *change == Change::Unchanged {

@@ -4,14 +4,18 @@
 
 use super::Sequencer;
 use super::halt::Halt;
+use super::xa::Group;
 use crate::binlog::event::kind;
 use crate::binlog::query::Query;
 use crate::binlog::{EventBody, EventHeader, parse, stream};
-use crate::events::ddl::{Session, Statement, Xid, classify};
+use crate::events::ddl::{Effect, Session, Statement, Xid, classify};
 use mysql_async::binlog::events::Event;
 use std::time::Instant;
 use tributary_schemas::gtid::Gtid;
+use tributary_schemas::table::TableId;
 
+/// Why tables are read anew whose rows may not have happened.
+const ROLLED_BACK: &str = "a part of a transaction was rolled back in the binlog";
 /// Remedy where events were lost or cannot be replicated.
 const ANEW: &str = "the tables concerned must be read anew: mend the cause on the source, then `capture drop` and \
                     `capture run`";
@@ -64,7 +68,8 @@ impl Sequencer {
         match body {
             EventBody::Rows(rows) => self.on_rows(header, &rows)?,
             EventBody::TableMap(map) => self.on_table_map(&map)?,
-            EventBody::Gtid(event) => self.begin(Some(event.gtid))?,
+            // Without `gtid_mode = ON` only some transactions have one, and the place is file and offset.
+            EventBody::Gtid(event) => self.begin(Some(event.gtid).filter(|_| self.snapshot.has_gtid()))?,
             EventBody::AnonymousGtid => self.begin(None)?,
             EventBody::Xid(_) => self.end()?,
             EventBody::Query(query) => self.on_query(&query)?,
@@ -126,6 +131,9 @@ impl Sequencer {
 
     /// The open transaction ends.
     pub(super) fn end(&mut self) -> Result<(), Halt> {
+        if let Some(group) = self.prepared.take_collected() {
+            self.abandon(&group.events)?;
+        }
         self.progress.end();
         self.explicit = false;
         self.transaction_tables.clear();
@@ -149,8 +157,14 @@ impl Sequencer {
         // The statement's session decides what a narrowing MODIFY did to values; where the event does not say, the
         // careful reading is the one that reads the table anew.
         self.setup.session.strict = query.sql_mode.is_some_and(Session::is_strict);
-        let text = String::from_utf8_lossy(query.statement);
+        let (text, faithful) = query.text();
         let mut statement = classify(&text, query.database);
+        if let (Statement::Ddl(effects), false) = (&mut statement, faithful) {
+            let reason = "a statement in a character set that is not known here";
+            for effect in effects.iter_mut().filter(|effect| matches!(effect.effect, Effect::Alter(_))) {
+                effect.effect = Effect::Unknown { reason: reason.to_owned() };
+            }
+        }
         if self.setup.lowercase_names {
             statement = statement.with_lowercase_names();
         }
@@ -199,18 +213,29 @@ impl Sequencer {
         }
     }
 
+    /// An XA transaction was rolled back before it was prepared. Only one that mixes engines is logged at all, for the
+    /// sake of the rows that cannot be rolled back: which they are does not show.
+    fn abandon(&mut self, events: &[Event]) -> Result<(), Halt> {
+        for event in events {
+            if let EventBody::TableMap(map) =
+                parse(EventHeader::from(event.header()).kind, event.data(), &self.format)?
+                && let Some(index) = self.tables.find(&TableId::new(map.database, map.table))
+            {
+                self.rereads.insert(index, ROLLED_BACK.to_owned());
+            }
+        }
+        Ok(())
+    }
+
     /// Rows that were published did not happen after all (only a transaction that mixes engines is logged like this).
     fn rolled_back(&mut self) {
+        self.prepared.roll_back_part();
         for index in std::mem::take(&mut self.transaction_tables) {
-            self.rereads.insert(index, "a part of a transaction was rolled back in the binlog".to_owned());
+            self.rereads.insert(index, ROLLED_BACK.to_owned());
         }
     }
 
-    fn on_statement_dml(
-        &mut self,
-        tables: Option<&[tributary_schemas::table::TableId]>,
-        text: &str,
-    ) -> Result<(), Halt> {
+    fn on_statement_dml(&mut self, tables: Option<&[TableId]>, text: &str) -> Result<(), Halt> {
         let concerned = match tables {
             Some(tables) => tables.iter().any(|table| self.setup.selection.selects(table)),
             None => true,
@@ -225,7 +250,7 @@ impl Sequencer {
     fn on_xa_prepare(&mut self, xid: Xid, one_phase: bool) -> Result<(), Halt> {
         if one_phase {
             if let Some(group) = self.prepared.take_collected() {
-                self.replay(group.events)?;
+                self.replay(group)?;
             }
             return self.end();
         }
@@ -240,17 +265,20 @@ impl Sequencer {
             let why = "it was prepared before this task began, so its rows, and their tables, are not known";
             return Err(self.lost("an XA transaction was committed that was never seen", why));
         };
-        self.replay(group.events)?;
         self.progress.decided(group.gtid.as_ref());
+        self.replay(group)?;
         self.end()
     }
 
     /// The row events of an XA transaction, now that they happened.
-    fn replay(&mut self, events: Vec<Event>) -> Result<(), Halt> {
-        for event in events {
+    fn replay(&mut self, group: Group) -> Result<(), Halt> {
+        for event in group.events {
             let header = EventHeader::from(event.header());
             let body = parse(header.kind, event.data(), &self.format)?;
             self.on_body(&header, body)?;
+        }
+        if group.rolled_back {
+            self.rolled_back();
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ pub struct Group {
     pub gtid: Option<Gtid>,
     /// TABLE_MAP and ROWS events, in order.
     pub events: Vec<Event>,
+    /// A part of it was rolled back in the binlog: some of the rows did not happen.
+    pub rolled_back: bool,
     bytes: usize,
 }
 
@@ -36,6 +38,7 @@ impl Prepared {
 
     /// XA START: the events that follow belong to the transaction.
     pub fn start(&mut self) {
+        self.bytes -= self.collecting.take().map_or(0, |group| group.bytes);
         self.collecting = Some(Group::default());
     }
 
@@ -64,7 +67,14 @@ impl Prepared {
         }
     }
 
-    /// One-phase commit: the group is decided at once.
+    /// A part of the group being collected was rolled back.
+    pub fn roll_back_part(&mut self) {
+        if let Some(group) = &mut self.collecting {
+            group.rolled_back = true;
+        }
+    }
+
+    /// The group being collected, which ends without XA PREPARE: committed in one phase, or rolled back.
     #[must_use]
     pub fn take_collected(&mut self) -> Option<Group> {
         let group = self.collecting.take()?;

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tributary_schemas::checkpoint::KeyValue;
 use tributary_schemas::row::{EncodedRow, RowError};
 use tributary_source::chunk::{ChunkError, ChunkSql, Statement};
@@ -104,14 +105,14 @@ pub enum ReadFailure {
     /// has.
     #[error(transparent)]
     Columns(#[from] ColumnMismatch),
-    /// A row that cannot be published; it parks the table.
+    /// A row that cannot be published: as [`Self::Columns`], or else it parks the table.
     #[error(transparent)]
     Row(#[from] RowError),
-    /// A bound that does not fit the key; it parks the table.
+    /// A bound that does not fit the key: as [`Self::Columns`], or else it parks the table.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
-    /// The batches were not taken for too long, and the SELECT was ended lest it hold up a DDL. Resume at once.
-    #[error("the rows were not taken within the time a SELECT may stand still")]
+    /// The SELECT ran, or stood still, for too long, and was ended lest it hold up a DDL. Resume at once.
+    #[error("the rows were not taken within the time a SELECT may last")]
     Undrained,
     /// The source had not committed what the stream had passed in time. Resume at once.
     #[error("the source had not committed the transactions of the stream in time")]
@@ -126,7 +127,7 @@ pub enum ReadFailure {
 pub struct ReaderLimits {
     /// Bytes of keys and values after which a batch is sent.
     pub batch_bytes: usize,
-    /// How long a SELECT may stand still because nobody takes its rows.
+    /// How long a SELECT may last: an ALTER waits for its metadata lock, and every query behind the ALTER.
     pub undrained: Duration,
     /// How long the source is given to commit what the stream has passed, seconds.
     pub visibility_seconds: u32,
@@ -326,13 +327,14 @@ impl RowStream<'_> {
         order.table.encoder.check_columns(result.columns_ref()).map_err(|error| broken(error.into()))?;
         let mut builder = BatchBuilder::default();
         let mut last_key = None;
+        let until = Instant::now() + limits.undrained;
         while let Some(row) = result.next().await.map_err(|error| failed(&error))? {
             order.table.encoder.encode_row(&row, encoded).map_err(|error| broken(error.into()))?;
             builder.push(encoded);
             if builder.bytes() >= limits.batch_bytes {
                 let key = order.table.sql.key_of(&row).map_err(|error| broken(error.into()))?;
                 let batch = builder.finish(key);
-                deliver(messages, reader, order, batch, limits.undrained).await?;
+                deliver(messages, reader, order, batch, until).await?;
                 last_key = None;
             } else {
                 last_key = Some(row);
@@ -340,24 +342,25 @@ impl RowStream<'_> {
         }
         if let Some(row) = last_key {
             let key = order.table.sql.key_of(&row).map_err(|error| broken(error.into()))?;
-            deliver(messages, reader, order, builder.finish(key), limits.undrained).await?;
+            deliver(messages, reader, order, builder.finish(key), until).await?;
         }
         Ok(())
     }
 }
 
-/// Hands a batch over; if nobody takes it in time, gives it back with the reason to end the SELECT.
+/// Hands a batch over. If nobody takes it in time, gives it back with the reason to end the SELECT: each SELECT
+/// brings at least this one on.
 async fn deliver(
     messages: &mpsc::Sender<(usize, ReaderMessage)>,
     reader: usize,
     order: &ReaderOrder,
     batch: RowBatch,
-    undrained: Duration,
+    until: Instant,
 ) -> Result<(), Stop> {
     if order.cancelled.load(Ordering::Relaxed) {
         return Err(Stop::Broken(ReadFailure::Cancelled, None));
     }
-    match tokio::time::timeout(undrained, messages.reserve()).await {
+    match tokio::time::timeout_at(until, messages.reserve()).await {
         Ok(Ok(permit)) => {
             permit.send((reader, ReaderMessage::Batch { id: order.id, batch }));
             Ok(())

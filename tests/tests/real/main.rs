@@ -9,5 +9,6 @@ mod leadership;
 mod live;
 mod refusals;
 mod replay;
+mod source;
 mod types;
 mod verify;

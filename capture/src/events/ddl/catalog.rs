@@ -75,6 +75,33 @@ impl Next {
         });
         previous
     }
+
+    /// Why the rows of a load that is under way must be read again: a reader that was ahead of this statement has read
+    /// them by names that meant other columns, or in another order than its chunks are cut in. `before` is the old
+    /// definition, `published` what is published of it.
+    #[must_use]
+    pub fn misleads_readers(&self, before: &CatalogTable, published: &Table) -> Option<String> {
+        for (column, origin) in self.table.columns.iter().zip(&self.origins) {
+            if let Some((place, _)) = before.column(&column.name)
+                && *origin != Some(place)
+            {
+                return Some(format!(
+                    "while the table was read, the name {} went to another column",
+                    column.name
+                ));
+            }
+            let old = origin.and_then(|place| before.columns.get(place));
+            if let Some(old) = old.filter(|old| published.key_columns().any(|key| key.name == old.name))
+                && (&old.charset, &old.collation) != (&column.charset, &column.collation)
+            {
+                return Some(format!(
+                    "while the table was read, the order of its key column {} changed",
+                    old.name
+                ));
+            }
+        }
+        None
+    }
 }
 
 /// The next definition does not follow from the statement alone: read it from the source.

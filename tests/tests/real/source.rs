@@ -1,0 +1,128 @@
+//! What sources do that is out of the ordinary: XA that is rolled back, statements in old character sets, no GTIDs.
+
+use mysql_async::prelude::Queryable;
+use tributary_tests::eventually;
+use tributary_tests::load::create;
+use tributary_tests::oracle::{assert_equal, assert_table_equal, destination_rows, source_rows};
+use tributary_tests::servers::Servers;
+use tributary_tests::task::{RUN, Task};
+
+async fn run(mysql: &mut mysql_async::Conn, statements: &[&str]) {
+    for statement in statements {
+        mysql.query_drop(*statement).await.unwrap_or_else(|error| panic!("{error}: {statement}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_is_understood_in_the_character_set_of_its_client() {
+    let task = Task::new("client_charset");
+    create(&task, "a", 5).await;
+    task.catch_up();
+    let mut mysql = task.servers.mysql().await;
+    run(&mut mysql, &[&format!("USE `{}`", task.name), "SET character_set_client = latin1"]).await;
+    // As bytes, because the driver's strings are UTF-8: "é" in latin1.
+    let mut statement = b"ALTER TABLE a ADD COLUMN c VARCHAR(9) NOT NULL DEFAULT 'caf\xe9', ".to_vec();
+    statement.extend_from_slice(b"ADD COLUMN e ENUM('\xe9', 'e') NOT NULL");
+    mysql.query_drop(statement).await.unwrap();
+    run(&mut mysql, &["SET NAMES utf8mb4", "INSERT INTO a (id, n, s, e) VALUES (70, 1, 'x', 'e')"]).await;
+    task.catch_up();
+    assert_equal(&task).await;
+    let postgres = task.servers.postgres().await;
+    let sql = format!("SELECT DISTINCT c FROM \"{}\".a", task.name);
+    assert_eq!(postgres.query_one(&sql, &[]).await.unwrap().get::<_, &str>(0), "café");
+}
+
+/// Only a transaction that mixes engines is in the binlog at all when it is rolled back, and with GTIDs there is none.
+async fn xa_that_is_rolled_back(task: &Task, mysql: &mut mysql_async::Conn) {
+    run(mysql, &["SET GLOBAL enforce_gtid_consistency = OFF"]).await;
+    run(mysql, &["CREATE TABLE m (id INT PRIMARY KEY AUTO_INCREMENT, s VARCHAR(9)) ENGINE = MyISAM"]).await;
+    run(mysql, &["CREATE TRIGGER t AFTER UPDATE ON a FOR EACH ROW INSERT INTO m (s) VALUES ('stays')"]).await;
+    run(mysql, &["XA START 'x1'", "UPDATE a SET n = -1 WHERE id < 5", "XA END 'x1'", "XA ROLLBACK 'x1'"]).await;
+    run(mysql, &["UPDATE a SET n = 77 WHERE id = 8"]).await;
+    // A session that goes away is rolled back by the server.
+    let mut leaves = task.servers.mysql().await;
+    run(&mut leaves, &[&format!("USE `{}`", task.name), "XA START 'x2'"]).await;
+    run(&mut leaves, &["UPDATE a SET n = -2 WHERE id < 3"]).await;
+    leaves.disconnect().await.unwrap();
+    eventually("the session's rows are unlocked", RUN, || async {
+        let mut mysql = task.servers.mysql().await;
+        mysql.query_drop("SET innodb_lock_wait_timeout = 1").await.unwrap();
+        mysql.query_drop(format!("UPDATE `{}`.a SET n = 88 WHERE id = 2", task.name)).await.is_ok()
+    })
+    .await;
+    // A part is rolled back, the rest committed.
+    run(mysql, &["XA START 'x3'", "UPDATE a SET n = 5 WHERE id = 11", "SAVEPOINT s"]).await;
+    run(mysql, &["UPDATE a SET n = -3 WHERE id = 12", "ROLLBACK TO s", "XA END 'x3'"]).await;
+    run(mysql, &["XA COMMIT 'x3' ONE PHASE", "UPDATE a SET n = 78 WHERE id = 9"]).await;
+}
+
+/// What `gtid_executed` keeps of an earlier time must not count as a place of the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_whose_gtids_were_switched_off_is_followed_by_file_and_offset() {
+    let servers = Servers::up("test-nogtid", &[]);
+    let task = Task::with("nogtid", &servers, |config| config);
+    create(&task, "a", 20_000).await;
+    let mut mysql = servers.mysql().await;
+    run(&mut mysql, &["SET GLOBAL gtid_mode = ON_PERMISSIVE", "SET GLOBAL gtid_mode = OFF_PERMISSIVE"]).await;
+    run(&mut mysql, &["SET GLOBAL gtid_mode = OFF", &format!("USE `{}`", task.name)]).await;
+    let capture = || task.start("capture", &["run", "--until-caught-up", "--ignore", "gtid-mode"]);
+    capture().expect_exit(0, RUN);
+    run(&mut mysql, &["UPDATE a SET n = n + 1; UPDATE a SET n = n + 1", "DELETE FROM a WHERE id % 7 = 0"]).await;
+    capture().expect_exit(0, RUN);
+    task.start("apply", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+    assert_equal(&task).await;
+    xa_that_is_rolled_back(&task, &mut mysql).await;
+    capture().expect_exit(0, RUN);
+    task.start("apply", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+    assert_equal(&task).await;
+    servers.discard();
+}
+
+/// A table that is parked stays as it is in the destination when only a connection was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_table_is_not_read_anew_for_a_lost_connection() {
+    let task = Task::with("parked_stays", Servers::shared(), |config| {
+        config.replace("[topics]\n", "[topics]\nmax_message_bytes = 70000\n")
+    });
+    create(&task, "a", 50).await;
+    let mut mysql = task.servers.mysql().await;
+    run(&mut mysql, &[&format!("USE `{}`", task.name)]).await;
+    run(&mut mysql, &["CREATE TABLE b (id INT PRIMARY KEY, t MEDIUMTEXT)", "INSERT INTO b VALUES (1, 'small')"])
+        .await;
+    let (mut capture, mut apply) = (task.capture(), task.apply());
+    let state = |table: &'static str, wanted: &'static str| {
+        let status = capture.status().unwrap_or_default();
+        let tables = status["tables"].as_array().cloned().unwrap_or_default();
+        tables
+            .iter()
+            .any(|t| t["name"].as_str().is_some_and(|name| name.ends_with(table)) && t["state"] == wanted)
+    };
+    eventually("b is in step", RUN, || async { state(".b", "synchronizing") }).await;
+    run(&mut mysql, &["INSERT INTO b VALUES (2, REPEAT('x', 100000))"]).await;
+    eventually("b is parked", RUN, || async { state(".b", "parked") }).await;
+    let dump =
+        "SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%' AND user = 'reader'";
+    let generations = || {
+        let topic = format!("{}.history", task.name);
+        let records = tributary_tests::topics::read(&task, &topic);
+        records.iter().filter(|record| String::from_utf8_lossy(&record.key).contains("GENERATION")).count()
+    };
+    let before = generations();
+    let threads: Vec<u64> = mysql.query(dump).await.unwrap();
+    for thread in threads {
+        let _ = mysql.query_drop(format!("KILL {thread}")).await;
+    }
+    eventually("the session ended", RUN, || async { capture.output().contains("session ended") }).await;
+    run(&mut mysql, &["CREATE TABLE IF NOT EXISTS b (id INT PRIMARY KEY, t MEDIUMTEXT)", "UPDATE a SET n = -9"])
+        .await;
+    let expected = source_rows(&task, "a").await;
+    eventually("a goes on", RUN, || async { destination_rows(&task, "a").await == expected }).await;
+    assert!(state(".b", "parked"));
+    assert_eq!(generations(), before, "{}", capture.output());
+    // Restarted behind a correction, it comes back.
+    capture.stop();
+    apply.stop();
+    run(&mut mysql, &["DELETE FROM b WHERE id = 2", "INSERT INTO b VALUES (3, 'small')"]).await;
+    task.catch_up();
+    assert_table_equal(&task, "b").await;
+}
