@@ -126,3 +126,23 @@ fn what_does_not_follow_is_refused() {
     let latin1 = Session { database_collation: "latin1_swedish_ci".to_owned(), ..session() };
     assert!(alter(&old, "CONVERT TO CHARACTER SET latin1", &latin1).unwrap().rereads.is_some());
 }
+
+#[test]
+fn a_reader_that_is_ahead_is_misled_by_names_that_move_and_keys_that_sort_anew() {
+    let old = table("id VARCHAR(9) COLLATE latin1_bin PRIMARY KEY, a INT, b INT, s VARCHAR(9) COLLATE latin1_bin");
+    let before = published(&old, None, 0);
+    for (clauses, misled) in [
+        ("RENAME COLUMN a TO b, RENAME COLUMN b TO a", true),
+        ("CHANGE a a_old INT, ADD a INT DEFAULT 5", true),
+        ("DROP a, ADD a INT", true),
+        ("MODIFY id VARCHAR(9) COLLATE latin1_general_ci", true),
+        ("CONVERT TO CHARACTER SET utf8mb4", true),
+        ("MODIFY s VARCHAR(9) COLLATE latin1_general_ci", false),
+        ("RENAME COLUMN a TO c, ADD d INT FIRST, MODIFY b INT AFTER id", false),
+        ("DROP a", false),
+        ("MODIFY id VARCHAR(12) COLLATE latin1_bin", false),
+    ] {
+        let next = alter(&old, clauses, &session()).unwrap();
+        assert_eq!(next.misleads_readers(&old, &before).is_some(), misled, "{clauses}");
+    }
+}
