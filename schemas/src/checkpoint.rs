@@ -57,9 +57,10 @@ pub struct Checkpoint {
     pub position: Position,
     /// Source transactions begun since the task did, up to `position`.
     pub transaction: u64,
-    /// The transaction behind `position`, if a part of it is published already.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub partial: Option<Partial>,
+    /// Transactions behind `position` of which a part is published already. More than one only after failovers: the new
+    /// source may send another transaction first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partials: Vec<Partial>,
 }
 
 impl Checkpoint {
@@ -67,10 +68,7 @@ impl Checkpoint {
     #[must_use]
     pub fn published(&self) -> GtidSet {
         let mut set = self.position.gtid_set.clone();
-        let partial = self.partial.as_ref().and_then(|partial| partial.gtid.as_deref());
-        if let Some(gtid) = partial.and_then(|text| text.parse().ok()) {
-            set.insert(&gtid);
-        }
+        self.partials.iter().filter_map(Partial::gtid).for_each(|gtid| set.insert(&gtid));
         set
     }
 }
@@ -96,6 +94,12 @@ pub struct PublishedRows {
 }
 
 impl Partial {
+    /// Its GTID; `None` for a source without.
+    #[must_use]
+    pub fn gtid(&self) -> Option<Gtid> {
+        self.gtid.as_deref().and_then(|text| text.parse().ok())
+    }
+
     /// True if this is the transaction `gtid`.
     #[must_use]
     pub fn is(&self, gtid: Option<&Gtid>) -> bool {

@@ -101,7 +101,7 @@ fn state_records() {
         gtid: Some(format!("{UUID}:10")),
         tables: vec![PublishedRows { table: orders.clone(), rows: 12_345 }],
     };
-    let checkpoint = Checkpoint { format: 1, position: position(), transaction: 77, partial: Some(partial) };
+    let checkpoint = Checkpoint { format: 1, position: position(), transaction: 77, partials: vec![partial] };
     check("checkpoint.json", &StateKey::Checkpoint, &checkpoint);
     let progress = TableProgress {
         format: 1,

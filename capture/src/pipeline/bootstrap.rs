@@ -69,7 +69,7 @@ pub fn begin(
             format: FORMAT_VERSION,
             position: found.place.clone(),
             transaction: 0,
-            partial: None,
+            partials: Vec::new(),
         },
         None => {
             return Err(Failure::new(

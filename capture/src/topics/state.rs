@@ -203,7 +203,7 @@ mod tests {
                 server_uuid: "3e11fa47-71ca-11e1-9e33-c80aa9429562".into(),
             },
             transaction: 9,
-            partial: None,
+            partials: Vec::new(),
         };
         let records = [record(r#"{"kind":"checkpoint"}"#, &serde_json::to_string(&checkpoint).unwrap())];
         assert_eq!(TaskState::parse("t.state", &records).unwrap().checkpoint, Some(checkpoint));

@@ -37,7 +37,8 @@ async fn xa_that_is_rolled_back(task: &Task, mysql: &mut mysql_async::Conn) {
     run(mysql, &["SET GLOBAL enforce_gtid_consistency = OFF"]).await;
     run(mysql, &["CREATE TABLE m (id INT PRIMARY KEY AUTO_INCREMENT, s VARCHAR(9)) ENGINE = MyISAM"]).await;
     run(mysql, &["CREATE TRIGGER t AFTER UPDATE ON a FOR EACH ROW INSERT INTO m (s) VALUES ('stays')"]).await;
-    run(mysql, &["XA START 'x1'", "UPDATE a SET n = -1 WHERE id < 5", "XA END 'x1'", "XA ROLLBACK 'x1'"]).await;
+    run(mysql, &["XA START 'x1'", "UPDATE a SET n = -1 WHERE id < 5", "XA END 'x1'", "XA ROLLBACK 'x1'"])
+        .await;
     run(mysql, &["UPDATE a SET n = 77 WHERE id = 8"]).await;
     // A session that goes away is rolled back by the server.
     let mut leaves = task.servers.mysql().await;
@@ -67,7 +68,8 @@ async fn a_source_whose_gtids_were_switched_off_is_followed_by_file_and_offset()
     run(&mut mysql, &["SET GLOBAL gtid_mode = OFF", &format!("USE `{}`", task.name)]).await;
     let capture = || task.start("capture", &["run", "--until-caught-up", "--ignore", "gtid-mode"]);
     capture().expect_exit(0, RUN);
-    run(&mut mysql, &["UPDATE a SET n = n + 1; UPDATE a SET n = n + 1", "DELETE FROM a WHERE id % 7 = 0"]).await;
+    run(&mut mysql, &["UPDATE a SET n = n + 1; UPDATE a SET n = n + 1", "DELETE FROM a WHERE id % 7 = 0"])
+        .await;
     capture().expect_exit(0, RUN);
     task.start("apply", &["run", "--until-caught-up"]).expect_exit(0, RUN);
     assert_equal(&task).await;
@@ -87,8 +89,11 @@ async fn a_parked_table_is_not_read_anew_for_a_lost_connection() {
     create(&task, "a", 50).await;
     let mut mysql = task.servers.mysql().await;
     run(&mut mysql, &[&format!("USE `{}`", task.name)]).await;
-    run(&mut mysql, &["CREATE TABLE b (id INT PRIMARY KEY, t MEDIUMTEXT)", "INSERT INTO b VALUES (1, 'small')"])
-        .await;
+    run(
+        &mut mysql,
+        &["CREATE TABLE b (id INT PRIMARY KEY, t MEDIUMTEXT)", "INSERT INTO b VALUES (1, 'small')"],
+    )
+    .await;
     let (mut capture, mut apply) = (task.capture(), task.apply());
     let state = |table: &'static str, wanted: &'static str| {
         let status = capture.status().unwrap_or_default();
@@ -113,8 +118,11 @@ async fn a_parked_table_is_not_read_anew_for_a_lost_connection() {
         let _ = mysql.query_drop(format!("KILL {thread}")).await;
     }
     eventually("the session ended", RUN, || async { capture.output().contains("session ended") }).await;
-    run(&mut mysql, &["CREATE TABLE IF NOT EXISTS b (id INT PRIMARY KEY, t MEDIUMTEXT)", "UPDATE a SET n = -9"])
-        .await;
+    run(
+        &mut mysql,
+        &["CREATE TABLE IF NOT EXISTS b (id INT PRIMARY KEY, t MEDIUMTEXT)", "UPDATE a SET n = -9"],
+    )
+    .await;
     let expected = source_rows(&task, "a").await;
     eventually("a goes on", RUN, || async { destination_rows(&task, "a").await == expected }).await;
     assert!(state(".b", "parked"));

@@ -129,7 +129,8 @@ fn what_does_not_follow_is_refused() {
 
 #[test]
 fn a_reader_that_is_ahead_is_misled_by_names_that_move_and_keys_that_sort_anew() {
-    let old = table("id VARCHAR(9) COLLATE latin1_bin PRIMARY KEY, a INT, b INT, s VARCHAR(9) COLLATE latin1_bin");
+    let old =
+        table("id VARCHAR(9) COLLATE latin1_bin PRIMARY KEY, a INT, b INT, s VARCHAR(9) COLLATE latin1_bin");
     let before = published(&old, None, 0);
     for (clauses, misled) in [
         ("RENAME COLUMN a TO b, RENAME COLUMN b TO a", true),
