@@ -61,6 +61,8 @@ pub fn transactional_producer_config(
         .set("transactional.id", transactional_id)
         .set("transaction.timeout.ms", transaction_timeout_ms.to_string())
         .set("message.max.bytes", topics.max_message_bytes.to_string())
+        // A report for every record that arrived costs as much as sending it; the commit tells the same.
+        .set("delivery.report.only.error", "true")
         // The bound is in bytes: rows differ too much in size for a count to mean anything.
         .set("queue.buffering.max.messages", "0")
         .set("queue.buffering.max.kbytes", (buffer_bytes / 1024).clamp(1, 2_097_151).to_string())

@@ -80,6 +80,8 @@ impl GroupConsumer {
             .set("enable.partition.eof", "false")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("fetch.wait.max.ms", "100")
+            // A full queue is looked at again after this; the default of a second leaves the loop without work.
+            .set("fetch.queue.backoff.ms", "10")
             .create_with_context(GroupContext::default())
             .map_err(TopicError::during("preparing the Kafka consumer"))?;
         Ok(Self { consumer })

@@ -9,7 +9,6 @@ use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -38,12 +37,11 @@ pub enum PublishError {
     },
 }
 
-/// Delivery reports end here: bytes in flight are counted down, the first failure is kept.
+/// Delivery reports end here: the first failure is kept. Of what is delivered the client says nothing
+/// (`delivery.report.only.error`), for the transaction's commit does.
 #[derive(Debug, Default)]
 pub struct Deliveries {
     failure: Mutex<Option<String>>,
-    bytes_acknowledged: AtomicU64,
-    records_acknowledged: AtomicU64,
 }
 
 impl Deliveries {
@@ -63,16 +61,9 @@ impl ProducerContext for Context {
 
     fn delivery(&self, report: &DeliveryResult<'_>, (): ()) {
         use rdkafka::Message;
-        match report {
-            Ok(message) => {
-                let length = u64::try_from(message.payload_len() + message.key_len()).unwrap_or(u64::MAX);
-                self.0.bytes_acknowledged.fetch_add(length, Ordering::Relaxed);
-                self.0.records_acknowledged.fetch_add(1, Ordering::Relaxed);
-            }
-            Err((error, message)) => {
-                let mut first = self.0.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                first.get_or_insert_with(|| format!("{}-{}: {error}", message.topic(), message.partition()));
-            }
+        if let Err((error, message)) = report {
+            let mut first = self.0.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert_with(|| format!("{}-{}: {error}", message.topic(), message.partition()));
         }
     }
 }

@@ -105,8 +105,11 @@ pub fn read_to_end(
     };
     let deadline = Instant::now() + limit;
     let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let consumer: BaseConsumer<TracingContext> =
-        consumer_config(kafka, group).create_with_context(TracingContext).map_err(failed)?;
+    let consumer: BaseConsumer<TracingContext> = consumer_config(kafka, group)
+        // At the end a fetch waits for what is not meant to come, and only its answer tells that it is the end.
+        .set("fetch.wait.max.ms", "10")
+        .create_with_context(TracingContext)
+        .map_err(failed)?;
     let partitions = count_partitions(&consumer, topic, left()).map_err(failed)?;
     match partitions {
         0 => return Err(ReadError::NoTopic(topic.to_owned())),
