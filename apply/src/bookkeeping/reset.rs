@@ -30,7 +30,8 @@ impl Bookkeeping {
         Ok(())
     }
 
-    /// Takes a topic's target back to a generation: done marks are removed, and the initial load begins anew.
+    /// Takes a topic's target back to a generation of the topic as it is now: done marks are removed, and the initial
+    /// load begins anew.
     ///
     /// # Errors
     /// What the server says.
@@ -38,6 +39,7 @@ impl Bookkeeping {
         &self,
         connection: &mut Connection,
         topic: &str,
+        incarnation: &str,
         target: &TargetName,
         generation: u32,
     ) -> Result<(), DestinationError> {
@@ -45,11 +47,11 @@ impl Bookkeeping {
         let generation = i32::try_from(generation).unwrap_or(i32::MAX);
         let sql = format!(
             "UPDATE {}.targets SET target_schema = $3, target_table = $4, applied_generation = $5, loaded = false, \
-             changed_at = now() WHERE task = $1 AND topic = $2",
+             incarnation = $6, changed_at = now() WHERE task = $1 AND topic = $2",
             self.schema
         );
         connection
-            .execute(&sql, &[&self.task, &topic, &target.schema, &target.table, &generation])
+            .execute(&sql, &[&self.task, &topic, &target.schema, &target.table, &generation, &incarnation])
             .await
             .map_err(during())?;
         let sql = format!("DELETE FROM {}.generations WHERE task = $1 AND topic = $2", self.schema);

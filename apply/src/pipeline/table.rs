@@ -20,6 +20,8 @@ use tributary_schemas::table::{Table, TableId};
 pub struct TableTask {
     /// Topic.
     pub topic: String,
+    /// Which of the topics that had this name, one after the other, it is.
+    pub incarnation: String,
     /// Name on the source.
     pub id: TableId,
     /// Partitions of the topic, as the history says.
@@ -91,6 +93,7 @@ impl TableTask {
         let id = generations.values().next_back().map_or(&table.id, |record| &record.table.id).clone();
         Ok(Self {
             topic: table.topic.clone(),
+            incarnation: history.incarnation(&table.topic).unwrap_or_default().to_owned(),
             partitions: table.partitions,
             target: TargetName::new(&target.schema, &target.table),
             rule: TableRule {

@@ -107,7 +107,7 @@ impl HistoryReader {
         let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
         let change = self
             .history
-            .take(offset, key, value)
+            .take(offset, message.timestamp().to_millis().unwrap_or(0), key, value)
             .map_err(|source| TopicError::History { topic: self.topic.clone(), source })?;
         self.position = offset + 1;
         self.reached = self.reached.max(self.position);

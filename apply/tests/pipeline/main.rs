@@ -5,6 +5,7 @@
 
 mod faults;
 mod process;
+mod recreated;
 mod refusals;
 mod rows;
 mod support;

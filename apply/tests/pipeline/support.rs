@@ -76,6 +76,25 @@ pub struct Task {
     started: std::cell::Cell<u32>,
 }
 
+fn producer(name: &str) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", env("KAFKA_BROKERS"))
+        .set("transactional.id", name)
+        .set("linger.ms", "5")
+        .create()
+        .unwrap();
+    producer.init_transactions(SOON).unwrap();
+    producer
+}
+
+fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", env("KAFKA_BROKERS")).create().unwrap()
+}
+
+fn blocking<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
 pub fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
     Column {
         id,
@@ -98,13 +117,7 @@ impl Task {
         let name = format!("{test}_{:x}", since.as_millis() & 0xffff_ffff);
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&name);
         std::fs::create_dir_all(&directory).unwrap();
-        let producer: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", env("KAFKA_BROKERS"))
-            .set("transactional.id", &name)
-            .set("linger.ms", "5")
-            .create()
-            .unwrap();
-        producer.init_transactions(SOON).unwrap();
+        let producer = producer(&name);
         let task =
             Self { name, directory, producer, selected: Vec::new(), next_schema: 1, started: 0.into() };
         task.configure("", "");
@@ -139,13 +152,37 @@ impl Task {
     }
 
     fn create_topic(&self, topic: &str, partitions: i32) {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", env("KAFKA_BROKERS")).create().unwrap();
         let new =
             NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", "compact");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let created = runtime.block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();
-        created[0].as_ref().unwrap();
+        // A topic that was just deleted is in the way for a moment.
+        eventually("a new topic", SOON, || {
+            let created = blocking(admin().create_topics([&new], &AdminOptions::new())).unwrap();
+            created[0].is_ok().then_some(())
+        });
+    }
+
+    /// Deletes a topic and creates it again, empty.
+    pub fn recreate_topic(&mut self, topic: &str, partitions: i32) {
+        blocking(admin().delete_topics(&[topic], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+        self.create_topic(topic, partitions);
+        // The old producer knows the topic that is gone.
+        self.producer = producer(&self.name);
+    }
+
+    /// As `capture drop` and `capture run`: everything begins anew under the old names.
+    pub fn recreate(&mut self, topic: &mut Topic) {
+        self.recreate_topic(&history_topic(&self.name), 1);
+        self.recreate_topic(&topic.topic, i32::try_from(PARTITIONS).unwrap());
+        (self.next_schema, topic.generation) = (1, 0);
+        self.advance(topic, Cause::Initial);
+        self.select();
+    }
+
+    fn select(&self) {
+        self.transaction(|task| {
+            let selection = SelectionRecord { format: FORMAT_VERSION, tables: task.selected.clone() };
+            task.history(&HistoryKey::Selection, &selection);
+        });
     }
 
     /// A new table `shop.<table>` (id int, name varchar(50)), defined and selected.
@@ -164,10 +201,7 @@ impl Task {
             Topic { table, topic: topic.clone(), generation: 0, key_schema_id: 0, value_schema_id: 0 };
         self.selected.push(SelectedTable { id, topic, partitions: PARTITIONS, excluded: None });
         self.advance(&mut new, Cause::Initial);
-        self.transaction(|task| {
-            let selection = SelectionRecord { format: FORMAT_VERSION, tables: task.selected.clone() };
-            task.history(&HistoryKey::Selection, &selection);
-        });
+        self.select();
         new
     }
 
@@ -303,14 +337,14 @@ impl Task {
 }
 
 impl Topic {
-    fn key(&self, id: i32) -> Vec<u8> {
+    pub fn key(&self, id: i32) -> Vec<u8> {
         let mut key = Vec::new();
         put_header(&mut key, self.key_schema_id);
         put_long(&mut key, i64::from(id));
         key
     }
 
-    fn value(&self, operation: Operation, (id, texts): Row<'_>) -> Vec<u8> {
+    pub fn value(&self, operation: Operation, (id, texts): Row<'_>) -> Vec<u8> {
         let mut out = Vec::new();
         put_header(&mut out, self.value_schema_id);
         out.push(NULL_BRANCH);

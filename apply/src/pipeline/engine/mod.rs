@@ -2,6 +2,7 @@
 //! jobs run on the runtime and report back through a channel. Decisions are made in [`super::flow`], not here.
 
 mod beats;
+mod ends;
 mod event;
 mod jobs;
 mod records;
@@ -322,8 +323,7 @@ impl Engine {
     fn consumer_failed(&mut self, error: &KafkaError, now: Instant) -> Result<(), Failure> {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                // The client does not say of which partition: the beginnings tell.
-                self.ask(Ask::Lows(self.places()));
+                self.reading_stopped();
                 Ok(())
             }
             Some(RDKafkaErrorCode::AllBrokersDown) => self.kafka_failed(&error.to_string(), now),

@@ -43,8 +43,6 @@ pub struct EngineTable {
     /// Another instance has parked the table.
     pub(super) mark_seen: bool,
     pub(super) after_load: AfterLoad,
-    /// Times in a row that a position was found behind the end of its partition.
-    pub(super) beyond_end: u32,
 }
 
 /// Where statistics and indexes are.
@@ -73,6 +71,10 @@ pub struct Reading {
     pub(super) unknown: Option<Unknown>,
     /// Where it stood when its end was last asked for: no progress since means that a gap may lie ahead.
     pub(super) seen: Option<i64>,
+    /// Times in a row that the position was found behind the partition's end.
+    pub(super) beyond_end: u32,
+    /// The client may have stopped reading it: it has met an offset that a partition does not hold.
+    pub(super) stopped: bool,
 }
 
 /// A wait for the history.
@@ -104,13 +106,17 @@ impl EngineTable {
             doomed: None,
             mark_seen: false,
             after_load: AfterLoad::Unknown,
-            beyond_end: 0,
         }
     }
 
     /// Takes over what the history says now.
     pub(super) fn set_task(&mut self, task: TableTask) {
-        if task.generations.len() != self.task.generations.len() {
+        let recreated = task.incarnation != self.task.incarnation;
+        if recreated {
+            // The topic was created anew under this name: reading the offsets again says what to do.
+            self.flow.reload();
+        }
+        if recreated || task.generations.len() != self.task.generations.len() {
             self.flow.set_barriers(task.barriers());
             self.raw_values = task.may_have_raw_values();
             // The table is read anew: the way out of whatever has stopped it.

@@ -177,7 +177,8 @@ impl<B: Rows> Flow<B> {
         self.reload_partitions(&all);
     }
 
-    fn reload_partitions(&mut self, partitions: &[i32]) {
+    /// What is buffered of these partitions is dropped, and their offsets read again.
+    pub fn reload_partitions(&mut self, partitions: &[i32]) {
         self.drop_rows(partitions);
         for number in partitions {
             if let Some(partition) = self.partitions.get_mut(number) {

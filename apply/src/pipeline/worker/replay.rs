@@ -2,7 +2,7 @@
 //! running instances are told. Flushes of before fail their compare-and-set, or have come to their end first.
 
 use super::Worker;
-use super::setup::undefined;
+use super::setup::{check_identity, undefined};
 use crate::destination::{Connection, DestinationError, catalog};
 use crate::merge::changes::{alter_statements, changes};
 use crate::merge::sql::clear_target;
@@ -55,7 +55,13 @@ impl Worker {
                     barriers.beginning().ok_or_else(|| DestinationError::Table(undefined(task)))?;
                 self.restore(&mut lease, task, row.applied, beginning.generation).await?;
                 self.bookkeeping
-                    .reset_target(&mut lease, &task.topic, &task.target, beginning.generation)
+                    .reset_target(
+                        &mut lease,
+                        &task.topic,
+                        &task.incarnation,
+                        &task.target,
+                        beginning.generation,
+                    )
                     .await?;
                 for (partition, low) in (0_i32..).zip(self.beginnings(task).await?) {
                     let offset = low.max(beginning.offset(partition));
@@ -66,6 +72,7 @@ impl Worker {
                 }
             }
             Replay::Merge(offsets) => {
+                check_identity(task, &row).map_err(DestinationError::Table)?;
                 let barriers = task.barriers();
                 let empty =
                     barriers.iter().rev().find(|known| known.empties && known.generation <= row.applied);

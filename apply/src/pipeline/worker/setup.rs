@@ -96,6 +96,7 @@ impl Worker {
             topic: &task.topic,
             source: &source,
             target: &task.target,
+            incarnation: &task.incarnation,
             generation,
             next_offsets: &next_offsets,
         };
@@ -227,7 +228,7 @@ impl Worker {
 }
 
 /// The topic and the target are those that the offsets belong to.
-fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), TableError> {
+pub(super) fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), TableError> {
     if row.target != task.target {
         return Err(TableError {
             code: "target-changed".to_owned(),
@@ -242,10 +243,27 @@ fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), TableError> {
             ),
         });
     }
+    if row.incarnation != task.incarnation {
+        return Err(recreated(task, row));
+    }
     if u32::try_from(row.partitions) != Ok(task.partitions) {
         return Err(partitions_changed(task, row.partitions));
     }
     Ok(())
+}
+
+/// The offsets belong to a topic that is gone: the same numbers stand for other records here.
+fn recreated(task: &TableTask, row: &TargetRow) -> TableError {
+    TableError {
+        code: "topic-recreated".to_owned(),
+        message: format!(
+            "topic {} was dropped and created anew since its rows went into {} ({}; before: {}): its offsets, and rows \
+             deleted in between, are not known",
+            task.topic, task.target, task.incarnation, row.incarnation
+        ),
+        place: task.topic.clone(),
+        remedy: format!("`apply replay --from beginning --clear --table {}`", task.id),
+    }
 }
 
 /// The topic has `other` partitions than the history says.
