@@ -238,10 +238,14 @@ impl Instance {
             if rng.u32(..4) == 0 {
                 self.flow.request_advance();
             }
-            if self.flow.waits_for_others() {
+            // Looking at the destination may show a generation that this instance has not read of yet.
+            if self.flow.waits_for_others() || rng.bool() {
                 self.flow.set_done(destination.applied);
             }
             self.job = self.flow.next_job(&LIMITS, rng.bool(), Instant::now());
+            if let Some(Job::Flush { target, .. }) = &self.job {
+                assert!(*target <= log.known(self.known).newest(), "a definition that is not known here");
+            }
             return;
         }
         let Some(job) = self.job.take() else { return };

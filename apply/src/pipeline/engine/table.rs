@@ -5,7 +5,7 @@ use crate::batches::compact::Batch;
 use crate::destination::TableError;
 use crate::pipeline::flow::Flow;
 use crate::pipeline::table::TableTask;
-use crate::pipeline::worker::TableMemory;
+use crate::pipeline::worker::{TableMemory, unknown_generation};
 use crate::topics::consumer::GroupConsumer;
 use rdkafka::Message;
 use rdkafka::message::OwnedMessage;
@@ -43,6 +43,8 @@ pub struct EngineTable {
     /// Another instance has parked the table.
     pub(super) mark_seen: bool,
     pub(super) after_load: AfterLoad,
+    /// The destination has a generation that the history did not hold.
+    pub(super) ahead: Option<Unknown>,
 }
 
 /// Where statistics and indexes are.
@@ -82,8 +84,17 @@ pub struct Reading {
 pub struct Unknown {
     /// The request to read on.
     pub(super) token: u64,
-    /// The request was answered: the history does not hold the schema.
+    /// The request was answered: the history does not hold what was looked for.
     pub(super) judged: bool,
+}
+
+impl Unknown {
+    fn ask(tokens: &mut u64, requests: &Sender<u64>) -> Self {
+        *tokens += 1;
+        // A follower that is gone has ended the loop already.
+        let _ = requests.send(*tokens);
+        Self { token: *tokens, judged: false }
+    }
 }
 
 impl EngineTable {
@@ -106,6 +117,7 @@ impl EngineTable {
             doomed: None,
             mark_seen: false,
             after_load: AfterLoad::Unknown,
+            ahead: None,
         }
     }
 
@@ -200,22 +212,29 @@ impl EngineTable {
     /// Asks for the history to be read on, for the sake of a partition.
     pub(super) fn await_history(&mut self, partition: i32, tokens: &mut u64, requests: &Sender<u64>) {
         let Some(reading) = self.partitions.get_mut(&partition) else { return };
-        if reading.unknown.is_none() {
-            *tokens += 1;
-            reading.unknown = Some(Unknown { token: *tokens, judged: false });
-            // A follower that is gone has ended the loop already.
-            let _ = requests.send(*tokens);
+        reading.unknown.get_or_insert_with(|| Unknown::ask(tokens, requests));
+    }
+
+    /// Has the history read on while the destination has a generation that it does not hold. What is returned is why
+    /// the table must be parked: even its end does not hold it.
+    pub(super) fn follow_destination(
+        &mut self,
+        tokens: &mut u64,
+        requests: &Sender<u64>,
+    ) -> Option<TableError> {
+        if !self.flow.is_ahead() || self.flow.is_parked() {
+            self.ahead = None;
+            return None;
         }
+        let ahead = self.ahead.get_or_insert_with(|| Unknown::ask(tokens, requests));
+        ahead.judged.then(|| unknown_generation(&self.task, self.flow.done()))
     }
 
     /// The history was read to the end it had after the request `token`, or has just grown.
     pub(super) fn history_read(&mut self, token: Option<u64>) {
-        for reading in self.partitions.values_mut() {
-            if let Some(unknown) = &mut reading.unknown
-                && Some(unknown.token) == token
-            {
-                unknown.judged = true;
-            }
+        let waiting = self.partitions.values_mut().filter_map(|reading| reading.unknown.as_mut());
+        for unknown in waiting.chain(self.ahead.as_mut()).filter(|unknown| Some(unknown.token) == token) {
+            unknown.judged = true;
         }
     }
 

@@ -192,13 +192,7 @@ pub fn compile(
     target: u32,
     shape: &TargetShape,
 ) -> Result<TransferPlan, TableError> {
-    let unknown = |generation: u32| TableError {
-        code: "unknown-generation".to_owned(),
-        message: format!("the history does not hold generation {generation} of {}", task.id),
-        place: task.topic.clone(),
-        remedy: "has the history topic been recreated? `apply replay --from beginning --clear` the table"
-            .to_owned(),
-    };
+    let unknown = |generation: u32| unknown_generation(task, generation);
     let rows = task.generations.get(&generation).ok_or_else(|| unknown(generation))?;
     let newest = task.generations.get(&target).ok_or_else(|| unknown(target))?;
     let mut rule = task.rule_between(&rows.table, &newest.table);
@@ -217,6 +211,17 @@ pub fn compile(
         place: task.target.to_string(),
         remedy: "follow what the message says, then restart apply".to_owned(),
     })
+}
+
+/// The history does not say what a generation looks like.
+pub(in crate::pipeline) fn unknown_generation(task: &TableTask, generation: u32) -> TableError {
+    TableError {
+        code: "unknown-generation".to_owned(),
+        message: format!("the history does not hold generation {generation} of {}", task.id),
+        place: task.topic.clone(),
+        remedy: "has the history topic been recreated? `apply replay --from beginning --clear` the table"
+            .to_owned(),
+    }
 }
 
 fn target_gone(task: &TableTask) -> DestinationError {

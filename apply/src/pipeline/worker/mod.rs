@@ -9,6 +9,7 @@ mod replay;
 mod setup;
 
 pub use flush::compile;
+pub(in crate::pipeline) use flush::unknown_generation;
 pub use replay::Replay;
 pub(in crate::pipeline) use setup::partitions_changed;
 
