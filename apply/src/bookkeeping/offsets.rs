@@ -31,6 +31,17 @@ pub struct StoredOffset {
     pub next_offset: i64,
 }
 
+impl OffsetRow {
+    /// True if a delete may have vanished unseen. It stays for `min.compaction.lag.ms` and then for
+    /// `delete.retention.ms`, each of them `retention` long: an apply that was away for longer than both, or that takes
+    /// longer than the second to come to the end again from where it began, may have missed one.
+    #[must_use]
+    pub fn may_have_missed(&self, retention: Duration) -> bool {
+        let on_the_way = self.since_end.is_none_or(|age| age > self.since_begin);
+        self.since_end.is_some_and(|age| age > retention * 2) || (on_the_way && self.since_begin > retention)
+    }
+}
+
 impl Bookkeeping {
     /// The rows of some partitions of a topic. `lock` waits out a transaction in doubt, and must then be in a
     /// transaction itself.
@@ -175,5 +186,26 @@ impl Bookkeeping {
             .await
             .map_err(DestinationError::during(format!("counting the arrivals of {topic}")))?;
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delete_is_missed_by_who_was_away_for_too_long_or_comes_to_the_end_too_late() {
+        let day = |days: u64| Duration::from_secs(days * 86_400);
+        let missed = |begun: u64, at_end: Option<u64>| {
+            let (since_begin, since_end) = (day(begun), at_end.map(day));
+            let row = OffsetRow { partition: 0, next_offset: 0, generation: 1, since_end, since_begin };
+            row.may_have_missed(day(7))
+        };
+        assert!(!missed(7, None));
+        assert!(missed(8, None), "too long on the way to its first end");
+        assert!(!missed(90, Some(14)));
+        assert!(missed(90, Some(15)), "away for too long");
+        assert!(!missed(7, Some(9)));
+        assert!(missed(8, Some(9)), "taken back, and too long on the way");
     }
 }

@@ -115,6 +115,32 @@ fn a_reset_lifts_a_table_that_was_parked_by_its_definition() {
 }
 
 #[test]
+fn a_merging_replay_does_not_hide_that_a_delete_may_have_been_missed() {
+    let mut task = Task::new("slept");
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("x")])));
+    task.catch_up();
+    let offsets = format!("bk_{}.offsets", task.name);
+    let slept = format!("UPDATE {offsets} SET begun_at = now() - interval '90 days', at_end_at = now() - ");
+    task.query(&format!("{slept} interval '60 days'")).unwrap();
+    task.start(&["replay", "--from", "beginning"]).expect_exit(0);
+    let mut refused = task.start(&["run", "--until-caught-up"]);
+    refused.expect_exit(1);
+    assert!(refused.output().contains("retention-exceeded"), "{}", refused.output());
+    // One that was at its end a moment ago begins anew, and is at its end again.
+    task.query(&format!("{slept} interval '1 day'")).unwrap();
+    task.start(&["replay", "--from", "beginning"]).expect_exit(0);
+    let young = format!("SELECT count(*) FROM {offsets} WHERE begun_at > now() - interval '1 hour'");
+    assert_eq!(task.query(&young).unwrap(), "4");
+    task.catch_up();
+    task.query(&format!("{slept} interval '60 days'")).unwrap();
+    task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
+    task.catch_up();
+    assert_eq!(task.rows("t"), "1|x");
+}
+
+#[test]
 fn what_lies_between_a_position_and_an_end_is_found_out() {
     let mut task = Task::new("probe");
     let t = task.table("t");

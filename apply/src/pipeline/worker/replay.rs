@@ -66,7 +66,7 @@ impl Worker {
                 for (partition, low) in (0_i32..).zip(self.beginnings(task).await?) {
                     let offset = low.max(beginning.offset(partition));
                     self.bookkeeping
-                        .set_offset(&mut lease, &task.topic, partition, offset, beginning.generation)
+                        .set_offset(&mut lease, &task.topic, partition, offset, beginning.generation, true)
                         .await?;
                     begun.insert(partition, offset);
                 }
@@ -82,7 +82,7 @@ impl Worker {
                     let offset = empty.map_or(*wanted, |known| known.offset(stored.partition).max(*wanted));
                     let generation = stored.generation.min(row.applied);
                     self.bookkeeping
-                        .set_offset(&mut lease, &task.topic, stored.partition, offset, generation)
+                        .set_offset(&mut lease, &task.topic, stored.partition, offset, generation, false)
                         .await?;
                     begun.insert(stored.partition, offset);
                 }

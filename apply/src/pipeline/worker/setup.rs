@@ -34,7 +34,7 @@ impl Worker {
         };
         check_identity(task, &target).map_err(DestinationError::Table)?;
         let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, true).await?;
-        if let Some(row) = rows.iter().find(|row| self.may_have_missed(row)) {
+        if let Some(row) = rows.iter().find(|row| row.may_have_missed(self.retention)) {
             return Err(DestinationError::Table(missed(task, row, self.retention)));
         }
         if target.parked.is_some() {
@@ -57,15 +57,6 @@ impl Worker {
             })
             .collect();
         Ok(Outcome::Loaded { done: target.applied, offsets })
-    }
-
-    /// A delete stays for `min.compaction.lag.ms` and then for `delete.retention.ms`: an apply that was away for
-    /// longer, or that took longer to read a topic from its beginning, may have missed one.
-    fn may_have_missed(&self, row: &OffsetRow) -> bool {
-        match row.since_end {
-            Some(age) => age > self.retention * 2,
-            None => row.since_begin > self.retention,
-        }
     }
 
     async fn set_up(
