@@ -131,13 +131,14 @@ impl Task {
         let text = format!(
             "name = \"{name}\"\n[kafka]\nbrokers = \"{}\"\nretry_minutes = 1\nsession_timeout_ms = 6000\n\
              [destination]\nhost = \"{}\"\nport = {}\ndatabase = \"{}\"\nuser = \"{}\"\n\
-             schema = \"bk_{name}\"\nretry_minutes = 1\n{}\n\
+             schema = \"bk_{name}\"\n{}{}\n\
              [[table]]\nsource = \"shop.*\"\ntarget = \"{name}.{{table}}\"\n[apply]\nlisten = \"127.0.0.1:0\"\n{apply}\n",
             env("KAFKA_BROKERS"),
             env("PG_HOST"),
             env("PG_PORT"),
             env("PG_DATABASE"),
             env("PG_USER"),
+            if destination.contains("retry_minutes") { "" } else { "retry_minutes = 1\n" },
             if destination.contains("password") {
                 destination.to_owned()
             } else {
@@ -316,6 +317,27 @@ impl Task {
     /// `apply run --until-caught-up`, which must work.
     pub fn catch_up(&self) {
         self.start(&["run", "--until-caught-up"]).expect_exit(0);
+    }
+
+    /// Carries out `sql` in a session that stays open, in the middle of a transaction, until the process is killed.
+    pub fn hold(&self, sql: &str) -> std::process::Child {
+        let mut session = Command::new("psql")
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", env("PG_HOST"), "-p", env("PG_PORT")])
+            .args(["-U", env("PG_USER"), "-d", env("PG_DATABASE")])
+            .env("PGPASSWORD", env("PG_PASSWORD"))
+            .env("PGAPPNAME", &self.name)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(session.stdin.as_mut().unwrap(), format!("BEGIN; {sql};\n").as_bytes())
+            .unwrap();
+        let held = format!(
+            "SELECT 1 FROM pg_stat_activity WHERE application_name = '{}' AND state = 'idle in transaction'",
+            self.name
+        );
+        eventually("a session in a transaction", SOON, || self.query(&held).filter(|row| row == "1"));
+        session
     }
 
     /// What a query gives in the destination, rows with newlines and fields with bars between; `None` if it fails.

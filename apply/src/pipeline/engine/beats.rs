@@ -1,6 +1,7 @@
 //! What happens by the clock: positions are compared with ends, the bookkeeping is looked at, offsets are stored for
 //! idle partitions and for lag tools, and the status is told.
 
+use super::jobs::retry_name;
 use super::table::AfterLoad;
 use super::{Ask, Engine, Event};
 use crate::bookkeeping::TaskView;
@@ -138,6 +139,7 @@ impl Engine {
             tracing::info!(epoch = view.epoch, "replay: reading every offset again");
             for table in &mut self.tables {
                 table.flow.forget();
+                table.retries.forget();
                 table.doomed = None;
                 table.partitions.values_mut().for_each(|reading| reading.stash.clear());
                 table.status.set_state(TableState::CatchingUp);
@@ -160,6 +162,8 @@ impl Engine {
                 Some(error) if !table.flow.is_parked() && table.flow.has_running() => {
                     table.mark_seen = true;
                     table.flow.park();
+                    table.retries.forget();
+                    self.parts.status.retried(&retry_name(table));
                     table.partitions.values_mut().for_each(|reading| reading.stash.clear());
                     table.status.park(tributary_service::status::ErrorDocument::new(
                         error.code,

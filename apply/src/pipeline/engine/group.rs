@@ -19,10 +19,8 @@ impl Engine {
             };
             tracing::info!(assigned, partitions = places.len(), "partitions");
             for (topic, partition) in places {
-                let Some(table) = self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index))
-                else {
-                    continue;
-                };
+                let Some(index) = self.by_topic.get(&topic).copied() else { continue };
+                let Some(table) = self.tables.get_mut(index) else { continue };
                 match (assigned, u32::try_from(partition).is_ok_and(|number| number < table.task.partitions))
                 {
                     (true, true) => {
@@ -32,7 +30,12 @@ impl Engine {
                     }
                     // The answer to it comes with the next round of events.
                     (true, false) => self.grown.push(topic),
-                    (false, _) => table.revoke(partition),
+                    (false, _) => {
+                        table.revoke(partition);
+                        if !table.has_partitions() {
+                            self.forget_failures(index);
+                        }
+                    }
                 }
             }
         }

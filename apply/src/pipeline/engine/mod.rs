@@ -7,6 +7,7 @@ mod event;
 mod group;
 mod jobs;
 mod records;
+mod retries;
 mod table;
 
 pub use event::{Ask, Event};
@@ -18,6 +19,7 @@ use crate::pipeline::table::{Left, TableTask};
 use crate::topics::consumer::GroupConsumer;
 use crate::topics::history::History;
 use rdkafka::Message;
+use retries::Retries;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -331,11 +333,9 @@ impl Engine {
             Some(table) => table.set_task(task),
             None => {
                 let status = self.parts.status.table(&task.id.to_string());
-                let policy = Policy::for_limit(
-                    self.parts.config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry()),
-                );
+                let limit = self.parts.config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry());
                 self.by_topic.insert(topic, self.tables.len());
-                self.tables.push(EngineTable::new(task, status, Backoff::new(policy)));
+                self.tables.push(EngineTable::new(task, status, Retries::new(limit)));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One table in the loop: its state machine, the records that are held back, and what the consumer is told.
 
 use super::event::Ask;
+use super::retries::Retries;
 use crate::batches::compact::Batch;
 use crate::destination::TableError;
 use crate::pipeline::flow::Flow;
@@ -13,7 +14,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
-use tributary_service::retry::Backoff;
 use tributary_service::status::{TableState, TableStatus};
 
 /// How long a partition may be read though nothing of it may be taken, and how many records are held back.
@@ -26,9 +26,7 @@ pub struct EngineTable {
     pub(super) memory: Arc<TableMemory>,
     pub(super) flow: Flow<Batch>,
     pub(super) status: Arc<TableStatus>,
-    pub(super) backoff: Backoff,
-    /// No job goes out before this instant: the last one failed.
-    pub(super) not_before: Option<Instant>,
+    pub(super) retries: Retries,
     pub(super) partitions: BTreeMap<i32, Reading>,
     /// The generation that the last value schema id stood for.
     pub(super) last_schema: Option<(u32, u32)>,
@@ -98,7 +96,7 @@ impl Unknown {
 }
 
 impl EngineTable {
-    pub(super) fn new(task: TableTask, status: Arc<TableStatus>, backoff: Backoff) -> Self {
+    pub(super) fn new(task: TableTask, status: Arc<TableStatus>, retries: Retries) -> Self {
         let operations = task.operations;
         status.set_target(format!("{}.{}", task.target.schema, task.target.table));
         Self {
@@ -107,8 +105,7 @@ impl EngineTable {
             task: Arc::new(task),
             memory: Arc::default(),
             status,
-            backoff,
-            not_before: None,
+            retries,
             partitions: BTreeMap::new(),
             last_schema: None,
             oldest_waiting_ms: None,
