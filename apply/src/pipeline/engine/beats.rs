@@ -1,6 +1,7 @@
 //! What happens by the clock: positions are compared with ends, the bookkeeping is looked at, offsets are stored for
 //! idle partitions and for lag tools, and the status is told.
 
+use super::ends::asked_about;
 use super::jobs::retry_name;
 use super::table::AfterLoad;
 use super::{Ask, Engine, Event};
@@ -78,11 +79,9 @@ impl Engine {
         let waits = self.tables.iter().any(|table| table.flow.barriers().newest() > table.flow.done());
         let ends = if hurried || waits { ENDS_HURRIED } else { ENDS };
         if !self.beats.ends_asked && due(&mut self.beats.ends, ends, now) {
-            let places: Vec<(Place, i64)> = self.tables.iter().flat_map(|table| table.positions()).collect();
-            if !places.is_empty() {
-                self.beats.ends_asked = true;
-                self.ask(Ask::Ends(places));
-            }
+            let positions = self.tables.iter().flat_map(|table| table.positions()).collect();
+            self.beats.ends_asked = true;
+            self.ask(Ask::Ends(asked_about(positions, &self.parts.config.name)));
         }
         let waits = self.tables.iter().any(|table| table.flow.waits_for_others());
         let view = if waits { VIEW_HURRIED } else { VIEW };

@@ -7,6 +7,7 @@ use crate::destination::TableError;
 use crate::topics::ends::Place;
 use std::collections::BTreeMap;
 use std::time::Instant;
+use tributary_schemas::topic::history_topic;
 use tributary_service::exit::Failure;
 use tributary_service::retry::random;
 
@@ -24,6 +25,15 @@ enum Reach {
     Beyond,
     /// The position stays behind the end: the partition is another.
     Lost,
+}
+
+/// The partitions whose ends are asked for. A standby has none, and asks for the end of the history of `task`: the
+/// answer says that Kafka is there, without which the failures of days would add up to an outage.
+pub(super) fn asked_about(mut positions: Vec<(Place, i64)>, task: &str) -> Vec<(Place, i64)> {
+    if positions.is_empty() {
+        positions.push(((history_topic(task), 0), 0));
+    }
+    positions
 }
 
 impl Reading {
@@ -107,17 +117,19 @@ impl Engine {
     }
 
     fn show_position(&self, ends: &BTreeMap<Place, (i64, i64)>) {
-        let behind = ends.iter().map(|((topic, partition), (_, end))| {
-            let table = self.by_topic.get(topic).and_then(|index| self.tables.get(*index));
+        let (mut behind, mut partitions) = (0, 0);
+        for ((topic, partition), (_, end)) in ends {
+            let Some(table) = self.by_topic.get(topic).and_then(|index| self.tables.get(*index)) else {
+                continue;
+            };
+            partitions += 1;
             // At the end, what is not stored yet are markers.
-            let table = table.filter(|table| !table.flow.is_at_end());
-            let committed = table.and_then(|table| table.flow.committed(*partition));
-            committed.map_or(0, |committed| (end - committed).max(0))
-        });
-        let behind: i64 = behind.sum();
+            let committed = table.flow.committed(*partition).filter(|_| !table.flow.is_at_end());
+            behind += committed.map_or(0, |committed| (end - committed).max(0));
+        }
         self.parts
             .status
-            .set_position(format!("{behind} offsets behind the ends of {} partitions", ends.len()));
+            .set_position(format!("{behind} offsets behind the ends of {partitions} partitions"));
     }
 
     pub(super) fn take_lows(&mut self, lows: &BTreeMap<Place, i64>) -> Result<(), Failure> {
@@ -168,6 +180,13 @@ fn out_of_range(topic: &str, partition: i32, position: i64, edge: i64) -> TableE
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_standby_asks_too() {
+        assert_eq!(asked_about(Vec::new(), "shop"), [(("shop.history".to_owned(), 0), 0)]);
+        let own = vec![(("shop.a.b".to_owned(), 3), 7)];
+        assert_eq!(asked_about(own.clone(), "shop"), own);
+    }
 
     #[test]
     fn a_partition_is_lost_once_its_own_position_stays_behind_its_end() {
