@@ -20,6 +20,17 @@ pub struct OffsetRow {
     pub since_begin: Duration,
 }
 
+/// An arrival at a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArrivalStep {
+    /// Generation the partitions come from.
+    pub from: u32,
+    /// Generation they arrive at.
+    pub to: u32,
+    /// The table is read anew from here on: what was missed before does not matter any more.
+    pub anew: bool,
+}
+
 /// An offset as `status` and the end of `--until-caught-up` see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredOffset {
@@ -129,8 +140,8 @@ impl Bookkeeping {
         Ok(())
     }
 
-    /// Moves offsets, each from the value that was last seen; for an arrival also the generation, from `arrival.0`
-    /// to `arrival.1`. The last statement of a transaction.
+    /// Moves offsets, each from the value that was last seen; for an arrival also the generation. The last statement of
+    /// a transaction.
     ///
     /// # Errors
     /// [`DestinationError::OffsetMoved`] if not exactly one row a partition was hit; what the server says.
@@ -139,13 +150,14 @@ impl Bookkeeping {
         connection: &mut Connection,
         topic: &str,
         moves: &[Move],
-        arrival: Option<(u32, u32)>,
+        arrival: Option<ArrivalStep>,
     ) -> Result<(), DestinationError> {
         let during = || DestinationError::during(format!("moving the offsets of {topic}"));
         let sql = format!(
             "UPDATE {schema}.offsets AS o SET next_offset = m.next_offset, \
              generation = CASE WHEN $7 >= 0 THEN $8 ELSE o.generation END, \
-             at_end_at = CASE WHEN m.at_end THEN now() ELSE o.at_end_at END \
+             begun_at = CASE WHEN $9 THEN now() ELSE o.begun_at END, \
+             at_end_at = CASE WHEN m.at_end THEN now() WHEN $9 THEN NULL ELSE o.at_end_at END \
              FROM unnest($3::integer[], $4::bigint[], $5::bigint[], $6::boolean[]) \
              AS m (\"partition\", expected, next_offset, at_end) \
              WHERE o.task = $1 AND o.topic = $2 AND o.\"partition\" = m.\"partition\" \
@@ -157,10 +169,14 @@ impl Bookkeeping {
         let next: Vec<i64> = moves.iter().map(|step| step.next).collect();
         let at_end: Vec<bool> = moves.iter().map(|step| step.at_end).collect();
         let number = |generation: u32| i32::try_from(generation).unwrap_or(i32::MAX);
-        let (from, to) = arrival.map_or((-1, -1), |(from, to)| (number(from), number(to)));
+        let (from, to) = arrival.map_or((-1, -1), |step| (number(step.from), number(step.to)));
+        let anew = arrival.is_some_and(|step| step.anew);
         let statement = connection.prepared(&sql).await.map_err(during())?;
         let hit = connection
-            .execute(&statement, &[&self.task, &topic, &partitions, &expected, &next, &at_end, &from, &to])
+            .execute(
+                &statement,
+                &[&self.task, &topic, &partitions, &expected, &next, &at_end, &from, &to, &anew],
+            )
             .await
             .map_err(during())?;
         if usize::try_from(hit) == Ok(moves.len()) { Ok(()) } else { Err(DestinationError::OffsetMoved) }

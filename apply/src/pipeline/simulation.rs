@@ -20,7 +20,7 @@ const LIMITS: FlushLimits = FlushLimits { keys: 4, bytes: 1 << 20, age: Duration
 
 /// Rows as (partition, offset).
 #[derive(Debug, Default)]
-struct Held(Vec<(i32, i64)>);
+pub(super) struct Held(pub(super) Vec<(i32, i64)>);
 
 impl Rows for Held {
     fn spans(&self) -> impl Iterator<Item = (i32, i64)> {

@@ -151,11 +151,18 @@ impl TableTask {
         barriers
     }
 
-    /// True if the table is read anew behind `generation`: whatever that one changes does not matter any more.
+    /// True if the table is emptied and read anew with `generation`.
+    #[must_use]
+    pub fn is_reset(&self, generation: u32) -> bool {
+        let record = self.generations.get(&generation);
+        self.operations.delete && record.is_some_and(|record| record.cause == Cause::Reset)
+    }
+
+    /// True if the table is read anew behind `generation`: whatever that one changes, and whatever was missed of it,
+    /// does not matter any more.
     #[must_use]
     pub fn is_reset_after(&self, generation: u32) -> bool {
-        let mut later = self.generations.range(generation + 1..);
-        self.operations.delete && later.any(|(_, record)| record.cause == Cause::Reset)
+        self.generations.range(generation + 1..).any(|(later, _)| self.is_reset(*later))
     }
 
     /// The generation that value schema `id` belongs to.

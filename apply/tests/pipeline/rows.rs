@@ -141,6 +141,29 @@ fn a_merging_replay_does_not_hide_that_a_delete_may_have_been_missed() {
 }
 
 #[test]
+fn a_reset_lifts_a_table_that_was_away_for_too_long() {
+    let mut task = Task::new("anew");
+    let mut t = task.table("t");
+    task.load(&t, 1, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("old")])));
+    task.catch_up();
+    let offsets = format!("bk_{}.offsets", task.name);
+    let slept = format!("UPDATE {offsets} SET begun_at = now() - interval '90 days', at_end_at = NULL");
+    task.query(&slept).unwrap();
+    let mut apply = task.start(&["run"]);
+    eventually("parked", SOON, || {
+        apply.table("shop.t").filter(|table| *table == ("parked".into(), "retention-exceeded".into()))
+    });
+    task.advance(&mut t, Cause::Reset);
+    task.transaction(|task| task.write(&t, Read, (2, &[Some("again")])));
+    eventually("read anew", SOON, || (task.rows("t") == "2|again").then_some(()));
+    apply.stop();
+    // What was missed before is forgotten, also by who takes over before the end is reached.
+    let young = format!("SELECT count(*) FROM {offsets} WHERE begun_at > now() - interval '1 hour'");
+    assert_eq!(task.query(&young).unwrap(), "4");
+}
+
+#[test]
 fn what_lies_between_a_position_and_an_end_is_found_out() {
     let mut task = Task::new("probe");
     let t = task.table("t");

@@ -61,7 +61,12 @@ impl Engine {
                 self.failed_for_now(index, error, now)
             }
             Err(Failed { error, rows }) => {
+                let void = table.flow.is_void();
                 table.flow.finish(Outcome::Again(rows));
+                if void {
+                    tracing::info!(table = %table.task.id, error = %error, "what failed does not matter any more");
+                    return Ok(());
+                }
                 let place = table.task.target.to_string();
                 self.park(index, error.into_table_error(&place))
             }

@@ -129,8 +129,9 @@ impl EngineTable {
             self.flow.set_barriers(task.barriers());
             self.raw_values = task.may_have_raw_values();
             // The table is read anew: the way out of whatever has stopped it.
-            if self.flow.is_parked() && task.is_reset_after(self.flow.done()) {
-                self.mark_seen = false;
+            let stopped = self.flow.is_parked() || self.doomed.is_some();
+            if stopped && task.is_reset_after(self.flow.done()) {
+                (self.mark_seen, self.doomed) = (false, None);
                 self.flow.unpark();
                 self.status.set_state(TableState::CatchingUp);
             }

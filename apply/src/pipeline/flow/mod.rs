@@ -218,6 +218,15 @@ impl<B: Rows> Flow<B> {
         self.done > self.barriers.newest()
     }
 
+    /// True if the job that is out is about partitions that are gone or have begun anew meanwhile: what it fails with
+    /// does not matter.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.flying.iter().flatten().any(|step| {
+            self.partitions.get(&step.partition).is_none_or(|partition| partition.epoch != step.epoch)
+        })
+    }
+
     /// Partitions the consumer must seek, and to where.
     #[must_use]
     pub fn seeks(&self) -> Vec<(i32, i64)> {

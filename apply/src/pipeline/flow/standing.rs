@@ -6,12 +6,19 @@ use crate::barriers::Barriers;
 use crate::pipeline::job::Rows;
 
 impl<B: Rows> Flow<B> {
-    /// Takes over what the history says now.
+    /// Takes over what the history says now. A partition that stands before a generation that empties the table goes on
+    /// behind it: what lies between would be merged only to be removed again, if it can be merged at all.
     pub fn set_barriers(&mut self, barriers: Barriers) {
         self.barriers = barriers;
+        let mut overtaken = Vec::new();
         for (number, partition) in &mut self.partitions {
             partition.barrier = self.barriers.next_offset(partition.generation, *number);
+            let emptied = self.barriers.emptied_before(partition.generation, *number);
+            if partition.phase == Phase::Running && partition.position < emptied {
+                overtaken.push(*number);
+            }
         }
+        self.reload_partitions(&overtaken);
     }
 
     /// The group gave these partitions.
@@ -84,9 +91,9 @@ impl<B: Rows> Flow<B> {
         self.closing = true;
     }
 
-    /// Lets a parked topic try again from the destination's offsets.
+    /// Lets a topic that is parked, or about to be, try again from the destination's offsets.
     pub fn unpark(&mut self) {
-        if std::mem::take(&mut self.parked) {
+        if std::mem::take(&mut self.parked) | std::mem::take(&mut self.closing) {
             self.reload();
         }
     }
@@ -103,5 +110,61 @@ impl<B: Rows> Flow<B> {
         self.parked = false;
         self.closing = false;
         self.reload();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::barriers::{Barrier, Passage};
+    use crate::batches::flush::FlushLimits;
+    use crate::pipeline::flow::Verdict;
+    use crate::pipeline::job::{Job, Loaded, Outcome};
+    use crate::pipeline::simulation::Held;
+    use std::time::{Duration, Instant};
+
+    const LIMITS: FlushLimits = FlushLimits { keys: 9, bytes: 1 << 20, age: Duration::ZERO };
+
+    fn barriers(ends: &[(i64, bool)]) -> Barriers {
+        let mut barriers = Barriers::default();
+        for (generation, (offset, empties)) in (1..).zip(ends) {
+            let offsets = vec![*offset];
+            barriers.insert(Barrier { generation, offsets, passage: Passage::Last, empties: *empties });
+        }
+        barriers
+    }
+
+    /// A flow whose only partition has been loaded, and sought to where it begins; that offset.
+    fn load(flow: &mut Flow<Held>) -> i64 {
+        let Some(Job::Load { partitions }) = flow.next_job(&LIMITS, false, Instant::now()) else {
+            panic!("nothing is loaded")
+        };
+        let loaded = |(partition, epoch)| Loaded { partition, epoch, next_offset: 3, generation: 1 };
+        let offsets = partitions.into_iter().map(loaded).collect();
+        flow.finish(Outcome::Loaded { done: 1, offsets });
+        let sought = flow.seeks()[0].1;
+        flow.sought(0);
+        sought
+    }
+
+    #[test]
+    fn rows_that_a_later_generation_empties_are_not_merged_and_what_they_fail_with_does_not_matter() {
+        let mut flow = Flow::new(barriers(&[(0, false)]), Box::new(Held::default));
+        flow.assign(&[0]);
+        assert_eq!(load(&mut flow), 3);
+        let Verdict::Take(rows) = flow.offer(0, 3, Some(1), Instant::now()) else { panic!("not taken") };
+        rows.0.push((0, 3));
+        let Some(Job::Flush { generation, rows, .. }) = flow.next_job(&LIMITS, true, Instant::now()) else {
+            panic!("nothing is flushed")
+        };
+        assert!(!flow.is_void());
+        // An ALTER, and behind it the table is read anew.
+        flow.set_barriers(barriers(&[(0, false), (5, false), (8, true)]));
+        assert!(flow.is_void(), "the flush is about rows that are to be removed");
+        flow.finish(Outcome::Again(Some((generation, rows))));
+        assert_eq!(load(&mut flow), 8);
+        // Behind it nothing changes.
+        flow.set_barriers(barriers(&[(0, false), (5, false), (8, true), (9, false)]));
+        assert!(!matches!(flow.next_job(&LIMITS, true, Instant::now()), Some(Job::Load { .. })));
     }
 }

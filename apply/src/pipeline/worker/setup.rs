@@ -34,7 +34,9 @@ impl Worker {
         };
         check_identity(task, &target).map_err(DestinationError::Table)?;
         let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, true).await?;
-        if let Some(row) = rows.iter().find(|row| row.may_have_missed(self.retention)) {
+        let missing =
+            |row: &&OffsetRow| row.may_have_missed(self.retention) && !task.is_reset_after(row.generation);
+        if let Some(row) = rows.iter().find(missing) {
             return Err(DestinationError::Table(missed(task, row, self.retention)));
         }
         if target.parked.is_some() {
