@@ -1,7 +1,8 @@
-//! Topics that are not those that the destination's offsets belong to.
+//! Topics that are not those that the destination's offsets belong to, and a history that grows.
 
 use crate::support::{SOON, Task, ends, eventually};
 use tributary_schemas::envelope::Operation::{Create, Read};
+use tributary_schemas::history::Cause;
 
 #[test]
 fn a_topic_that_was_dropped_and_grew_past_the_stored_offsets_is_noticed() {
@@ -66,4 +67,25 @@ fn an_offset_past_the_end_of_one_partition_is_noticed() {
         apply.table("shop.t").filter(|table| *table == ("parked".into(), "offset-out-of-range".into()))
     });
     apply.stop();
+}
+
+#[test]
+fn an_end_of_the_history_that_was_met_before_is_not_taken_for_its_present_end() {
+    let mut task = Task::new("stale");
+    let mut t = task.table("t");
+    let client = rdkafka::ClientConfig::new()
+        .set("bootstrap.servers", crate::support::env("KAFKA_BROKERS"))
+        .set("group.id", &task.name)
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .clone();
+    let topic = tributary_schemas::topic::history_topic(&task.name);
+    let mut reader = tributary_apply::topics::reader::HistoryReader::open(&client, &topic).unwrap();
+    reader.read_to_end(|| false).unwrap();
+    for generation in 2..30 {
+        // The client meets the end, and says so when it is next asked.
+        task.advance(&mut t, Cause::Alter);
+        reader.read_to_end(|| false).unwrap();
+        assert!(reader.history().generation(&t.topic, generation).is_some(), "generation {generation}");
+    }
 }
