@@ -138,6 +138,17 @@ pub fn is_transient(error: &tokio_postgres::Error) -> bool {
         || matches!(code, "25006" | "55P03" | "55006" | "XX000")
 }
 
+/// True if connecting may succeed later. The driver gives a cause for what is configured wrongly (a password that is
+/// missing, a certificate that is not trusted); a network that fails is an IO error at the bottom, a timeout has none.
+#[must_use]
+pub fn may_connect_later(error: &tokio_postgres::Error) -> bool {
+    let first = std::error::Error::source(error);
+    if error.code().is_some() || first.is_none() {
+        return is_transient(error);
+    }
+    std::iter::successors(first, |cause| cause.source()).any(<dyn std::error::Error>::is::<std::io::Error>)
+}
+
 /// What to do about an SQLSTATE.
 fn remedy(code: &str) -> &'static str {
     match code.get(..2).unwrap_or_default() {

@@ -69,6 +69,17 @@ fn wrong_arguments_configuration_and_passwords_have_their_statuses() {
 }
 
 #[test]
+fn a_configuration_that_can_never_connect_is_not_tried_again() {
+    let task = Task::new("never");
+    for destination in ["password = \"\"\n", "tls = { mode = \"require\" }\n"] {
+        task.configure(destination, "");
+        let mut refused = task.start(&["run"]);
+        refused.expect_exit(1);
+        assert!(!refused.output().contains("retry_in_ms"), "{}", refused.output());
+    }
+}
+
+#[test]
 fn what_a_newer_version_wrote_is_refused() {
     let mut task = Task::new("newer");
     let t = task.table("t");
