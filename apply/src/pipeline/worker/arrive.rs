@@ -93,7 +93,7 @@ impl Worker {
 
     /// Empties the target and gives it the definition of `record`: in place if that is possible, which keeps views and
     /// grants; else the table is made anew, for it has no row to lose.
-    async fn reset(
+    pub(super) async fn reset(
         &self,
         connection: &mut Connection,
         task: &TableTask,

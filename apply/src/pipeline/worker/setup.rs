@@ -102,7 +102,7 @@ impl Worker {
     }
 
     /// Creates the table, or judges the one that is there.
-    async fn prepare_target(
+    pub(super) async fn prepare_target(
         &self,
         connection: &mut Connection,
         task: &TableTask,
