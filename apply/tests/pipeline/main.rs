@@ -9,3 +9,4 @@ mod recreated;
 mod refusals;
 mod rows;
 mod support;
+mod topic;
