@@ -26,7 +26,7 @@ const TABLES: [(&str, &str); 4] = [
     (
         "targets",
         "task text NOT NULL, topic text NOT NULL, source_table text NOT NULL, target_schema text NOT NULL, \
-         target_table text NOT NULL, partitions integer NOT NULL, applied_generation integer NOT NULL, \
+         target_table text NOT NULL, incarnation text NOT NULL, partitions integer NOT NULL, applied_generation integer NOT NULL, \
          loaded boolean NOT NULL DEFAULT false, state text NOT NULL, error_code text, error_message text, error_place text, error_remedy text, \
          changed_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (task, topic)",
     ),

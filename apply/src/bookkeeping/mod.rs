@@ -12,5 +12,5 @@ mod reset;
 mod targets;
 
 pub use layout::Bookkeeping;
-pub use offsets::{OffsetRow, StoredOffset};
+pub use offsets::{ArrivalStep, OffsetRow, StoredOffset};
 pub use targets::{NewTarget, TargetRow, TaskView};

@@ -20,6 +20,17 @@ pub struct OffsetRow {
     pub since_begin: Duration,
 }
 
+/// An arrival at a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArrivalStep {
+    /// Generation the partitions come from.
+    pub from: u32,
+    /// Generation they arrive at.
+    pub to: u32,
+    /// The table is read anew from here on: what was missed before does not matter any more.
+    pub anew: bool,
+}
+
 /// An offset as `status` and the end of `--until-caught-up` see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredOffset {
@@ -29,6 +40,17 @@ pub struct StoredOffset {
     pub partition: i32,
     /// Offset to go on at.
     pub next_offset: i64,
+}
+
+impl OffsetRow {
+    /// True if a delete may have vanished unseen. It stays for `min.compaction.lag.ms` and then for
+    /// `delete.retention.ms`, each of them `retention` long: an apply that was away for longer than both, or that takes
+    /// longer than the second to come to the end again from where it began, may have missed one.
+    #[must_use]
+    pub fn may_have_missed(&self, retention: Duration) -> bool {
+        let on_the_way = self.since_end.is_none_or(|age| age > self.since_begin);
+        self.since_end.is_some_and(|age| age > retention * 2) || (on_the_way && self.since_begin > retention)
+    }
 }
 
 impl Bookkeeping {
@@ -118,8 +140,8 @@ impl Bookkeeping {
         Ok(())
     }
 
-    /// Moves offsets, each from the value that was last seen; for an arrival also the generation, from `arrival.0`
-    /// to `arrival.1`. The last statement of a transaction.
+    /// Moves offsets, each from the value that was last seen; for an arrival also the generation. The last statement of
+    /// a transaction.
     ///
     /// # Errors
     /// [`DestinationError::OffsetMoved`] if not exactly one row a partition was hit; what the server says.
@@ -128,13 +150,14 @@ impl Bookkeeping {
         connection: &mut Connection,
         topic: &str,
         moves: &[Move],
-        arrival: Option<(u32, u32)>,
+        arrival: Option<ArrivalStep>,
     ) -> Result<(), DestinationError> {
         let during = || DestinationError::during(format!("moving the offsets of {topic}"));
         let sql = format!(
             "UPDATE {schema}.offsets AS o SET next_offset = m.next_offset, \
              generation = CASE WHEN $7 >= 0 THEN $8 ELSE o.generation END, \
-             at_end_at = CASE WHEN m.at_end THEN now() ELSE o.at_end_at END \
+             begun_at = CASE WHEN $9 THEN now() ELSE o.begun_at END, \
+             at_end_at = CASE WHEN m.at_end THEN now() WHEN $9 THEN NULL ELSE o.at_end_at END \
              FROM unnest($3::integer[], $4::bigint[], $5::bigint[], $6::boolean[]) \
              AS m (\"partition\", expected, next_offset, at_end) \
              WHERE o.task = $1 AND o.topic = $2 AND o.\"partition\" = m.\"partition\" \
@@ -146,10 +169,14 @@ impl Bookkeeping {
         let next: Vec<i64> = moves.iter().map(|step| step.next).collect();
         let at_end: Vec<bool> = moves.iter().map(|step| step.at_end).collect();
         let number = |generation: u32| i32::try_from(generation).unwrap_or(i32::MAX);
-        let (from, to) = arrival.map_or((-1, -1), |(from, to)| (number(from), number(to)));
+        let (from, to) = arrival.map_or((-1, -1), |step| (number(step.from), number(step.to)));
+        let anew = arrival.is_some_and(|step| step.anew);
         let statement = connection.prepared(&sql).await.map_err(during())?;
         let hit = connection
-            .execute(&statement, &[&self.task, &topic, &partitions, &expected, &next, &at_end, &from, &to])
+            .execute(
+                &statement,
+                &[&self.task, &topic, &partitions, &expected, &next, &at_end, &from, &to, &anew],
+            )
             .await
             .map_err(during())?;
         if usize::try_from(hit) == Ok(moves.len()) { Ok(()) } else { Err(DestinationError::OffsetMoved) }
@@ -175,5 +202,26 @@ impl Bookkeeping {
             .await
             .map_err(DestinationError::during(format!("counting the arrivals of {topic}")))?;
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delete_is_missed_by_who_was_away_for_too_long_or_comes_to_the_end_too_late() {
+        let day = |days: u64| Duration::from_secs(days * 86_400);
+        let missed = |begun: u64, at_end: Option<u64>| {
+            let (since_begin, since_end) = (day(begun), at_end.map(day));
+            let row = OffsetRow { partition: 0, next_offset: 0, generation: 1, since_end, since_begin };
+            row.may_have_missed(day(7))
+        };
+        assert!(!missed(7, None));
+        assert!(missed(8, None), "too long on the way to its first end");
+        assert!(!missed(90, Some(14)));
+        assert!(missed(90, Some(15)), "away for too long");
+        assert!(!missed(7, Some(9)));
+        assert!(missed(8, Some(9)), "taken back, and too long on the way");
     }
 }

@@ -6,6 +6,8 @@ use crate::merge::names::TargetName;
 
 impl Bookkeeping {
     /// Sets the offset of a partition whatever it was. `generation`: what the partition has arrived at from now on.
+    /// `emptied`: the target is empty, and what the partition has missed before does not matter any more. Where rows
+    /// stay it does; the partition begins anew only if it was at its end since it last began.
     ///
     /// # Errors
     /// What the server says.
@@ -16,21 +18,25 @@ impl Bookkeeping {
         partition: i32,
         next_offset: i64,
         generation: u32,
+        emptied: bool,
     ) -> Result<(), DestinationError> {
         let sql = format!(
-            "UPDATE {}.offsets SET next_offset = $4, generation = $5, begun_at = now(), at_end_at = NULL \
+            "UPDATE {}.offsets SET next_offset = $4, generation = $5, \
+             begun_at = CASE WHEN $6 OR at_end_at >= begun_at THEN now() ELSE begun_at END, \
+             at_end_at = CASE WHEN $6 THEN NULL ELSE at_end_at END \
              WHERE task = $1 AND topic = $2 AND \"partition\" = $3",
             self.schema
         );
         let generation = i32::try_from(generation).unwrap_or(i32::MAX);
         connection
-            .execute(&sql, &[&self.task, &topic, &partition, &next_offset, &generation])
+            .execute(&sql, &[&self.task, &topic, &partition, &next_offset, &generation, &emptied])
             .await
             .map_err(DestinationError::during(format!("taking the offsets of {topic} back")))?;
         Ok(())
     }
 
-    /// Takes a topic's target back to a generation: done marks are removed, and the initial load begins anew.
+    /// Takes a topic's target back to a generation of the topic as it is now: done marks are removed, and the initial
+    /// load begins anew.
     ///
     /// # Errors
     /// What the server says.
@@ -38,6 +44,7 @@ impl Bookkeeping {
         &self,
         connection: &mut Connection,
         topic: &str,
+        incarnation: &str,
         target: &TargetName,
         generation: u32,
     ) -> Result<(), DestinationError> {
@@ -45,11 +52,11 @@ impl Bookkeeping {
         let generation = i32::try_from(generation).unwrap_or(i32::MAX);
         let sql = format!(
             "UPDATE {}.targets SET target_schema = $3, target_table = $4, applied_generation = $5, loaded = false, \
-             changed_at = now() WHERE task = $1 AND topic = $2",
+             incarnation = $6, changed_at = now() WHERE task = $1 AND topic = $2",
             self.schema
         );
         connection
-            .execute(&sql, &[&self.task, &topic, &target.schema, &target.table, &generation])
+            .execute(&sql, &[&self.task, &topic, &target.schema, &target.table, &generation, &incarnation])
             .await
             .map_err(during())?;
         let sql = format!("DELETE FROM {}.generations WHERE task = $1 AND topic = $2", self.schema);

@@ -13,6 +13,8 @@ pub struct TargetRow {
     pub source: String,
     /// Table of the destination.
     pub target: TargetName,
+    /// Which of the topics of this name the offsets belong to.
+    pub incarnation: String,
     /// Partitions of the topic, as counted when the target was set up.
     pub partitions: i32,
     /// Newest generation whose DDL has been carried out.
@@ -32,6 +34,8 @@ pub struct NewTarget<'a> {
     pub source: &'a str,
     /// Table of the destination.
     pub target: &'a TargetName,
+    /// Which of the topics of this name it is.
+    pub incarnation: &'a str,
     /// Generation that the target is created with.
     pub generation: u32,
     /// First offset of each partition.
@@ -48,7 +52,7 @@ pub struct TaskView {
 }
 
 const COLUMNS: &str = "topic, source_table, target_schema, target_table, partitions, applied_generation, \
-                       loaded, state, error_code, error_message, error_place, error_remedy";
+                       loaded, state, error_code, error_message, error_place, error_remedy, incarnation";
 
 fn target_row(row: &tokio_postgres::Row) -> TargetRow {
     let text = |column: usize| row.get::<_, Option<String>>(column).unwrap_or_default();
@@ -62,6 +66,7 @@ fn target_row(row: &tokio_postgres::Row) -> TargetRow {
         topic: text(0),
         source: text(1),
         target: TargetName { schema: text(2), table: text(3) },
+        incarnation: row.get(12),
         partitions: row.get(4),
         applied: u32::try_from(row.get::<_, i32>(5)).unwrap_or(0),
         loaded: row.get(6),
@@ -139,8 +144,8 @@ impl Bookkeeping {
         new: &NewTarget<'_>,
     ) -> Result<(), DestinationError> {
         let sql = format!(
-            "INSERT INTO {}.targets (task, topic, source_table, target_schema, target_table, partitions, \
-             applied_generation, state) VALUES ($1, $2, $3, $4, $5, $6, $7, 'applying')",
+            "INSERT INTO {}.targets (task, topic, source_table, target_schema, target_table, incarnation, \
+             partitions, applied_generation, state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'applying')",
             self.schema
         );
         let partitions = i32::try_from(new.next_offsets.len()).unwrap_or(i32::MAX);
@@ -154,6 +159,7 @@ impl Bookkeeping {
                     &new.source,
                     &new.target.schema,
                     &new.target.table,
+                    &new.incarnation,
                     &partitions,
                     &generation,
                 ],

@@ -71,11 +71,12 @@ impl Connector {
     /// Opens a session whose settings do not depend on the server's defaults.
     ///
     /// # Errors
-    /// [`DestinationError::Connect`], transient unless the server has refused this user or database.
+    /// [`DestinationError::Connect`], transient unless the server has refused this user or database, or what is
+    /// configured can never connect.
     pub async fn connect(&self) -> Result<Connection, DestinationError> {
         let failed = |error: tokio_postgres::Error| DestinationError::Connect {
             address: self.address.clone(),
-            transient: super::error::is_transient(&error),
+            transient: super::error::may_connect_later(&error),
             reason: match (error.as_db_error(), std::error::Error::source(&error)) {
                 (Some(server), _) => format!("{} ({})", server.message(), server.code().code()),
                 (None, Some(cause)) => format!("{error}: {cause}"),

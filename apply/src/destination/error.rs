@@ -70,6 +70,12 @@ impl DestinationError {
         }
     }
 
+    /// True if another session stood in the way: the server answers, and trying again is what it asks for.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.code().is_some_and(|code| code.starts_with("40") || matches!(code, "55P03" | "55006"))
+    }
+
     /// As the reason why a table is parked.
     #[must_use]
     pub fn into_table_error(self, place: &str) -> TableError {
@@ -132,9 +138,23 @@ pub fn is_transient(error: &tokio_postgres::Error) -> bool {
         || matches!(code, "25006" | "55P03" | "55006" | "XX000")
 }
 
+/// True if connecting may succeed later. The driver gives a cause for what is configured wrongly (a password that is
+/// missing, a certificate that is not trusted); a network that fails is an IO error at the bottom, a timeout has none.
+#[must_use]
+pub fn may_connect_later(error: &tokio_postgres::Error) -> bool {
+    let first = std::error::Error::source(error);
+    if error.code().is_some() || first.is_none() {
+        return is_transient(error);
+    }
+    std::iter::successors(first, |cause| cause.source()).any(<dyn std::error::Error>::is::<std::io::Error>)
+}
+
 /// What to do about an SQLSTATE.
 fn remedy(code: &str) -> &'static str {
     match code.get(..2).unwrap_or_default() {
+        "40" | "55" => {
+            "find the session that stands in the way (pg_locks, pg_stat_activity) and end it, then restart apply"
+        }
         "22" => "change the target column's type so that it holds the value, then restart apply",
         "23" => {
             "remove the constraint from the target, or the row that stands in the way, then restart apply"

@@ -151,7 +151,7 @@ pub fn alter_statements(
         match change {
             Change::DropColumn(_) | Change::RenameColumn { .. } => {}
             Change::ModifyColumn { from, to } => alter.modify(change, from, to, &mut statements)?,
-            Change::AddColumn(column) => statements.extend(alter.add(column)),
+            Change::AddColumn(column) => statements.extend(alter.add(column, changes)),
             Change::CommentTable(text) => statements.push(comment_on_table(&shape.name, text)),
             Change::CommentColumn(column) if rule.drops(column) => {}
             Change::CommentColumn(column) => {
@@ -181,6 +181,16 @@ impl Alter<'_> {
         self.shape.columns.iter().any(|column| column.name == name)
     }
 
+    /// True if a drop or a rename among `changes` sets `name` free, which `shape` was read before.
+    fn is_freed(&self, name: &str, changes: &[Change]) -> bool {
+        changes.iter().any(|change| match change {
+            Change::DropColumn(from) | Change::RenameColumn { from, .. } => {
+                !self.rule.drops(from) && self.rule.target_name(from) == name
+            }
+            _ => false,
+        })
+    }
+
     /// Renames may swap names: if a new name is an old one of another, all go by way of names of their own.
     fn renames(&self, changes: &[Change]) -> Result<Vec<String>, DdlError> {
         let mut pairs = Vec::new();
@@ -207,12 +217,12 @@ impl Alter<'_> {
         Ok(away.chain(pairs.iter().map(|(id, _, new)| rename(&between(id), new))).collect())
     }
 
-    fn add(&self, column: &Column) -> Option<String> {
+    fn add(&self, column: &Column, changes: &[Change]) -> Option<String> {
         let index = self.to.columns.iter().position(|other| other.id == column.id)?;
         let planned = self.layout.columns.iter().find(|planned| planned.origin == Origin::Source(index))?;
         let if_not_exists = if self.dialect.knows_if_not_exists() {
             "IF NOT EXISTS "
-        } else if self.exists(&planned.name) {
+        } else if self.exists(&planned.name) && !self.is_freed(&planned.name, changes) {
             return None;
         } else {
             ""

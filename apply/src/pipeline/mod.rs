@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod flow;
+mod follow;
 pub mod job;
 pub mod run;
 pub mod table;

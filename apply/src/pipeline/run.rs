@@ -2,6 +2,7 @@
 //! once the end was asked for and everything is drained, or with what ended it.
 
 use super::engine::{Ask, Engine, Event, Parts};
+use super::follow::{Followed, follow, schemas};
 use super::until::until_caught_up;
 use super::worker::Worker;
 use crate::bookkeeping::Bookkeeping;
@@ -17,17 +18,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tributary_schemas::config::{Config, DestinationConfig, TableRules};
-use tributary_schemas::history::SchemaRecord;
 use tributary_schemas::topic::history_topic;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::consumer_config;
 use tributary_service::registry::Registry;
-use tributary_service::retry::{Policy, RetryError, Transient, retry_while_transient};
+use tributary_service::retry::{Policy, RetryError, retry_while_transient};
 use tributary_service::shutdown::{Shutdown, ShutdownHandle};
 use tributary_service::status::Status;
-
-/// How long the history's follower waits for a record before it looks for requests.
-const FOLLOW: Duration = Duration::from_millis(50);
 
 /// How long a topic that is not there yet is waited for at a time: capture may be starting this very moment.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -115,7 +112,12 @@ impl Run {
         })?;
         spawn("tributary-history", {
             let (shutdown, config) = (self.shutdown.clone(), Arc::clone(&self.config));
-            move || follow(reader, &requests, &sender, &shutdown, &config)
+            move || {
+                let lost = |error| {
+                    Failure::new("the history cannot be followed", error).at(history_topic(&config.name))
+                };
+                follow(Followed { reader, shutdown }, &requests, &sender, lost);
+            }
         })?;
         let engine = Engine::new(parts, history, epoch);
         let (ended, end) = oneshot::channel();
@@ -246,14 +248,6 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure
     spawned.map(drop).map_err(|error| Failure::new(format!("cannot start the thread {name}"), error))
 }
 
-fn schemas(changes: Vec<Change>) -> Vec<SchemaRecord> {
-    let schemas = changes.into_iter().filter_map(|change| match change {
-        Change::Schema(schema) => Some(schema),
-        Change::Generation(_) | Change::Load(_) | Change::Selection => None,
-    });
-    schemas.collect()
-}
-
 /// Answers questions about offsets until the loop is gone.
 fn answer(ends: &Ends, questions: &Receiver<Ask>, sender: &Sender<Event>) {
     while let Ok(question) = questions.recv() {
@@ -285,56 +279,4 @@ fn answer(ends: &Ends, questions: &Receiver<Ask>, sender: &Sender<Event>) {
             return;
         }
     }
-}
-
-/// Follows the history until the loop is gone.
-fn follow(
-    mut reader: HistoryReader,
-    requests: &Receiver<u64>,
-    sender: &Sender<Event>,
-    shutdown: &Shutdown,
-    config: &Config,
-) {
-    loop {
-        let token = match requests.try_recv() {
-            Ok(token) => Some(token),
-            Err(std::sync::mpsc::TryRecvError::Empty) => None,
-            Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
-        };
-        let read = match token {
-            Some(_) => reader.read_to_end(|| shutdown.requested()),
-            None => read_what_came(&mut reader),
-        };
-        let event = match read {
-            Ok(changes) if changes.is_empty() && token.is_none() => continue,
-            Ok(changes) => {
-                let history = Arc::new(reader.history().clone());
-                Event::History { history, schemas: schemas(changes), token }
-            }
-            Err(error) if error.is_transient() => {
-                // The request stays open: the record waits, and the partition asks again with the next growth.
-                if let Some(token) = token {
-                    tracing::warn!(error = %error, token, "reading the history");
-                }
-                Event::KafkaFailed(error.to_string())
-            }
-            Err(error) => Event::Fatal(
-                Failure::new("the history cannot be followed", error).at(history_topic(&config.name)),
-            ),
-        };
-        if sender.send(event).is_err() {
-            return;
-        }
-    }
-}
-
-/// Everything that is there, so that a run of records is one change.
-fn read_what_came(reader: &mut HistoryReader) -> Result<Vec<Change>, TopicError> {
-    let mut changes = Vec::new();
-    let mut timeout = FOLLOW;
-    while let Some(change) = reader.poll(timeout, None)? {
-        changes.push(change);
-        timeout = Duration::ZERO;
-    }
-    Ok(changes)
 }

@@ -20,7 +20,7 @@ const LIMITS: FlushLimits = FlushLimits { keys: 4, bytes: 1 << 20, age: Duration
 
 /// Rows as (partition, offset).
 #[derive(Debug, Default)]
-struct Held(Vec<(i32, i64)>);
+pub(super) struct Held(pub(super) Vec<(i32, i64)>);
 
 impl Rows for Held {
     fn spans(&self) -> impl Iterator<Item = (i32, i64)> {
@@ -238,10 +238,14 @@ impl Instance {
             if rng.u32(..4) == 0 {
                 self.flow.request_advance();
             }
-            if self.flow.waits_for_others() {
+            // Looking at the destination may show a generation that this instance has not read of yet.
+            if self.flow.waits_for_others() || rng.bool() {
                 self.flow.set_done(destination.applied);
             }
             self.job = self.flow.next_job(&LIMITS, rng.bool(), Instant::now());
+            if let Some(Job::Flush { target, .. }) = &self.job {
+                assert!(*target <= log.known(self.known).newest(), "a definition that is not known here");
+            }
             return;
         }
         let Some(job) = self.job.take() else { return };

@@ -20,6 +20,8 @@ use tributary_schemas::table::{Table, TableId};
 pub struct TableTask {
     /// Topic.
     pub topic: String,
+    /// Which of the topics that had this name, one after the other, it is.
+    pub incarnation: String,
     /// Name on the source.
     pub id: TableId,
     /// Partitions of the topic, as the history says.
@@ -91,6 +93,7 @@ impl TableTask {
         let id = generations.values().next_back().map_or(&table.id, |record| &record.table.id).clone();
         Ok(Self {
             topic: table.topic.clone(),
+            incarnation: history.incarnation(&table.topic).unwrap_or_default().to_owned(),
             partitions: table.partitions,
             target: TargetName::new(&target.schema, &target.table),
             rule: TableRule {
@@ -148,11 +151,18 @@ impl TableTask {
         barriers
     }
 
-    /// True if the table is read anew behind `generation`: whatever that one changes does not matter any more.
+    /// True if the table is emptied and read anew with `generation`.
+    #[must_use]
+    pub fn is_reset(&self, generation: u32) -> bool {
+        let record = self.generations.get(&generation);
+        self.operations.delete && record.is_some_and(|record| record.cause == Cause::Reset)
+    }
+
+    /// True if the table is read anew behind `generation`: whatever that one changes, and whatever was missed of it,
+    /// does not matter any more.
     #[must_use]
     pub fn is_reset_after(&self, generation: u32) -> bool {
-        let mut later = self.generations.range(generation + 1..);
-        self.operations.delete && later.any(|(_, record)| record.cause == Cause::Reset)
+        self.generations.range(generation + 1..).any(|(later, _)| self.is_reset(*later))
     }
 
     /// The generation that value schema `id` belongs to.

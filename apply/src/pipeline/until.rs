@@ -173,6 +173,7 @@ mod tests {
             topic: topic.into(),
             source: "a.b".into(),
             target: TargetName::new("a", "b"),
+            incarnation: String::new(),
             partitions: 1,
             applied,
             loaded: true,

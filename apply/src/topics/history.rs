@@ -56,6 +56,8 @@ pub struct History {
     selection: Option<SelectionRecord>,
     generations: BTreeMap<String, BTreeMap<u32, Arc<GenerationRecord>>>,
     by_value_schema: HashMap<u32, (String, u32)>,
+    /// The first generation of each topic, and what tells its record from that of a topic of the same name.
+    incarnations: BTreeMap<String, (u32, String)>,
     loads: BTreeMap<TableId, LoadRecord>,
 }
 
@@ -66,11 +68,17 @@ struct Versioned {
 }
 
 impl History {
-    /// Takes the record at `offset`.
+    /// Takes the record at `offset`, which Kafka dates `written_ms` (milliseconds since 1970).
     ///
     /// # Errors
     /// [`HistoryError`], with the history unchanged.
-    pub fn take(&mut self, offset: i64, key: &[u8], value: &[u8]) -> Result<Change, HistoryError> {
+    pub fn take(
+        &mut self,
+        offset: i64,
+        written_ms: i64,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Change, HistoryError> {
         let unreadable =
             |error: serde_json::Error| HistoryError::Unreadable { offset, why: error.to_string() };
         let versioned: Versioned = serde_json::from_slice(value).map_err(unreadable)?;
@@ -85,6 +93,7 @@ impl History {
                 let record: GenerationRecord = serde_json::from_slice(value).map_err(unreadable)?;
                 let topic = record.topic.clone();
                 self.by_value_schema.insert(record.value_schema_id, (topic.clone(), record.generation));
+                self.note_incarnation(&record, written_ms);
                 let generations = self.generations.entry(topic.clone()).or_default();
                 generations.insert(record.generation, Arc::new(record));
                 Ok(Change::Generation(topic))
@@ -100,6 +109,32 @@ impl History {
                 Ok(Change::Selection)
             }
         }
+    }
+
+    /// The record of the first generation is written once in the life of a topic, so it names that life. The source's
+    /// position alone would not: it stands still while nothing is written.
+    fn note_incarnation(&mut self, record: &GenerationRecord, written_ms: i64) {
+        let known = self.incarnations.get(&record.topic);
+        if known.is_none_or(|(generation, _)| record.generation <= *generation) {
+            // What was said of the life before does not hold in this one.
+            self.generations.remove(&record.topic);
+            let name = format!(
+                "generation {} with schema {} written at {written_ms} on {} {}:{}",
+                record.generation,
+                record.value_schema_id,
+                record.position.server_uuid,
+                record.position.file,
+                record.position.offset
+            );
+            self.incarnations.insert(record.topic.clone(), (record.generation, name));
+        }
+    }
+
+    /// What tells a topic from another of the same name that was dropped before, or is created later. Kafka's own
+    /// topic id would say the same; the client's binding does not give it.
+    #[must_use]
+    pub fn incarnation(&self, topic: &str) -> Option<&str> {
+        self.incarnations.get(topic).map(|(_, name)| name.as_str())
     }
 
     /// The selected tables; `None` until capture has written the selection.
@@ -193,7 +228,7 @@ mod tests {
         let mut history = History::default();
         for (number, schema) in [(1, 7), (2, 9)] {
             let (key, value) = generation(number, schema);
-            let change = history.take(0, key.as_bytes(), value.as_bytes());
+            let change = history.take(0, 5, key.as_bytes(), value.as_bytes());
             assert_eq!(change, Ok(Change::Generation("t.shop.orders".into())));
         }
         assert_eq!(history.of_value_schema(9), Some(("t.shop.orders", 2)));
@@ -202,17 +237,39 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_that_was_created_anew_is_another_incarnation() {
+        let name_of = |written_ms: i64, later: bool| {
+            let mut history = History::default();
+            for (number, schema) in [(1, 7), (2, 9)].into_iter().take(if later { 2 } else { 1 }) {
+                let (key, value) = generation(number, schema);
+                history.take(0, written_ms + i64::from(number), key.as_bytes(), value.as_bytes()).unwrap();
+            }
+            history.incarnation("t.shop.orders").unwrap().to_owned()
+        };
+        assert_eq!(name_of(5, false), name_of(5, true), "later generations belong to the same");
+        assert_ne!(name_of(5, false), name_of(6, false));
+        // The follower of a history that was created anew under it reads the first generation a second time.
+        let mut history = History::default();
+        for (number, written_ms) in [(1, 6), (2, 6), (1, 7)] {
+            let (key, value) = generation(number, 7);
+            history.take(0, written_ms, key.as_bytes(), value.as_bytes()).unwrap();
+        }
+        assert_eq!(history.incarnation("t.shop.orders"), Some(name_of(6, false).as_str()));
+        assert_eq!(history.generations("t.shop.orders").count(), 1);
+    }
+
+    #[test]
     fn it_is_complete_once_every_replicated_table_is_defined() {
         let key = serde_json::to_string(&HistoryKey::Selection).unwrap();
         let mut history = History::default();
         assert!(!history.is_complete());
-        history.take(0, key.as_bytes(), selection(None).as_bytes()).unwrap();
+        history.take(0, 5, key.as_bytes(), selection(None).as_bytes()).unwrap();
         assert!(!history.is_complete());
         let (table, record) = generation(1, 7);
-        history.take(1, table.as_bytes(), record.as_bytes()).unwrap();
+        history.take(1, 5, table.as_bytes(), record.as_bytes()).unwrap();
         assert!(history.is_complete());
         assert_eq!(history.replicated().count(), 1);
-        history.take(2, key.as_bytes(), selection(Some("no key")).as_bytes()).unwrap();
+        history.take(2, 5, key.as_bytes(), selection(Some("no key")).as_bytes()).unwrap();
         assert!(history.is_complete());
         assert_eq!(history.replicated().count(), 0);
     }
@@ -223,10 +280,10 @@ mod tests {
         let (key, value) = generation(1, 7);
         let newer = value.replace("\"format\":1", "\"format\":2,\"surprise\":true");
         assert_eq!(
-            history.take(5, key.as_bytes(), newer.as_bytes()),
+            history.take(5, 5, key.as_bytes(), newer.as_bytes()),
             Err(HistoryError::Newer { offset: 5, format: 2 })
         );
-        let foreign = history.take(6, b"\"x\"", value.as_bytes());
+        let foreign = history.take(6, 5, b"\"x\"", value.as_bytes());
         assert!(matches!(foreign, Err(HistoryError::Unreadable { offset: 6, .. })), "{foreign:?}");
     }
 }

@@ -39,12 +39,18 @@ impl HistoryReader {
         if partition_count(&consumer, topic)?.is_none() {
             return Err(TopicError::Missing { topic: topic.to_owned() });
         }
+        let reader =
+            Self { consumer, topic: topic.to_owned(), history: History::default(), position: 0, reached: 0 };
+        reader.fetch().map_err(TopicError::during(opening()))?;
+        Ok(reader)
+    }
+
+    /// Has the client fetch from where this reader stands, and forget what it has fetched.
+    fn fetch(&self) -> Result<(), KafkaError> {
+        let from = if self.position == 0 { Offset::Beginning } else { Offset::Offset(self.position) };
         let mut assignment = TopicPartitionList::new();
-        assignment
-            .add_partition_offset(topic, 0, Offset::Beginning)
-            .and_then(|()| consumer.assign(&assignment))
-            .map_err(TopicError::during(opening()))?;
-        Ok(Self { consumer, topic: topic.to_owned(), history: History::default(), position: 0, reached: 0 })
+        assignment.add_partition_offset(&self.topic, 0, from)?;
+        self.consumer.assign(&assignment)
     }
 
     /// What has been read so far.
@@ -60,6 +66,11 @@ impl HistoryReader {
     pub fn read_to_end(&mut self, stop: impl Fn() -> bool) -> Result<Vec<Change>, TopicError> {
         let mut changes = Vec::new();
         let end = self.end()?;
+        if self.reached < end {
+            // An end-of-partition event that is in the client's queue already is about an older end.
+            let doing = format!("reading the history topic {}", self.topic);
+            self.fetch().map_err(TopicError::during(doing))?;
+        }
         let mut heard = Instant::now();
         while self.reached < end && !stop() {
             match self.poll(POLL, Some(end))? {
@@ -78,8 +89,8 @@ impl HistoryReader {
         Ok(changes)
     }
 
-    /// Takes one record if one comes in time. `end` is an end that the topic is known to have: its end-of-partition
-    /// event, if it comes, is about that or a later one.
+    /// Takes one record if one comes in time. `end` is an end that the topic had before the client began to fetch: an
+    /// end-of-partition event is about that or a later one.
     ///
     /// # Errors
     /// [`TopicError`].
@@ -107,7 +118,7 @@ impl HistoryReader {
         let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
         let change = self
             .history
-            .take(offset, key, value)
+            .take(offset, message.timestamp().to_millis().unwrap_or(0), key, value)
             .map_err(|source| TopicError::History { topic: self.topic.clone(), source })?;
         self.position = offset + 1;
         self.reached = self.reached.max(self.position);

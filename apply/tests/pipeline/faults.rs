@@ -100,3 +100,31 @@ fn a_frozen_instance_that_was_replaced_writes_nothing_any_more() {
     assert_eq!(task.rows("t"), expected);
     heir.stop();
 }
+
+#[test]
+fn a_session_in_the_way_of_one_table_ends_neither_the_process_nor_the_others() {
+    let mut task = Task::new("inway");
+    let (mut blocked, free) = (task.table("blocked"), task.table("free"));
+    for table in [&blocked, &free] {
+        task.load(table, 0, true);
+        task.transaction(|task| task.write(table, Create, (1, &[Some("old")])));
+    }
+    // A server that is away is not to be waited for at all; a lock is.
+    task.configure("retry_minutes = 0\nlock_timeout_ms = 100\n", "");
+    let mut apply = task.start(&["run"]);
+    eventually("the row", SOON, || (task.rows("blocked") == "1|old").then_some(()));
+    let mut reader = task.hold(&format!("SELECT count(*) FROM \"{}\".blocked", task.name));
+    task.advance(&mut blocked, Cause::Truncate);
+    eventually("the TRUNCATE is tried again", SOON, || {
+        (apply.output().matches("tried again").count() > 2).then_some(())
+    });
+    task.transaction(|task| task.write(&free, Create, (2, &[Some("new")])));
+    let rows = |table: &str, expected: &str| {
+        eventually(table, SOON, || (task.rows(table) == expected).then_some(()));
+    };
+    rows("free", "1|old\n2|new");
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    rows("blocked", "");
+    apply.stop();
+}

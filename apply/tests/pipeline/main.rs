@@ -5,6 +5,8 @@
 
 mod faults;
 mod process;
+mod recreated;
 mod refusals;
 mod rows;
 mod support;
+mod topic;

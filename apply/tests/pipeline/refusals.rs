@@ -69,6 +69,17 @@ fn wrong_arguments_configuration_and_passwords_have_their_statuses() {
 }
 
 #[test]
+fn a_configuration_that_can_never_connect_is_not_tried_again() {
+    let task = Task::new("never");
+    for destination in ["password = \"\"\n", "tls = { mode = \"require\" }\n"] {
+        task.configure(destination, "");
+        let mut refused = task.start(&["run"]);
+        refused.expect_exit(1);
+        assert!(!refused.output().contains("retry_in_ms"), "{}", refused.output());
+    }
+}
+
+#[test]
 fn what_a_newer_version_wrote_is_refused() {
     let mut task = Task::new("newer");
     let t = task.table("t");
@@ -99,10 +110,25 @@ fn a_drop_keeps_target_tables_and_waits_for_running_instances() {
     let mut used = task.start(&["drop", "--yes"]);
     used.expect_exit(1);
     assert!(used.output().contains("in use"), "{}", used.output());
+    // The session that says so may end without the instance: it comes again.
+    let key = tributary_apply::bookkeeping::Bookkeeping::new(&format!("bk_{}", task.name), &task.name)
+        .task_lock_key();
+    let holder = format!(
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND (classid::bigint << 32) | objid::bigint = {key}"
+    );
+    let first = task.query(&holder).unwrap();
+    task.query(&format!("SELECT pg_terminate_backend({first})")).unwrap();
+    eventually("another session", SOON, || {
+        task.query(&holder).filter(|pid| !pid.is_empty() && *pid != first)
+    });
+    let mut used = task.start(&["drop", "--yes"]);
+    used.expect_exit(1);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("kept still")])));
+    eventually("the row", SOON, || (task.rows("t") == "1|kept still").then_some(()));
     apply.stop();
     task.start(&["drop"]).expect_exit(2);
     task.start(&["drop", "--yes"]).expect_exit(0);
-    assert_eq!(task.rows("t"), "1|kept");
+    assert_eq!(task.rows("t"), "1|kept still");
     let schemas = format!("SELECT count(*) FROM pg_namespace WHERE nspname = 'bk_{}'", task.name);
     assert_eq!(task.query(&schemas).unwrap(), "0");
 }

@@ -115,6 +115,83 @@ fn a_reset_lifts_a_table_that_was_parked_by_its_definition() {
 }
 
 #[test]
+fn a_clearing_replay_builds_what_rows_can_go_into_and_judges_what_it_is_pointed_at() {
+    let mut task = Task::new("clear");
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("x")])));
+    task.catch_up();
+    // The definition did not change in the topic, and the key is gone from the target.
+    task.query(&format!("ALTER TABLE \"{}\".t DROP COLUMN id", task.name)).unwrap();
+    task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
+    task.catch_up();
+    assert_eq!(task.rows("t"), "1|x");
+    // Somebody else's rows under the name that the configuration gives now.
+    task.query(&format!("CREATE TABLE \"{0}\".t_new (LIKE \"{0}\".t INCLUDING ALL)", task.name)).unwrap();
+    task.query(&format!("INSERT INTO \"{}\".t_new VALUES (7, 'theirs')", task.name)).unwrap();
+    let config = task.directory.join("task.toml");
+    let text = std::fs::read_to_string(&config).unwrap().replace("{table}", "{table}_new");
+    std::fs::write(&config, text).unwrap();
+    let mut refused = task.start(&["replay", "--from", "beginning", "--clear"]);
+    refused.expect_exit(1);
+    assert!(refused.output().contains("holds rows already"), "{}", refused.output());
+    assert_eq!(task.rows("t_new"), "7|theirs");
+    task.query(&format!("DELETE FROM \"{}\".t_new", task.name)).unwrap();
+    task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
+    task.catch_up();
+    assert_eq!((task.rows("t_new"), task.rows("t")), ("1|x".to_owned(), "1|x".to_owned()));
+}
+
+#[test]
+fn a_merging_replay_does_not_hide_that_a_delete_may_have_been_missed() {
+    let mut task = Task::new("slept");
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("x")])));
+    task.catch_up();
+    let offsets = format!("bk_{}.offsets", task.name);
+    let slept = format!("UPDATE {offsets} SET begun_at = now() - interval '90 days', at_end_at = now() - ");
+    task.query(&format!("{slept} interval '60 days'")).unwrap();
+    task.start(&["replay", "--from", "beginning"]).expect_exit(0);
+    let mut refused = task.start(&["run", "--until-caught-up"]);
+    refused.expect_exit(1);
+    assert!(refused.output().contains("retention-exceeded"), "{}", refused.output());
+    // One that was at its end a moment ago begins anew, and is at its end again.
+    task.query(&format!("{slept} interval '1 day'")).unwrap();
+    task.start(&["replay", "--from", "beginning"]).expect_exit(0);
+    let young = format!("SELECT count(*) FROM {offsets} WHERE begun_at > now() - interval '1 hour'");
+    assert_eq!(task.query(&young).unwrap(), "4");
+    task.catch_up();
+    task.query(&format!("{slept} interval '60 days'")).unwrap();
+    task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
+    task.catch_up();
+    assert_eq!(task.rows("t"), "1|x");
+}
+
+#[test]
+fn a_reset_lifts_a_table_that_was_away_for_too_long() {
+    let mut task = Task::new("anew");
+    let mut t = task.table("t");
+    task.load(&t, 1, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("old")])));
+    task.catch_up();
+    let offsets = format!("bk_{}.offsets", task.name);
+    let slept = format!("UPDATE {offsets} SET begun_at = now() - interval '90 days', at_end_at = NULL");
+    task.query(&slept).unwrap();
+    let mut apply = task.start(&["run"]);
+    eventually("parked", SOON, || {
+        apply.table("shop.t").filter(|table| *table == ("parked".into(), "retention-exceeded".into()))
+    });
+    task.advance(&mut t, Cause::Reset);
+    task.transaction(|task| task.write(&t, Read, (2, &[Some("again")])));
+    eventually("read anew", SOON, || (task.rows("t") == "2|again").then_some(()));
+    apply.stop();
+    // What was missed before is forgotten, also by who takes over before the end is reached.
+    let young = format!("SELECT count(*) FROM {offsets} WHERE begun_at > now() - interval '1 hour'");
+    assert_eq!(task.query(&young).unwrap(), "4");
+}
+
+#[test]
 fn what_lies_between_a_position_and_an_end_is_found_out() {
     let mut task = Task::new("probe");
     let t = task.table("t");

@@ -12,16 +12,14 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::avro::{NULL_BRANCH, VALUE_BRANCH, put_bytes, put_long};
-use tributary_schemas::envelope::{Operation, Source, key_schema, put_source_place, put_tail, value_schema};
+use tributary_schemas::envelope::{Operation, key_schema, value_schema};
 use tributary_schemas::history::{
     Cause, GenerationRecord, HistoryKey, LoadRecord, SchemaRecord, SelectedTable, SelectionRecord,
 };
 use tributary_schemas::key::partition;
 use tributary_schemas::position::Position;
-use tributary_schemas::table::{Column, ColumnDefault, Table, TableId};
+use tributary_schemas::table::{Column, Table, TableId};
 use tributary_schemas::topic::{history_topic, key_subject, table_topic, value_subject};
-use tributary_schemas::wire::put_header;
 
 pub const PARTITIONS: u32 = 4;
 pub const SOON: Duration = Duration::from_secs(60);
@@ -59,9 +57,9 @@ pub fn eventually<T>(what: &str, limit: Duration, mut condition: impl FnMut() ->
 pub struct Topic {
     pub table: Table,
     pub topic: String,
-    generation: u32,
-    key_schema_id: u32,
-    value_schema_id: u32,
+    pub generation: u32,
+    pub key_schema_id: u32,
+    pub value_schema_id: u32,
 }
 
 /// A row: id, and whatever columns follow as texts.
@@ -74,6 +72,25 @@ pub struct Task {
     selected: Vec<SelectedTable>,
     next_schema: u32,
     started: std::cell::Cell<u32>,
+}
+
+fn producer(name: &str) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", env("KAFKA_BROKERS"))
+        .set("transactional.id", name)
+        .set("linger.ms", "5")
+        .create()
+        .unwrap();
+    producer.init_transactions(SOON).unwrap();
+    producer
+}
+
+fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", env("KAFKA_BROKERS")).create().unwrap()
+}
+
+fn blocking<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 pub fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
@@ -98,13 +115,7 @@ impl Task {
         let name = format!("{test}_{:x}", since.as_millis() & 0xffff_ffff);
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&name);
         std::fs::create_dir_all(&directory).unwrap();
-        let producer: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", env("KAFKA_BROKERS"))
-            .set("transactional.id", &name)
-            .set("linger.ms", "5")
-            .create()
-            .unwrap();
-        producer.init_transactions(SOON).unwrap();
+        let producer = producer(&name);
         let task =
             Self { name, directory, producer, selected: Vec::new(), next_schema: 1, started: 0.into() };
         task.configure("", "");
@@ -118,13 +129,14 @@ impl Task {
         let text = format!(
             "name = \"{name}\"\n[kafka]\nbrokers = \"{}\"\nretry_minutes = 1\nsession_timeout_ms = 6000\n\
              [destination]\nhost = \"{}\"\nport = {}\ndatabase = \"{}\"\nuser = \"{}\"\n\
-             schema = \"bk_{name}\"\nretry_minutes = 1\n{}\n\
+             schema = \"bk_{name}\"\n{}{}\n\
              [[table]]\nsource = \"shop.*\"\ntarget = \"{name}.{{table}}\"\n[apply]\nlisten = \"127.0.0.1:0\"\n{apply}\n",
             env("KAFKA_BROKERS"),
             env("PG_HOST"),
             env("PG_PORT"),
             env("PG_DATABASE"),
             env("PG_USER"),
+            if destination.contains("retry_minutes") { "" } else { "retry_minutes = 1\n" },
             if destination.contains("password") {
                 destination.to_owned()
             } else {
@@ -139,13 +151,37 @@ impl Task {
     }
 
     fn create_topic(&self, topic: &str, partitions: i32) {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", env("KAFKA_BROKERS")).create().unwrap();
         let new =
             NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", "compact");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let created = runtime.block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();
-        created[0].as_ref().unwrap();
+        // A topic that was just deleted is in the way for a moment.
+        eventually("a new topic", SOON, || {
+            let created = blocking(admin().create_topics([&new], &AdminOptions::new())).unwrap();
+            created[0].is_ok().then_some(())
+        });
+    }
+
+    /// Deletes a topic and creates it again, empty.
+    pub fn recreate_topic(&mut self, topic: &str, partitions: i32) {
+        blocking(admin().delete_topics(&[topic], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+        self.create_topic(topic, partitions);
+        // The old producer knows the topic that is gone.
+        self.producer = producer(&self.name);
+    }
+
+    /// As `capture drop` and `capture run`: everything begins anew under the old names.
+    pub fn recreate(&mut self, topic: &mut Topic) {
+        self.recreate_topic(&history_topic(&self.name), 1);
+        self.recreate_topic(&topic.topic, i32::try_from(PARTITIONS).unwrap());
+        (self.next_schema, topic.generation) = (1, 0);
+        self.advance(topic, Cause::Initial);
+        self.select();
+    }
+
+    fn select(&self) {
+        self.transaction(|task| {
+            let selection = SelectionRecord { format: FORMAT_VERSION, tables: task.selected.clone() };
+            task.history(&HistoryKey::Selection, &selection);
+        });
     }
 
     /// A new table `shop.<table>` (id int, name varchar(50)), defined and selected.
@@ -164,10 +200,7 @@ impl Task {
             Topic { table, topic: topic.clone(), generation: 0, key_schema_id: 0, value_schema_id: 0 };
         self.selected.push(SelectedTable { id, topic, partitions: PARTITIONS, excluded: None });
         self.advance(&mut new, Cause::Initial);
-        self.transaction(|task| {
-            let selection = SelectionRecord { format: FORMAT_VERSION, tables: task.selected.clone() };
-            task.history(&HistoryKey::Selection, &selection);
-        });
+        self.select();
         new
     }
 
@@ -284,6 +317,27 @@ impl Task {
         self.start(&["run", "--until-caught-up"]).expect_exit(0);
     }
 
+    /// Carries out `sql` in a session that stays open, in the middle of a transaction, until the process is killed.
+    pub fn hold(&self, sql: &str) -> std::process::Child {
+        let mut session = Command::new("psql")
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", env("PG_HOST"), "-p", env("PG_PORT")])
+            .args(["-U", env("PG_USER"), "-d", env("PG_DATABASE")])
+            .env("PGPASSWORD", env("PG_PASSWORD"))
+            .env("PGAPPNAME", &self.name)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(session.stdin.as_mut().unwrap(), format!("BEGIN; {sql};\n").as_bytes())
+            .unwrap();
+        let held = format!(
+            "SELECT 1 FROM pg_stat_activity WHERE application_name = '{}' AND state = 'idle in transaction'",
+            self.name
+        );
+        eventually("a session in a transaction", SOON, || self.query(&held).filter(|row| row == "1"));
+        session
+    }
+
     /// What a query gives in the destination, rows with newlines and fields with bars between; `None` if it fails.
     pub fn query(&self, sql: &str) -> Option<String> {
         let Output { status, stdout, .. } = Command::new("psql")
@@ -299,60 +353,6 @@ impl Task {
     /// The rows of a target, by id.
     pub fn rows(&self, table: &str) -> String {
         self.query(&format!("SELECT * FROM \"{}\".\"{table}\" ORDER BY 1", self.name)).unwrap_or_default()
-    }
-}
-
-impl Topic {
-    fn key(&self, id: i32) -> Vec<u8> {
-        let mut key = Vec::new();
-        put_header(&mut key, self.key_schema_id);
-        put_long(&mut key, i64::from(id));
-        key
-    }
-
-    fn value(&self, operation: Operation, (id, texts): Row<'_>) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_header(&mut out, self.value_schema_id);
-        out.push(NULL_BRANCH);
-        if operation == Operation::Delete {
-            out.push(NULL_BRANCH);
-        } else {
-            out.push(VALUE_BRANCH);
-            put_long(&mut out, i64::from(id));
-            for (column, text) in self.table.columns.iter().skip(1).zip(texts) {
-                match (column.nullable, text) {
-                    (true, None) => out.push(NULL_BRANCH),
-                    (true, Some(text)) => {
-                        out.push(VALUE_BRANCH);
-                        put_bytes(&mut out, text.as_bytes());
-                    }
-                    (false, text) => put_bytes(&mut out, text.unwrap_or_default().as_bytes()),
-                }
-            }
-        }
-        let source = Source {
-            ts_ms: 0,
-            snapshot: operation == Operation::Read,
-            database: "shop",
-            table: &self.table.id.table,
-            server_id: 1,
-            gtid: None,
-            file: "binlog.000001",
-            offset: 4,
-            row: 0,
-        };
-        source.put_shared(&mut out);
-        put_source_place(&mut out, source.offset, source.row);
-        put_tail(&mut out, operation, 0);
-        out
-    }
-
-    /// Adds a VARCHAR column; `default` for NOT NULL.
-    pub fn add_column(&mut self, name: &str, default: Option<&str>) {
-        let id = self.table.columns.iter().map(|column| column.id).max().unwrap() + 1;
-        let mut added = column(id, name, "varchar(50)", default.is_none());
-        added.default = default.map(|text| ColumnDefault::Constant(text.to_owned()));
-        self.table.columns.push(added);
     }
 }
 

@@ -130,6 +130,21 @@ fn columns_are_followed_by_id_through_swaps_of_names() {
 }
 
 #[test]
+fn a_name_that_a_drop_or_a_rename_sets_free_can_be_added() {
+    let from = table(vec![column(1, "id", "int", false), column(2, "a", "int", true)]);
+    let added = column(3, "a", "text", true);
+    let dropped = table(vec![column(1, "id", "int", false), added.clone()]);
+    let renamed = table(vec![column(1, "id", "int", false), column(2, "b", "int", true), added]);
+    let rule = TableRule::default();
+    let old = dialect("PostgreSQL 9.4.24 (Greenplum Database 6.6.0)");
+    for (to, first) in [(dropped, "DROP COLUMN \"a\""), (renamed, "RENAME COLUMN \"a\" TO \"b\"")] {
+        let found = alter_statements(&changes(&from, &to), &to, &rule, old, &shape(&from, &rule)).unwrap();
+        let expected = [first, "ADD COLUMN \"a\" text"];
+        assert_eq!(found, expected.map(|what| format!("ALTER TABLE \"s\".\"t\" {what}")));
+    }
+}
+
+#[test]
 fn only_what_loses_nothing_is_modified() {
     let one = |declaration: &str, nullable| {
         table(vec![column(1, "id", "int", false), column(2, "a", declaration, nullable)])

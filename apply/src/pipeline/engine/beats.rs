@@ -1,18 +1,17 @@
 //! What happens by the clock: positions are compared with ends, the bookkeeping is looked at, offsets are stored for
 //! idle partitions and for lag tools, and the status is told.
 
+use super::ends::asked_about;
+use super::jobs::retry_name;
 use super::table::AfterLoad;
 use super::{Ask, Engine, Event};
 use crate::bookkeeping::TaskView;
-use crate::destination::TableError;
 use crate::topics::ends::Place;
 use crate::topics::history::History;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tributary_schemas::history::{Cause, SchemaRecord};
 use tributary_service::exit::Failure;
-use tributary_service::retry::random;
 use tributary_service::status::{Role, State, TableState};
 
 /// The consumer's own positions, transaction markers included.
@@ -31,14 +30,12 @@ const COMMIT: Duration = Duration::from_secs(5);
 const STATUS: Duration = Duration::from_millis(500);
 /// A table that lags less than this follows the stream.
 const FOLLOWING: Duration = Duration::from_secs(10);
-/// A position is behind the end of its partition for good after this many answers: leaders may differ for a moment.
-const BEYOND_END_MAX: u32 = 5;
 
 /// When each was last done.
 pub(super) struct Beats {
     positions: Instant,
     ends: Instant,
-    ends_asked: bool,
+    pub(super) ends_asked: bool,
     view: Instant,
     view_asked: bool,
     advance: Instant,
@@ -82,11 +79,9 @@ impl Engine {
         let waits = self.tables.iter().any(|table| table.flow.barriers().newest() > table.flow.done());
         let ends = if hurried || waits { ENDS_HURRIED } else { ENDS };
         if !self.beats.ends_asked && due(&mut self.beats.ends, ends, now) {
-            let places: Vec<(Place, i64)> = self.tables.iter().flat_map(|table| table.positions()).collect();
-            if !places.is_empty() {
-                self.beats.ends_asked = true;
-                self.ask(Ask::Ends(places));
-            }
+            let positions = self.tables.iter().flat_map(|table| table.positions()).collect();
+            self.beats.ends_asked = true;
+            self.ask(Ask::Ends(asked_about(positions, &self.parts.config.name)));
         }
         let waits = self.tables.iter().any(|table| table.flow.waits_for_others());
         let view = if waits { VIEW_HURRIED } else { VIEW };
@@ -114,105 +109,12 @@ impl Engine {
         self.tables.iter().flat_map(|table| table.positions()).map(|(place, _)| place).collect()
     }
 
-    /// What the consumer has handed over counts as passed, unless some of it is held back here.
-    fn observe_positions(&mut self) {
-        for ((topic, partition), position) in self.parts.consumer.positions() {
-            let Some(table) = self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index)) else {
-                continue;
-            };
-            if table.partitions.get(&partition).is_some_and(|reading| reading.stash.is_empty()) {
-                table.flow.observe(partition, position, None);
-            }
-        }
-    }
-
-    pub(super) fn take_ends(&mut self, ends: &BTreeMap<Place, (i64, i64)>) {
-        self.beats.ends_asked = false;
-        self.kafka.succeeded();
-        self.parts.status.retried(&self.kafka_name());
-        self.observe_positions();
-        self.show_position(ends);
-        let mut probes = Vec::new();
-        let mut recreated = Vec::new();
-        for (place, (asked_at, end)) in ends {
-            let (topic, partition) = (&place.0, place.1);
-            let Some(index) = self.by_topic.get(topic).copied() else { continue };
-            let Some(table) = self.tables.get_mut(index) else { continue };
-            let Some(position) = table.flow.position(partition) else { continue };
-            if asked_at > end {
-                table.beyond_end += 1;
-                if table.beyond_end > BEYOND_END_MAX {
-                    recreated.push((index, out_of_range(topic, partition, position, *end)));
-                }
-                continue;
-            }
-            table.beyond_end = 0;
-            table.flow.observe(partition, position, Some(*end));
-            let Some(reading) = table.partitions.get_mut(&partition) else { continue };
-            let stands = reading.seen.replace(position) == Some(position);
-            if stands && position < *end && reading.stash.is_empty() && !reading.paused {
-                probes.extend(table.probe(partition, *end));
-            }
-        }
-        for probe in probes {
-            self.ask(probe);
-        }
-        for (index, error) in recreated {
-            // What parks a table under `strict` ends the loop with the next event.
-            if let Err(failure) = self.park(index, error) {
-                let _ = self.parts.sender.send(Event::Fatal(failure));
-            }
-        }
-    }
-
-    fn show_position(&self, ends: &BTreeMap<Place, (i64, i64)>) {
-        let behind = ends.iter().map(|((topic, partition), (_, end))| {
-            let table = self.by_topic.get(topic).and_then(|index| self.tables.get(*index));
-            // At the end, what is not stored yet are markers.
-            let table = table.filter(|table| !table.flow.is_at_end());
-            let committed = table.and_then(|table| table.flow.committed(*partition));
-            committed.map_or(0, |committed| (end - committed).max(0))
-        });
-        let behind: i64 = behind.sum();
-        self.parts
-            .status
-            .set_position(format!("{behind} offsets behind the ends of {} partitions", ends.len()));
-    }
-
-    pub(super) fn take_lows(&mut self, lows: &BTreeMap<Place, i64>) -> Result<(), Failure> {
-        let mut lost = Vec::new();
-        for ((topic, partition), low) in lows {
-            let Some(index) = self.by_topic.get(topic).copied() else { continue };
-            let position = self.tables.get(index).and_then(|table| table.flow.position(*partition));
-            if let Some(position) = position.filter(|position| position < low) {
-                lost.push((index, out_of_range(topic, *partition, position, *low)));
-            }
-        }
-        for (index, error) in lost {
-            self.park(index, error)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn kafka_failed(&mut self, error: &str, now: Instant) -> Result<(), Failure> {
-        self.beats.ends_asked = false;
-        if self.kafka.failed(now, random()).is_none() {
-            return Err(Failure::new("Kafka does not come back", error)
-                .at(&self.parts.config.kafka.brokers)
-                .remedy("see the brokers' logs; kafka.retry_minutes says how long they are waited for"));
-        }
-        self.parts.status.retrying(&self.kafka_name(), error);
-        Ok(())
-    }
-
-    fn kafka_name(&self) -> String {
-        format!("reading from Kafka at {}", self.parts.config.kafka.brokers)
-    }
-
     fn ask_view(&self) {
         let (worker, sender) = (Arc::clone(&self.parts.worker), self.parts.sender.clone());
         self.parts.runtime.spawn(async move {
             let view = async {
+                // An instance that has nothing to do is there too.
+                worker.attend().await?;
                 let mut lease = worker.pool().acquire().await?;
                 let view = worker.bookkeeping().view(&mut lease).await?;
                 lease.release();
@@ -238,6 +140,7 @@ impl Engine {
             tracing::info!(epoch = view.epoch, "replay: reading every offset again");
             for table in &mut self.tables {
                 table.flow.forget();
+                table.retries.forget();
                 table.doomed = None;
                 table.partitions.values_mut().for_each(|reading| reading.stash.clear());
                 table.status.set_state(TableState::CatchingUp);
@@ -260,6 +163,8 @@ impl Engine {
                 Some(error) if !table.flow.is_parked() && table.flow.has_running() => {
                     table.mark_seen = true;
                     table.flow.park();
+                    table.retries.forget();
+                    self.parts.status.retried(&retry_name(table));
                     table.partitions.values_mut().for_each(|reading| reading.stash.clear());
                     table.status.park(tributary_service::status::ErrorDocument::new(
                         error.code,
@@ -357,19 +262,5 @@ impl Engine {
             (false, true) => State::CatchingUp,
             (false, false) => State::Synchronizing,
         });
-    }
-}
-
-fn out_of_range(topic: &str, partition: i32, position: i64, edge: i64) -> TableError {
-    TableError {
-        code: "offset-out-of-range".to_owned(),
-        message: format!(
-            "topic {topic} partition {partition} does not hold offset {position}, where the destination stands (it ends or \
-             begins at {edge}): the topic was created anew, or records were removed from it"
-        ),
-        place: format!("topic {topic}, partition {partition}, offset {position}"),
-        remedy: "`apply replay --from beginning --clear` the table, if the topic still holds all of it; else have capture \
-                 read it anew"
-            .to_owned(),
     }
 }

@@ -1,9 +1,10 @@
 //! Jobs on their way out and back, and what becomes of a table whose job failed.
 
+use super::retries::Next;
 use super::table::{AfterLoad, EngineTable};
 use super::{Engine, Event};
 use crate::batches::compact::Batch;
-use crate::destination::TableError;
+use crate::destination::{DestinationError, TableError};
 use crate::pipeline::job::{Job, Outcome};
 use crate::pipeline::worker::{Failed, Report};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ impl Engine {
     /// Sends a table's next job to the runtime, if there is one.
     pub(super) fn start_job(&mut self, index: usize, pressed: bool, now: Instant) {
         let Some(table) = self.tables.get_mut(index) else { return };
-        if table.not_before.is_some_and(|instant| now < instant) {
+        if table.retries.is_waiting(now) {
             return;
         }
         let Some(job) = table.flow.next_job(&self.limits, pressed, now) else { return };
@@ -51,30 +52,53 @@ impl Engine {
                 table.status.add_values_substituted(report.substituted);
                 table.status.set_generation(table.flow.done());
                 self.parts.status.add_bytes_applied(report.bytes);
-                table.not_before = None;
-                table.backoff.succeeded();
+                table.retries.succeeded(now);
                 self.parts.status.retried(&retry_name(table));
                 Ok(())
             }
             Err(Failed { error, rows }) if error.is_transient() => {
                 table.flow.finish(Outcome::Again(rows));
-                let Some(delay) = table.backoff.failed(now, random()) else {
-                    return Err(Failure::new("the destination does not come back", error)
-                        .at(&table.task.target)
-                        .remedy(
-                            "see the server's log; destination.retry_minutes says how long it is waited for",
-                        ));
-                };
-                tracing::warn!(table = %table.task.id, error = %error, "tried again");
-                table.not_before = Some(now + delay);
-                self.parts.status.retrying(&retry_name(table), &error.to_string());
-                Ok(())
+                self.failed_for_now(index, error, now)
             }
             Err(Failed { error, rows }) => {
+                let void = table.flow.is_void();
                 table.flow.finish(Outcome::Again(rows));
+                if void {
+                    tracing::info!(table = %table.task.id, error = %error, "what failed does not matter any more");
+                    return Ok(());
+                }
                 let place = table.task.target.to_string();
                 self.park(index, error.into_table_error(&place))
             }
+        }
+    }
+
+    /// What failed may pass: it is tried again, as long as it may be.
+    fn failed_for_now(&mut self, index: usize, error: DestinationError, now: Instant) -> Result<(), Failure> {
+        let others = self.tables.iter().enumerate().filter(|(other, _)| *other != index);
+        let others = others.filter_map(|(_, table)| table.retries.last_success()).max();
+        let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
+        match table.retries.failed(error.is_conflict(), others, now, random()) {
+            Next::Again => {
+                tracing::warn!(table = %table.task.id, error = %error, "tried again");
+                self.parts.status.retrying(&retry_name(table), &error.to_string());
+                Ok(())
+            }
+            Next::Park => {
+                let place = table.task.target.to_string();
+                self.park(index, error.into_table_error(&place))
+            }
+            Next::End => Err(Failure::new("the destination does not come back", error)
+                .at(&table.task.target)
+                .remedy("see the server's log; destination.retry_minutes says how long it is waited for")),
+        }
+    }
+
+    /// Forgets what failed: nothing of the table is tried here now, or it begins anew.
+    pub(super) fn forget_failures(&mut self, index: usize) {
+        if let Some(table) = self.tables.get_mut(index) {
+            table.retries.forget();
+            self.parts.status.retried(&retry_name(table));
         }
     }
 
@@ -99,6 +123,7 @@ impl Engine {
         table.flow.park();
         table.doomed = None;
         table.partitions.values_mut().for_each(|reading| reading.stash.clear());
+        table.retries.forget();
         self.parts.status.retried(&retry_name(table));
         table.status.park(ErrorDocument::new(
             error.code.clone(),
@@ -152,6 +177,6 @@ impl Engine {
     }
 }
 
-fn retry_name(table: &EngineTable) -> String {
+pub(super) fn retry_name(table: &EngineTable) -> String {
     format!("writing {}", table.task.target)
 }

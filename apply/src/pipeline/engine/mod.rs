@@ -2,21 +2,24 @@
 //! jobs run on the runtime and report back through a channel. Decisions are made in [`super::flow`], not here.
 
 mod beats;
+mod ends;
 mod event;
+mod group;
 mod jobs;
 mod records;
+mod retries;
 mod table;
 
 pub use event::{Ask, Event};
 pub use table::EngineTable;
 
-use super::worker::{Worker, partitions_changed};
+use super::worker::Worker;
 use crate::batches::flush::{FlushLimits, MemoryBudget};
 use crate::pipeline::table::{Left, TableTask};
-use crate::topics::consumer::{Assignment, GroupConsumer};
+use crate::topics::consumer::GroupConsumer;
 use crate::topics::history::History;
 use rdkafka::Message;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use retries::Retries;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -231,6 +234,9 @@ impl Engine {
         {
             return self.park(index, error);
         }
+        if let Some(error) = table.follow_destination(&mut self.tokens, &self.parts.catch_ups) {
+            return self.park(index, error);
+        }
         let doomed = table.doomed.is_some();
         table.seek(&self.parts.consumer);
         self.drain_stash(index, now);
@@ -276,66 +282,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    fn take_assignments(&mut self) -> bool {
-        let assignments = self.parts.consumer.assignments();
-        let rebalanced = !assignments.is_empty();
-        for assignment in assignments {
-            let (assigned, places) = match assignment {
-                Assignment::Assigned(places) => (true, places),
-                Assignment::Revoked(places) => (false, places),
-            };
-            tracing::info!(assigned, partitions = places.len(), "partitions");
-            for (topic, partition) in places {
-                let Some(table) = self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index))
-                else {
-                    continue;
-                };
-                match (assigned, u32::try_from(partition).is_ok_and(|number| number < table.task.partitions))
-                {
-                    (true, true) => {
-                        // The client keeps a pause through revocation and return.
-                        self.parts.consumer.set_paused(&topic, &[partition], false);
-                        table.assign(partition);
-                    }
-                    // The answer to it comes with the next round of events.
-                    (true, false) => self.grown.push(topic),
-                    (false, _) => table.revoke(partition),
-                }
-            }
-        }
-        rebalanced
-    }
-
-    fn park_grown(&mut self) -> Result<(), Failure> {
-        for topic in std::mem::take(&mut self.grown) {
-            if let Some(index) = self.by_topic.get(&topic).copied()
-                && let Some(task) = self.tables.get(index).map(|table| Arc::clone(&table.task))
-            {
-                self.park(index, partitions_changed(&task, "more"))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn consumer_failed(&mut self, error: &KafkaError, now: Instant) -> Result<(), Failure> {
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                // The client does not say of which partition: the beginnings tell.
-                self.ask(Ask::Lows(self.places()));
-                Ok(())
-            }
-            Some(RDKafkaErrorCode::AllBrokersDown) => self.kafka_failed(&error.to_string(), now),
-            // The client goes on by itself; whether it succeeds shows when the ends are asked for.
-            _ if crate::topics::error::is_transient(error) => {
-                tracing::debug!(error = %error, "consumer");
-                Ok(())
-            }
-            _ => Err(Failure::new("Kafka refuses to serve the tables' topics", error)
-                .at(&self.parts.config.kafka.brokers)
-                .remedy("`apply check --print-grants` lists the ACLs that are needed")),
-        }
     }
 
     /// Follows the history: new tables are subscribed to, new generations reach the state machines.
@@ -387,11 +333,9 @@ impl Engine {
             Some(table) => table.set_task(task),
             None => {
                 let status = self.parts.status.table(&task.id.to_string());
-                let policy = Policy::for_limit(
-                    self.parts.config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry()),
-                );
+                let limit = self.parts.config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry());
                 self.by_topic.insert(topic, self.tables.len());
-                self.tables.push(EngineTable::new(task, status, Backoff::new(policy)));
+                self.tables.push(EngineTable::new(task, status, Retries::new(limit)));
             }
         }
     }

@@ -1,11 +1,12 @@
 //! One table in the loop: its state machine, the records that are held back, and what the consumer is told.
 
 use super::event::Ask;
+use super::retries::Retries;
 use crate::batches::compact::Batch;
 use crate::destination::TableError;
 use crate::pipeline::flow::Flow;
 use crate::pipeline::table::TableTask;
-use crate::pipeline::worker::TableMemory;
+use crate::pipeline::worker::{TableMemory, unknown_generation};
 use crate::topics::consumer::GroupConsumer;
 use rdkafka::Message;
 use rdkafka::message::OwnedMessage;
@@ -13,7 +14,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
-use tributary_service::retry::Backoff;
 use tributary_service::status::{TableState, TableStatus};
 
 /// How long a partition may be read though nothing of it may be taken, and how many records are held back.
@@ -26,9 +26,7 @@ pub struct EngineTable {
     pub(super) memory: Arc<TableMemory>,
     pub(super) flow: Flow<Batch>,
     pub(super) status: Arc<TableStatus>,
-    pub(super) backoff: Backoff,
-    /// No job goes out before this instant: the last one failed.
-    pub(super) not_before: Option<Instant>,
+    pub(super) retries: Retries,
     pub(super) partitions: BTreeMap<i32, Reading>,
     /// The generation that the last value schema id stood for.
     pub(super) last_schema: Option<(u32, u32)>,
@@ -43,8 +41,8 @@ pub struct EngineTable {
     /// Another instance has parked the table.
     pub(super) mark_seen: bool,
     pub(super) after_load: AfterLoad,
-    /// Times in a row that a position was found behind the end of its partition.
-    pub(super) beyond_end: u32,
+    /// The destination has a generation that the history did not hold.
+    pub(super) ahead: Option<Unknown>,
 }
 
 /// Where statistics and indexes are.
@@ -73,6 +71,10 @@ pub struct Reading {
     pub(super) unknown: Option<Unknown>,
     /// Where it stood when its end was last asked for: no progress since means that a gap may lie ahead.
     pub(super) seen: Option<i64>,
+    /// Times in a row that the position was found behind the partition's end.
+    pub(super) beyond_end: u32,
+    /// The client may have stopped reading it: it has met an offset that a partition does not hold.
+    pub(super) stopped: bool,
 }
 
 /// A wait for the history.
@@ -80,12 +82,21 @@ pub struct Reading {
 pub struct Unknown {
     /// The request to read on.
     pub(super) token: u64,
-    /// The request was answered: the history does not hold the schema.
+    /// The request was answered: the history does not hold what was looked for.
     pub(super) judged: bool,
 }
 
+impl Unknown {
+    fn ask(tokens: &mut u64, requests: &Sender<u64>) -> Self {
+        *tokens += 1;
+        // A follower that is gone has ended the loop already.
+        let _ = requests.send(*tokens);
+        Self { token: *tokens, judged: false }
+    }
+}
+
 impl EngineTable {
-    pub(super) fn new(task: TableTask, status: Arc<TableStatus>, backoff: Backoff) -> Self {
+    pub(super) fn new(task: TableTask, status: Arc<TableStatus>, retries: Retries) -> Self {
         let operations = task.operations;
         status.set_target(format!("{}.{}", task.target.schema, task.target.table));
         Self {
@@ -94,8 +105,7 @@ impl EngineTable {
             task: Arc::new(task),
             memory: Arc::default(),
             status,
-            backoff,
-            not_before: None,
+            retries,
             partitions: BTreeMap::new(),
             last_schema: None,
             oldest_waiting_ms: None,
@@ -104,18 +114,24 @@ impl EngineTable {
             doomed: None,
             mark_seen: false,
             after_load: AfterLoad::Unknown,
-            beyond_end: 0,
+            ahead: None,
         }
     }
 
     /// Takes over what the history says now.
     pub(super) fn set_task(&mut self, task: TableTask) {
-        if task.generations.len() != self.task.generations.len() {
+        let recreated = task.incarnation != self.task.incarnation;
+        if recreated {
+            // The topic was created anew under this name: reading the offsets again says what to do.
+            self.flow.reload();
+        }
+        if recreated || task.generations.len() != self.task.generations.len() {
             self.flow.set_barriers(task.barriers());
             self.raw_values = task.may_have_raw_values();
             // The table is read anew: the way out of whatever has stopped it.
-            if self.flow.is_parked() && task.is_reset_after(self.flow.done()) {
-                self.mark_seen = false;
+            let stopped = self.flow.is_parked() || self.doomed.is_some();
+            if stopped && task.is_reset_after(self.flow.done()) {
+                (self.mark_seen, self.doomed) = (false, None);
                 self.flow.unpark();
                 self.status.set_state(TableState::CatchingUp);
             }
@@ -194,22 +210,29 @@ impl EngineTable {
     /// Asks for the history to be read on, for the sake of a partition.
     pub(super) fn await_history(&mut self, partition: i32, tokens: &mut u64, requests: &Sender<u64>) {
         let Some(reading) = self.partitions.get_mut(&partition) else { return };
-        if reading.unknown.is_none() {
-            *tokens += 1;
-            reading.unknown = Some(Unknown { token: *tokens, judged: false });
-            // A follower that is gone has ended the loop already.
-            let _ = requests.send(*tokens);
+        reading.unknown.get_or_insert_with(|| Unknown::ask(tokens, requests));
+    }
+
+    /// Has the history read on while the destination has a generation that it does not hold. What is returned is why
+    /// the table must be parked: even its end does not hold it.
+    pub(super) fn follow_destination(
+        &mut self,
+        tokens: &mut u64,
+        requests: &Sender<u64>,
+    ) -> Option<TableError> {
+        if !self.flow.is_ahead() || self.flow.is_parked() {
+            self.ahead = None;
+            return None;
         }
+        let ahead = self.ahead.get_or_insert_with(|| Unknown::ask(tokens, requests));
+        ahead.judged.then(|| unknown_generation(&self.task, self.flow.done()))
     }
 
     /// The history was read to the end it had after the request `token`, or has just grown.
     pub(super) fn history_read(&mut self, token: Option<u64>) {
-        for reading in self.partitions.values_mut() {
-            if let Some(unknown) = &mut reading.unknown
-                && Some(unknown.token) == token
-            {
-                unknown.judged = true;
-            }
+        let waiting = self.partitions.values_mut().filter_map(|reading| reading.unknown.as_mut());
+        for unknown in waiting.chain(self.ahead.as_mut()).filter(|unknown| Some(unknown.token) == token) {
+            unknown.judged = true;
         }
     }
 

@@ -12,11 +12,15 @@ impl<B: Rows> Flow<B> {
         if self.parked || self.flying.is_some() {
             return None;
         }
-        let job = self
-            .load_job()
-            .or_else(|| self.flush_job(limits, pressed, now))
-            .or_else(|| self.arrive_job())
-            .or_else(|| self.advance_job())?;
+        // Until the history says what the destination looks like, no row can be fitted into it.
+        let job = match self.load_job() {
+            None if self.is_ahead() => self.advance_job(),
+            None => self
+                .flush_job(limits, pressed, now)
+                .or_else(|| self.arrive_job())
+                .or_else(|| self.advance_job()),
+            load => load,
+        }?;
         self.flying = Some(job.moves().to_vec());
         self.flying_bytes = job.bytes();
         Some(job)

@@ -7,6 +7,7 @@
 //! not taken before the destination has passed that barrier.
 
 mod jobs;
+mod standing;
 
 use super::job::{Move, Rows};
 use crate::barriers::Barriers;
@@ -121,106 +122,16 @@ impl<B: Rows> Flow<B> {
         }
     }
 
-    /// Takes over what the history says now.
-    pub fn set_barriers(&mut self, barriers: Barriers) {
-        self.barriers = barriers;
-        for (number, partition) in &mut self.partitions {
-            partition.barrier = self.barriers.next_offset(partition.generation, *number);
-        }
-    }
-
     /// The history's barriers.
     #[must_use]
     pub const fn barriers(&self) -> &Barriers {
         &self.barriers
     }
 
-    /// The group gave these partitions.
-    pub fn assign(&mut self, partitions: &[i32]) {
-        self.drop_rows(partitions);
-        for number in partitions {
-            self.epochs += 1;
-            let partition = Partition {
-                epoch: self.epochs,
-                phase: Phase::Unknown,
-                generation: 0,
-                position: 0,
-                committed: 0,
-                barrier: i64::MAX,
-                at_end: false,
-                watched: None,
-            };
-            self.partitions.insert(*number, partition);
-        }
-    }
-
-    /// The group took these partitions: what is buffered of them is dropped, and no flush of theirs starts later.
-    pub fn revoke(&mut self, partitions: &[i32]) {
-        self.partitions.retain(|number, _| !partitions.contains(number));
-        self.drop_rows(partitions);
-    }
-
-    fn drop_rows(&mut self, partitions: &[i32]) {
-        for open in &mut self.open {
-            open.rows.discard(partitions);
-        }
-        for closed in &mut self.closed {
-            closed.rows.discard(partitions);
-        }
-        self.open.retain(|open| !open.rows.is_empty());
-        self.closed.retain(|closed| !closed.rows.is_empty());
-    }
-
-    /// Everything buffered is dropped, and every offset read again.
-    pub fn reload(&mut self) {
-        let all: Vec<i32> = self.partitions.keys().copied().collect();
-        self.reload_partitions(&all);
-    }
-
-    fn reload_partitions(&mut self, partitions: &[i32]) {
-        self.drop_rows(partitions);
-        for number in partitions {
-            if let Some(partition) = self.partitions.get_mut(number) {
-                self.epochs += 1;
-                partition.epoch = self.epochs;
-                partition.phase = Phase::Unknown;
-                partition.at_end = false;
-                partition.watched = None;
-            }
-        }
-    }
-
-    /// Stops the topic: nothing more is taken or written.
-    pub fn park(&mut self) {
-        self.parked = true;
-        self.closing = false;
-        self.open.clear();
-        self.closed.clear();
-    }
-
-    /// Takes nothing more, so that the topic can be parked once what was taken is in the destination: whoever goes on
-    /// behind a bad record must find everything before it merged.
-    pub const fn close(&mut self) {
-        self.closing = true;
-    }
-
     /// True if nothing that was taken is still on its way.
     #[must_use]
     pub fn is_written(&self) -> bool {
         self.flying.is_none() && self.open.is_empty() && self.closed.is_empty()
-    }
-
-    /// Lets a parked topic try again from the destination's offsets.
-    pub fn unpark(&mut self) {
-        if std::mem::take(&mut self.parked) {
-            self.reload();
-        }
-    }
-
-    /// True after [`Self::park`].
-    #[must_use]
-    pub const fn is_parked(&self) -> bool {
-        self.parked
     }
 
     /// True if records of some partition are being taken.
@@ -293,20 +204,27 @@ impl<B: Rows> Flow<B> {
         self.done = self.done.max(generation);
     }
 
-    /// The replay command has taken the destination back: whatever was known of it is forgotten.
-    pub fn forget(&mut self) {
-        self.done = 0;
-        self.parked = false;
-        self.closing = false;
-        self.reload();
-    }
-
     /// True if a partition here has arrived at a generation that is not done: ask the destination.
     #[must_use]
     pub fn waits_for_others(&self) -> bool {
         self.partitions
             .values()
             .any(|partition| partition.phase == Phase::Running && partition.generation > self.done)
+    }
+
+    /// True if the destination has a generation that the history has not told of yet: another instance reads faster.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.done > self.barriers.newest()
+    }
+
+    /// True if the job that is out is about partitions that are gone or have begun anew meanwhile: what it fails with
+    /// does not matter.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.flying.iter().flatten().any(|step| {
+            self.partitions.get(&step.partition).is_none_or(|partition| partition.epoch != step.epoch)
+        })
     }
 
     /// Partitions the consumer must seek, and to where.

@@ -5,6 +5,7 @@ use super::Worker;
 use super::flush::{Cache, compile};
 use crate::barriers::{Arrival, Passage, arrive};
 use crate::batches::compact::Batch;
+use crate::bookkeeping::ArrivalStep;
 use crate::destination::{Connection, DestinationError, TableError, catalog};
 use crate::merge::changes::{alter_statements, changes};
 use crate::merge::ddl::DdlError;
@@ -26,7 +27,8 @@ impl Worker {
         let mut lease = self.begin(Some(&task.target)).await?;
         let row = self.bookkeeping.target(&mut lease, &task.topic, true).await?;
         let applied = row.map_or(0, |row| row.applied);
-        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, Some((from, generation))).await?;
+        let step = ArrivalStep { from, to: generation, anew: task.is_reset(generation) };
+        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, Some(step)).await?;
         let arrived = self.bookkeeping.arrived(&mut lease, &task.topic, generation).await?;
         let mut done = applied;
         if arrive(passage, generation, applied, arrived, u64::from(task.partitions)) == Arrival::Execute {
@@ -52,7 +54,7 @@ impl Worker {
         else {
             return Ok(Vec::new());
         };
-        if record.cause == Cause::Reset && task.operations.delete {
+        if task.is_reset(generation) {
             return self.reset(connection, task, before, record).await;
         }
         let mut statements = Vec::new();
@@ -91,7 +93,7 @@ impl Worker {
 
     /// Empties the target and gives it the definition of `record`: in place if that is possible, which keeps views and
     /// grants; else the table is made anew, for it has no row to lose.
-    async fn reset(
+    pub(super) async fn reset(
         &self,
         connection: &mut Connection,
         task: &TableTask,

@@ -29,7 +29,7 @@ pub(super) struct Cache {
     /// Plans by the generation of the rows.
     plans: HashMap<u32, Arc<TransferPlan>>,
     /// The staging table that this process has made.
-    stage: Option<(Vec<StageColumn>, String)>,
+    stage: Option<(TargetName, Vec<StageColumn>, String)>,
     violations: u32,
     /// The target has not been at the end of its topic yet.
     pub(super) fresh: bool,
@@ -47,7 +47,7 @@ impl Worker {
     ) -> Result<Report, DestinationError> {
         let mut lease = self.begin(Some(&task.target)).await?;
         let plan = self.plan(&mut lease, task, cache, generations).await?;
-        let stage = task.target.stage(self.bookkeeping.schema_name(), self.writer);
+        let stage = task.target.stage(self.bookkeeping.schema_name(), self.attend().await?);
         let place = place_of(task, rows);
         let direct = self.may_load_directly(task, cache, &plan, rows);
         let mut loaded = None;
@@ -133,8 +133,10 @@ impl Worker {
         plan: &TransferPlan,
         stage: &TargetName,
     ) -> Result<(), DestinationError> {
-        let fits = cache.stage.as_ref().is_some_and(|(columns, deleted)| {
-            deleted == plan.deleted_column() && plan.columns().iter().all(|column| columns.contains(column))
+        let fits = cache.stage.as_ref().is_some_and(|(made, columns, deleted)| {
+            made == stage
+                && deleted == plan.deleted_column()
+                && plan.columns().iter().all(|column| columns.contains(column))
         });
         let sql = if fits {
             truncate_stage(stage)
@@ -147,7 +149,7 @@ impl Worker {
             .map_err(DestinationError::during(format!("preparing the staging table {stage}")))?;
         // If this transaction does not come to its end, the cache is forgotten with it.
         if !fits {
-            cache.stage = Some((plan.columns().to_vec(), plan.deleted_column().to_owned()));
+            cache.stage = Some((stage.clone(), plan.columns().to_vec(), plan.deleted_column().to_owned()));
         }
         Ok(())
     }
@@ -192,13 +194,7 @@ pub fn compile(
     target: u32,
     shape: &TargetShape,
 ) -> Result<TransferPlan, TableError> {
-    let unknown = |generation: u32| TableError {
-        code: "unknown-generation".to_owned(),
-        message: format!("the history does not hold generation {generation} of {}", task.id),
-        place: task.topic.clone(),
-        remedy: "has the history topic been recreated? `apply replay --from beginning --clear` the table"
-            .to_owned(),
-    };
+    let unknown = |generation: u32| unknown_generation(task, generation);
     let rows = task.generations.get(&generation).ok_or_else(|| unknown(generation))?;
     let newest = task.generations.get(&target).ok_or_else(|| unknown(target))?;
     let mut rule = task.rule_between(&rows.table, &newest.table);
@@ -217,6 +213,17 @@ pub fn compile(
         place: task.target.to_string(),
         remedy: "follow what the message says, then restart apply".to_owned(),
     })
+}
+
+/// The history does not say what a generation looks like.
+pub(in crate::pipeline) fn unknown_generation(task: &TableTask, generation: u32) -> TableError {
+    TableError {
+        code: "unknown-generation".to_owned(),
+        message: format!("the history does not hold generation {generation} of {}", task.id),
+        place: task.topic.clone(),
+        remedy: "has the history topic been recreated? `apply replay --from beginning --clear` the table"
+            .to_owned(),
+    }
 }
 
 fn target_gone(task: &TableTask) -> DestinationError {

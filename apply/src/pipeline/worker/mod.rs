@@ -5,10 +5,12 @@
 mod arrive;
 mod copy;
 mod flush;
+mod presence;
 mod replay;
 mod setup;
 
 pub use flush::compile;
+pub(in crate::pipeline) use flush::unknown_generation;
 pub use replay::Replay;
 pub(in crate::pipeline) use setup::partitions_changed;
 
@@ -16,18 +18,16 @@ use super::job::{Job, Outcome};
 use super::table::TableTask;
 use crate::batches::compact::Batch;
 use crate::bookkeeping::Bookkeeping;
-use crate::destination::{Connection, DestinationError, Lease, Pool, TableError, catalog};
+use crate::destination::{DestinationError, Lease, Pool, TableError, catalog};
 use crate::merge::dialect::Dialect;
 use crate::merge::names::TargetName;
 use crate::topics::ends::Ends;
 use flush::Cache;
+use presence::Presence;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tributary_schemas::FORMAT_VERSION;
-
-/// Writers that may be numbered; more than these share staging tables, which costs time only.
-const WRITERS: u32 = 256;
 
 /// What every job needs.
 pub struct Worker {
@@ -38,10 +38,8 @@ pub struct Worker {
     ends: Arc<Ends>,
     /// How long a delete stays in a topic: `min.compaction.lag.ms`, and the same again as `delete.retention.ms`.
     retention: Duration,
-    /// Names this instance's staging tables.
-    writer: u32,
-    /// Holds the locks on the task and on the number for as long as the process lives.
-    _locks: Connection,
+    /// Says that this instance is there, and names its staging tables.
+    presence: Presence,
 }
 
 /// What is remembered of a table from job to job.
@@ -98,26 +96,17 @@ impl Worker {
         }
         // A start is how a person says that the cause is mended.
         bookkeeping.unpark_all(&mut connection).await?;
-        // Tells `apply drop` that the task is in use, for as long as this session lives.
-        let key = bookkeeping.task_lock_key();
-        connection
-            .batch_execute(&format!("SELECT pg_advisory_lock_shared({key})"))
-            .await
-            .map_err(DestinationError::during("marking the task as in use"))?;
-        let mut writer = 0;
-        while writer < WRITERS - 1 {
-            let key = bookkeeping.lock_key(&format!("writer {writer}"));
-            let row = connection
-                .query_one("SELECT pg_try_advisory_lock($1)", &[&key])
-                .await
-                .map_err(DestinationError::during("taking a number for the staging tables"))?;
-            if row.get(0) {
-                break;
-            }
-            writer += 1;
-        }
-        tracing::info!(version, product = ?dialect.product, writer, "destination");
-        Ok(Self { pool, bookkeeping, dialect, ends, retention, writer, _locks: connection })
+        tracing::info!(version, product = ?dialect.product, "destination");
+        let presence = Presence::take(connection, &bookkeeping).await?;
+        Ok(Self { pool, bookkeeping, dialect, ends, retention, presence })
+    }
+
+    /// Sees to it that others know of this instance; the number of its staging tables.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn attend(&self) -> Result<u32, DestinationError> {
+        self.presence.writer(self.pool.connector(), &self.bookkeeping).await
     }
 
     /// The bookkeeping.
@@ -218,8 +207,9 @@ impl Worker {
         Ok(Outcome::Written)
     }
 
-    /// A transaction; on servers where a table takes one writer at a time, with `target` locked for this one.
+    /// A transaction, under the locks of this instance; on servers where a table takes one writer at a time, with `target` locked for this one.
     async fn begin(&self, target: Option<&TargetName>) -> Result<Lease, DestinationError> {
+        self.attend().await?;
         let lease = self.pool.acquire().await?;
         let lock = target.filter(|_| self.dialect.one_writer()).map(|target| {
             let key = self.bookkeeping.lock_key(&format!("target {target}"));

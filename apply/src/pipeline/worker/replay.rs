@@ -2,10 +2,9 @@
 //! running instances are told. Flushes of before fail their compare-and-set, or have come to their end first.
 
 use super::Worker;
-use super::setup::undefined;
+use super::setup::{check_identity, undefined};
+use crate::bookkeeping::TargetRow;
 use crate::destination::{Connection, DestinationError, catalog};
-use crate::merge::changes::{alter_statements, changes};
-use crate::merge::sql::clear_target;
 use crate::pipeline::table::TableTask;
 use std::collections::BTreeMap;
 
@@ -53,19 +52,26 @@ impl Worker {
                 let barriers = task.barriers();
                 let beginning =
                     barriers.beginning().ok_or_else(|| DestinationError::Table(undefined(task)))?;
-                self.restore(&mut lease, task, row.applied, beginning.generation).await?;
+                self.restore(&mut lease, task, &row, beginning.generation).await?;
                 self.bookkeeping
-                    .reset_target(&mut lease, &task.topic, &task.target, beginning.generation)
+                    .reset_target(
+                        &mut lease,
+                        &task.topic,
+                        &task.incarnation,
+                        &task.target,
+                        beginning.generation,
+                    )
                     .await?;
                 for (partition, low) in (0_i32..).zip(self.beginnings(task).await?) {
                     let offset = low.max(beginning.offset(partition));
                     self.bookkeeping
-                        .set_offset(&mut lease, &task.topic, partition, offset, beginning.generation)
+                        .set_offset(&mut lease, &task.topic, partition, offset, beginning.generation, true)
                         .await?;
                     begun.insert(partition, offset);
                 }
             }
             Replay::Merge(offsets) => {
+                check_identity(task, &row).map_err(DestinationError::Table)?;
                 let barriers = task.barriers();
                 let empty =
                     barriers.iter().rev().find(|known| known.empties && known.generation <= row.applied);
@@ -75,7 +81,7 @@ impl Worker {
                     let offset = empty.map_or(*wanted, |known| known.offset(stored.partition).max(*wanted));
                     let generation = stored.generation.min(row.applied);
                     self.bookkeeping
-                        .set_offset(&mut lease, &task.topic, stored.partition, offset, generation)
+                        .set_offset(&mut lease, &task.topic, stored.partition, offset, generation, false)
                         .await?;
                     begun.insert(stored.partition, offset);
                 }
@@ -88,41 +94,24 @@ impl Worker {
         Ok(Some(begun))
     }
 
-    /// Empties the target and gives it the definition of `generation`; creates it if it is gone.
+    /// Empties the target and gives it the definition of `generation`; creates it if it is gone. One that this topic has
+    /// not fed before is judged as at the first time.
     async fn restore(
         &self,
         connection: &mut Connection,
         task: &TableTask,
-        applied: u32,
+        row: &TargetRow,
         generation: u32,
     ) -> Result<(), DestinationError> {
         let first =
             task.generations.get(&generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
-        let run = async |connection: &mut Connection, statements: &[String]| {
-            for sql in statements {
-                connection.batch_execute(sql).await.map_err(DestinationError::during(format!(
-                    "restoring the definition of {}",
-                    task.target
-                )))?;
-            }
-            Ok::<_, DestinationError>(())
-        };
-        let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await? else {
+        if row.target != task.target {
+            return self.prepare_target(connection, task, &first.table, generation).await;
+        }
+        if catalog::shape(connection, self.dialect, &task.target).await?.is_none() {
             return self.create_target(connection, task, &first.table).await;
-        };
-        run(connection, &[clear_target(&task.target, &task.rule.constants)]).await?;
-        let Some(newest) = task.generations.get(&applied).filter(|_| task.alter) else { return Ok(()) };
-        let back = changes(&newest.table, &first.table);
-        if back.is_empty() {
-            return Ok(());
         }
-        match alter_statements(&back, &first.table, &task.rule, self.dialect, &shape) {
-            Ok(statements) => run(connection, &statements).await,
-            // It is empty: made anew it loses no row.
-            Err(_) => {
-                run(connection, &[format!("DROP TABLE {}", task.target)]).await?;
-                self.create_target(connection, task, &first.table).await
-            }
-        }
+        let now = task.generations.get(&row.applied).unwrap_or(first);
+        self.reset(connection, task, now, first).await.map(drop)
     }
 }

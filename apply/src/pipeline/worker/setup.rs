@@ -34,7 +34,9 @@ impl Worker {
         };
         check_identity(task, &target).map_err(DestinationError::Table)?;
         let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, true).await?;
-        if let Some(row) = rows.iter().find(|row| self.may_have_missed(row)) {
+        let missing =
+            |row: &&OffsetRow| row.may_have_missed(self.retention) && !task.is_reset_after(row.generation);
+        if let Some(row) = rows.iter().find(missing) {
             return Err(DestinationError::Table(missed(task, row, self.retention)));
         }
         if target.parked.is_some() {
@@ -57,15 +59,6 @@ impl Worker {
             })
             .collect();
         Ok(Outcome::Loaded { done: target.applied, offsets })
-    }
-
-    /// A delete stays for `min.compaction.lag.ms` and then for `delete.retention.ms`: an apply that was away for
-    /// longer, or that took longer to read a topic from its beginning, may have missed one.
-    fn may_have_missed(&self, row: &OffsetRow) -> bool {
-        match row.since_end {
-            Some(age) => age > self.retention * 2,
-            None => row.since_begin > self.retention,
-        }
     }
 
     async fn set_up(
@@ -96,6 +89,7 @@ impl Worker {
             topic: &task.topic,
             source: &source,
             target: &task.target,
+            incarnation: &task.incarnation,
             generation,
             next_offsets: &next_offsets,
         };
@@ -108,7 +102,7 @@ impl Worker {
     }
 
     /// Creates the table, or judges the one that is there.
-    async fn prepare_target(
+    pub(super) async fn prepare_target(
         &self,
         connection: &mut Connection,
         task: &TableTask,
@@ -227,7 +221,7 @@ impl Worker {
 }
 
 /// The topic and the target are those that the offsets belong to.
-fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), TableError> {
+pub(super) fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), TableError> {
     if row.target != task.target {
         return Err(TableError {
             code: "target-changed".to_owned(),
@@ -242,10 +236,27 @@ fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), TableError> {
             ),
         });
     }
+    if row.incarnation != task.incarnation {
+        return Err(recreated(task, row));
+    }
     if u32::try_from(row.partitions) != Ok(task.partitions) {
         return Err(partitions_changed(task, row.partitions));
     }
     Ok(())
+}
+
+/// The offsets belong to a topic that is gone: the same numbers stand for other records here.
+fn recreated(task: &TableTask, row: &TargetRow) -> TableError {
+    TableError {
+        code: "topic-recreated".to_owned(),
+        message: format!(
+            "topic {} was dropped and created anew since its rows went into {} ({}; before: {}): its offsets, and rows \
+             deleted in between, are not known",
+            task.topic, task.target, task.incarnation, row.incarnation
+        ),
+        place: task.topic.clone(),
+        remedy: format!("`apply replay --from beginning --clear --table {}`", task.id),
+    }
 }
 
 /// The topic has `other` partitions than the history says.

@@ -1,0 +1,215 @@
+//! Positions compared with where partitions begin and end: how far a table is, and whether its topic is still the one
+//! that the destination's offsets belong to.
+
+use super::table::Reading;
+use super::{Engine, Event};
+use crate::destination::TableError;
+use crate::topics::ends::Place;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use tributary_schemas::topic::history_topic;
+use tributary_service::exit::Failure;
+use tributary_service::retry::random;
+
+/// A position is behind the end of its partition for good after this many answers: leaders may differ for a moment.
+const BEYOND_END_MAX: u32 = 5;
+
+/// What an answer about the end of a partition says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// The position is in the partition.
+    Within,
+    /// It is, and the client may have stopped reading there.
+    Stopped,
+    /// The position is behind the end, which a leader that has fallen back may say for a moment.
+    Beyond,
+    /// The position stays behind the end: the partition is another.
+    Lost,
+}
+
+/// The partitions whose ends are asked for. A standby has none, and asks for the end of the history of `task`: the
+/// answer says that Kafka is there, without which the failures of days would add up to an outage.
+pub(super) fn asked_about(mut positions: Vec<(Place, i64)>, task: &str) -> Vec<(Place, i64)> {
+    if positions.is_empty() {
+        positions.push(((history_topic(task), 0), 0));
+    }
+    positions
+}
+
+impl Reading {
+    /// Judges the position `asked_at` by the `end` that was answered. Each partition counts for itself.
+    const fn reach(&mut self, asked_at: i64, end: i64) -> Reach {
+        if asked_at > end {
+            self.beyond_end += 1;
+            return if self.beyond_end > BEYOND_END_MAX { Reach::Lost } else { Reach::Beyond };
+        }
+        self.beyond_end = 0;
+        if std::mem::replace(&mut self.stopped, false) { Reach::Stopped } else { Reach::Within }
+    }
+}
+
+impl Engine {
+    /// The client has found an offset that a partition does not hold, and reads that one no more; it does not say
+    /// which. The beginnings tell if records were removed; the ends, which of the others go on.
+    pub(super) fn reading_stopped(&mut self) {
+        for reading in self.tables.iter_mut().flat_map(|table| table.partitions.values_mut()) {
+            reading.stopped = true;
+        }
+        self.ask(super::Ask::Lows(self.places()));
+    }
+
+    /// What the consumer has handed over counts as passed, unless some of it is held back here.
+    pub(super) fn observe_positions(&mut self) {
+        for ((topic, partition), position) in self.parts.consumer.positions() {
+            let Some(table) = self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index)) else {
+                continue;
+            };
+            if table.partitions.get(&partition).is_some_and(|reading| reading.stash.is_empty()) {
+                table.flow.observe(partition, position, None);
+            }
+        }
+    }
+
+    pub(super) fn take_ends(&mut self, ends: &BTreeMap<Place, (i64, i64)>) {
+        self.beats.ends_asked = false;
+        self.kafka.succeeded();
+        self.parts.status.retried(&self.kafka_name());
+        self.observe_positions();
+        self.show_position(ends);
+        let mut probes = Vec::new();
+        let mut recreated = Vec::new();
+        for (place, (asked_at, end)) in ends {
+            let (topic, partition) = (&place.0, place.1);
+            let Some(index) = self.by_topic.get(topic).copied() else { continue };
+            let Some(table) = self.tables.get_mut(index).filter(|table| !table.flow.is_parked()) else {
+                continue;
+            };
+            let Some(position) = table.flow.position(partition) else { continue };
+            let Some(reading) = table.partitions.get_mut(&partition) else { continue };
+            match reading.reach(*asked_at, *end) {
+                Reach::Beyond => continue,
+                Reach::Lost => {
+                    recreated.push((index, out_of_range(topic, partition, position, *end)));
+                    continue;
+                }
+                Reach::Stopped => {
+                    table.flow.reload_partitions(&[partition]);
+                    continue;
+                }
+                Reach::Within => {}
+            }
+            let stands = reading.seen.replace(position) == Some(position);
+            let probed = stands && position < *end && reading.stash.is_empty() && !reading.paused;
+            table.flow.observe(partition, position, Some(*end));
+            if probed {
+                probes.extend(table.probe(partition, *end));
+            }
+        }
+        for probe in probes {
+            self.ask(probe);
+        }
+        for (index, error) in recreated {
+            // What parks a table under `strict` ends the loop with the next event.
+            if let Err(failure) = self.park(index, error) {
+                let _ = self.parts.sender.send(Event::Fatal(failure));
+            }
+        }
+    }
+
+    fn show_position(&self, ends: &BTreeMap<Place, (i64, i64)>) {
+        let (mut behind, mut partitions) = (0, 0);
+        for ((topic, partition), (_, end)) in ends {
+            let Some(table) = self.by_topic.get(topic).and_then(|index| self.tables.get(*index)) else {
+                continue;
+            };
+            partitions += 1;
+            // At the end, what is not stored yet are markers.
+            let committed = table.flow.committed(*partition).filter(|_| !table.flow.is_at_end());
+            behind += committed.map_or(0, |committed| (end - committed).max(0));
+        }
+        self.parts
+            .status
+            .set_position(format!("{behind} offsets behind the ends of {partitions} partitions"));
+    }
+
+    pub(super) fn take_lows(&mut self, lows: &BTreeMap<Place, i64>) -> Result<(), Failure> {
+        let mut lost = Vec::new();
+        for ((topic, partition), low) in lows {
+            let Some(index) = self.by_topic.get(topic).copied() else { continue };
+            let position = self.tables.get(index).and_then(|table| table.flow.position(*partition));
+            if let Some(position) = position.filter(|position| position < low) {
+                lost.push((index, out_of_range(topic, *partition, position, *low)));
+            }
+        }
+        for (index, error) in lost {
+            self.park(index, error)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn kafka_failed(&mut self, error: &str, now: Instant) -> Result<(), Failure> {
+        self.beats.ends_asked = false;
+        if self.kafka.failed(now, random()).is_none() {
+            return Err(Failure::new("Kafka does not come back", error)
+                .at(&self.parts.config.kafka.brokers)
+                .remedy("see the brokers' logs; kafka.retry_minutes says how long they are waited for"));
+        }
+        self.parts.status.retrying(&self.kafka_name(), error);
+        Ok(())
+    }
+
+    fn kafka_name(&self) -> String {
+        format!("reading from Kafka at {}", self.parts.config.kafka.brokers)
+    }
+}
+
+fn out_of_range(topic: &str, partition: i32, position: i64, edge: i64) -> TableError {
+    TableError {
+        code: "offset-out-of-range".to_owned(),
+        message: format!(
+            "topic {topic} partition {partition} does not hold offset {position}, where the destination stands (it ends or \
+             begins at {edge}): the topic was created anew, or records were removed from it"
+        ),
+        place: format!("topic {topic}, partition {partition}, offset {position}"),
+        remedy: "`apply replay --from beginning --clear` the table, if the topic still holds all of it; else have capture \
+                 read it anew"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_asks_too() {
+        assert_eq!(asked_about(Vec::new(), "shop"), [(("shop.history".to_owned(), 0), 0)]);
+        let own = vec![(("shop.a.b".to_owned(), 3), 7)];
+        assert_eq!(asked_about(own.clone(), "shop"), own);
+    }
+
+    #[test]
+    fn a_partition_is_lost_once_its_own_position_stays_behind_its_end() {
+        let (mut healthy, mut lost) = (Reading::default(), Reading::default());
+        for _ in 0..BEYOND_END_MAX {
+            assert_eq!(lost.reach(9, 5), Reach::Beyond);
+            assert_eq!(healthy.reach(9, 9), Reach::Within);
+        }
+        assert_eq!(lost.reach(9, 5), Reach::Lost);
+        // A leader that had fallen back comes up again.
+        let mut behind = Reading::default();
+        assert_eq!(behind.reach(9, 5), Reach::Beyond);
+        assert_eq!(behind.reach(9, 9), Reach::Within);
+        for _ in 0..BEYOND_END_MAX {
+            assert_eq!(behind.reach(9, 5), Reach::Beyond);
+        }
+    }
+
+    #[test]
+    fn a_partition_that_the_client_stopped_reading_is_sought_again_once_it_can_be_read() {
+        let mut reading = Reading { stopped: true, ..Reading::default() };
+        assert_eq!(reading.reach(9, 5), Reach::Beyond);
+        assert_eq!(reading.reach(9, 9), Reach::Stopped);
+        assert_eq!(reading.reach(9, 9), Reach::Within);
+    }
+}

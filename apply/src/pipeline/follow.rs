@@ -1,0 +1,166 @@
+//! The thread that follows the history: what the topic says enters, events for the loop leave. Requests to read on to
+//! the topic's present end are answered in their order, each once and only when that end was reached.
+
+use super::engine::Event;
+use crate::topics::error::TopicError;
+use crate::topics::history::{Change, History};
+use crate::topics::reader::HistoryReader;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::time::Duration;
+use tributary_schemas::history::SchemaRecord;
+use tributary_service::exit::Failure;
+use tributary_service::retry::Transient;
+use tributary_service::shutdown::Shutdown;
+
+/// How long a record is waited for before requests are looked for.
+const FOLLOW: Duration = Duration::from_millis(50);
+/// How long Kafka is left alone when it has failed.
+const RECOVER: Duration = Duration::from_secs(1);
+
+/// The history topic, as it is followed.
+pub(super) trait Source {
+    /// Reads to the end that the topic has now.
+    fn read_to_end(&mut self) -> Result<Vec<Change>, TopicError>;
+    /// Takes what comes within a short time.
+    fn read_what_came(&mut self) -> Result<Vec<Change>, TopicError>;
+    /// What has been read so far.
+    fn history(&self) -> &History;
+    /// Leaves Kafka alone for a moment.
+    fn recover(&self);
+}
+
+/// The real one.
+pub(super) struct Followed {
+    /// Reads the topic.
+    pub(super) reader: HistoryReader,
+    /// Ends a long read.
+    pub(super) shutdown: Shutdown,
+}
+
+impl Source for Followed {
+    fn read_to_end(&mut self) -> Result<Vec<Change>, TopicError> {
+        self.reader.read_to_end(|| self.shutdown.requested())
+    }
+
+    /// Everything that is there, so that a run of records is one change.
+    fn read_what_came(&mut self) -> Result<Vec<Change>, TopicError> {
+        let mut changes = Vec::new();
+        let mut timeout = FOLLOW;
+        while let Some(change) = self.reader.poll(timeout, None)? {
+            changes.push(change);
+            timeout = Duration::ZERO;
+        }
+        Ok(changes)
+    }
+
+    fn history(&self) -> &History {
+        self.reader.history()
+    }
+
+    fn recover(&self) {
+        std::thread::sleep(RECOVER);
+    }
+}
+
+/// Follows the history until the loop is gone. `lost` makes a failure of an error that does not pass.
+pub(super) fn follow(
+    mut source: impl Source,
+    requests: &Receiver<u64>,
+    sender: &Sender<Event>,
+    lost: impl Fn(TopicError) -> Failure,
+) {
+    let mut token = None;
+    loop {
+        if token.is_none() {
+            token = match requests.try_recv() {
+                Ok(token) => Some(token),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => return,
+            };
+        }
+        let read = if token.is_some() { source.read_to_end() } else { source.read_what_came() };
+        let (event, failed) = match read {
+            Ok(changes) if changes.is_empty() && token.is_none() => continue,
+            Ok(changes) => {
+                let history = Arc::new(source.history().clone());
+                (Event::History { history, schemas: schemas(changes), token }, false)
+            }
+            Err(error) if error.is_transient() => {
+                tracing::debug!(error = %error, token, "reading the history");
+                (Event::KafkaFailed(error.to_string()), true)
+            }
+            Err(error) => (Event::Fatal(lost(error)), false),
+        };
+        if sender.send(event).is_err() {
+            return;
+        }
+        if failed {
+            // The request stays open: nobody asks a second time.
+            source.recover();
+        } else {
+            token = None;
+        }
+    }
+}
+
+/// The schemas among changes.
+pub(super) fn schemas(changes: Vec<Change>) -> Vec<SchemaRecord> {
+    let schemas = changes.into_iter().filter_map(|change| match change {
+        Change::Schema(schema) => Some(schema),
+        Change::Generation(_) | Change::Load(_) | Change::Selection => None,
+    });
+    schemas.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::sync::mpsc::channel;
+
+    /// Fails as often as it is told, and says how each read to the end went.
+    struct Played {
+        history: History,
+        ends: VecDeque<Result<(), TopicError>>,
+    }
+
+    impl Source for Played {
+        fn read_to_end(&mut self) -> Result<Vec<Change>, TopicError> {
+            self.ends.pop_front().unwrap_or(Ok(())).map(|()| Vec::new())
+        }
+
+        fn read_what_came(&mut self) -> Result<Vec<Change>, TopicError> {
+            Ok(Vec::new())
+        }
+
+        fn history(&self) -> &History {
+            &self.history
+        }
+
+        fn recover(&self) {}
+    }
+
+    #[test]
+    fn a_request_that_failed_is_answered_once_the_end_is_reached() {
+        let (ask, requests) = channel();
+        let (sender, events) = channel();
+        ask.send(7).unwrap();
+        ask.send(8).unwrap();
+        drop(ask);
+        let timeout = || Err(TopicError::Timeout { doing: "reading".to_owned() });
+        let ends = VecDeque::from([timeout(), timeout(), Ok(()), Ok(())]);
+        follow(Played { history: History::default(), ends }, &requests, &sender, |error| {
+            Failure::new("the history cannot be followed", error)
+        });
+        drop(sender);
+        let answers: Vec<Option<u64>> = events
+            .iter()
+            .map(|event| match event {
+                Event::History { token, .. } => token,
+                _ => None,
+            })
+            .collect();
+        assert_eq!(answers, [None, None, Some(7), Some(8)]);
+    }
+}

@@ -1,0 +1,91 @@
+//! Topics that are not those that the destination's offsets belong to, and a history that grows.
+
+use crate::support::{SOON, Task, ends, eventually};
+use tributary_schemas::envelope::Operation::{Create, Read};
+use tributary_schemas::history::Cause;
+
+#[test]
+fn a_topic_that_was_dropped_and_grew_past_the_stored_offsets_is_noticed() {
+    let mut task = Task::new("recreated");
+    let mut t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| {
+        for id in 0..20 {
+            task.write(&t, Create, (id, &[Some("old")]));
+        }
+    });
+    task.catch_up();
+    task.recreate(&mut t);
+    task.load(&t, 0, true);
+    task.transaction(|task| {
+        for id in 10..200 {
+            task.write(&t, Read, (id, &[Some("new")]));
+        }
+    });
+    let mut skipped = task.start(&["run", "--until-caught-up"]);
+    skipped.expect_exit(1);
+    assert!(skipped.output().contains("topic-recreated"), "{}", skipped.output());
+    assert_eq!(task.rows("t").lines().count(), 20, "nothing was merged");
+    // Rows that were deleted in between would stay.
+    let mut merged = task.start(&["replay", "--from", "beginning", "--merge"]);
+    merged.expect_exit(1);
+    assert!(merged.output().contains("created anew"), "{}", merged.output());
+    task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
+    task.catch_up();
+    let rows = task.rows("t");
+    assert_eq!((rows.lines().count(), rows.contains("old")), (190, false), "{rows}");
+}
+
+#[test]
+fn an_offset_past_the_end_of_one_partition_is_noticed() {
+    let mut task = Task::new("beyond");
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    let write = |task: &Task, partition, records| {
+        task.transaction(|task| {
+            for id in 0..records {
+                let (key, value) = (t.key(id), t.value(Create, (id, &[Some("x")])));
+                task.send(&t.topic, Some(partition), Some(&key), Some(&value));
+            }
+        });
+    };
+    for partition in 0..4 {
+        write(&task, partition, 20);
+    }
+    task.catch_up();
+    let before = ends(&t.topic);
+    // The history stays, so that only the offsets tell.
+    task.recreate_topic(&t.topic, 4);
+    // Three partitions have grown past where they were.
+    for partition in 0..3 {
+        write(&task, partition, 40);
+    }
+    write(&task, 3, 5);
+    assert!(ends(&t.topic)[3] < before[3]);
+    let mut apply = task.start(&["run"]);
+    eventually("it is parked", SOON, || {
+        apply.table("shop.t").filter(|table| *table == ("parked".into(), "offset-out-of-range".into()))
+    });
+    apply.stop();
+}
+
+#[test]
+fn an_end_of_the_history_that_was_met_before_is_not_taken_for_its_present_end() {
+    let mut task = Task::new("stale");
+    let mut t = task.table("t");
+    let client = rdkafka::ClientConfig::new()
+        .set("bootstrap.servers", crate::support::env("KAFKA_BROKERS"))
+        .set("group.id", &task.name)
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .clone();
+    let topic = tributary_schemas::topic::history_topic(&task.name);
+    let mut reader = tributary_apply::topics::reader::HistoryReader::open(&client, &topic).unwrap();
+    reader.read_to_end(|| false).unwrap();
+    for generation in 2..30 {
+        // The client meets the end, and says so when it is next asked.
+        task.advance(&mut t, Cause::Alter);
+        reader.read_to_end(|| false).unwrap();
+        assert!(reader.history().generation(&t.topic, generation).is_some(), "generation {generation}");
+    }
+}
