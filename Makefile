@@ -40,7 +40,14 @@ test: up ## unit and property tests, and those against the real servers
 	cargo build --workspace --bins --locked
 	cargo test --workspace --locked --no-fail-fast
 
+# The binaries that can be broken on purpose lie apart: what `make test` and a release build is never one of them.
+PROFILE_DIR := $${CARGO_TARGET_DIR:-target}/debug
+SABOTAGE := --features tributary-capture/sabotage,tributary-apply/sabotage
+
 test-faults: deps ## the long runs: kills, frozen processes and outages under load
+	cargo build --workspace --bin capture --bin apply $(SABOTAGE) --locked
+	mkdir -p "$(PROFILE_DIR)/sabotage"
+	cp -f "$(PROFILE_DIR)/capture" "$(PROFILE_DIR)/apply" "$(PROFILE_DIR)/sabotage/"
 	cargo build --workspace --bins --locked
 	cargo test -p tributary-tests --features faults --test faults --locked -- --test-threads=1 --nocapture
 

@@ -7,6 +7,7 @@ mod format;
 mod gaps;
 mod leadership;
 mod live;
+mod plain;
 mod refusals;
 mod replay;
 mod types;
