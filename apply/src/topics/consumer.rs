@@ -53,10 +53,14 @@ impl ConsumerContext for GroupContext {
             if let Err(error) = outcome {
                 tracing::error!(error = %error, "taking over partitions");
             }
-            sabotage::pass("rebalance");
+            if !places.is_empty() {
+                sabotage::pass("rebalance-assigned");
+            }
             Assignment::Assigned(places)
         } else {
-            sabotage::pass("rebalance");
+            if !places.is_empty() {
+                sabotage::pass("rebalance-revoked");
+            }
             if let Err(error) = consumer.incremental_unassign(list) {
                 tracing::error!(error = %error, "giving up partitions");
             }

@@ -46,7 +46,7 @@ impl ConsumerContext for Context {
             if let Err(error) = consumer.pause(partitions) {
                 tracing::debug!(%error, "pausing the state topic failed");
             }
-            sabotage::pass("rebalance");
+            sabotage::pass("rebalance-assigned");
             let _ = self.role.send_replace(Role::Leader);
         }
     }
