@@ -5,6 +5,7 @@
 
 mod format;
 mod gaps;
+mod instances;
 mod leadership;
 mod live;
 mod plain;
@@ -12,3 +13,4 @@ mod refusals;
 mod replay;
 mod types;
 mod verify;
+mod wide;
