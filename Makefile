@@ -3,7 +3,7 @@
 SERVERS := deploy/local/servers
 
 .DEFAULT_GOAL := help
-.PHONY: help deps up down status reset build demo demo-down lint test test-faults bench
+.PHONY: help deps up down status reset build demo demo-down lint test test-faults fuzz bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,9 +40,20 @@ test: up ## unit and property tests, and those against the real servers
 	cargo build --workspace --bins --locked
 	cargo test --workspace --locked --no-fail-fast
 
+# The binaries that can be broken on purpose lie apart: what `make test` and a release build is never one of them.
+PROFILE_DIR := $${CARGO_TARGET_DIR:-target}/debug
+SABOTAGE := --features tributary-capture/sabotage,tributary-apply/sabotage
+
 test-faults: deps ## the long runs: kills, frozen processes and outages under load
+	cargo build --workspace --bin capture --bin apply $(SABOTAGE) --locked
+	mkdir -p "$(PROFILE_DIR)/sabotage"
+	cp -f "$(PROFILE_DIR)/capture" "$(PROFILE_DIR)/apply" "$(PROFILE_DIR)/sabotage/"
 	cargo build --workspace --bins --locked
 	cargo test -p tributary-tests --features faults --test faults --locked -- --test-threads=1 --nocapture
+
+fuzz: ## damaged binlog events, images, documents and records, many more than in the tests (options: CASES=1000000)
+	PROPTEST_CASES=$${CASES:-1000000} cargo test --release -p tributary-capture -p tributary-apply -p tributary-schemas \
+	  --lib --locked -- damaged any_bytes
 
 bench: build ## measure the hot paths and the whole product, into docs/benchmarks (options: BENCH="--quick")
 	"$${CARGO_TARGET_DIR:-target}/release/hot_paths" $(BENCH)

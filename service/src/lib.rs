@@ -11,6 +11,7 @@ pub mod keys;
 pub mod load;
 pub mod registry;
 pub mod retry;
+pub mod sabotage;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;

@@ -1,10 +1,12 @@
 //! What the tests on the real servers share: the servers, a task with its processes, an oracle that compares source and
 //! destination without a line of the product's own code, and a load that writes.
 
+pub mod binlog;
 pub mod load;
 pub mod oracle;
 pub mod process;
 pub mod servers;
+pub mod sysbench;
 pub mod task;
 pub mod topics;
 

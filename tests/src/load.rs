@@ -5,6 +5,7 @@ use crate::task::Task;
 use mysql_async::prelude::Queryable;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// Statements that make a table [`Writer`] can write.
@@ -40,6 +41,21 @@ impl Writer {
     /// Starts `threads` writers on `database`.`table` with ids below `keys`.
     #[must_use]
     pub fn start(servers: &Servers, database: &str, table: &str, keys: u64, threads: u64, seed: u64) -> Self {
+        Self::paced(servers, database, table, keys, (threads, None), seed)
+    }
+
+    /// As [`Writer::start`], where each of `load.0` writers begins a transaction every `load.1` at most: for runs whose
+    /// length is given by something else.
+    #[must_use]
+    pub fn paced(
+        servers: &Servers,
+        database: &str,
+        table: &str,
+        keys: u64,
+        load: (u64, Option<Duration>),
+        seed: u64,
+    ) -> Self {
+        let (threads, beat) = load;
         let (stop, transactions) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let tasks = (0..threads)
             .map(|thread| {
@@ -48,7 +64,11 @@ impl Writer {
                 tokio::spawn(async move {
                     let mut random = fastrand::Rng::with_seed(seed ^ (thread << 32));
                     let mut mysql = servers.mysql().await;
+                    let mut beat = beat.map(tokio::time::interval);
                     while !stop.load(Ordering::Relaxed) {
+                        if let Some(beat) = &mut beat {
+                            beat.tick().await;
+                        }
                         for statement in transaction(&mut random, &table, keys) {
                             // Deadlocks and keys that are taken are part of the load.
                             if mysql.query_drop(statement).await.is_err() {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ pub fn binary(name: &str) -> PathBuf {
     let path = profile.join(name);
     assert!(
         path.exists(),
-        "{} is not built: run `cargo build --bins` first (make test does)",
+        "{} is not built: `make test` and `make test-faults` build what they need",
         path.display()
     );
     path
@@ -35,11 +36,26 @@ impl Process {
     /// If it cannot be started.
     #[must_use]
     pub fn start(program: &str, arguments: &[&str], log: PathBuf) -> Self {
+        Self::spawn(&binary(program), arguments, &[], log)
+    }
+
+    /// Starts the `program` that can be broken on purpose; `directives` say where (see `service::sabotage`).
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn sabotaged(program: &str, arguments: &[&str], directives: &str, log: PathBuf) -> Self {
+        let binary = binary(&format!("sabotage/{program}"));
+        Self::spawn(&binary, arguments, &[("TRIBUTARY_SABOTAGE", directives)], log)
+    }
+
+    fn spawn(binary: &Path, arguments: &[&str], variables: &[(&str, &str)], log: PathBuf) -> Self {
         let output = File::options().create(true).append(true).open(&log).expect("the log can be written");
         let errors = output.try_clone().expect("the log can be shared");
-        let child = Command::new(binary(program))
+        let child = Command::new(binary)
             .args(arguments)
             .env("RUST_LOG", "info")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
@@ -81,6 +97,24 @@ impl Process {
     pub fn expect_exit(&mut self, code: i32, limit: Duration) {
         let status = self.wait(limit);
         assert_eq!(status.code(), Some(code), "{}", self.output());
+    }
+
+    /// Waits until it has killed itself at `point`, as it was told when it was started.
+    ///
+    /// # Panics
+    /// If it ends in another way, or not in time.
+    pub fn expect_sabotage(&mut self, point: &str, limit: Duration) {
+        let status = self.wait(limit);
+        assert_eq!(status.signal(), Some(9), "{status}: {}", self.output());
+        assert!(self.output().contains(&format!("sabotage: SIGKILL at {point}")), "{}", self.output());
+    }
+
+    /// Its memory in kB by a name of `/proc/<pid>/status`, such as `VmHWM`, the most it ever had.
+    #[must_use]
+    pub fn memory_kb(&self, name: &str) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse().ok()
     }
 
     /// True while it runs.

@@ -92,10 +92,24 @@ source = "{name}.*"
     /// Starts `program` with a command and this task's configuration.
     #[must_use]
     pub fn start(&self, program: &str, command: &[&str]) -> Process {
+        let (arguments, log) = self.invocation(program, command);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Process::start(program, &arguments, log)
+    }
+
+    /// As [`Task::start`], with the program that can be broken on purpose.
+    #[must_use]
+    pub fn sabotaged(&self, program: &str, command: &[&str], directives: &str) -> Process {
+        let (arguments, log) = self.invocation(program, command);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Process::sabotaged(program, &arguments, directives, log)
+    }
+
+    fn invocation(&self, program: &str, command: &[&str]) -> (Vec<String>, PathBuf) {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let config = self.config.to_string_lossy().into_owned();
-        let arguments: Vec<&str> = command.iter().copied().chain(["--config", &config]).collect();
-        Process::start(program, &arguments, self.directory.join(format!("{number:03}-{program}.log")))
+        let arguments = command.iter().map(|&word| word.to_owned()).chain(["--config".to_owned(), config]);
+        (arguments.collect(), self.directory.join(format!("{number:03}-{program}.log")))
     }
 
     /// `capture run`.

@@ -4,6 +4,7 @@ use crate::task::Task;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 /// A record.
@@ -27,15 +28,59 @@ pub struct SeenRecord {
 /// If Kafka fails.
 #[must_use]
 pub fn read_topic(task: &Task, table: &str) -> Vec<SeenRecord> {
-    read(task, &format!("{0}.{0}.{table}", task.name))
+    let mut records = Vec::new();
+    visit_topic(task, table, |record| records.push(record));
+    records
 }
 
-/// Every committed record of a topic, partition by partition, up to its end now.
+/// Expects each row event of the binlog exactly once in the topics of `tables`, which are all of the task's:
+/// `events` are the numbers of row events of the source's transactions, in order, those without one left out.
+///
+/// # Panics
+/// With what is twice or missing.
+pub fn assert_each_event_once(task: &Task, tables: &[&str], events: &[u64]) {
+    let mut seen = HashSet::new();
+    let mut rows: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    for table in tables {
+        visit_topic(task, table, |record| {
+            let parts: Vec<&str> = record.sequence.split(':').collect();
+            let [transaction, row, _] = parts[..] else { return };
+            let fresh = seen.insert((record.sequence.clone(), record.value.is_none()));
+            assert!(fresh, "{table}: published twice: {} at {record:?}", record.sequence);
+            let number = |text: &str| text.parse::<u64>().expect("a source sequence has numbers");
+            rows.entry(number(transaction)).or_default().insert(number(row));
+        });
+    }
+    for (transaction, rows) in &rows {
+        let gap = (0..).zip(rows).find(|(expected, row)| expected != *row);
+        assert!(gap.is_none(), "transaction {transaction}: row {gap:?} (expected, found)");
+    }
+    assert!(!events.is_empty(), "the binlog has no row event of the task");
+    let found: Vec<u64> = rows.values().map(|rows| rows.len() as u64).collect();
+    let place = found.iter().zip(events).position(|(found, expected)| found != expected);
+    assert!(
+        place.is_none() && found.len() == events.len(),
+        "{} transactions in the topics, {} in the binlog; the first that differs is the one at {place:?}: {:?} and {:?}",
+        found.len(),
+        events.len(),
+        place.and_then(|place| found.get(place)),
+        place.and_then(|place| events.get(place)),
+    );
+}
+
+/// Shows `visit` every committed record of a table's topic, partition by partition, up to its end now.
 ///
 /// # Panics
 /// If Kafka fails.
-#[must_use]
-pub fn read(task: &Task, topic: &str) -> Vec<SeenRecord> {
+pub fn visit_topic(task: &Task, table: &str, visit: impl FnMut(SeenRecord)) {
+    visit_records(task, &format!("{0}.{0}.{table}", task.name), visit);
+}
+
+/// The same of any topic.
+///
+/// # Panics
+/// If Kafka fails.
+pub fn visit_records(task: &Task, topic: &str, mut visit: impl FnMut(SeenRecord)) {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", task.servers.get("KAFKA_BROKERS"))
         .set("group.id", "tests")
@@ -51,7 +96,7 @@ pub fn read(task: &Task, topic: &str) -> Vec<SeenRecord> {
         assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
     }
     consumer.assign(&assignment).expect("an assignment");
-    let (mut records, mut ended) = (Vec::new(), 0);
+    let mut ended = 0;
     while ended < partitions {
         match consumer.poll(Duration::from_secs(20)).expect("records or ends within 20 s") {
             Ok(message) => {
@@ -61,7 +106,7 @@ pub fn read(task: &Task, topic: &str) -> Vec<SeenRecord> {
                         .find(|header| header.key == "tributary.sequence")
                         .and_then(|header| header.value)
                 });
-                records.push(SeenRecord {
+                visit(SeenRecord {
                     partition: message.partition(),
                     offset: message.offset(),
                     key: message.key().unwrap_or_default().to_vec(),
@@ -73,5 +118,4 @@ pub fn read(task: &Task, topic: &str) -> Vec<SeenRecord> {
             Err(error) => panic!("{error}"),
         }
     }
-    records
 }

@@ -11,6 +11,7 @@ use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tributary_service::sabotage;
 
 /// How long a seek may take: the client answers from memory.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,8 +53,14 @@ impl ConsumerContext for GroupContext {
             if let Err(error) = outcome {
                 tracing::error!(error = %error, "taking over partitions");
             }
+            if !places.is_empty() {
+                sabotage::pass("rebalance-assigned");
+            }
             Assignment::Assigned(places)
         } else {
+            if !places.is_empty() {
+                sabotage::pass("rebalance-revoked");
+            }
             if let Err(error) = consumer.incremental_unassign(list) {
                 tracing::error!(error = %error, "giving up partitions");
             }

@@ -286,4 +286,31 @@ mod tests {
         let foreign = history.take(6, 5, b"\"x\"", value.as_bytes());
         assert!(matches!(foreign, Err(HistoryError::Unreadable { offset: 6, .. })), "{foreign:?}");
     }
+
+    proptest::proptest! {
+        /// A damaged record is a change or an error, and an error changes nothing.
+        #[test]
+        fn damaged_records_never_panic(
+            flips in proptest::collection::vec((0_usize..900, proptest::prelude::any::<u8>()), 1..6),
+            end in 0_usize..1200,
+            in_key: bool,
+        ) {
+            let (key, value) = generation(1, 7);
+            let damaged = |text: String| {
+                let mut bytes = text.into_bytes();
+                for (place, byte) in &flips {
+                    let length = bytes.len();
+                    bytes[place % length] = *byte;
+                }
+                bytes.truncate(end);
+                bytes
+            };
+            let (key, value) =
+                if in_key { (damaged(key), value.into_bytes()) } else { (key.into_bytes(), damaged(value)) };
+            let mut history = History::default();
+            if history.take(0, &key, &value).is_err() {
+                proptest::prop_assert!(history.generations.is_empty() && history.by_value_schema.is_empty());
+            }
+        }
+    }
 }

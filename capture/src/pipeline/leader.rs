@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
+use tributary_service::sabotage;
 
 /// What this instance is to the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,7 @@ impl ConsumerContext for Context {
             if let Err(error) = consumer.pause(partitions) {
                 tracing::debug!(%error, "pausing the state topic failed");
             }
+            sabotage::pass("rebalance-assigned");
             let _ = self.role.send_replace(Role::Leader);
         }
     }

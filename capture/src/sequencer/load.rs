@@ -169,6 +169,7 @@ impl Sequencer {
             (u64::try_from(rows).unwrap_or(u64::MAX), u64::try_from(bytes).unwrap_or(u64::MAX));
         self.snapshot.planner.published(id, batch.last_key().to_vec(), rows, bytes);
         self.dirty.insert(index);
+        tributary_service::sabotage::pass("snapshot-batch");
         if self.output.publisher.bytes() >= self.setup.commit_bytes {
             self.commit()?;
         }

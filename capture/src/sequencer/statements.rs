@@ -12,6 +12,7 @@ use tributary_schemas::checkpoint::{ReadPhase, StateKey};
 use tributary_schemas::envelope::key_schema;
 use tributary_schemas::history::Cause;
 use tributary_schemas::table::{Table, TableId};
+use tributary_service::sabotage;
 
 /// A new generation that a statement makes.
 struct Step {
@@ -181,6 +182,7 @@ impl Sequencer {
     /// generations with a checkpoint behind the statement: a restart finds all of it or none.
     fn new_generations(&mut self, steps: Vec<Step>, statement: &str) -> Result<(), Halt> {
         self.commit()?;
+        sabotage::pass("ddl-barrier");
         let mut history = HistoryRecords::default();
         for Step { index, cause, table: definition, catalog } in steps {
             let Some(table) = self.tables.get(index) else { continue };
@@ -216,6 +218,9 @@ impl Sequencer {
         self.put_history(history)?;
         self.maps.clear();
         self.end_implicit()?;
-        self.commit()
+        sabotage::pass("ddl-barrier");
+        self.commit()?;
+        sabotage::pass("ddl-barrier");
+        Ok(())
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tributary_schemas::checkpoint::KeyValue;
 use tributary_schemas::row::{EncodedRow, RowError};
+use tributary_service::sabotage;
 use tributary_source::chunk::{ChunkError, ChunkSql, Statement};
 use tributary_source::connect::{Connection, SourceOptions};
 use tributary_source::error::SourceError;
@@ -274,7 +275,9 @@ async fn become_visible(
     limits: &ReaderLimits,
 ) -> Result<Option<&'static str>, ReadFailure> {
     let set = match visibility {
+        Visibility::SharedLock(_) if sabotage::skips("shared-lock") => return Ok(None),
         Visibility::SharedLock(clause) => return Ok(Some(clause)),
+        Visibility::WaitForGtid(_) if sabotage::skips("gtid-wait") => return Ok(None),
         Visibility::WaitForGtid(set) if set.is_empty() => return Ok(None),
         Visibility::WaitForGtid(set) => set,
     };

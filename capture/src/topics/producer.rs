@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tributary_schemas::row::RawValue;
 use tributary_schemas::sequence::{RAW_HEADER_PREFIX, SEQUENCE_HEADER};
+use tributary_service::sabotage;
 
 /// How long the producer waits for room in its own queue at a time; it also serves delivery reports meanwhile.
 const POLL: Duration = Duration::from_millis(5);
@@ -229,9 +230,13 @@ impl Publisher {
         }
         (self.bytes, self.records) = (0, 0);
         let deadline = Instant::now() + self.timeout;
+        sabotage::pass("kafka-commit");
         loop {
             match self.producer.commit_transaction(Duration::from_secs(10)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    sabotage::pass("kafka-committed");
+                    return Ok(());
+                }
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
                 Err(error) => return Err(classify(&error)),
             }

@@ -13,7 +13,7 @@ use tributary_tests::topics::read_topic;
 
 const TABLES: [&str; 3] = ["a", "b", "c"];
 
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     let given = std::env::var("TRIBUTARY_SEED").ok().and_then(|text| text.parse().ok());
     let seed = given.unwrap_or_else(|| {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -115,10 +115,10 @@ async fn run(test: &str, rounds: u32, metadata: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_and_outages_under_load_with_minimal_metadata() {
-    run("faults-minimal", 30, "MINIMAL").await;
+    run("faults-minimal", 12, "MINIMAL").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_and_outages_under_load_with_full_metadata() {
-    run("faults-full", 30, "FULL").await;
+    run("faults-full", 12, "FULL").await;
 }

@@ -4,4 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod barrier;
+mod fire;
+mod huge;
+mod keys;
 mod kills;
+mod states;

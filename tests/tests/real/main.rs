@@ -5,10 +5,13 @@
 
 mod format;
 mod gaps;
+mod instances;
 mod leadership;
 mod live;
+mod plain;
 mod refusals;
 mod replay;
 mod source;
 mod types;
 mod verify;
+mod wide;

@@ -3,6 +3,7 @@ use crate::batches::raw::put_raw;
 use crate::merge::layout::{NulBytes, TableRule};
 use crate::merge::names::TargetName;
 use crate::merge::target::{TargetColumn, TargetShape};
+use proptest::prelude::*;
 use tributary_schemas::avro::{NULL_BRANCH, VALUE_BRANCH, put_bytes, put_long};
 use tributary_schemas::table::{Column, Table, TableId};
 
@@ -231,4 +232,35 @@ fn wider_targets_hold_the_same_value() {
     let day = [vec![VALUE_BRANCH], long(10_958)].concat();
     assert_eq!(wide("date", "timestamp without time zone", &day), 86_400_000_000_i64.to_be_bytes());
     assert_eq!(wide("json", "text", &text("{}")), b"{}");
+}
+
+/// Every branch of the encoding.
+const TYPES: [(&str, &str); 12] = [
+    ("int", "integer"),
+    ("bigint unsigned", "numeric"),
+    ("decimal(65,30)", "numeric"),
+    ("varchar(20)", "character varying"),
+    ("blob", "bytea"),
+    ("datetime(6)", "timestamp without time zone"),
+    ("timestamp", "timestamp with time zone"),
+    ("date", "date"),
+    ("time(6)", "interval"),
+    ("bit(9)", "bit(9)"),
+    ("json", "jsonb"),
+    ("double", "double precision"),
+];
+
+proptest! {
+    /// Whatever a record holds: a row or an error, never a panic, and no more than a few bytes for each that came.
+    #[test]
+    fn damaged_records_never_panic(which in 0..TYPES.len(), bytes in prop::collection::vec(any::<u8>(), 0..80), head: bool) {
+        let (declaration, target) = TYPES[which];
+        let plan = plan(declaration, target, &TableRule::default());
+        let datum = if head { envelope(&bytes) } else { bytes };
+        for shape in [Shape::Direct, Shape::Stage] {
+            let mut out = Vec::new();
+            let _ = plan.encode_upsert(shape, &datum, RawValues::new(&datum), &mut out);
+            prop_assert!(out.capacity() <= 64 * datum.len() + 1024, "{} bytes of {}", out.capacity(), datum.len());
+        }
+    }
 }

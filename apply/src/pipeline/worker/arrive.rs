@@ -13,6 +13,7 @@ use crate::merge::sql::clear_target;
 use crate::pipeline::job::{Move, Outcome};
 use crate::pipeline::table::TableTask;
 use tributary_schemas::history::{Cause, GenerationRecord};
+use tributary_service::sabotage;
 
 impl Worker {
     /// Records arrivals of partitions that come from `generations.0` at `generations.1`.
@@ -37,7 +38,9 @@ impl Worker {
             done = generation;
             tracing::info!(table = %task.id, generation, statements = statements.len(), "definition followed");
         }
+        sabotage::pass("ddl-barrier");
         lease.commit().await?;
+        sabotage::pass("ddl-barrier");
         lease.release();
         *cache = Cache::default();
         Ok(Outcome::Arrived { generation, done })

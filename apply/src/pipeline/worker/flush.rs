@@ -17,6 +17,7 @@ use crate::pipeline::job::Move;
 use crate::pipeline::table::TableTask;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tributary_service::sabotage;
 
 /// Unique violations after which a table is no longer loaded directly: its rows are being changed meanwhile.
 const VIOLATIONS_MAX: u32 = 3;
@@ -59,7 +60,12 @@ impl Worker {
             None => self.merge(&mut lease, task, cache, &plan, &stage, rows, &place).await?,
         };
         self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None).await?;
+        if task.loading {
+            sabotage::pass("snapshot-batch");
+        }
+        sabotage::pass("destination-commit");
         lease.commit().await?;
+        sabotage::pass("destination-committed");
         lease.release();
         Ok(report)
     }
