@@ -44,6 +44,6 @@ test-faults: deps ## the long runs: kills, frozen processes and outages under lo
 	cargo build --workspace --bins --locked
 	cargo test -p tributary-tests --features faults --test faults --locked -- --test-threads=1 --nocapture
 
-bench: build ## measure the hot paths and the whole product, into docs/benchmarks (options: BENCH="--quick --keep"; BENCH=--large: ten million rows instead)
+bench: build ## measure the hot paths and the whole product, into docs/benchmarks (options: BENCH="--quick", BENCH="--large", PEERS=1)
 	$(if $(filter --large,$(BENCH)),,"$${CARGO_TARGET_DIR:-target}/release/hot_paths" $(filter --quick,$(BENCH)))
-	"$${CARGO_TARGET_DIR:-target}/release/end_to_end" $(BENCH)
+	PEERS="$(PEERS)" "$${CARGO_TARGET_DIR:-target}/release/end_to_end" $(BENCH)

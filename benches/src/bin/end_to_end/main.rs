@@ -7,6 +7,7 @@ mod cpu;
 mod impact;
 mod large;
 mod latency;
+mod peers;
 mod phases;
 mod pipe;
 mod servers;
@@ -15,6 +16,7 @@ mod sysbench;
 mod throughput;
 
 use clap::Parser;
+use clap::builder::FalseyValueParser;
 use servers::Servers;
 use sysbench::Tables;
 use tributary_benches::{Result, machine, write_page};
@@ -25,6 +27,9 @@ struct Options {
     /// A tenth of the rows, and no page in docs/benchmarks
     #[arg(long)]
     quick: bool,
+    /// Also Debezium's source with its JDBC sink, on the same data; fetched through Maven (at most 15 minutes)
+    #[arg(long, env = "PEERS", value_parser = FalseyValueParser::new())]
+    peers: bool,
     /// Instead of all else, a table of ten million rows, and the memory it takes (ten minutes, 15 GB of disk)
     #[arg(long)]
     large: bool,
@@ -82,6 +87,12 @@ fn run(options: &Options, page: &mut Page, servers: &Servers) -> Result<()> {
     page.add("What the source feels", impact::run(tables, scale, servers)?);
     say("latency");
     page.add("Latency", latency::run(scale, servers)?);
+    if options.peers {
+        // What is not ours, and comes over the network, must not cost the figures that are there.
+        let text = peers::run(tables, scale, &phases, servers)
+            .unwrap_or_else(|error| format!("Not measured: {error}\n"));
+        page.add("The peer: Debezium's source and JDBC sink", text);
+    }
     Ok(())
 }
 

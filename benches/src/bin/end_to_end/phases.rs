@@ -165,6 +165,7 @@ pub fn table(phases: &[Phase], pipe: Option<f64>) -> String {
     text
 }
 
-fn cell<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+/// A cell of a table; a dash where there is nothing to tell.
+pub fn cell<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
     value.map_or_else(|| "–".to_owned(), show)
 }
