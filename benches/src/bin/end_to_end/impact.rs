@@ -32,7 +32,7 @@ struct Line {
 pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<String> {
     let seconds = SECONDS / u64::from(scale.min(5));
     let mut lines = Vec::new();
-    for (name, rate) in [("bench-impact", None), ("bench-impact-rate", Some(RATE))] {
+    for (name, rate) in [("impact", None), ("impactrate", Some(RATE))] {
         let load =
             rate.map_or_else(|| "as fast as it goes".to_owned(), |rate| format!("{rate} transactions/s"));
         let mut measure = |capture: &'static str, service: Option<&Service>| -> Result<()> {

@@ -94,7 +94,7 @@ fn replicate(transactions: u32, servers: &Servers) -> Result<Run> {
     ))?;
     // Row 0 tells that the task is under way.
     servers.source(&format!("INSERT INTO {DATABASE}.events VALUES (0, 0, '', '')"))?;
-    let task = Task::of("bench-latency", DATABASE, DATABASE, servers)?;
+    let task = Task::of("latency", DATABASE, DATABASE, servers)?;
     let mut capture = task.start("capture", &[])?;
     let mut apply = task.start("apply", &[])?;
     let start = Instant::now();

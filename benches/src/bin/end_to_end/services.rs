@@ -33,7 +33,7 @@ pub struct Service {
 
 /// A task with its configuration.
 pub struct Task {
-    /// Its name, with which its topics' names begin.
+    /// Its name, with which its topics' names begin; letters only, because all else is escaped there.
     pub name: &'static str,
     /// Schema in the warehouse.
     pub schema: String,

@@ -37,8 +37,8 @@ pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<Vec<Phase>> 
     });
     servers.warehouse(&format!("DROP SCHEMA {} CASCADE", pipe::SCHEMA))?;
 
-    let whole = Task::new("bench", "whole", servers)?;
-    let apart = Task::new("bench-apart", "apart", servers)?;
+    let whole = Task::new("whole", "whole", servers)?;
+    let apart = Task::new("apart", "apart", servers)?;
     let mut both = |work: &Work| -> Result<()> {
         say(&work.name);
         phases.push(phases::together(work, &whole, servers)?);
