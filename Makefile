@@ -55,6 +55,6 @@ fuzz: ## damaged binlog events, images, documents and records, many more than in
 	PROPTEST_CASES=$${CASES:-1000000} cargo test --release -p tributary-capture -p tributary-apply -p tributary-schemas \
 	  --lib --locked -- damaged any_bytes
 
-bench: build ## measure the hot paths and the whole product, into docs/benchmarks (options: BENCH="--quick")
-	"$${CARGO_TARGET_DIR:-target}/release/hot_paths" $(BENCH)
-	"$${CARGO_TARGET_DIR:-target}/release/end_to_end" $(BENCH)
+bench: build ## measure the hot paths and the whole product, into docs/benchmarks (options: BENCH="--quick", BENCH="--large", PEERS=1)
+	$(if $(filter --large,$(BENCH)),,"$${CARGO_TARGET_DIR:-target}/release/hot_paths" $(filter --quick,$(BENCH)))
+	PEERS="$(PEERS)" "$${CARGO_TARGET_DIR:-target}/release/end_to_end" $(BENCH)

@@ -1,12 +1,14 @@
 //! `capture` and `apply` as child processes: a configuration enters, CPU time and peak memory of each leave. Invariant:
 //! none outlives the benchmark.
 
-use crate::servers::{DATABASE, Servers};
+use crate::servers::Servers;
+use crate::sysbench::DATABASE;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tributary_benches::{Result, root};
+use tributary_service::load::Service as Role;
 
 /// How often a child is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(5);
@@ -26,11 +28,13 @@ pub struct Service {
     pid: libc::pid_t,
     log: PathBuf,
     ended: Option<Usage>,
+    asked_to_end: bool,
 }
 
 /// A task with its configuration.
 pub struct Task {
-    name: &'static str,
+    /// Its name, with which its topics' names begin; letters only, because all else is escaped there.
+    pub name: &'static str,
     /// Schema in the warehouse.
     pub schema: String,
     config: PathBuf,
@@ -39,6 +43,11 @@ pub struct Task {
 impl Task {
     /// Writes the configuration of a task that replicates sysbench's tables into `schema`; all else as it is by default.
     pub fn new(name: &'static str, schema: &str, servers: &Servers) -> Result<Self> {
+        Self::of(name, DATABASE, schema, servers)
+    }
+
+    /// The same, of all tables of a database.
+    pub fn of(name: &'static str, database: &str, schema: &str, servers: &Servers) -> Result<Self> {
         let directory = root().join("target/bench");
         std::fs::create_dir_all(&directory)?;
         let config = directory.join(format!("{name}.toml"));
@@ -69,7 +78,7 @@ listen = "127.0.0.1:0"
 listen = "127.0.0.1:0"
 
 [[table]]
-source = "{DATABASE}.*"
+source = "{database}.*"
 target = "{schema}.{{table}}"
 "#,
             get("MYSQL_HOST")?,
@@ -91,21 +100,21 @@ target = "{schema}.{{table}}"
         let this = std::env::current_exe()?;
         let program = this.parent().unwrap_or(Path::new(".")).join(name);
         let log = self.config.with_file_name(format!("{}-{name}.log", self.name));
-        let file = File::create(&log)?;
-        let child = Command::new(&program)
-            .args(["run", "--config"])
-            .arg(&self.config)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
-        Ok(Service { name, pid: child.id().try_into()?, log, ended: None })
+        let mut command = Command::new(program);
+        command.args(["run", "--config"]).arg(&self.config).args(arguments);
+        Service::spawn(name, log, command)
     }
 }
 
 impl Service {
+    /// Starts a process whose output goes to `log`.
+    pub fn spawn(name: &'static str, log: PathBuf, mut command: Command) -> Result<Self> {
+        let file = File::create(&log)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn().map_err(|error| format!("cannot run {command:?}: {error}"))?;
+        Ok(Self { name, pid: child.id().try_into()?, log, ended: None, asked_to_end: false })
+    }
+
     /// What it took, once it has ended with status 0; `None` while it runs.
     pub fn poll(&mut self) -> Result<Option<Usage>> {
         if self.ended.is_some() {
@@ -129,7 +138,8 @@ impl Service {
             cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
             peak_megabytes: usage.ru_maxrss as f64 * 1024.0 / 1e6,
         });
-        if status == 0 {
+        // Java ends with 143 where it was asked to end, however good the order.
+        if status == 0 || self.asked_to_end && libc::WEXITSTATUS(status) == 128 + libc::SIGTERM {
             return Ok(self.ended);
         }
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
@@ -150,8 +160,18 @@ impl Service {
         }
     }
 
+    /// The state that its `/status` tells, of which it prints the address; `None` before it answers.
+    pub fn state(&self, servers: &Servers) -> Option<String> {
+        let log = std::fs::read_to_string(&self.log).ok()?;
+        let address = log.lines().find_map(|line| line.split_once(": http://"))?.1;
+        let service = if self.name == "capture" { Role::Capture } else { Role::Apply };
+        let (_, status) = servers.block_on(tributary_service::ask::fetch(address.trim(), service)).ok()?;
+        Some(status.get("state")?.as_str()?.to_owned())
+    }
+
     /// SIGTERM, after which it ends in good order.
     pub fn stop(&mut self, limit: Duration) -> Result<Usage> {
+        self.asked_to_end = true;
         self.signal(libc::SIGTERM);
         self.wait(limit)
     }

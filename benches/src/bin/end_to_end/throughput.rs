@@ -1,0 +1,77 @@
+//! Rows a second: the raw pipe, the full load of the same rows, and backlogs of changes of two sizes and two
+//! distributions of keys. Tables enter, phases leave,
+//! the raw pipe's first.
+
+use crate::binlog::{Position, image_bytes};
+use crate::compare::Expected;
+use crate::phases::{self, Phase, Work};
+use crate::servers::Servers;
+use crate::services::Task;
+use crate::sysbench::{EVENTS, Keys, Tables};
+use crate::{pipe, say};
+use tributary_benches::Result;
+
+/// Row events of the backlogs.
+const BACKLOGS: [u32; 2] = [200_000, 800_000];
+
+/// All phases; `scale` divides the backlogs.
+pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<Vec<Phase>> {
+    say("sysbench prepares");
+    let before = Position::now(servers)?;
+    tables.prepare(servers)?;
+    let expected = Expected::of_source(servers, tables)?;
+    let mut phases = Vec::new();
+
+    say("raw pipe");
+    let elapsed = pipe::run(servers, tables)?;
+    expected.compare(servers, pipe::SCHEMA)?;
+    phases.push(Phase {
+        name: "raw pipe: `mysql --quick`, `psql \\copy`, two tables at a time".to_owned(),
+        rows: tables.rows(),
+        elapsed,
+        capture: None,
+        apply: None,
+        servers: None,
+        merged: None,
+        bytes_per_image_byte: None,
+    });
+    servers.warehouse(&format!("DROP SCHEMA {} CASCADE", pipe::SCHEMA))?;
+
+    let whole = Task::new("whole", "whole", servers)?;
+    let apart = Task::new("apart", "apart", servers)?;
+    let mut both = |work: &Work| -> Result<()> {
+        say(&work.name);
+        phases.push(phases::together(work, &whole, servers)?);
+        phases.extend(phases::apart(work, &apart, servers)?);
+        Ok(())
+    };
+    let image_bytes_loaded = image_bytes(servers, &before)?;
+    let name = "full load".to_owned();
+    both(&Work { name, rows: tables.rows(), image_bytes: image_bytes_loaded, expected: &expected })?;
+    for (size, keys) in BACKLOGS.iter().flat_map(|size| [(size, Keys::Uniform), (size, Keys::Default)]) {
+        let rows = size / scale;
+        say(&format!("sysbench writes {rows} row events, {} keys", keys.name()));
+        let before = Position::now(servers)?;
+        tables.write(servers, keys, rows / EVENTS)?;
+        let expected = Expected::of_source(servers, tables)?;
+        let image_bytes = image_bytes(servers, &before)?;
+        let name = format!("backlog, {} keys", keys.name());
+        both(&Work { name, rows, image_bytes, expected: &expected })?;
+    }
+    Ok(phases)
+}
+
+/// The phases with what they mean.
+pub fn text(phases: &[Phase]) -> String {
+    format!("{EXPLANATION}\n{}", phases::table(phases, phases.first().map(Phase::rows_per_second)))
+}
+
+const EXPLANATION: &str = "\
+sysbench's rows of about 190 bytes in 4 tables; a backlog is of `oltp_write_only`, 4 row events a transaction, written while
+both services were down; keys `uniform`, or by sysbench's `default` (`special`: 75 % of the changes hit 1 % of the keys).
+Time runs from the start of the processes: together, both at once, until all rows are seen in the warehouse (asked every
+100 ms once capture has published all); alone, to the end of `run --until-caught-up`. *rows/row merged* is the compaction
+reached: rows, or row events, for each row that was inserted, updated or deleted in the warehouse. *Kafka bytes/image byte*:
+growth of the table topics' log segments by the bytes of the binlog's row images, before and after images alike. CPU of the
+servers is that of all their processes in the phase.
+";
