@@ -308,7 +308,7 @@ mod tests {
             let (key, value) =
                 if in_key { (damaged(key), value.into_bytes()) } else { (key.into_bytes(), damaged(value)) };
             let mut history = History::default();
-            if history.take(0, &key, &value).is_err() {
+            if history.take(0, 0, &key, &value).is_err() {
                 proptest::prop_assert!(history.generations.is_empty() && history.by_value_schema.is_empty());
             }
         }

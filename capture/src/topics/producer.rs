@@ -19,6 +19,9 @@ use tributary_service::sabotage;
 /// How long the producer waits for room in its own queue at a time; it also serves delivery reports meanwhile.
 const POLL: Duration = Duration::from_millis(5);
 
+/// The same while a commit waits for the last acknowledgements.
+const FLUSH_POLL: Duration = Duration::from_millis(1);
+
 /// Why publishing had to stop.
 #[derive(Debug, Error)]
 pub enum PublishError {
@@ -231,6 +234,11 @@ impl Publisher {
         (self.bytes, self.records) = (0, 0);
         let deadline = Instant::now() + self.timeout;
         sabotage::pass("kafka-commit");
+        // The Rust client's own flush looks again only every 100 ms, and nothing else goes on meanwhile.
+        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
+            self.producer.poll(FLUSH_POLL);
+            self.check_deliveries()?;
+        }
         loop {
             match self.producer.commit_transaction(Duration::from_secs(10)) {
                 Ok(()) => {
