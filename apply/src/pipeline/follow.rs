@@ -40,7 +40,12 @@ pub(super) struct Followed {
 
 impl Source for Followed {
     fn read_to_end(&mut self) -> Result<Vec<Change>, TopicError> {
-        self.reader.read_to_end(|| self.shutdown.requested())
+        let changes = self.reader.read_to_end(|| self.shutdown.requested())?;
+        if self.shutdown.requested() {
+            // The end may not have been reached, and an answer would say that a schema is nowhere.
+            return Err(TopicError::Timeout { doing: "reading the history before the end".to_owned() });
+        }
+        Ok(changes)
     }
 
     /// Everything that is there, so that a run of records is one change.
