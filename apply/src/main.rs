@@ -12,11 +12,6 @@ use tributary_service::exit::{Exit, Failure, conclude};
 use tributary_service::load::{Service, load};
 use tributary_service::telemetry;
 
-/// Messages are allocated by one thread and freed by another, which the C library's allocator does slowly: 30% of
-/// capture's CPU. Serves librdkafka and OpenSSL as well.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Merges the topics of a task into a PostgreSQL-compatible warehouse, exactly once
 #[derive(Debug, Parser)]
 #[command(name = "apply", version)]

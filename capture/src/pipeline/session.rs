@@ -36,7 +36,7 @@ const BEAT: Duration = Duration::from_millis(10);
 /// How long Kafka may take to answer a transactional request.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(60);
 /// What the producer may hold that is not acknowledged yet, bytes.
-const PRODUCER_BUFFER_BYTES: u64 = 48 * 1024 * 1024;
+const PRODUCER_BUFFER_BYTES: u64 = 32 * 1024 * 1024;
 /// How long the source may take to tell where it stands and what its tables are.
 const BEGINNING: Duration = Duration::from_secs(300);
 /// Definitions are read until two readings agree.

@@ -6,6 +6,7 @@
 mod format;
 mod gaps;
 mod instances;
+mod joining;
 mod leadership;
 mod live;
 mod plain;
