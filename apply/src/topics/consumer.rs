@@ -90,8 +90,6 @@ impl GroupConsumer {
             // Tables join while the group is being joined: what the client does not know of a topic that is a moment old
             // it would ask for after five minutes only, and read none of it until then.
             .set("topic.metadata.refresh.interval.ms", "5000")
-            // A full queue is looked at again after this; the default of a second leaves the loop without work.
-            .set("fetch.queue.backoff.ms", "10")
             .create_with_context(GroupContext::default())
             .map_err(TopicError::during("preparing the Kafka consumer"))?;
         Ok(Self { consumer })
