@@ -21,6 +21,7 @@ async fn tables_that_join_while_the_group_is_being_joined_are_read() {
         .await;
         capture.stop();
         apply.stop();
+        task.catch_up();
         assert_equal(&task).await;
     }
 }
