@@ -5,6 +5,7 @@ pub mod leader;
 pub mod position;
 mod service;
 pub mod session;
+mod source;
 pub mod stream;
 pub mod target;
 

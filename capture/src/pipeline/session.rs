@@ -1,14 +1,15 @@
 //! One session of a leader: from `init_transactions` through the stored state to the loop that feeds the sequencer.
 //! Whatever ends it, nothing in memory outlives it: the next one starts from the checkpoint.
 
-use super::bootstrap::{self, Beginning, Found, Wanted};
+use super::bootstrap::{self, Beginning, Wanted};
 use super::leader::Role;
 use super::position::{ServerHistory, resumable};
+use super::source::{self, Answer};
 use super::stream::{self, StreamMessage, StreamRequest};
 use super::target::Target;
 use crate::events::ddl;
 use crate::sequencer::halt::Halt;
-use crate::sequencer::{Output, Sequencer, Setup, executed, unanswered, wait_until_committed};
+use crate::sequencer::{Output, Sequencer, Setup};
 use crate::snapshot::reader::ReaderMessage;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::producer::Publisher;
@@ -26,10 +27,8 @@ use tributary_service::kafka;
 use tributary_service::registry::Registry;
 use tributary_service::shutdown::Shutdown;
 use tributary_service::status::Status;
-use tributary_source::catalog::{CatalogTable, read_tables};
-use tributary_source::connect::{Connection, SourceOptions};
-use tributary_source::dialect::{Dialect, binary_logs};
-use tributary_source::error::SourceError;
+use tributary_source::connect::SourceOptions;
+use tributary_source::dialect::Dialect;
 
 /// The sequencer is called at least this often.
 const BEAT: Duration = Duration::from_millis(10);
@@ -37,10 +36,6 @@ const BEAT: Duration = Duration::from_millis(10);
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(60);
 /// What the producer may hold that is not acknowledged yet, bytes.
 const PRODUCER_BUFFER_BYTES: u64 = 32 * 1024 * 1024;
-/// How long the source may take to tell where it stands and what its tables are.
-const BEGINNING: Duration = Duration::from_secs(300);
-/// Definitions are read until two readings agree.
-const CATALOG_ROUNDS: usize = 50;
 
 /// What every session of a process shares.
 pub struct Shared {
@@ -160,14 +155,11 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
         shared.registry.insert(schema.clone());
     }
     let published = state.checkpoint.as_ref().map(Checkpoint::published).unwrap_or_default();
+    let selection = selection(shared)?;
     // Asked behind the checkpoint: a predecessor may have published up to a moment ago, and the server's word must not be
     // older than that.
-    let answer = shared
-        .runtime
-        .block_on(async { tokio::time::timeout(BEGINNING, ask_source(shared, &published)).await });
-    let (dialect, ddl_session, server, found) = answer
-        .unwrap_or_else(|_| Err(unanswered("reading the catalog", &shared.source, BEGINNING).into()))?;
-    let selection = selection(shared)?;
+    let asked = source::ask(&shared.source, &selection, &published);
+    let Answer { dialect, ddl_session, server, found } = shared.runtime.block_on(asked)?;
     let wanted = Wanted {
         selection: &selection,
         key_indexes: &shared.config.capture.keys,
@@ -207,75 +199,6 @@ fn selection(shared: &Shared) -> Result<TableSelection, Halt> {
             issues.iter().map(|issue| format!("{}: {}", issue.key, issue.message)).collect();
         Halt::Stop(Box::new(Failure::new("the configuration selects nothing", lines.join("; "))))
     })
-}
-
-/// `published` is what the topics hold: the server shows it to binlog readers before it commits it, and is waited for.
-async fn ask_source(
-    shared: &Shared,
-    published: &GtidSet,
-) -> Result<(Dialect, ddl::Session, ServerHistory, Found), Halt> {
-    let mut connection = shared.source.connect().await?;
-    let dialect = Dialect::probe(&mut connection).await?;
-    let selection = selection(shared)?;
-    if dialect.has_gtid() {
-        // A server that never will commit it is found out, and named, by what follows.
-        let _ = wait_until_committed(&mut connection, published).await?;
-    }
-    let found = stable_definitions(&mut connection, |id| selection.selects(id)).await?;
-    // Listed again after the place was taken: a source that is being written to has outgrown the dialect's sizes.
-    let files =
-        if dialect.binary_logs.is_empty() { Vec::new() } else { binary_logs(&mut connection).await? };
-    let server = ServerHistory {
-        server_uuid: dialect.server_uuid.clone(),
-        has_gtid: dialect.has_gtid(),
-        executed: found.place.gtid_set.clone(),
-        purged: dialect.gtid_purged.clone(),
-        files: files.into_iter().map(|log| (log.name, log.size_bytes)).collect(),
-    };
-    let session = ddl_session(&mut connection, &dialect).await?;
-    connection.close().await?;
-    Ok((dialect, session, server, found))
-}
-
-/// What the server fills in where a DDL statement leaves it out.
-async fn ddl_session(connection: &mut Connection, dialect: &Dialect) -> Result<ddl::Session, SourceError> {
-    const DURING: &str = "reading the server's defaults";
-    let default_of = "SELECT DEFAULT_COLLATE_NAME FROM information_schema.CHARACTER_SETS WHERE CHARACTER_SET_NAME = 'utf8mb4'";
-    let utf8mb4_collation: Option<String> = connection.first(DURING, default_of).await?;
-    let of_server: Option<String> = connection.first(DURING, "SELECT @@collation_server").await?;
-    let renamed =
-        "SELECT COUNT(*) FROM information_schema.CHARACTER_SETS WHERE CHARACTER_SET_NAME = 'utf8mb3'";
-    let renamed: Option<u64> = connection.first(DURING, renamed).await?;
-    let explicit = dialect.variable("explicit_defaults_for_timestamp");
-    Ok(ddl::Session {
-        strict: false,
-        explicit_timestamps: explicit.is_none_or(|value| value.eq_ignore_ascii_case("ON") || value == "1"),
-        database_collation: of_server.unwrap_or_default(),
-        utf8mb4_collation: utf8mb4_collation.unwrap_or_default(),
-        utf8_name: if renamed == Some(0) { "utf8" } else { "utf8mb3" }.to_owned(),
-    })
-}
-
-/// The definitions of all selected tables and a place where they hold.
-async fn stable_definitions(
-    connection: &mut Connection,
-    selects: impl Fn(&tributary_schemas::table::TableId) -> bool,
-) -> Result<Found, SourceError> {
-    let same = |left: &[CatalogTable], right: &[CatalogTable]| {
-        left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.same_definition(right))
-    };
-    let mut before = read_tables(connection, &selects).await?;
-    for _ in 0..CATALOG_ROUNDS {
-        let place = executed(connection).await?;
-        let after = read_tables(connection, &selects).await?;
-        if same(&before, &after) {
-            return Ok(Found { catalogs: after, place });
-        }
-        before = after;
-    }
-    let remedy = "wait until the ALTER statements are over";
-    let reason = "the selected tables keep changing";
-    Err(SourceError::transient("reading the catalog", connection.address(), reason, remedy))
 }
 
 fn start(

@@ -1,0 +1,114 @@
+//! What a session asks the source before it begins: where it stands, what its tables are, and what DDL statements leave
+//! out. A selection enters; the answers leave, or an error that says whether asking again can help.
+
+use super::bootstrap::Found;
+use super::position::ServerHistory;
+use crate::events::ddl;
+use crate::sequencer::{executed, unanswered, wait_until_committed};
+use std::time::Duration;
+use tributary_schemas::config::TableSelection;
+use tributary_schemas::gtid::GtidSet;
+use tributary_schemas::table::TableId;
+use tributary_source::catalog::{CatalogTable, read_tables};
+use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::dialect::{Dialect, binary_logs};
+use tributary_source::error::SourceError;
+
+/// How long the source may take to answer.
+const LIMIT: Duration = Duration::from_secs(300);
+/// Definitions are read until two readings agree.
+const CATALOG_ROUNDS: usize = 50;
+
+/// What the source says.
+pub struct Answer {
+    /// What kind of server it is.
+    pub dialect: Dialect,
+    /// What its DDL statements leave out.
+    pub ddl_session: ddl::Session,
+    /// Which transactions and files it has.
+    pub server: ServerHistory,
+    /// The selected tables.
+    pub found: Found,
+}
+
+/// Asks. `published` is what the topics hold: the server shows it to binlog readers before it commits it, and is waited
+/// for.
+///
+/// # Errors
+/// What the server or the network said; transient if there was no answer in time.
+pub async fn ask(
+    source: &SourceOptions,
+    selection: &TableSelection,
+    published: &GtidSet,
+) -> Result<Answer, SourceError> {
+    let answer = tokio::time::timeout(LIMIT, answer(source, selection, published)).await;
+    answer.unwrap_or_else(|_| Err(unanswered("reading the catalog", source, LIMIT)))
+}
+
+async fn answer(
+    source: &SourceOptions,
+    selection: &TableSelection,
+    published: &GtidSet,
+) -> Result<Answer, SourceError> {
+    let mut connection = source.connect().await?;
+    let dialect = Dialect::probe(&mut connection).await?;
+    if dialect.has_gtid() {
+        // A server that never will commit it is found out, and named, by what follows.
+        let _ = wait_until_committed(&mut connection, published).await?;
+    }
+    let found = stable_definitions(&mut connection, |id| selection.selects(id)).await?;
+    // Listed again after the place was taken: a source that is being written to has outgrown the dialect's sizes.
+    let files =
+        if dialect.binary_logs.is_empty() { Vec::new() } else { binary_logs(&mut connection).await? };
+    let server = ServerHistory {
+        server_uuid: dialect.server_uuid.clone(),
+        has_gtid: dialect.has_gtid(),
+        executed: found.place.gtid_set.clone(),
+        purged: dialect.gtid_purged.clone(),
+        files: files.into_iter().map(|log| (log.name, log.size_bytes)).collect(),
+    };
+    let ddl_session = ddl_session(&mut connection, &dialect).await?;
+    connection.close().await?;
+    Ok(Answer { dialect, ddl_session, server, found })
+}
+
+/// What the server fills in where a DDL statement leaves it out.
+async fn ddl_session(connection: &mut Connection, dialect: &Dialect) -> Result<ddl::Session, SourceError> {
+    const DURING: &str = "reading the server's defaults";
+    let default_of = "SELECT DEFAULT_COLLATE_NAME FROM information_schema.CHARACTER_SETS WHERE CHARACTER_SET_NAME = 'utf8mb4'";
+    let utf8mb4_collation: Option<String> = connection.first(DURING, default_of).await?;
+    let of_server: Option<String> = connection.first(DURING, "SELECT @@collation_server").await?;
+    let renamed =
+        "SELECT COUNT(*) FROM information_schema.CHARACTER_SETS WHERE CHARACTER_SET_NAME = 'utf8mb3'";
+    let renamed: Option<u64> = connection.first(DURING, renamed).await?;
+    let explicit = dialect.variable("explicit_defaults_for_timestamp");
+    Ok(ddl::Session {
+        strict: false,
+        explicit_timestamps: explicit.is_none_or(|value| value.eq_ignore_ascii_case("ON") || value == "1"),
+        database_collation: of_server.unwrap_or_default(),
+        utf8mb4_collation: utf8mb4_collation.unwrap_or_default(),
+        utf8_name: if renamed == Some(0) { "utf8" } else { "utf8mb3" }.to_owned(),
+    })
+}
+
+/// The definitions of all selected tables and a place where they hold.
+async fn stable_definitions(
+    connection: &mut Connection,
+    selects: impl Fn(&TableId) -> bool,
+) -> Result<Found, SourceError> {
+    let same = |left: &[CatalogTable], right: &[CatalogTable]| {
+        left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.same_definition(right))
+    };
+    let mut before = read_tables(connection, &selects).await?;
+    for _ in 0..CATALOG_ROUNDS {
+        let place = executed(connection).await?;
+        let after = read_tables(connection, &selects).await?;
+        if same(&before, &after) {
+            return Ok(Found { catalogs: after, place });
+        }
+        before = after;
+    }
+    let remedy = "wait until the ALTER statements are over";
+    let reason = "the selected tables keep changing";
+    Err(SourceError::transient("reading the catalog", connection.address(), reason, remedy))
+}
