@@ -338,6 +338,10 @@ impl RowStream<'_> {
                 let key = order.table.sql.key_of(&row).map_err(|error| broken(error.into()))?;
                 let batch = builder.finish(key);
                 deliver(messages, reader, order, batch, until).await?;
+                // However promptly the rows are taken: statistics may have made the chunk far too large.
+                if Instant::now() >= until {
+                    return Err(broken(ReadFailure::Undrained));
+                }
                 last_key = None;
             } else {
                 last_key = Some(row);

@@ -50,6 +50,11 @@ struct Scene {
 
 impl Scene {
     async fn new(database: &str, width: u32, limits: ReaderLimits) -> Self {
+        Self::with_room(database, width, limits, 1).await
+    }
+
+    /// `room` messages fit between the reader and who takes them.
+    async fn with_room(database: &str, width: u32, limits: ReaderLimits, room: usize) -> Self {
         let mut root = options("root").connect().await.unwrap();
         for statement in [
             format!("DROP DATABASE IF EXISTS {database}"),
@@ -76,7 +81,7 @@ impl Scene {
         let sql = ChunkSql::new(&table, PRIMARY).unwrap();
         let table = Arc::new(TableReader { sql, encoder: RowEncoder::compile(&table).unwrap() });
         let (orders, receiver) = mpsc::channel(1);
-        let (sender, messages) = mpsc::channel(1);
+        let (sender, messages) = mpsc::channel(room);
         tokio::spawn(run(3, options("reader"), limits, receiver, sender));
         let mut planner = Planner::new(1 << 20);
         planner.add(0, Planner::begin(1, 0), 200);
@@ -196,6 +201,20 @@ async fn a_select_that_nobody_drains_is_ended_and_can_be_resumed() {
     let next = scene.next().await;
     let expected = Some(vec![KeyValue::Int(rows + 1)]);
     assert!(matches!(&next, ReaderMessage::Boundary { key, .. } if *key == expected), "{next:?}");
+}
+
+#[tokio::test]
+async fn a_select_ends_in_time_though_its_rows_are_taken_at_once() {
+    let limits = ReaderLimits { undrained: Duration::ZERO, batch_bytes: 4096, ..ReaderLimits::default() };
+    let mut scene = Scene::with_room("snapshot_long", 200, limits, 10_000).await;
+    scene.order(Work::Read { range: whole() }, anything()).await;
+    let (rows, last, end) = scene.rows().await;
+    assert!(matches!(&end, ReaderMessage::Failed { failure: ReadFailure::Undrained, .. }), "{rows} {end:?}");
+    assert!(rows > 0 && rows < ROWS, "each SELECT brings a batch: {rows}");
+    scene.order(Work::Read { range: KeyRange { after: Some(last), through: None } }, anything()).await;
+    let first = scene.next().await;
+    let ReaderMessage::Batch { batch, .. } = first else { panic!("{first:?}") };
+    assert!(matches!(batch.last_key(), [KeyValue::Int(key)] if *key > rows));
 }
 
 #[tokio::test]
