@@ -73,12 +73,7 @@ fn an_offset_past_the_end_of_one_partition_is_noticed() {
 fn an_end_of_the_history_that_was_met_before_is_not_taken_for_its_present_end() {
     let mut task = Task::new("stale");
     let mut t = task.table("t");
-    let client = rdkafka::ClientConfig::new()
-        .set("bootstrap.servers", crate::support::env("KAFKA_BROKERS"))
-        .set("group.id", &task.name)
-        .set("enable.partition.eof", "true")
-        .set("auto.offset.reset", "error")
-        .clone();
+    let client = task.consumer_client();
     let topic = tributary_schemas::topic::history_topic(&task.name);
     let mut reader = tributary_apply::topics::reader::HistoryReader::open(&client, &topic).unwrap();
     reader.read_to_end(|| false).unwrap();

@@ -195,12 +195,7 @@ fn a_reset_lifts_a_table_that_was_away_for_too_long() {
 fn what_lies_between_a_position_and_an_end_is_found_out() {
     let mut task = Task::new("probe");
     let t = task.table("t");
-    let client = rdkafka::ClientConfig::new()
-        .set("bootstrap.servers", crate::support::env("KAFKA_BROKERS"))
-        .set("group.id", &task.name)
-        .set("enable.partition.eof", "true")
-        .set("auto.offset.reset", "error")
-        .clone();
+    let client = task.consumer_client();
     let ends = tributary_apply::topics::ends::Ends::new(&client).unwrap();
     let place = (t.topic.clone(), 0);
     let end = || ends.last_stable(std::slice::from_ref(&place)).unwrap()[&place];

@@ -123,6 +123,16 @@ impl Task {
         task
     }
 
+    /// What apply's own consumers are made from.
+    pub fn consumer_client(&self) -> rdkafka::ClientConfig {
+        rdkafka::ClientConfig::new()
+            .set("bootstrap.servers", env("KAFKA_BROKERS"))
+            .set("group.id", &self.name)
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error")
+            .clone()
+    }
+
     /// Writes the configuration; `destination` and `apply` are more keys of these sections.
     pub fn configure(&self, destination: &str, apply: &str) {
         let Self { name, .. } = self;

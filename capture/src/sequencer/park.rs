@@ -10,6 +10,9 @@ const RESTART: &str = "then restart capture: the table is read anew";
 /// The code of a table that is about to be read anew by itself.
 pub const REREAD: &str = "re-read";
 
+/// The code of a table whose name stands for nothing any more.
+pub const RENAMED: &str = "table-renamed";
+
 /// Why a table is parked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkReason {
@@ -73,7 +76,7 @@ impl ParkReason {
     #[must_use]
     pub fn renamed(to: &str) -> Self {
         Self {
-            code: "table-renamed",
+            code: RENAMED,
             message: format!("the table was renamed to {to}"),
             remedy: "select it under its new name, or rename it back and restart capture".to_owned(),
         }

@@ -4,7 +4,7 @@
 
 use super::Sequencer;
 use super::halt::Halt;
-use super::park::ParkReason;
+use super::park::{ParkReason, RENAMED};
 use super::table::{HistoryRecords, Origin, Standing};
 use crate::events::ddl::{AlterStep, Change, Effect, Next, TableEffect};
 use std::collections::BTreeSet;
@@ -117,10 +117,12 @@ impl Sequencer {
         }
     }
 
-    /// True if the source has the table at this place, as far as is known: it runs, is parked, or waits to join.
+    /// True if the source has the table at this place, as far as is known: it runs, is parked for another reason than
+    /// that it was renamed away, or waits to join.
     fn exists(&self, id: &TableId) -> bool {
         let known = self.tables.find(id).and_then(|index| self.tables.get(index));
-        known.is_some_and(|table| table.standing != Standing::Dropped)
+        let renamed = self.parked.get(id).is_some_and(|parked| parked.code == RENAMED);
+        known.is_some_and(|table| table.standing != Standing::Dropped && !renamed)
             || self.joining.iter().any(|joining| joining.catalog.id == *id)
     }
 

@@ -80,6 +80,31 @@ async fn a_source_whose_gtids_were_switched_off_is_followed_by_file_and_offset()
     servers.discard();
 }
 
+/// The old name stands for nothing once its table is renamed away: IF NOT EXISTS makes a table.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_takes_the_name_of_one_that_was_renamed_is_read() {
+    let task = Task::new("renamed");
+    create(&task, "a", 5).await;
+    let (mut capture, mut apply) = (task.capture(), task.apply());
+    let count = async |condition: &str| {
+        let postgres = task.servers.postgres().await;
+        let sql = format!("SELECT count(*) FROM \"{}\".a AS t WHERE {condition}", task.name);
+        postgres.query_one(&sql, &[]).await.map_or(0, |row| row.get::<_, i64>(0))
+    };
+    eventually("a is there", RUN, || async { count("true").await == 5 }).await;
+    let mut mysql = task.servers.mysql().await;
+    run(&mut mysql, &[&format!("USE `{}`", task.name), "RENAME TABLE a TO away"]).await;
+    run(&mut mysql, &["CREATE TABLE IF NOT EXISTS a (id INT PRIMARY KEY, other TEXT)"]).await;
+    run(&mut mysql, &["INSERT INTO a VALUES (1, 'new')"]).await;
+    // By its columns as they are: those of the old table would be asked for in vain.
+    eventually("the new one is there", RUN, || async { count("to_jsonb(t) ->> 'other' = 'new'").await == 1 })
+        .await;
+    capture.stop();
+    apply.stop();
+    task.catch_up();
+    assert_equal(&task).await;
+}
+
 /// A table that is parked stays as it is in the destination when only a connection was lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parked_table_is_not_read_anew_for_a_lost_connection() {
