@@ -10,6 +10,7 @@ use tributary_capture::binlog::stream::accept;
 use tributary_capture::binlog::{EventBody, FormatContext, parse};
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::row::RowError;
+use tributary_source::connect::Connection;
 
 #[tokio::test]
 async fn compressed_transactions() {
@@ -62,9 +63,8 @@ async fn gtids_with_and_without_tags() {
         ],
     )
     .await;
-    let executed: Vec<String> = rows(&mut connection, "SELECT @@GLOBAL.gtid_executed").await;
-    let executed: GtidSet = executed[0].replace('\n', "").parse().unwrap();
     let replay = Replay::read(&file, offset, &[]).await;
+    let executed = executed_after(&mut connection, &replay).await;
     assert!(replay.has(kind::GTID) && replay.has(kind::GTID_TAGGED) && replay.has(kind::PREVIOUS_GTIDS));
     assert_eq!(replay.gtids.iter().filter(|event| event.gtid.source.tag == "tributary_test").count(), 1);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
@@ -78,6 +78,18 @@ async fn gtids_with_and_without_tags() {
     let previous = replay.previous.as_ref().unwrap();
     assert!(executed.contains_all(previous));
     assert!(replay.gtids.iter().filter(|event| previous.contains(&event.gtid)).count() >= 2);
+}
+
+/// The server's `gtid_executed` once it has all that was replayed. Other tests commit meanwhile, and a transaction is in
+/// the binlog before it is in the set.
+async fn executed_after(connection: &mut Connection, replay: &Replay) -> GtidSet {
+    for event in &replay.gtids {
+        let waited: Vec<i64> =
+            rows(connection, &format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{}', 60)", event.gtid)).await;
+        assert_eq!(waited, [0], "{} does not come into gtid_executed", event.gtid);
+    }
+    let executed: Vec<String> = rows(connection, "SELECT @@GLOBAL.gtid_executed").await;
+    executed[0].replace('\n', "").parse().unwrap()
 }
 
 #[tokio::test]
