@@ -16,11 +16,10 @@ use tributary_schemas::row::RawValue;
 use tributary_schemas::sequence::{RAW_HEADER_PREFIX, SEQUENCE_HEADER};
 use tributary_service::sabotage;
 
-/// How long the producer waits for room in its own queue at a time; it also serves delivery reports meanwhile.
-const POLL: Duration = Duration::from_millis(5);
-
-/// The same while a commit waits for the last acknowledgements.
-const FLUSH_POLL: Duration = Duration::from_millis(1);
+/// How long the producer waits at a time for room in its own queue, and a commit for the last acknowledgements. It
+/// sleeps: the Rust client's poll spins through the last millisecond of any time it is given, and its own flush looks
+/// again only every 100 ms.
+const WAIT: Duration = Duration::from_micros(500);
 
 /// Why publishing had to stop.
 #[derive(Debug, Error)]
@@ -196,8 +195,7 @@ impl Publisher {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
-                    self.producer.poll(POLL);
-                    self.check_deliveries()?;
+                    self.wait()?;
                 }
                 Err((error, _)) => return Err(classify(&error)),
             }
@@ -211,6 +209,11 @@ impl Publisher {
     pub fn serve(&self) -> Result<(), PublishError> {
         self.producer.poll(Duration::ZERO);
         self.check_deliveries()
+    }
+
+    fn wait(&self) -> Result<(), PublishError> {
+        std::thread::sleep(WAIT);
+        self.serve()
     }
 
     fn check_deliveries(&self) -> Result<(), PublishError> {
@@ -234,10 +237,8 @@ impl Publisher {
         (self.bytes, self.records) = (0, 0);
         let deadline = Instant::now() + self.timeout;
         sabotage::pass("kafka-commit");
-        // The Rust client's own flush looks again only every 100 ms, and nothing else goes on meanwhile.
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
-            self.producer.poll(FLUSH_POLL);
-            self.check_deliveries()?;
+            self.wait()?;
         }
         loop {
             match self.producer.commit_transaction(Duration::from_secs(10)) {
