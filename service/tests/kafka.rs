@@ -61,8 +61,7 @@ fn topic(kafka: &KafkaConfig, partitions: i32) -> String {
 }
 
 fn producer(kafka: &KafkaConfig, topic: &str) -> BaseProducer {
-    let config: ClientConfig =
-        transactional_producer_config(kafka, &TopicsConfig::default(), topic, 60_000, 64 * 1024 * 1024);
+    let config: ClientConfig = transactional_producer_config(kafka, &TopicsConfig::default(), topic, 60_000);
     let producer: BaseProducer = config.create().unwrap();
     producer.init_transactions(LIMIT).unwrap();
     producer

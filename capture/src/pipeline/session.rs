@@ -34,8 +34,6 @@ use tributary_source::dialect::Dialect;
 const BEAT: Duration = Duration::from_millis(10);
 /// How long Kafka may take to answer a transactional request.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(60);
-/// What the producer may hold that is not acknowledged yet, bytes.
-const PRODUCER_BUFFER_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What every session of a process shares.
 pub struct Shared {
@@ -128,7 +126,6 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
         &shared.config.topics,
         task,
         capture.transaction_timeout_ms,
-        PRODUCER_BUFFER_BYTES,
     );
     let max_message_bytes = usize::try_from(shared.config.topics.max_message_bytes).unwrap_or(usize::MAX);
     let mut publisher = Publisher::initialise(&producer, max_message_bytes, KAFKA_TIMEOUT)?;

@@ -4,7 +4,7 @@
 //! The end is the last stable offset as it was at the start. It is reached by position, never by count: transaction
 //! markers and compaction leave gaps, and behind a marker no record comes that could be waited for.
 
-use super::{TracingContext, consumer_config};
+use super::{TracingContext, close, consumer_config};
 use crate::retry::Transient;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -103,14 +103,25 @@ pub fn read_to_end(
         }
         _ => ReadError::Kafka { topic: topic.to_owned(), error },
     };
-    let deadline = Instant::now() + limit;
-    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     let consumer: BaseConsumer<TracingContext> = consumer_config(kafka, group)
         // At the end a fetch waits for what is not meant to come, and only its answer tells that it is the end.
         .set("fetch.wait.max.ms", "10")
         .create_with_context(TracingContext)
         .map_err(failed)?;
-    let partitions = count_partitions(&consumer, topic, left()).map_err(failed)?;
+    let contents = read_with(&consumer, topic, limit, failed);
+    close(consumer);
+    contents
+}
+
+fn read_with(
+    consumer: &BaseConsumer<TracingContext>,
+    topic: &str,
+    limit: Duration,
+    failed: impl Fn(KafkaError) -> ReadError + Copy,
+) -> Result<TopicContents, ReadError> {
+    let deadline = Instant::now() + limit;
+    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let partitions = count_partitions(consumer, topic, left()).map_err(failed)?;
     match partitions {
         0 => return Err(ReadError::NoTopic(topic.to_owned())),
         1 => {}

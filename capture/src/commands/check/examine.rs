@@ -231,7 +231,7 @@ async fn try_kafka(
             cluster.find_records(&table_topics);
         }
         let probe = (fresh || proof == Proof::Always).then(|| cluster.probe(&owned, &probe_topic));
-        (cluster.facts, probe)
+        (cluster.into_facts(), probe)
     })
     .await;
     let items = &mut findings.kafka;

@@ -13,7 +13,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tributary_schemas::config::{Config, KafkaConfig};
-use tributary_service::kafka::{ReadError, TracingContext, client_config, log};
+use tributary_service::kafka::{ReadError, TracingContext, client_config, close, log};
 use tributary_service::retry::Transient;
 
 /// How long the cluster has to answer a request.
@@ -73,6 +73,14 @@ impl Cluster {
         };
         let broker = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id);
         Ok(Self { consumer, admin, client, group: group.to_owned(), runtime, facts, broker })
+    }
+
+    /// What is known of it; nothing more is asked.
+    #[must_use]
+    pub fn into_facts(self) -> ClusterFacts {
+        let Self { consumer, facts, .. } = self;
+        close(consumer);
+        facts
     }
 
     /// Reads the settings of `topics` that exist, the broker's limit, and whether the group may be used.
@@ -231,6 +239,12 @@ impl Cluster {
             // The library's half a second is for consumers that stay.
             .set("fetch.wait.max.ms", "10")
             .create_with_context(TracingContext)?;
+        let seen = Self::read_with(&consumer, topic);
+        close(consumer);
+        seen
+    }
+
+    fn read_with(consumer: &BaseConsumer<TracingContext>, topic: &str) -> Result<Vec<String>, KafkaError> {
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(topic, 0, Offset::Offset(0))?;
         consumer.assign(&assignment)?;
