@@ -37,6 +37,18 @@ pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<Vec<Phase>> 
     });
     servers.warehouse(&format!("DROP SCHEMA {} CASCADE", pipe::SCHEMA))?;
 
+    let image_bytes_loaded = image_bytes(servers, &before)?;
+    let loading = |name: &str| Work {
+        name: name.to_owned(),
+        rows: tables.rows(),
+        image_bytes: image_bytes_loaded,
+        expected: &expected,
+    };
+    let cold = loading("full load, Kafka just started");
+    say(&cold.name);
+    phases.push(phases::together(&cold, &Task::new("cold", "cold", servers)?, servers)?);
+    servers.warehouse("DROP SCHEMA cold CASCADE")?;
+
     let whole = Task::new("whole", "whole", servers)?;
     let apart = Task::new("apart", "apart", servers)?;
     let mut both = |work: &Work| -> Result<()> {
@@ -45,9 +57,7 @@ pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<Vec<Phase>> 
         phases.extend(phases::apart(work, &apart, servers)?);
         Ok(())
     };
-    let image_bytes_loaded = image_bytes(servers, &before)?;
-    let name = "full load".to_owned();
-    both(&Work { name, rows: tables.rows(), image_bytes: image_bytes_loaded, expected: &expected })?;
+    both(&loading("full load"))?;
     for (size, keys) in BACKLOGS.iter().flat_map(|size| [(size, Keys::Uniform), (size, Keys::Default)]) {
         let rows = size / scale;
         say(&format!("sysbench writes {rows} row events, {} keys", keys.name()));
@@ -70,8 +80,9 @@ const EXPLANATION: &str = "\
 sysbench's rows of about 190 bytes in 4 tables; a backlog is of `oltp_write_only`, 4 row events a transaction, written while
 both services were down; keys `uniform`, or by sysbench's `default` (`special`: 75 % of the changes hit 1 % of the keys).
 Time runs from the start of the processes: together, both at once, until all rows are seen in the warehouse (asked every
-100 ms once capture has published all); alone, to the end of `run --until-caught-up`. *rows/row merged* is the compaction
-reached: rows, or row events, for each row that was inserted, updated or deleted in the warehouse. *Kafka bytes/image byte*:
-growth of the table topics' log segments by the bytes of the binlog's row images, before and after images alike. CPU of the
-servers is that of all their processes in the phase.
+100 ms once capture has published all); alone, to the end of `run --until-caught-up`. The first full load meets a Kafka
+whose JVM has compiled nothing yet. *rows/row merged* is the compaction reached: rows, or row events, for each row that
+was inserted, updated or deleted in the warehouse. *Kafka bytes/image byte*: growth of the table topics' log segments by
+the bytes of the binlog's row images, before and after images alike. CPU of the servers is that of all their processes in
+the phase.
 ";
