@@ -235,9 +235,9 @@ fn try_join(shared: &Shared) -> Result<Membership, String> {
         delete_retention_ms: config.topics.retention_ms(),
     };
     let (state, history) = (state_topic(&config.name), history_topic(&config.name));
-    for topic in [&state, &history] {
-        topics.ensure(topic, &settings).map_err(|error| error.to_string())?;
-    }
+    let ensured = topics.ensure(&[&state, &history], &settings).map_err(|error| error.to_string());
+    kafka::close(topics);
+    ensured?;
     let group = capture_group(&config.name);
     Membership::join(&client, &group, &state).map_err(|error| error.to_string())
 }

@@ -295,6 +295,7 @@ impl Session {
         for task in &self.tasks {
             task.abort();
         }
+        self.sequencer.close();
         end
     }
 

@@ -114,10 +114,31 @@ impl Sequencer {
             .into_iter()
             .partition(|joining: &Joining| is_past(&here, &joining.after));
         self.joining = waiting;
-        for joining in arrived {
-            self.join(joining)?;
+        if arrived.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let mut defined = Vec::new();
+        for joining in arrived {
+            if let Some(definition) = self.define(&joining.catalog)? {
+                let topic = table_topic(&self.setup.task, &joining.catalog.id);
+                defined.push((joining, definition, topic));
+            }
+        }
+        let topics: Vec<&str> = defined.iter().map(|(.., topic)| topic.as_str()).collect();
+        let partitions = self.topics.ensure(&topics, &self.setup.topic)?;
+        for ((joining, _, topic), partitions) in defined.iter().zip(&partitions) {
+            let recorded = self.selected.get(&joining.catalog.id).map_or(0, |selected| selected.partitions);
+            check_partitions(topic, *partitions, recorded, self.setup.topic.partitions)?;
+        }
+        // Everything before has its offset now, so that the watermarks are barriers.
+        self.commit()?;
+        let barriers = topics.iter().zip(&partitions).map(|(topic, count)| self.topics.ends(topic, *count));
+        let barriers = barriers.collect::<Result<Vec<_>, _>>()?;
+        for ((joining, definition, topic), barrier) in defined.into_iter().zip(barriers) {
+            self.join(joining, definition, topic, barrier)?;
+        }
+        self.put_selection()?;
+        self.commit()
     }
 
     /// The table is not parked any more.
@@ -129,25 +150,34 @@ impl Sequencer {
         }
     }
 
-    fn join(&mut self, joining: Joining) -> Result<(), Halt> {
+    /// The table, if it was replicated before.
+    fn previous(&self, id: &TableId) -> Option<&SequencedTable> {
+        self.tables.find(id).and_then(|index| self.tables.get(index)).filter(|table| table.generation > 0)
+    }
+
+    /// What is published of a table that joins; `None` if nothing can be, which is written down.
+    fn define(&mut self, catalog: &CatalogTable) -> Result<Option<Table>, Halt> {
+        let previous = self.previous(&catalog.id);
+        let empty = placeholder(catalog).table;
+        let columns = previous.map_or(&empty, |table| &table.table);
+        match self.publishable(catalog, previous, columns) {
+            Ok(definition) => Ok(Some(definition)),
+            Err(problem) => self.exclude(&catalog.id, &problem).map(|()| None),
+        }
+    }
+
+    /// The table begins, or begins anew, behind `barrier`, the ends of its topic's partitions. The caller commits.
+    fn join(
+        &mut self,
+        joining: Joining,
+        definition: Table,
+        topic: String,
+        barrier: Vec<i64>,
+    ) -> Result<(), Halt> {
         let id = joining.catalog.id.clone();
         let known = self.tables.find(&id);
-        let previous = known.and_then(|index| self.tables.get(index)).filter(|table| table.generation > 0);
-        let returning = previous.is_some();
-        let empty = placeholder(&joining.catalog).table;
-        let columns = previous.map_or(&empty, |table| &table.table);
-        let definition = match self.publishable(&joining.catalog, previous, columns) {
-            Ok(definition) => definition,
-            Err(problem) => return self.exclude(&id, known, &problem),
-        };
-        let topic = table_topic(&self.setup.task, &id);
-        let recorded = self.selected.get(&id).map_or(0, |selected| selected.partitions);
-        let (partitions, _) = self.topics.ensure(&topic, &self.setup.topic)?;
-        check_partitions(&topic, partitions, recorded, self.setup.topic.partitions)?;
-        // Everything before has its offset now, so that the watermarks are a barrier.
-        self.commit()?;
-        let barrier = self.topics.ends(&topic, partitions)?;
-        let returning = returning || barrier.iter().any(|offset| *offset > 0);
+        let returning = self.previous(&id).is_some() || barrier.iter().any(|offset| *offset > 0);
+        let partitions = u32::try_from(barrier.len()).unwrap_or(u32::MAX);
         let mut table = match known.and_then(|index| self.tables.get_mut(index)) {
             Some(table) => std::mem::replace(table, placeholder(&joining.catalog)),
             None => placeholder(&joining.catalog),
@@ -172,10 +202,8 @@ impl Sequencer {
         self.put_history(history)?;
         self.put_state(&StateKey::Catalog(id.clone()), &joining.catalog)?;
         self.unpark(index)?;
-        self.selected.insert(id.clone(), SelectedTable { id: id.clone(), topic, partitions, excluded: None });
-        self.put_selection()?;
-        self.begin_reading(index)?;
-        self.commit()
+        self.selected.insert(id.clone(), SelectedTable { id, topic, partitions, excluded: None });
+        self.begin_reading(index)
     }
 
     /// The published part of a definition, or why there is none. `columns` has the columns whose ids live on, under the
@@ -190,9 +218,10 @@ impl Sequencer {
         publishable(&self.setup.selection, &self.setup.key_indexes, catalog, highest_id, columns)
     }
 
-    /// A table that cannot be replicated as it is: shown with its remedy, nothing of it is published.
-    fn exclude(&mut self, id: &TableId, known: Option<usize>, problem: &str) -> Result<(), Halt> {
-        if let Some(index) = known {
+    /// A table that cannot be replicated as it is: shown with its remedy, nothing of it is published. The caller writes
+    /// the selection.
+    fn exclude(&mut self, id: &TableId, problem: &str) -> Result<(), Halt> {
+        if let Some(index) = self.tables.find(id) {
             return self.park(index, &ParkReason::definition(problem));
         }
         if self.setup.strict {
@@ -204,8 +233,7 @@ impl Sequencer {
         let partitions = self.selected.get(id).map_or(self.setup.topic.partitions, |table| table.partitions);
         let excluded = Some(problem.to_owned());
         self.selected.insert(id.clone(), SelectedTable { id: id.clone(), topic, partitions, excluded });
-        self.put_selection()?;
-        self.commit()
+        Ok(())
     }
 
     /// The place of a GTID set or of file and offset behind everything that is committed on the source by now.

@@ -102,6 +102,11 @@ impl Sequencer {
         self.output.publisher.abort();
     }
 
+    /// Lets go of everything; the admin client, which takes its time, beside the caller.
+    pub fn close(self) {
+        tributary_service::kafka::close(self.topics);
+    }
+
     /// Puts what changed into the status that HTTP shows.
     pub(super) fn show_status(&mut self) {
         let status = &self.setup.status;

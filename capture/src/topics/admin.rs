@@ -9,6 +9,8 @@ use thiserror::Error;
 
 /// How long one administrative request may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a new topic is left alone before it is asked for again.
+const LEADERLESS: Duration = Duration::from_millis(10);
 
 /// Why a topic cannot be used.
 #[derive(Debug, Error)]
@@ -100,42 +102,51 @@ impl Topics {
         Ok(count.filter(|count| *count > 0).and_then(|count| u32::try_from(count).ok()))
     }
 
-    /// Creates `topic` if it does not exist. Returns its number of partitions and whether it was created.
+    /// Creates those of `topics` that do not exist, in one request. Returns the number of partitions of each.
     ///
     /// # Errors
     /// [`TopicError`].
-    pub fn ensure(&self, topic: &str, settings: &TopicSettings) -> Result<(u32, bool), TopicError> {
-        if let Some(count) = self.partitions(topic)? {
-            return Ok((count, false));
+    pub fn ensure(&self, topics: &[&str], settings: &TopicSettings) -> Result<Vec<u32>, TopicError> {
+        let found: Vec<Option<u32>> =
+            topics.iter().map(|topic| self.partitions(topic)).collect::<Result<_, _>>()?;
+        let missing: Vec<&str> =
+            topics.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(topic, _)| *topic).collect();
+        if !missing.is_empty() {
+            self.create(&missing, settings)?;
         }
+        Ok(found.into_iter().map(|found| found.unwrap_or(settings.partitions)).collect())
+    }
+
+    fn create(&self, topics: &[&str], settings: &TopicSettings) -> Result<(), TopicError> {
         let (lag, retention, size) = (
             settings.min_compaction_lag_ms.to_string(),
             settings.delete_retention_ms.to_string(),
             settings.max_message_bytes.to_string(),
         );
-        let replication = TopicReplication::Fixed(i32::try_from(settings.replication_factor).unwrap_or(1));
-        let new = NewTopic::new(topic, i32::try_from(settings.partitions).unwrap_or(1), replication)
-            .set("cleanup.policy", "compact")
-            .set("min.compaction.lag.ms", &lag)
-            .set("delete.retention.ms", &retention)
-            .set("max.message.bytes", &size)
-            // The source sequence and ts_ms tell when; a broker's own clock must not reject a record.
-            .set("message.timestamp.type", "CreateTime");
+        let replicas = i32::try_from(settings.replication_factor).unwrap_or(1);
+        let partitions = i32::try_from(settings.partitions).unwrap_or(1);
+        let new = topics.iter().map(|topic| {
+            NewTopic::new(topic, partitions, TopicReplication::Fixed(replicas))
+                .set("cleanup.policy", "compact")
+                .set("min.compaction.lag.ms", &lag)
+                .set("delete.retention.ms", &retention)
+                .set("max.message.bytes", &size)
+                // The source sequence and ts_ms tell when; a broker's own clock must not reject a record.
+                .set("message.timestamp.type", "CreateTime")
+        });
+        let new: Vec<NewTopic<'_>> = new.collect();
         let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
         let results = self
             .runtime
-            .block_on(self.admin.create_topics([&new], &options))
-            .map_err(|error| unavailable(topic, &error))?;
+            .block_on(self.admin.create_topics(&new, &options))
+            .map_err(|error| unavailable(topics.first().unwrap_or(&""), &error))?;
         for result in results {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => {
-                    return Err(TopicError::Refused { topic: topic.to_owned(), reason: code.to_string() });
-                }
+                Err((topic, code)) => return Err(TopicError::Refused { topic, reason: code.to_string() }),
             }
         }
-        self.wait_for(topic, settings.partitions)?;
-        Ok((settings.partitions, true))
+        topics.iter().try_for_each(|topic| self.wait_for(topic, settings.partitions))
     }
 
     /// Metadata follows a creation with a delay; waits until every partition can be written.
@@ -152,7 +163,7 @@ impl Topics {
                 });
             }
             // A poll with nothing assigned waits its timeout out, serving the client's own events.
-            let _ = self.watermarks.poll(Duration::from_millis(50));
+            let _ = self.watermarks.poll(LEADERLESS);
         }
     }
 

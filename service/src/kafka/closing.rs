@@ -1,15 +1,15 @@
-//! Consumers that a start needs for a moment each. A consumer enters, and is closed on a thread of its own: the client
-//! takes a tenth of a second for it, and a start would wait for that eight times over.
+//! Clients that a start needs for a moment each. A client enters, and is closed on a thread of its own: the library takes
+//! a tenth of a second for a consumer or an admin client, and a start would wait for that ten times over.
 
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 static CLOSING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
 
-/// Closes a consumer beside everything else; [`finish_closing`] waits for it. Without a thread to do it, at once.
-pub fn close<C: ConsumerContext + 'static>(consumer: BaseConsumer<C>) {
-    let thread = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || drop(consumer));
+/// Closes what is or holds a client beside everything else; [`finish_closing`] waits for it. Without a thread to do it, at
+/// once.
+pub fn close<T: Send + 'static>(client: T) {
+    let thread = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || drop(client));
     if let Ok(handle) = thread {
         let mut closing = CLOSING.lock().unwrap_or_else(PoisonError::into_inner);
         closing.retain(|handle| !handle.is_finished());

@@ -77,9 +77,9 @@ impl Cluster {
 
     /// What is known of it; nothing more is asked.
     #[must_use]
-    pub fn into_facts(self) -> ClusterFacts {
-        let Self { consumer, facts, .. } = self;
-        close(consumer);
+    pub fn into_facts(mut self) -> ClusterFacts {
+        let facts = std::mem::take(&mut self.facts);
+        close(self);
         facts
     }
 
@@ -215,6 +215,12 @@ impl Cluster {
             let message = BaseRecord::to(topic).partition(0).key(record).payload(record);
             producer.send(message).map_err(|(error, _)| explain(error))?;
             // On the broker before its fate is decided: a record that was never sent would prove nothing.
+            // The Rust client's flush looks only every 100 ms.
+            let deadline = Instant::now() + REQUEST;
+            while producer.in_flight_count() > 0 && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+                producer.poll(Duration::ZERO);
+            }
             producer.flush(REQUEST).map_err(explain)?;
             if record == ABORTED {
                 producer.abort_transaction(REQUEST).map_err(explain)?;
