@@ -84,9 +84,11 @@ impl GroupConsumer {
         let mut config = ClientConfig::new();
         // What is fetched ahead lies in the client, decompressed, beside `apply.memory_bytes`. These keep it small and
         // the loop fed: a queue that is full is looked at again after the backoff, and the client's own second of it
-        // left a load of a million rows without work for half of the time. A user's property wins over each.
+        // left a load of a million rows without work for half of the time. Both bounds are those of one partition, and a
+        // user's property wins over each.
         config
             .set("queued.min.messages", "20000")
+            .set("queued.max.messages.kbytes", "8192")
             .set("fetch.message.max.bytes", "524288")
             .set("fetch.queue.backoff.ms", "10");
         for (name, value) in client.config_map() {

@@ -12,8 +12,8 @@ use tributary_tests::task::{RUN, Task};
 use tributary_tests::topics::{assert_each_event_once, visit_topic};
 
 const ROWS: u64 = 500_000;
-/// The transaction alone is larger: 300 bytes a row.
-const MEMORY_KB: u64 = 150 * 1024;
+/// The transaction alone is larger: 520 bytes a row.
+const MEMORY_KB: u64 = 200 * 1024;
 
 /// How many rows are published.
 fn published(task: &Task) -> u64 {
@@ -41,26 +41,23 @@ async fn a_huge_transaction_is_published_once_in_bounded_memory() {
     let task = Task::with("huge", &servers, |config| {
         config
             .replace("[capture]\n", "[capture]\ncommit_bytes = 4194304\nmemory_bytes = 67108864\n")
-            .replace("[apply]\n", "[apply]\nflush_rows = 20000\nmemory_bytes = 67108864\n")
-            // What the client fetches ahead is bounded by its own settings, 64 MB by default.
-            .replace(
-                "\n[topics]\n",
-                "\n[kafka.client]\n\"queued.max.messages.kbytes\" = \"8192\"\n\n[topics]\n",
-            )
+            .replace("[apply]\n", "[apply]\nflush_rows = 12500\nmemory_bytes = 67108864\n")
+            // What the client fetches ahead is bounded by its own settings, for each partition.
+            .replace("\n[topics]\n", "\n[kafka.client]\n\"queued.min.messages\" = \"5000\"\n\n[topics]\n")
     });
     let mut mysql = servers.mysql().await;
     // Another table makes the database; the large one begins empty, so that all of it comes from the stream.
     create(&task, "small", 10).await;
     mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
     mysql
-        .query_drop("CREATE TABLE big (id INT PRIMARY KEY, n INT NOT NULL, s VARCHAR(400) NOT NULL)")
+        .query_drop("CREATE TABLE big (id INT PRIMARY KEY, n INT NOT NULL, s VARCHAR(600) NOT NULL)")
         .await
         .unwrap();
     task.catch_up();
     let from = binlog::end(&servers).await;
     mysql.query_drop(format!("SET cte_max_recursion_depth = {ROWS}")).await.unwrap();
     let rows = "WITH RECURSIVE r (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < 500000) \
-                SELECT i, i * 7, REPEAT(SHA2(i, 256), 5) FROM r";
+                SELECT i, i * 7, REPEAT(SHA2(i, 256), 8) FROM r";
     mysql.query_drop(format!("INSERT INTO big {rows}")).await.unwrap();
 
     let mut before = 0;
