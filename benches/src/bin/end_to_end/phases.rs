@@ -4,13 +4,15 @@
 use crate::compare::Expected;
 use crate::cpu::ServerCpu;
 use crate::servers::Servers;
-use crate::services::{Task, Usage};
+use crate::services::{Service, Task, Usage};
 use crate::sysbench::DATABASE;
 use std::time::{Duration, Instant};
 use tributary_benches::Result;
 
 /// How often the warehouse is asked whether it has everything.
 const POLL: Duration = Duration::from_millis(100);
+/// How often capture is asked for its state.
+const STATE_POLL: Duration = Duration::from_millis(20);
 /// No phase takes longer on any machine that is worth measuring.
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -95,24 +97,33 @@ fn merged(task: &Task, servers: &Servers) -> Result<u64> {
     Ok(servers.warehouse(&sql)?.first().ok_or("no sum")?.parse()?)
 }
 
-/// Both services started at once; done when the warehouse shows all rows as they are on the source.
+/// Both services started at once, to run on; done when the warehouse shows all rows as they are on the source, which it is
+/// not asked before capture says that it is in step.
 pub fn together(work: &Work, task: &Task, servers: &Servers) -> Result<Phase> {
     let before = Before::read(task, servers)?;
     let start = Instant::now();
-    let mut capture = task.start("capture", &["--until-caught-up"])?;
+    let mut capture = task.start("capture", &[])?;
     let mut apply = task.start("apply", &[])?;
-    let captured = capture.wait(LIMIT)?;
+    let mut wait = |capture: &mut Service, beat: Duration| -> Result<()> {
+        if capture.poll()?.is_some() || apply.poll()?.is_some() || start.elapsed() > LIMIT {
+            return Err("a service ended, or did not come to the end".into());
+        }
+        std::thread::sleep(beat);
+        Ok(())
+    };
+    while capture.state(servers).as_deref() != Some("synchronizing") {
+        wait(&mut capture, STATE_POLL)?;
+    }
     let mut arrived = 0;
-    while arrived < work.expected.tables() {
+    loop {
         arrived = work.expected.arrived(servers, &task.schema, arrived);
-        if apply.poll()?.is_some() || start.elapsed() > LIMIT {
-            return Err("apply did not merge everything".into());
+        if arrived == work.expected.tables() {
+            break;
         }
-        if arrived < work.expected.tables() {
-            std::thread::sleep(POLL);
-        }
+        wait(&mut capture, POLL)?;
     }
     let elapsed = start.elapsed();
+    let captured = capture.stop(LIMIT)?;
     let applied = apply.stop(LIMIT)?;
     let phase = before.phase(work, elapsed, task, servers)?;
     work.expected.compare(servers, &task.schema)?;

@@ -80,7 +80,7 @@ const EXPLANATION: &str = "\
 sysbench's rows of about 190 bytes in 4 tables; a backlog is of `oltp_write_only`, 4 row events a transaction, written while
 both services were down; keys `uniform`, or by sysbench's `default` (`special`: 75 % of the changes hit 1 % of the keys).
 Time runs from the start of the processes: together, both at once, until all rows are seen in the warehouse (asked every
-100 ms once capture has published all); alone, to the end of `run --until-caught-up`. The first full load meets a Kafka
+100 ms once capture says that it is in step); alone, to the end of `run --until-caught-up`. The first full load meets a Kafka
 whose JVM has compiled nothing yet. *rows/row merged* is the compaction reached: rows, or row events, for each row that
 was inserted, updated or deleted in the warehouse. *Kafka bytes/image byte*: growth of the table topics' log segments by
 the bytes of the binlog's row images, before and after images alike. CPU of the servers is that of all their processes in
