@@ -52,9 +52,9 @@ pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<String> {
         measure("away", None)?;
         let task = Task::new(name, "impact", servers)?;
         let mut capture = task.start("capture", &[])?;
-        await_state(&mut capture, servers, |state| state != "precheck")?;
+        capture.await_state(servers, LIMIT, |state| state != "precheck")?;
         measure("reads the tables", Some(&capture))?;
-        await_state(&mut capture, servers, |state| state == "synchronizing")?;
+        capture.await_state(servers, LIMIT, |state| state == "synchronizing")?;
         measure("follows the stream", Some(&capture))?;
         capture.stop(LIMIT)?;
         measure("away again", None)?;
@@ -83,15 +83,4 @@ fn time_reading(capture: &Service, servers: &Servers, seconds: u64) -> Duration 
         std::thread::sleep(Duration::from_millis(50));
     }
     start.elapsed().min(end)
-}
-
-fn await_state(capture: &mut Service, servers: &Servers, is_there: impl Fn(&str) -> bool) -> Result<()> {
-    let start = Instant::now();
-    while !capture.state(servers).is_some_and(|state| is_there(&state)) {
-        if capture.poll()?.is_some() || start.elapsed() > LIMIT {
-            return Err("capture does not come to the state that is to be measured".into());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }

@@ -4,15 +4,13 @@
 use crate::compare::Expected;
 use crate::cpu::ServerCpu;
 use crate::servers::Servers;
-use crate::services::{Service, Task, Usage};
+use crate::services::{Task, Usage};
 use crate::sysbench::DATABASE;
 use std::time::{Duration, Instant};
 use tributary_benches::Result;
 
 /// How often the warehouse is asked whether it has everything.
 const POLL: Duration = Duration::from_millis(100);
-/// How often capture is asked for its state.
-const STATE_POLL: Duration = Duration::from_millis(20);
 /// No phase takes longer on any machine that is worth measuring.
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -104,23 +102,16 @@ pub fn together(work: &Work, task: &Task, servers: &Servers) -> Result<Phase> {
     let start = Instant::now();
     let mut capture = task.start("capture", &[])?;
     let mut apply = task.start("apply", &[])?;
-    let mut wait = |capture: &mut Service, beat: Duration| -> Result<()> {
-        if capture.poll()?.is_some() || apply.poll()?.is_some() || start.elapsed() > LIMIT {
-            return Err("a service ended, or did not come to the end".into());
-        }
-        std::thread::sleep(beat);
-        Ok(())
-    };
-    while capture.state(servers).as_deref() != Some("synchronizing") {
-        wait(&mut capture, STATE_POLL)?;
-    }
+    capture.await_state(servers, LIMIT, |state| state == "synchronizing")?;
     let mut arrived = 0;
-    loop {
+    while arrived < work.expected.tables() {
         arrived = work.expected.arrived(servers, &task.schema, arrived);
-        if arrived == work.expected.tables() {
-            break;
+        if capture.poll()?.is_some() || apply.poll()?.is_some() || start.elapsed() > LIMIT {
+            return Err("a service ended, or apply did not merge everything".into());
         }
-        wait(&mut capture, POLL)?;
+        if arrived < work.expected.tables() {
+            std::thread::sleep(POLL);
+        }
     }
     let elapsed = start.elapsed();
     let captured = capture.stop(LIMIT)?;

@@ -12,6 +12,8 @@ use tributary_service::load::Service as Role;
 
 /// How often a child is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(5);
+/// How often it is asked for its state.
+const STATE_POLL: Duration = Duration::from_millis(20);
 
 /// What a process took.
 #[derive(Debug, Clone, Copy)]
@@ -167,6 +169,23 @@ impl Service {
         let service = if self.name == "capture" { Role::Capture } else { Role::Apply };
         let (_, status) = servers.block_on(tributary_service::ask::fetch(address.trim(), service)).ok()?;
         Some(status.get("state")?.as_str()?.to_owned())
+    }
+
+    /// Waits until its state is one of those wanted.
+    pub fn await_state(
+        &mut self,
+        servers: &Servers,
+        limit: Duration,
+        is_there: impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while !self.state(servers).is_some_and(|state| is_there(&state)) {
+            if self.poll()?.is_some() || Instant::now() > deadline {
+                return Err(format!("{} does not come to the state that is to be measured", self.name).into());
+            }
+            std::thread::sleep(STATE_POLL);
+        }
+        Ok(())
     }
 
     /// SIGTERM, after which it ends in good order.
