@@ -23,9 +23,6 @@ const BUFFER_RECORDS: u32 = 50_000;
 /// The same in bytes of keys and values; a single record may be larger.
 const BUFFER_BYTES: u32 = 32 * 1024 * 1024;
 
-/// What a record takes beside its key, value and headers, at most, bytes: batch header, lengths, offsets.
-const RECORD_OVERHEAD_BYTES: u32 = 1_024;
-
 /// Settings of every client: the brokers, and the user's properties.
 #[must_use]
 pub fn client_config(kafka: &KafkaConfig) -> ClientConfig {
@@ -108,13 +105,6 @@ pub fn admin_client(kafka: &KafkaConfig) -> Result<AdminClient<TracingContext>, 
     client_config(kafka).create_with_context(TracingContext)
 }
 
-/// The largest key, value and headers together, bytes, that a record may have under `topics.max_message_bytes`: what
-/// is larger parks its table before anything is sent.
-#[must_use]
-pub const fn largest_record_bytes(topics: &TopicsConfig) -> u32 {
-    topics.max_message_bytes.saturating_sub(RECORD_OVERHEAD_BYTES)
-}
-
 /// Settings of a table's topic, for its creation.
 #[must_use]
 pub fn table_topic_settings(topics: &TopicsConfig) -> Vec<(&'static str, String)> {
@@ -193,7 +183,6 @@ mod tests {
         assert_eq!((get("compression.type"), get("acks"), get("linger.ms")), ("zstd", "all", "10"));
         assert_eq!((get("message.max.bytes"), get("queue.buffering.max.kbytes")), ("70000", "32768"));
         assert_eq!(consumer_config(&kafka, "g").get("isolation.level"), Some("read_committed"));
-        assert_eq!(largest_record_bytes(&topics), 68_976);
     }
 
     #[test]

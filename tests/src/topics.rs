@@ -51,21 +51,30 @@ pub fn assert_each_event_once(task: &Task, tables: &[&str], events: &[u64]) {
             rows.entry(number(transaction)).or_default().insert(number(row));
         });
     }
-    for (transaction, rows) in &rows {
-        let gap = (0..).zip(rows).find(|(expected, row)| expected != *row);
-        assert!(gap.is_none(), "transaction {transaction}: row {gap:?} (expected, found)");
-    }
     assert!(!events.is_empty(), "the binlog has no row event of the task");
+    if let Err(missing) = none_is_missing(&rows, events) {
+        panic!("{missing}");
+    }
+}
+
+/// Compares the rows of each transaction that were published, by their numbers, with how many it has in the binlog.
+fn none_is_missing(rows: &BTreeMap<u64, BTreeSet<u64>>, events: &[u64]) -> Result<(), String> {
+    for (transaction, rows) in rows {
+        if let Some((expected, row)) = (0..).zip(rows).find(|(expected, row)| expected != *row) {
+            return Err(format!("transaction {transaction}: row {expected} is missing, the next is {row}"));
+        }
+    }
     let found: Vec<u64> = rows.values().map(|rows| rows.len() as u64).collect();
-    let place = found.iter().zip(events).position(|(found, expected)| found != expected);
-    assert!(
-        place.is_none() && found.len() == events.len(),
-        "{} transactions in the topics, {} in the binlog; the first that differs is the one at {place:?}: {:?} and {:?}",
-        found.len(),
-        events.len(),
-        place.and_then(|place| found.get(place)),
-        place.and_then(|place| events.get(place)),
-    );
+    match found.iter().zip(events).position(|(found, expected)| found != expected) {
+        None if found.len() == events.len() => Ok(()),
+        place => Err(format!(
+            "{} transactions in the topics, {} in the binlog; the first that differs is the one at {place:?}: {:?} and {:?}",
+            found.len(),
+            events.len(),
+            place.and_then(|place| found.get(place)),
+            place.and_then(|place| events.get(place)),
+        )),
+    }
 }
 
 /// Shows `visit` every committed record of a table's topic, partition by partition, up to its end now.
@@ -116,6 +125,31 @@ pub fn visit_records(task: &Task, topic: &str, mut visit: impl FnMut(SeenRecord)
             }
             Err(rdkafka::error::KafkaError::PartitionEOF(_)) => ended += 1,
             Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_is_missing_anywhere_is_noticed() {
+        let check = |transactions: &[(u64, &[u64])]| {
+            let rows = transactions.iter().map(|(number, rows)| (*number, rows.iter().copied().collect()));
+            none_is_missing(&rows.collect(), &[3, 1, 2])
+        };
+        assert_eq!(check(&[(4, &[0, 1, 2]), (7, &[0]), (8, &[0, 1])]), Ok(()));
+        let wrong: [&[(u64, &[u64])]; 6] = [
+            &[(4, &[1, 2]), (7, &[0]), (8, &[0, 1])],
+            &[(4, &[0, 2]), (7, &[0]), (8, &[0, 1])],
+            &[(4, &[0, 1]), (7, &[0]), (8, &[0, 1])],
+            &[(4, &[0, 1, 2]), (8, &[0, 1])],
+            &[(4, &[0, 1, 2]), (7, &[0])],
+            &[(4, &[0, 1, 2]), (7, &[0]), (8, &[0, 1]), (9, &[0])],
+        ];
+        for transactions in wrong {
+            assert!(check(transactions).is_err(), "{transactions:?}");
         }
     }
 }

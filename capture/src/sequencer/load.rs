@@ -158,7 +158,7 @@ impl Sequencer {
             if self.snapshot.windows.is_touched(number(index), window, row.key) {
                 continue;
             }
-            if let Err(error) = self.output.admit(&row) {
+            if let Err(error) = self.output.admit(table, &row) {
                 let key = tributary_schemas::key::describe(&table.table, row.key);
                 return self.park(index, &ParkReason::too_large(&key, &error));
             }

@@ -9,11 +9,14 @@ use std::time::Instant;
 use tributary_schemas::envelope::{Operation, Source};
 use tributary_schemas::key;
 use tributary_schemas::row::RawValue;
-use tributary_schemas::sequence::SourceSequence;
+use tributary_schemas::sequence::{RAW_HEADER_PREFIX, SourceSequence};
 use tributary_schemas::wire::HEADER_LENGTH;
 
-/// Room that wire header, envelope and record overhead take besides the row, bytes; generous.
-const ENVELOPE_BYTES: usize = 1024;
+/// What a record takes besides its row, the shared part of its `source` and the headers of raw values, at most, bytes:
+/// wire headers, the rest of the envelope, the header with the sequence, lengths, the batch's header; generous.
+const OVERHEAD_BYTES: usize = 1024;
+/// The lengths of a header's name and value, at most, bytes.
+const HEADER_LENGTHS_BYTES: usize = 10;
 
 /// The producer, and the buffers that a record is built in.
 pub struct Output {
@@ -63,8 +66,11 @@ impl Output {
     ///
     /// # Errors
     /// [`PublishError::TooLarge`].
-    pub const fn admit(&self, row: &BatchRow<'_>) -> Result<(), PublishError> {
-        self.publisher.admit(row.key.len() + row.value.len() + ENVELOPE_BYTES)
+    pub fn admit(&self, table: &SequencedTable, row: &BatchRow<'_>) -> Result<(), PublishError> {
+        let headers: usize = raw_values(table, row.raw)
+            .map(|(name, raw)| RAW_HEADER_PREFIX.len() + name.len() + raw.text.len() + HEADER_LENGTHS_BYTES)
+            .sum();
+        self.publisher.admit(row.key.len() + row.value.len() + self.source.len() + headers + OVERHEAD_BYTES)
     }
 
     /// Publishes the state of a row after `operation`, which is not a delete.
@@ -78,11 +84,7 @@ impl Output {
         operation: Operation,
         place: RowPlace,
     ) -> Result<(), PublishError> {
-        let raw: Vec<(&str, &RawValue)> = row
-            .raw
-            .iter()
-            .filter_map(|raw| table.table.columns.get(raw.column).map(|column| (column.name.as_str(), raw)))
-            .collect();
+        let raw: Vec<(&str, &RawValue)> = raw_values(table, row.raw).collect();
         self.record.put_key(table.key_schema_id, row.key);
         self.put_value(table, Some(row.value), operation, place);
         self.send(table, true, &raw)
@@ -134,4 +136,12 @@ impl Output {
         };
         self.publisher.send(record, raw, self.now)
     }
+}
+
+/// Raw values with the names of their columns.
+fn raw_values<'a>(
+    table: &'a SequencedTable,
+    raw: &'a [RawValue],
+) -> impl Iterator<Item = (&'a str, &'a RawValue)> {
+    raw.iter().filter_map(|raw| table.table.columns.get(raw.column).map(|column| (column.name.as_str(), raw)))
 }

@@ -111,7 +111,7 @@ impl Sequencer {
                 decoder.encode(images, event.present, &mut self.after)?;
                 self.snapshot.touched(index, &self.after.key);
                 if publish {
-                    out.admit(&whole(&self.after))
+                    out.admit(table, &whole(&self.after))
                         .map_err(|error| too_large(table, &self.after.key, &error))?;
                     out.upsert(table, whole(&self.after), Operation::Create, place)?;
                 }
@@ -131,7 +131,7 @@ impl Sequencer {
                     self.snapshot.touched(index, &self.after.key);
                 }
                 if publish {
-                    out.admit(&whole(&self.after))
+                    out.admit(table, &whole(&self.after))
                         .map_err(|error| too_large(table, &self.after.key, &error))?;
                     if moved {
                         out.delete(table, &self.before.key, place)?;

@@ -33,7 +33,7 @@ pub enum PublishError {
     /// A record is larger than the topic takes. Found before it is sent.
     #[error("a record of {bytes} bytes does not fit topics.max_message_bytes = {limit}")]
     TooLarge {
-        /// Bytes of key and value.
+        /// Bytes of key, value and headers, with what Kafka adds.
         bytes: usize,
         /// The limit in bytes.
         limit: usize,
