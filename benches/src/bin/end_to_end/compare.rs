@@ -50,6 +50,11 @@ impl Expected {
         arrived
     }
 
+    /// True if all tables have everything.
+    pub fn has_arrived(&self, servers: &Servers, schema: &str) -> bool {
+        self.arrived(servers, schema, 0) == self.tables()
+    }
+
     /// How many tables there are.
     pub fn tables(&self) -> usize {
         self.sums.len()

@@ -7,6 +7,7 @@ mod cpu;
 mod impact;
 mod large;
 mod latency;
+mod offsets;
 mod peers;
 mod phases;
 mod pipe;

@@ -3,14 +3,15 @@
 
 use crate::compare::Expected;
 use crate::cpu::ServerCpu;
+use crate::offsets::Offsets;
 use crate::servers::Servers;
 use crate::services::{Task, Usage};
-use crate::sysbench::DATABASE;
+use crate::sysbench::{DATABASE, Tables};
 use std::time::{Duration, Instant};
 use tributary_benches::Result;
 
-/// How often the warehouse is asked whether it has everything.
-const POLL: Duration = Duration::from_millis(100);
+/// How often the offsets are asked for.
+const POLL: Duration = Duration::from_millis(20);
 /// No phase takes longer on any machine that is worth measuring.
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -22,6 +23,8 @@ pub struct Work<'a> {
     pub rows: u32,
     /// Bytes of their row images.
     pub image_bytes: u64,
+    /// Where they are.
+    pub tables: Tables,
     /// What the warehouse has in the end.
     pub expected: &'a Expected,
 }
@@ -95,25 +98,29 @@ fn merged(task: &Task, servers: &Servers) -> Result<u64> {
     Ok(servers.warehouse(&sql)?.first().ok_or("no sum")?.parse()?)
 }
 
-/// Both services started at once, to run on; done when the warehouse shows all rows as they are on the source, which it is
-/// not asked before capture says that it is in step.
+/// Both services started at once, to run on; done when all that capture has published is merged. That it was all there is
+/// shows behind it: the warehouse has all rows as they are on the source, and nothing more was published meanwhile.
 pub fn together(work: &Work, task: &Task, servers: &Servers) -> Result<Phase> {
     let before = Before::read(task, servers)?;
+    let offsets = Offsets::new(task, work.tables, servers)?;
     let start = Instant::now();
     let mut capture = task.start("capture", &[])?;
     let mut apply = task.start("apply", &[])?;
     capture.await_state(servers, LIMIT, |state| state == "synchronizing")?;
-    let mut arrived = 0;
-    while arrived < work.expected.tables() {
-        arrived = work.expected.arrived(servers, &task.schema, arrived);
+    let elapsed = loop {
+        if let Some(ends) = &offsets.ends()?
+            && offsets.are_behind(ends, servers)?
+        {
+            let elapsed = start.elapsed();
+            if work.expected.has_arrived(servers, &task.schema) && offsets.ends()?.as_ref() == Some(ends) {
+                break elapsed;
+            }
+        }
         if capture.poll()?.is_some() || apply.poll()?.is_some() || start.elapsed() > LIMIT {
             return Err("a service ended, or apply did not merge everything".into());
         }
-        if arrived < work.expected.tables() {
-            std::thread::sleep(POLL);
-        }
-    }
-    let elapsed = start.elapsed();
+        std::thread::sleep(POLL);
+    };
     let captured = capture.stop(LIMIT)?;
     let applied = apply.stop(LIMIT)?;
     let phase = before.phase(work, elapsed, task, servers)?;

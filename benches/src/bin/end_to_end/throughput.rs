@@ -42,6 +42,7 @@ pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<Vec<Phase>> 
         name: name.to_owned(),
         rows: tables.rows(),
         image_bytes: image_bytes_loaded,
+        tables,
         expected: &expected,
     };
     let cold = loading("full load, Kafka just started");
@@ -66,7 +67,7 @@ pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<Vec<Phase>> 
         let expected = Expected::of_source(servers, tables)?;
         let image_bytes = image_bytes(servers, &before)?;
         let name = format!("backlog, {} keys", keys.name());
-        both(&Work { name, rows, image_bytes, expected: &expected })?;
+        both(&Work { name, rows, image_bytes, tables, expected: &expected })?;
     }
     Ok(phases)
 }
@@ -79,9 +80,9 @@ pub fn text(phases: &[Phase]) -> String {
 const EXPLANATION: &str = "\
 sysbench's rows of about 190 bytes in 4 tables; a backlog is of `oltp_write_only`, 4 row events a transaction, written while
 both services were down; keys `uniform`, or by sysbench's `default` (`special`: 75 % of the changes hit 1 % of the keys).
-Time runs from the start of the processes: together, both at once, until all rows are seen in the warehouse (asked every
-100 ms once capture says that it is in step); alone, to the end of `run --until-caught-up`. The first full load meets a Kafka
-whose JVM has compiled nothing yet. *rows/row merged* is the compaction reached: rows, or row events, for each row that
+Time runs from the start of the processes: together, both at once, until the warehouse has taken the last record of every
+partition (asked every 20 ms once capture says that it is in step; that this was all is seen from the rows themselves, behind
+it); alone, to the end of `run --until-caught-up`. The first full load meets a Kafka whose JVM has compiled nothing yet. *rows/row merged* is the compaction reached: rows, or row events, for each row that
 was inserted, updated or deleted in the warehouse. *Kafka bytes/image byte*: growth of the table topics' log segments by
 the bytes of the binlog's row images, before and after images alike. CPU of the servers is that of all their processes in
 the phase.

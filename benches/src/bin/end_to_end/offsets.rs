@@ -1,0 +1,67 @@
+//! Whether everything that is on Kafka has been merged, asked cheaply: ends of the partitions and the offsets that the
+//! warehouse holds enter, yes or no leaves. It costs milliseconds, where asking for the rows themselves costs a good part
+//! of the machine that is being measured.
+
+use crate::servers::Servers;
+use crate::services::Task;
+use crate::sysbench::{DATABASE, Tables};
+use std::collections::BTreeMap;
+use tributary_apply::topics::ends::{Ends, Place};
+use tributary_benches::Result;
+use tributary_schemas::config::KafkaConfig;
+use tributary_schemas::table::TableId;
+use tributary_schemas::topic::table_topic;
+use tributary_service::kafka::consumer_config;
+
+/// Watches the table topics of a task.
+pub struct Offsets<'a> {
+    task: &'a Task,
+    topics: Vec<String>,
+    ends: Ends,
+}
+
+impl<'a> Offsets<'a> {
+    /// Of sysbench's tables.
+    pub fn new(task: &'a Task, tables: Tables, servers: &Servers) -> Result<Self> {
+        let brokers = servers.get("KAFKA_BROKERS")?;
+        let kafka: KafkaConfig = serde_json::from_value(serde_json::json!({ "brokers": brokers }))?;
+        let topic = |number| table_topic(task.name, &TableId::new(DATABASE, &format!("sbtest{number}")));
+        Ok(Self {
+            task,
+            topics: (1..=tables.tables).map(topic).collect(),
+            ends: Ends::new(&consumer_config(&kafka, "bench"))?,
+        })
+    }
+
+    /// Where the partitions end; `None` as long as a topic does not exist.
+    pub fn ends(&self) -> Result<Option<BTreeMap<Place, i64>>> {
+        let mut places = Vec::new();
+        for topic in &self.topics {
+            let Some(partitions) = self.ends.partitions(topic)? else { return Ok(None) };
+            places.extend((0..).take(partitions).map(|partition| (topic.clone(), partition)));
+        }
+        Ok(Some(self.ends.high(&places)?))
+    }
+
+    /// True if the warehouse has taken every record before these ends. The last one before an end is the marker of a
+    /// transaction, which apply may pass later.
+    pub fn are_behind(&self, ends: &BTreeMap<Place, i64>, servers: &Servers) -> Result<bool> {
+        let sql = format!(
+            "SELECT concat_ws(' ', topic, \"partition\", next_offset) FROM tributary.offsets WHERE task = '{}'",
+            self.task.name
+        );
+        // Before the first start of apply there is no such table.
+        let rows = servers.warehouse(&sql).unwrap_or_default();
+        let mut stored = BTreeMap::new();
+        for row in &rows {
+            let mut words = row.split(' ');
+            let (Some(topic), Some(partition), Some(offset)) = (words.next(), words.next(), words.next())
+            else {
+                return Err(format!("not an offset: {row}").into());
+            };
+            let place: Place = (topic.to_owned(), partition.parse()?);
+            stored.insert(place, offset.parse::<i64>()?);
+        }
+        Ok(ends.iter().all(|(place, end)| stored.get(place).is_some_and(|offset| offset + 1 >= *end)))
+    }
+}
