@@ -146,8 +146,14 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     let unreadable = |error: crate::topics::state::StateError| {
         Halt::Stop(Box::new(Failure::new("the task's own topics cannot be read", error)))
     };
-    let state = TaskState::parse(&state_topic, &stored(&state_topic)?).map_err(unreadable)?;
-    let history = TaskHistory::parse(&history_topic, &stored(&history_topic)?).map_err(unreadable)?;
+    let (state, history) = std::thread::scope(|scope| {
+        let state = scope.spawn(|| stored(&state_topic));
+        let history = stored(&history_topic);
+        let gone = || Halt::Restart("the thread that reads the state topic is gone".to_owned());
+        Ok::<_, Halt>((state.join().map_err(|_| gone())??, history?))
+    })?;
+    let state = TaskState::parse(&state_topic, &state).map_err(unreadable)?;
+    let history = TaskHistory::parse(&history_topic, &history).map_err(unreadable)?;
     for schema in &history.schemas {
         shared.registry.insert(schema.clone());
     }

@@ -132,8 +132,8 @@ impl Sequencer {
         }
         // Everything before has its offset now, so that the watermarks are barriers.
         self.commit()?;
-        let barriers = topics.iter().zip(&partitions).map(|(topic, count)| self.topics.ends(topic, *count));
-        let barriers = barriers.collect::<Result<Vec<_>, _>>()?;
+        let partitioned: Vec<(&str, u32)> = topics.iter().copied().zip(partitions).collect();
+        let barriers = self.topics.ends(&partitioned)?;
         for ((joining, definition, topic), barrier) in defined.into_iter().zip(barriers) {
             self.join(joining, definition, topic, barrier)?;
         }

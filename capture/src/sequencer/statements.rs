@@ -186,12 +186,15 @@ impl Sequencer {
         self.commit()?;
         sabotage::pass("ddl-barrier");
         let mut history = HistoryRecords::default();
-        for Step { index, cause, table: definition, catalog } in steps {
-            let Some(table) = self.tables.get(index) else { continue };
+        let topic = |step: &Step| {
+            self.tables.get(step.index).map_or(("", 0), |table| (table.topic.as_ref(), table.partitions))
+        };
+        let barriers = self.topics.ends(&steps.iter().map(topic).collect::<Vec<_>>())?;
+        for (Step { index, cause, table: definition, catalog }, barrier) in steps.into_iter().zip(barriers) {
             let origin = Origin {
                 cause,
                 statement: statement.to_owned(),
-                barrier: self.topics.ends(&table.topic, table.partitions)?,
+                barrier,
                 transaction: self.progress.transaction(),
                 position: self.progress.position().clone(),
             };

@@ -4,6 +4,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -146,20 +148,25 @@ impl Topics {
                 Err((topic, code)) => return Err(TopicError::Refused { topic, reason: code.to_string() }),
             }
         }
-        topics.iter().try_for_each(|topic| self.wait_for(topic, settings.partitions))
+        self.wait_for(topics, settings.partitions)
     }
 
     /// Metadata follows a creation with a delay; waits until every partition can be written.
-    fn wait_for(&self, topic: &str, partitions: u32) -> Result<(), TopicError> {
+    fn wait_for(&self, topics: &[&str], partitions: u32) -> Result<(), TopicError> {
+        let created: Vec<(&str, u32)> = topics.iter().map(|topic| (*topic, partitions)).collect();
         let deadline = std::time::Instant::now() + REQUEST_TIMEOUT;
         loop {
-            if self.partitions(topic)? == Some(partitions) && self.ends(topic, partitions).is_ok() {
+            let mut known = true;
+            for topic in topics {
+                known &= self.partitions(topic)? == Some(partitions);
+            }
+            if known && self.ask_ends(&created).is_ok() {
                 return Ok(());
             }
             if std::time::Instant::now() > deadline {
                 return Err(TopicError::Unavailable {
-                    topic: topic.to_owned(),
-                    reason: "it was created but its partitions have no leader".to_owned(),
+                    topic: topics.join(", "),
+                    reason: "created, but its partitions have no leader".to_owned(),
                 });
             }
             // A poll with nothing assigned waits its timeout out, serving the client's own events.
@@ -167,23 +174,45 @@ impl Topics {
         }
     }
 
-    /// The high watermark of each partition: the offset that the next record gets, or a later one.
+    /// The high watermark of each partition of each topic, which has so many: the offset that the next record gets, or a
+    /// later one. One request a broker.
     ///
     /// # Errors
     /// [`TopicError::Unavailable`].
-    pub fn ends(&self, topic: &str, partitions: u32) -> Result<Vec<i64>, TopicError> {
-        let number = |partition: u32| i32::try_from(partition).unwrap_or(i32::MAX);
-        (0..partitions).map(|partition| self.end(topic, number(partition))).collect()
+    pub fn ends(&self, topics: &[(&str, u32)]) -> Result<Vec<Vec<i64>>, TopicError> {
+        // A client that did not know a topic remembers that for a while, unless it is made to ask.
+        self.ask_ends(topics).or_else(|_| {
+            topics.iter().try_for_each(|(topic, _)| self.partitions(topic).map(drop))?;
+            let names = || topics.iter().map(|(topic, _)| *topic).collect::<Vec<_>>().join(", ");
+            self.ask_ends(topics).map_err(|error| unavailable(&names(), &error))
+        })
     }
 
-    /// A client that did not know a topic remembers that for a while, unless it is made to ask.
-    fn end(&self, topic: &str, partition: i32) -> Result<i64, TopicError> {
-        let ask =
-            || self.watermarks.fetch_watermarks(topic, partition, REQUEST_TIMEOUT).map(|(_, high)| high);
-        ask().or_else(|_| {
-            self.partitions(topic)?;
-            ask().map_err(|error| unavailable(topic, &error))
-        })
+    fn ask_ends(&self, topics: &[(&str, u32)]) -> Result<Vec<Vec<i64>>, KafkaError> {
+        let mut wanted = TopicPartitionList::new();
+        for (topic, partitions) in topics {
+            for partition in 0..*partitions {
+                let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+                wanted.add_partition_offset(topic, partition, Offset::End)?;
+            }
+        }
+        if wanted.count() == 0 {
+            return Ok(topics.iter().map(|_| Vec::new()).collect());
+        }
+        let mut found = BTreeMap::new();
+        for element in self.watermarks.offsets_for_times(wanted, REQUEST_TIMEOUT)?.elements() {
+            element.error()?;
+            found.insert((element.topic().to_owned(), element.partition()), element.offset().to_raw());
+        }
+        let end = |topic: &str, partition: u32| {
+            let place = (topic.to_owned(), i32::try_from(partition).unwrap_or(i32::MAX));
+            let offset = found.get(&place).copied().flatten().filter(|offset| *offset >= 0);
+            offset.ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset))
+        };
+        topics
+            .iter()
+            .map(|(topic, count)| (0..*count).map(|partition| end(topic, partition)).collect())
+            .collect()
     }
 
     /// Deletes topics; a topic that does not exist is not an error.
