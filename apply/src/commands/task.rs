@@ -42,7 +42,7 @@ pub(super) fn history(config: &Config) -> Result<History, TopicError> {
     let client = consumer_config(&config.kafka, &config.name);
     let mut reader = HistoryReader::open(&client, &history_topic(&config.name))?;
     reader.read_to_end(|| false)?;
-    Ok(reader.history().clone())
+    Ok(reader.into_history())
 }
 
 /// The tables that are replicated.

@@ -57,8 +57,10 @@ impl Run {
                 Connector::new(destination).map_err(unusable)?.connect().await.map(drop)
             })
             .await?;
-        if connected.is_some() {
-            self.open_history().await?;
+        if connected.is_some()
+            && let Some((reader, _)) = self.open_history().await?
+        {
+            let _ = reader.into_history();
         }
         Ok(())
     }
@@ -68,13 +70,13 @@ impl Run {
     /// # Errors
     /// What ended it before its time.
     pub async fn run(self) -> Result<Exit, Failure> {
-        let Some(worker) = self.start_worker().await? else { return Ok(Exit::Done) };
+        let ends = self.ends()?;
+        let Some(worker) = self.start_worker(&ends).await? else { return Ok(Exit::Done) };
         let Some((reader, changes)) = self.open_history().await? else { return Ok(Exit::Done) };
         for schema in schemas(changes) {
             self.registry.insert(schema);
         }
         let epoch = self.epoch(&worker).await?;
-        let ends = self.ends()?;
         let watcher = if self.until_caught_up {
             Some(until_caught_up(&self, &worker, Arc::clone(&ends), reader.history()).await?)
         } else {
@@ -158,14 +160,14 @@ impl Run {
     }
 
     /// `None` if the end was asked for meanwhile.
-    async fn start_worker(&self) -> Result<Option<Arc<Worker>>, Failure> {
-        let (destination, ends) = (self.destination()?, self.ends()?);
+    async fn start_worker(&self, ends: &Arc<Ends>) -> Result<Option<Arc<Worker>>, Failure> {
+        let destination = self.destination()?;
         let worker = self
             .with_destination(|| async {
                 let pool = Pool::new(Connector::new(destination).map_err(unusable)?, destination.connections);
                 let bookkeeping = Bookkeeping::new(&destination.schema, &self.config.name);
                 let retention = Duration::from_millis(self.config.topics.retention_ms());
-                Worker::start(pool, bookkeeping, Arc::clone(&ends), retention).await
+                Worker::start(pool, bookkeeping, Arc::clone(ends), retention).await
             })
             .await?;
         Ok(worker.map(Arc::new))

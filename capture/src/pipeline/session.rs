@@ -128,7 +128,7 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
         capture.transaction_timeout_ms,
     );
     let max_message_bytes = usize::try_from(shared.config.topics.max_message_bytes).unwrap_or(usize::MAX);
-    let mut publisher = Publisher::initialise(&producer, max_message_bytes, KAFKA_TIMEOUT)?;
+    let mut publisher = Publisher::initialise(&producer, &state_topic, max_message_bytes, KAFKA_TIMEOUT)?;
     let lead = Leader {
         format: FORMAT_VERSION,
         instance: shared.status.instance().to_owned(),

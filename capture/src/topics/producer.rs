@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tributary_schemas::row::RawValue;
 use tributary_schemas::sequence::{RAW_HEADER_PREFIX, SEQUENCE_HEADER};
+use tributary_service::kafka::await_leader;
 use tributary_service::sabotage;
 
 /// How long the producer waits at a time for room in its own queue, and a commit for the last acknowledgements. It
@@ -98,12 +99,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Connects, and ends what a dead predecessor with the same transactional id left open.
+    /// Connects, and ends what a dead predecessor with the same transactional id left open. `topic` is one that exists.
     ///
     /// # Errors
     /// [`PublishError`] if the broker cannot be reached within `timeout`, or refuses.
     pub fn initialise(
         config: &ClientConfig,
+        topic: &str,
         max_message_bytes: usize,
         timeout: Duration,
     ) -> Result<Self, PublishError> {
@@ -111,6 +113,7 @@ impl Publisher {
         let deliveries = Arc::clone(&context.0);
         let producer: BaseProducer<Context> =
             config.create_with_context(context).map_err(|error| PublishError::Lost(error.to_string()))?;
+        await_leader(producer.client(), topic, timeout).map_err(|error| classify(&error))?;
         producer.init_transactions(timeout).map_err(|error| classify(&error))?;
         Ok(Self { producer, deliveries, max_message_bytes, timeout, opened_at: None, bytes: 0, records: 0 })
     }

@@ -13,7 +13,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tributary_schemas::config::{Config, KafkaConfig};
-use tributary_service::kafka::{ReadError, TracingContext, client_config, close, log};
+use tributary_service::kafka::{ReadError, TracingContext, await_leader, client_config, close, log};
 use tributary_service::retry::Transient;
 
 /// How long the cluster has to answer a request.
@@ -209,6 +209,7 @@ impl Cluster {
             .create_with_context(Quiet)
             .map_err(|error| refusal(ACTION, &error))?;
         let explain = |error: KafkaError| refusal(ACTION, &error);
+        await_leader(producer.client(), topic, REQUEST).map_err(explain)?;
         producer.init_transactions(REQUEST).map_err(explain)?;
         for record in [ABORTED, COMMITTED] {
             producer.begin_transaction().map_err(explain)?;
