@@ -26,8 +26,9 @@ use tributary_service::retry::{Policy, RetryError, retry_while_transient};
 use tributary_service::shutdown::{Shutdown, ShutdownHandle};
 use tributary_service::status::Status;
 
-/// How long a topic that is not there yet is waited for at a time: capture may be starting this very moment.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How long the history is waited for at a time, at first and in the end: capture may be starting this very moment.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const LOOK_AGAIN_LATER: Duration = Duration::from_secs(2);
 
 /// What a run is given.
 pub struct Run {
@@ -178,7 +179,7 @@ impl Run {
         let what = format!("reading the history topic {topic}");
         let client = consumer_config(&self.config.kafka, &self.config.name);
         let opened = retry_while_transient(
-            Policy { longest: LOOK_AGAIN, ..Policy::for_limit(self.config.kafka.retry()) },
+            Policy { first: LOOK_AGAIN, longest: LOOK_AGAIN_LATER, limit: self.config.kafka.retry() },
             &self.status,
             &self.shutdown,
             &what,

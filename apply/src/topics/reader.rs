@@ -39,6 +39,7 @@ impl HistoryReader {
         let consumer: BaseConsumer =
             client.clone().set("fetch.wait.max.ms", "100").create().map_err(TopicError::during(opening()))?;
         if partition_count(&consumer, topic)?.is_none() {
+            close(consumer);
             return Err(TopicError::Missing { topic: topic.to_owned() });
         }
         let reader =

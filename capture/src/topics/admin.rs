@@ -182,8 +182,9 @@ impl Topics {
     pub fn ends(&self, topics: &[(&str, u32)]) -> Result<Vec<Vec<i64>>, TopicError> {
         // A client that did not know a topic remembers that for a while, unless it is made to ask.
         self.ask_ends(topics).or_else(|_| {
-            topics.iter().try_for_each(|(topic, _)| self.partitions(topic).map(drop))?;
-            let names = || topics.iter().map(|(topic, _)| *topic).collect::<Vec<_>>().join(", ");
+            let asked = || topics.iter().filter(|(_, count)| *count > 0).map(|(topic, _)| *topic);
+            asked().try_for_each(|topic| self.partitions(topic).map(drop))?;
+            let names = || asked().collect::<Vec<_>>().join(", ");
             self.ask_ends(topics).map_err(|error| unavailable(&names(), &error))
         })
     }

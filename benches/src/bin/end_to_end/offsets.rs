@@ -25,7 +25,7 @@ impl<'a> Offsets<'a> {
     pub fn new(task: &'a Task, tables: Tables, servers: &Servers) -> Result<Self> {
         let brokers = servers.get("KAFKA_BROKERS")?;
         let kafka: KafkaConfig = serde_json::from_value(serde_json::json!({ "brokers": brokers }))?;
-        let topic = |number| table_topic(task.name, &TableId::new(DATABASE, &format!("sbtest{number}")));
+        let topic = |number| table_topic(task.name, &TableId::new(DATABASE, format!("sbtest{number}")));
         Ok(Self {
             task,
             topics: (1..=tables.tables).map(topic).collect(),
