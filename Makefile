@@ -52,7 +52,7 @@ test-faults: deps ## the long runs: kills, frozen processes and outages under lo
 	cargo test -p tributary-tests --features faults --test faults --locked -- --test-threads=1 --nocapture
 
 fuzz: ## damaged binlog events, images, documents and records, many more than in the tests (options: CASES=1000000)
-	PROPTEST_CASES=$${CASES:-1000000} cargo test --release -p tributary-capture -p tributary-apply -p tributary-schemas \
+	PROPTEST_CASES=$${CASES:-1000000} cargo test --release -p tributary-capture -p tributary-apply \
 	  --lib --locked -- damaged any_bytes
 
 bench: build ## measure the hot paths and the whole product, into docs/benchmarks (options: BENCH="--quick", BENCH="--large", PEERS=1)
