@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tributary_schemas::config::{Config, DestinationConfig, TableRules};
 use tributary_schemas::topic::history_topic;
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::kafka::consumer_config;
+use tributary_service::kafka::{close, consumer_config};
 use tributary_service::registry::Registry;
 use tributary_service::retry::{Policy, RetryError, retry_while_transient};
 use tributary_service::shutdown::{Shutdown, ShutdownHandle};
@@ -61,7 +61,8 @@ impl Run {
         if connected.is_some()
             && let Some((reader, _)) = self.open_history().await?
         {
-            let _ = reader.into_history();
+            // Which takes it a tenth of a second.
+            close(reader);
         }
         Ok(())
     }

@@ -62,13 +62,6 @@ impl HistoryReader {
         &self.history
     }
 
-    /// What has been read; the client is closed beside everything else, which takes it a tenth of a second.
-    #[must_use]
-    pub fn into_history(self) -> History {
-        close(self.consumer);
-        self.history
-    }
-
     /// Reads to the end that the topic has when this is called. Blocks. `stop` is asked now and then.
     ///
     /// # Errors
