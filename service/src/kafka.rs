@@ -3,11 +3,13 @@
 
 mod closing;
 mod context;
+mod places;
 mod properties;
 mod read;
 
 pub use closing::{close, finish_closing};
 pub use context::{TracingContext, log};
+pub use places::{Place, offsets, partitions};
 pub use properties::check_client;
 pub use read::{ReadError, Record, TopicContents, read_to_end};
 

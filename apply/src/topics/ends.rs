@@ -6,15 +6,14 @@
 //! though nothing comes, [`Ends::probe`] reads from the position to that end and finds the next record or none.
 
 use super::error::TopicError;
-use super::reader::{REQUEST_TIMEOUT, partition_count};
+use super::reader::REQUEST_TIMEOUT;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-
-/// Topic and partition.
-pub type Place = (String, i32);
+use tributary_service::kafka;
+pub use tributary_service::kafka::Place;
 
 /// Asks brokers about offsets. Every call blocks.
 pub struct Ends {
@@ -48,8 +47,9 @@ impl Ends {
     ///
     /// # Errors
     /// [`TopicError`].
-    pub fn partitions(&self, topic: &str) -> Result<Option<usize>, TopicError> {
-        partition_count(&self.committed, topic)
+    pub fn partitions(&self, topic: &str) -> Result<Option<u32>, TopicError> {
+        kafka::partitions(&self.committed, topic, REQUEST_TIMEOUT)
+            .map_err(TopicError::during(format!("asking about topic {topic}")))
     }
 
     /// The last stable offset of each: nothing committed lies at or behind it yet.
@@ -127,33 +127,21 @@ impl Ends {
     }
 }
 
-/// One request a broker, for the logical offset or the time that `wanted` stands for. `all`: one that cannot be had
-/// is an error; else only if no other can.
+/// What [`kafka::offsets`] finds. `all`: one that cannot be had is an error; else only if no other can.
 fn offsets(
     consumer: &BaseConsumer,
     places: &[Place],
     wanted: Offset,
     all: bool,
 ) -> Result<BTreeMap<Place, i64>, TopicError> {
-    let during = || TopicError::during("asking for offsets");
-    if places.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let mut list = TopicPartitionList::new();
-    for (topic, partition) in places {
-        list.add_partition_offset(topic, *partition, wanted).map_err(during())?;
-    }
-    let answer = consumer.offsets_for_times(list, REQUEST_TIMEOUT).map_err(during())?;
+    let answer = kafka::offsets(consumer, places, wanted, REQUEST_TIMEOUT)
+        .map_err(TopicError::during("asking for offsets"))?;
     let mut found = BTreeMap::new();
     let mut failed = None;
-    for element in answer.elements() {
-        let place = (element.topic().to_owned(), element.partition());
-        match (element.error(), element.offset()) {
-            (Ok(()), Offset::Offset(offset)) => {
-                found.insert(place, offset);
-            }
-            (Ok(()), _) => {}
-            (Err(error), _) => {
+    for (place, offset) in answer {
+        match offset {
+            Ok(offset) => drop(found.insert(place, offset)),
+            Err(error) => {
                 let doing = format!("asking for offsets of {} partition {}", place.0, place.1);
                 failed = Some(TopicError::during(doing)(error));
             }

@@ -7,7 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
-use tributary_service::kafka::close;
+use tributary_service::kafka::{close, partitions};
 
 /// How long one request to the broker may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ impl HistoryReader {
         let opening = || format!("opening the history topic {topic}");
         let consumer: BaseConsumer =
             client.clone().set("fetch.wait.max.ms", "100").create().map_err(TopicError::during(opening()))?;
-        if partition_count(&consumer, topic)?.is_none() {
+        if partitions(&consumer, topic, REQUEST_TIMEOUT).map_err(TopicError::during(opening()))?.is_none() {
             close(consumer);
             return Err(TopicError::Missing { topic: topic.to_owned() });
         }
@@ -145,15 +145,4 @@ impl HistoryReader {
             .map_err(TopicError::during(doing()))?;
         Ok(high)
     }
-}
-
-/// How many partitions a topic has; `None` if it does not exist. Blocks for a request.
-///
-/// # Errors
-/// [`TopicError`].
-pub fn partition_count(consumer: &BaseConsumer, topic: &str) -> Result<Option<usize>, TopicError> {
-    let during = || TopicError::during(format!("asking about topic {topic}"));
-    let metadata = consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT).map_err(during())?;
-    let found = metadata.topics().iter().find(|found| found.name() == topic);
-    Ok(found.filter(|found| found.error().is_none()).map(|found| found.partitions().len()).filter(|n| *n > 0))
 }

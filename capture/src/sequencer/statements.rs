@@ -186,10 +186,13 @@ impl Sequencer {
         self.commit()?;
         sabotage::pass("ddl-barrier");
         let mut history = HistoryRecords::default();
-        let topic = |step: &Step| {
-            self.tables.get(step.index).map_or(("", 0), |table| (table.topic.as_ref(), table.partitions))
+        let partitioned = |step: Step| {
+            let table = self.tables.get(step.index)?;
+            Some((step, (table.topic.as_ref(), table.partitions)))
         };
-        let barriers = self.topics.ends(&steps.iter().map(topic).collect::<Vec<_>>())?;
+        let (steps, topics): (Vec<Step>, Vec<(&str, u32)>) =
+            steps.into_iter().filter_map(partitioned).unzip();
+        let barriers = self.topics.ends(&topics)?;
         for (Step { index, cause, table: definition, catalog }, barrier) in steps.into_iter().zip(barriers) {
             let origin = Origin {
                 cause,

@@ -1,13 +1,13 @@
 //! Topics: created once with the settings the design rests on, checked ever after.
 
+use rdkafka::Offset;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
+use tributary_service::kafka::{self, Place};
 
 /// How long one administrative request may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -92,16 +92,8 @@ impl Topics {
     /// # Errors
     /// [`TopicError::Unavailable`].
     pub fn partitions(&self, topic: &str) -> Result<Option<u32>, TopicError> {
-        let metadata = self
-            .watermarks
-            .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
-            .map_err(|error| unavailable(topic, &error))?;
-        let count = metadata
-            .topics()
-            .iter()
-            .find(|entry| entry.name() == topic)
-            .map(|entry| entry.partitions().len());
-        Ok(count.filter(|count| *count > 0).and_then(|count| u32::try_from(count).ok()))
+        kafka::partitions(&self.watermarks, topic, REQUEST_TIMEOUT)
+            .map_err(|error| unavailable(topic, &error))
     }
 
     /// Creates those of `topics` that do not exist, in one request. Returns the number of partitions of each.
@@ -154,15 +146,10 @@ impl Topics {
     /// Metadata follows a creation with a delay; waits until every partition can be written.
     fn wait_for(&self, topics: &[&str], partitions: u32) -> Result<(), TopicError> {
         let created: Vec<(&str, u32)> = topics.iter().map(|topic| (*topic, partitions)).collect();
+        let is_known =
+            |topic: &&str| matches!(self.partitions(topic), Ok(Some(found)) if found == partitions);
         let deadline = std::time::Instant::now() + REQUEST_TIMEOUT;
-        loop {
-            let mut known = true;
-            for topic in topics {
-                known &= self.partitions(topic)? == Some(partitions);
-            }
-            if known && self.ask_ends(&created).is_ok() {
-                return Ok(());
-            }
+        while !(topics.iter().all(is_known) && self.ask_ends(&created).is_ok()) {
             if std::time::Instant::now() > deadline {
                 return Err(TopicError::Unavailable {
                     topic: topics.join(", "),
@@ -172,6 +159,7 @@ impl Topics {
             // A poll with nothing assigned waits its timeout out, serving the client's own events.
             let _ = self.watermarks.poll(LEADERLESS);
         }
+        Ok(())
     }
 
     /// The high watermark of each partition of each topic, which has so many: the offset that the next record gets, or a
@@ -182,38 +170,27 @@ impl Topics {
     pub fn ends(&self, topics: &[(&str, u32)]) -> Result<Vec<Vec<i64>>, TopicError> {
         // A client that did not know a topic remembers that for a while, unless it is made to ask.
         self.ask_ends(topics).or_else(|_| {
-            let asked = || topics.iter().filter(|(_, count)| *count > 0).map(|(topic, _)| *topic);
-            asked().try_for_each(|topic| self.partitions(topic).map(drop))?;
-            let names = || asked().collect::<Vec<_>>().join(", ");
-            self.ask_ends(topics).map_err(|error| unavailable(&names(), &error))
+            topics.iter().try_for_each(|(topic, _)| self.partitions(topic).map(drop))?;
+            self.ask_ends(topics)
         })
     }
 
-    fn ask_ends(&self, topics: &[(&str, u32)]) -> Result<Vec<Vec<i64>>, KafkaError> {
-        let mut wanted = TopicPartitionList::new();
-        for (topic, partitions) in topics {
-            for partition in 0..*partitions {
-                let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-                wanted.add_partition_offset(topic, partition, Offset::End)?;
-            }
-        }
-        if wanted.count() == 0 {
-            return Ok(topics.iter().map(|_| Vec::new()).collect());
-        }
-        let mut found = BTreeMap::new();
-        for element in self.watermarks.offsets_for_times(wanted, REQUEST_TIMEOUT)?.elements() {
-            element.error()?;
-            found.insert((element.topic().to_owned(), element.partition()), element.offset().to_raw());
-        }
-        let end = |topic: &str, partition: u32| {
-            let place = (topic.to_owned(), i32::try_from(partition).unwrap_or(i32::MAX));
-            let offset = found.get(&place).copied().flatten().filter(|offset| *offset >= 0);
-            offset.ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset))
+    fn ask_ends(&self, topics: &[(&str, u32)]) -> Result<Vec<Vec<i64>>, TopicError> {
+        let place =
+            |topic: &str, partition: u32| (topic.to_owned(), i32::try_from(partition).unwrap_or(i32::MAX));
+        let places: Vec<Place> =
+            topics.iter().flat_map(|(topic, count)| (0..*count).map(|number| place(topic, number))).collect();
+        let mut found =
+            kafka::offsets(&self.watermarks, &places, Offset::End, REQUEST_TIMEOUT).map_err(|error| {
+                let names: Vec<&str> = topics.iter().map(|(topic, _)| *topic).collect();
+                unavailable(&names.join(", "), &error)
+            })?;
+        let mut end = |topic: &str, partition: u32| {
+            let end = found.remove(&place(topic, partition));
+            let end = end.unwrap_or(Err(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset)));
+            end.map_err(|error| unavailable(topic, &error))
         };
-        topics
-            .iter()
-            .map(|(topic, count)| (0..*count).map(|partition| end(topic, partition)).collect())
-            .collect()
+        topics.iter().map(|(topic, count)| (0..*count).map(|number| end(topic, number)).collect()).collect()
     }
 
     /// Deletes topics; a topic that does not exist is not an error.

@@ -52,7 +52,7 @@ pub enum ReadError {
         /// Topic.
         topic: String,
         /// How many it has.
-        partitions: usize,
+        partitions: u32,
     },
     /// The end did not come in time.
     #[error("the topic {topic} could not be read to its end in {} s: at offset {at} of {end}", waited.as_secs())]
@@ -121,11 +121,10 @@ fn read_with(
 ) -> Result<TopicContents, ReadError> {
     let deadline = Instant::now() + limit;
     let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let partitions = count_partitions(consumer, topic, left()).map_err(failed)?;
-    match partitions {
-        0 => return Err(ReadError::NoTopic(topic.to_owned())),
-        1 => {}
-        partitions => return Err(ReadError::Partitions { topic: topic.to_owned(), partitions }),
+    match super::partitions(consumer, topic, left()).map_err(failed)? {
+        None => return Err(ReadError::NoTopic(topic.to_owned())),
+        Some(1) => {}
+        Some(partitions) => return Err(ReadError::Partitions { topic: topic.to_owned(), partitions }),
     }
     // For a consumer of committed records the high watermark is the last stable offset.
     let (_, end) = consumer.fetch_watermarks(topic, 0, left()).map_err(failed)?;
@@ -158,19 +157,6 @@ fn read_with(
         }
     }
     Ok(TopicContents { records: contents.in_order(), next_offset })
-}
-
-fn count_partitions(
-    consumer: &BaseConsumer<TracingContext>,
-    topic: &str,
-    limit: Duration,
-) -> Result<usize, KafkaError> {
-    let metadata = consumer.fetch_metadata(Some(topic), limit)?;
-    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(0) };
-    match found.error() {
-        Some(error) => Err(KafkaError::MetadataFetch(error.into())),
-        None => Ok(found.partitions().len()),
-    }
 }
 
 /// The last record of every key.

@@ -38,7 +38,11 @@ async fn a_leader_that_was_frozen_and_replaced_ends_with_status_4() {
     let task = Task::new("frozen");
     create(&task, "a", 100).await;
     let mut first = task.capture();
-    eventually("the first leads", RUN, || async { role(&first) == "leader" }).await;
+    // It has fenced its predecessors by then. Frozen before that it would wake up as the one who fences.
+    eventually("the first publishes", RUN, || async {
+        first.status().is_some_and(|status| status["role"] == "leader" && status["state"] == "synchronizing")
+    })
+    .await;
     first.signal("STOP");
     let mut second = task.capture();
     eventually("the second leads", Duration::from_secs(90), || async { role(&second) == "leader" }).await;

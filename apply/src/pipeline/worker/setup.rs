@@ -191,7 +191,7 @@ impl Worker {
         let (count, lows) =
             asked.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
         match count {
-            Some(count) if u32::try_from(count) == Ok(expected) => Ok(lows),
+            Some(count) if count == expected => Ok(lows),
             Some(count) => Err(DestinationError::Table(partitions_changed(task, count))),
             None => Err(failed(format!("topic {} does not exist", task.topic))),
         }

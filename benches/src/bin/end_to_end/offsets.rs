@@ -5,6 +5,7 @@
 use crate::servers::Servers;
 use crate::services::Task;
 use crate::sysbench::{DATABASE, Tables};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use tributary_apply::topics::ends::{Ends, Place};
 use tributary_benches::Result;
@@ -17,6 +18,8 @@ use tributary_service::kafka::consumer_config;
 pub struct Offsets<'a> {
     task: &'a Task,
     topics: Vec<String>,
+    /// Every partition of the topics, once all of them exist: their number never changes.
+    places: OnceCell<Vec<Place>>,
     ends: Ends,
 }
 
@@ -29,18 +32,28 @@ impl<'a> Offsets<'a> {
         Ok(Self {
             task,
             topics: (1..=tables.tables).map(topic).collect(),
+            places: OnceCell::new(),
             ends: Ends::new(&consumer_config(&kafka, "bench"))?,
         })
     }
 
     /// Where the partitions end; `None` as long as a topic does not exist.
     pub fn ends(&self) -> Result<Option<BTreeMap<Place, i64>>> {
-        let mut places = Vec::new();
-        for topic in &self.topics {
-            let Some(partitions) = self.ends.partitions(topic)? else { return Ok(None) };
-            places.extend((0..).take(partitions).map(|partition| (topic.clone(), partition)));
+        let Some(places) = self.places()? else { return Ok(None) };
+        Ok(Some(self.ends.high(places)?))
+    }
+
+    fn places(&self) -> Result<Option<&[Place]>> {
+        if self.places.get().is_none() {
+            let mut places = Vec::new();
+            for topic in &self.topics {
+                let Some(partitions) = self.ends.partitions(topic)? else { return Ok(None) };
+                let partitions = i32::try_from(partitions)?;
+                places.extend((0..partitions).map(|partition| (topic.clone(), partition)));
+            }
+            let _ = self.places.set(places);
         }
-        Ok(Some(self.ends.high(&places)?))
+        Ok(self.places.get().map(Vec::as_slice))
     }
 
     /// True if the warehouse has taken every record before these ends. The last one before an end is the marker of a
