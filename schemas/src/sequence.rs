@@ -2,7 +2,6 @@
 //! people, tests and verification, within one source server. Apply never drops a record by it.
 
 use std::fmt;
-use std::io::Write;
 use std::str::FromStr;
 
 /// Name of the record header that holds a [`SourceSequence`] as text.
@@ -29,10 +28,16 @@ pub struct SourceSequence {
 impl SourceSequence {
     /// Replaces the content of `out` with the text form, without allocating once `out` has grown to size.
     pub fn write_to(&self, out: &mut Vec<u8>) {
+        let mut digits = itoa::Buffer::new();
         out.clear();
-        let mark = if self.read { ":r" } else { "" };
-        // Writing to a Vec cannot fail.
-        let _ = write!(out, "{}:{}:{}{mark}", self.transaction, self.row, self.part);
+        out.extend_from_slice(digits.format(self.transaction).as_bytes());
+        out.push(b':');
+        out.extend_from_slice(digits.format(self.row).as_bytes());
+        out.push(b':');
+        out.extend_from_slice(digits.format(self.part).as_bytes());
+        if self.read {
+            out.extend_from_slice(b":r");
+        }
     }
 }
 

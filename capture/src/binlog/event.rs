@@ -90,19 +90,12 @@ impl EventHeader {
     /// The header as the server wrote it.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::SIZE_BYTES] {
-        let mut bytes = [0; Self::SIZE_BYTES];
-        let fields: [&[u8]; 6] = [
-            &self.timestamp_seconds.to_le_bytes(),
-            &[self.kind],
-            &self.server_id.to_le_bytes(),
-            &self.size_bytes.to_le_bytes(),
-            &self.next_offset.to_le_bytes(),
-            &self.flags.to_le_bytes(),
-        ];
-        for (to, from) in bytes.iter_mut().zip(fields.into_iter().flatten()) {
-            *to = *from;
-        }
-        bytes
+        let [t0, t1, t2, t3] = self.timestamp_seconds.to_le_bytes();
+        let [i0, i1, i2, i3] = self.server_id.to_le_bytes();
+        let [s0, s1, s2, s3] = self.size_bytes.to_le_bytes();
+        let [o0, o1, o2, o3] = self.next_offset.to_le_bytes();
+        let [f0, f1] = self.flags.to_le_bytes();
+        [t0, t1, t2, t3, self.kind, i0, i1, i2, i3, s0, s1, s2, s3, o0, o1, o2, o3, f0, f1]
     }
 }
 

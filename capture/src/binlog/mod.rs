@@ -16,6 +16,7 @@
 //!   error.
 //! * A large offset wraps: `next_offset` is 32 bits, a binlog file can be larger.
 
+pub mod batch;
 pub mod charset;
 pub mod cursor;
 pub mod decoder;

@@ -110,7 +110,7 @@ pub fn lead(
 
 struct Session {
     sequencer: Sequencer,
-    stream: mpsc::Receiver<StreamMessage>,
+    stream: stream::Receiver,
     readers: mpsc::Receiver<(usize, ReaderMessage)>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -222,7 +222,7 @@ fn start(
         heartbeat: Duration::from_millis(shared.source_config.heartbeat_ms),
         read_deadline: Duration::from_millis(shared.source_config.read_deadline_ms),
     };
-    let (stream_sender, stream) = mpsc::channel(stream::CHANNEL_BATCHES);
+    let (stream_sender, stream) = stream::channel();
     let mut tasks = vec![shared.runtime.spawn(stream::run(shared.source.clone(), request, stream_sender))];
     let (reader_sender, readers) = mpsc::channel(usize::try_from(config.capture.readers).unwrap_or(4) * 2);
     let snapshot = crate::sequencer::Snapshot::start(shared, dialect, &reader_sender, &mut tasks);
@@ -316,7 +316,11 @@ impl Session {
             let input = self.next(&shared.runtime);
             let drained = matches!(input, Input::Nothing);
             match input {
-                Input::Stream(StreamMessage::Events(events)) => self.sequencer.on_events(events)?,
+                Input::Stream(StreamMessage::Events(events)) => {
+                    self.sequencer.on_events(&events)?;
+                    self.stream.give_back(events);
+                }
+                Input::Stream(StreamMessage::Damaged(error)) => return Err(error.into()),
                 Input::Stream(StreamMessage::Failed(error)) => return Err(error.into()),
                 Input::Reader(message) => self.sequencer.on_reader(message)?,
                 Input::StreamGone => return Err(Halt::Restart("the binlog stream ended".to_owned())),

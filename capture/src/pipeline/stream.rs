@@ -2,9 +2,10 @@
 //! batches. Invariant: events leave in the server's order, none is left out; a connection that breaks, or that stays
 //! silent past its heartbeats, ends the stream with an error, never quietly.
 
+use crate::binlog::DecodeError;
+use crate::binlog::batch::{EventBatch, Intake};
 use futures_util::{FutureExt, StreamExt};
 use mysql_async::BinlogStreamRequest;
-use mysql_async::binlog::events::Event;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tributary_schemas::position::Position;
@@ -14,13 +15,63 @@ use tributary_source::error::SourceError;
 /// A batch is passed on once it holds this much, or when no event is waiting.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Batches between the stream and the sequencer; with [`BATCH_BYTES`] the bound of what is in flight.
-pub const CHANNEL_BATCHES: usize = 16;
+const CHANNEL_BATCHES: usize = 16;
+/// A batch that a huge event made grow beyond this is not filled again.
+const KEPT_BYTES: usize = 4 * BATCH_BYTES;
+
+/// The sequencer's end of a stream.
+pub struct Receiver {
+    messages: mpsc::Receiver<StreamMessage>,
+    used: mpsc::Sender<EventBatch>,
+}
+
+impl Receiver {
+    /// The next message; `None` once the stream is gone.
+    pub async fn recv(&mut self) -> Option<StreamMessage> {
+        self.messages.recv().await
+    }
+
+    /// Gives the memory of a batch back to be filled again.
+    pub fn give_back(&self, mut batch: EventBatch) {
+        if batch.capacity_bytes() <= KEPT_BYTES {
+            batch.clear();
+            let _ = self.used.try_send(batch);
+        }
+    }
+}
+
+/// The other end.
+pub struct Sender {
+    messages: mpsc::Sender<StreamMessage>,
+    used: mpsc::Receiver<EventBatch>,
+}
+
+impl Sender {
+    fn empty_batch(&mut self) -> EventBatch {
+        self.used.try_recv().unwrap_or_default()
+    }
+
+    /// False if nobody listens any more.
+    async fn pass_on(&self, batch: EventBatch) -> bool {
+        batch.is_empty() || self.messages.send(StreamMessage::Events(batch)).await.is_ok()
+    }
+}
+
+/// Both ends of a channel for [`CHANNEL_BATCHES`].
+#[must_use]
+pub fn channel() -> (Sender, Receiver) {
+    let (sender, messages) = mpsc::channel(CHANNEL_BATCHES);
+    let (used, returned) = mpsc::channel(CHANNEL_BATCHES);
+    (Sender { messages: sender, used: returned }, Receiver { messages, used })
+}
 
 /// What the stream says.
 #[derive(Debug)]
 pub enum StreamMessage {
     /// Events in order.
-    Events(Vec<Event>),
+    Events(EventBatch),
+    /// The stream is over: what comes next cannot be trusted.
+    Damaged(DecodeError),
     /// The stream is over.
     Failed(SourceError),
 }
@@ -41,17 +92,23 @@ pub struct StreamRequest {
 }
 
 /// Streams until the receiver is gone or the stream fails, which is its last message.
-pub async fn run(options: SourceOptions, request: StreamRequest, sender: mpsc::Sender<StreamMessage>) {
-    if let Err(error) = stream(&options, &request, &sender).await {
-        let _ = sender.send(StreamMessage::Failed(error)).await;
+pub async fn run(options: SourceOptions, request: StreamRequest, mut sender: Sender) {
+    if let Err(last) = stream(&options, &request, &mut sender).await {
+        let _ = sender.messages.send(last).await;
+    }
+}
+
+impl From<SourceError> for StreamMessage {
+    fn from(error: SourceError) -> Self {
+        Self::Failed(error)
     }
 }
 
 async fn stream(
     options: &SourceOptions,
     request: &StreamRequest,
-    sender: &mpsc::Sender<StreamMessage>,
-) -> Result<(), SourceError> {
+    sender: &mut Sender,
+) -> Result<(), StreamMessage> {
     const DURING: &str = "reading the binlog";
     let mut connection = options.connect().await?;
     let address = connection.address().to_owned();
@@ -95,44 +152,39 @@ async fn stream(
         .get_binlog_stream(dump)
         .await
         .map_err(|error| SourceError::from_driver(DURING, &address, &error))?;
+    let again = |reason: String| {
+        StreamMessage::from(SourceError::transient(
+            DURING,
+            &address,
+            reason,
+            "the connection is opened again",
+        ))
+    };
+    let mut intake = Intake::default();
     loop {
-        let mut next = match tokio::time::timeout(request.read_deadline, events.next()).await {
-            Ok(next) => next,
-            Err(_) => {
-                let silent = request.read_deadline.as_secs();
-                let reason = format!("neither event nor heartbeat for {silent} s");
-                return Err(SourceError::transient(
-                    DURING,
-                    &address,
-                    reason,
-                    "the connection is opened again",
-                ));
-            }
-        };
-        let mut batch = Vec::new();
-        let mut bytes = 0;
+        let waited = tokio::time::timeout(request.read_deadline, events.next()).await;
+        let mut next = waited.map_err(|_| {
+            again(format!("neither event nor heartbeat for {} s", request.read_deadline.as_secs()))
+        })?;
+        let mut batch = sender.empty_batch();
         loop {
             match next {
                 Some(Ok(event)) => {
-                    bytes += event.data().len();
-                    batch.push(event);
+                    if let Err(damage) = intake.take(&event, &mut batch) {
+                        sender.pass_on(batch).await;
+                        return Err(StreamMessage::Damaged(damage));
+                    }
                 }
                 Some(Err(error)) => {
-                    pass_on(sender, batch).await;
-                    return Err(SourceError::from_driver(DURING, &address, &error));
+                    sender.pass_on(batch).await;
+                    return Err(SourceError::from_driver(DURING, &address, &error).into());
                 }
                 None => {
-                    pass_on(sender, batch).await;
-                    let reason = "the server ended the stream";
-                    return Err(SourceError::transient(
-                        DURING,
-                        &address,
-                        reason,
-                        "the connection is opened again",
-                    ));
+                    sender.pass_on(batch).await;
+                    return Err(again("the server ended the stream".to_owned()));
                 }
             }
-            if bytes >= BATCH_BYTES {
+            if batch.size_bytes() >= BATCH_BYTES {
                 break;
             }
             match events.next().now_or_never() {
@@ -140,14 +192,9 @@ async fn stream(
                 None => break,
             }
         }
-        if !pass_on(sender, batch).await {
+        if !sender.pass_on(batch).await {
             let _ = events.close().await;
             return Ok(());
         }
     }
-}
-
-/// False if nobody listens any more.
-async fn pass_on(sender: &mpsc::Sender<StreamMessage>, batch: Vec<Event>) -> bool {
-    batch.is_empty() || sender.send(StreamMessage::Events(batch)).await.is_ok()
 }

@@ -28,7 +28,6 @@ pub use snapshot::Snapshot;
 pub use tables::Tables;
 
 use crate::binlog::FormatContext;
-use crate::binlog::payload::PayloadCheck;
 use crate::topics::admin::Topics;
 use maps::TableMaps;
 use progress::StreamProgress;
@@ -88,7 +87,6 @@ pub struct Sequencer {
     output: Output,
     progress: StreamProgress,
     format: FormatContext,
-    payload: Option<PayloadCheck>,
     prepared: Prepared,
     /// Between BEGIN and COMMIT.
     explicit: bool,

@@ -46,7 +46,6 @@ impl Sequencer {
             output,
             progress,
             format: FormatContext::default(),
-            payload: None,
             explicit: false,
             tables: Tables::default(),
             maps: TableMaps::default(),

@@ -5,11 +5,11 @@
 use super::Sequencer;
 use super::halt::Halt;
 use super::xa::Group;
+use crate::binlog::batch::{BatchedEvent, EventBatch};
 use crate::binlog::event::kind;
 use crate::binlog::query::Query;
-use crate::binlog::{EventBody, EventHeader, parse, stream};
+use crate::binlog::{EventBody, EventHeader, parse};
 use crate::events::ddl::{Effect, Session, Statement, Xid, classify};
-use mysql_async::binlog::events::Event;
 use std::time::Instant;
 use tributary_schemas::gtid::Gtid;
 use tributary_schemas::table::TableId;
@@ -22,9 +22,9 @@ const ANEW: &str = "the tables concerned must be read anew: mend the cause on th
 
 impl Sequencer {
     /// A batch of events of the stream, in order.
-    pub fn on_events(&mut self, events: Vec<Event>) -> Result<(), Halt> {
+    pub fn on_events(&mut self, events: &EventBatch) -> Result<(), Halt> {
         self.output.tick();
-        for event in events {
+        for event in events.iter() {
             self.on_event(event)?;
             if self.output.publisher.bytes() >= self.setup.commit_bytes {
                 self.commit()?;
@@ -34,13 +34,13 @@ impl Sequencer {
         Ok(())
     }
 
-    fn on_event(&mut self, event: Event) -> Result<(), Halt> {
-        let inside = self.payload.as_ref().is_some_and(|payload| payload.is_open());
-        let (header, data) = stream::accept(&event, inside)?;
-        if let Some(payload) = self.payload.as_mut().filter(|_| inside) {
-            payload.count(&header)?;
-        } else if !header.is_artificial() {
+    fn on_event(&mut self, event: BatchedEvent<'_>) -> Result<(), Halt> {
+        let BatchedEvent { header, data, inside_payload } = event;
+        if !inside_payload && !header.is_artificial() {
             self.progress.advance(header.next_offset);
+        }
+        if header.kind == kind::TRANSACTION_PAYLOAD {
+            return Ok(());
         }
         let body = parse(header.kind, data, &self.format)?;
         if self.prepared.is_collecting() && matches!(body, EventBody::TableMap(_) | EventBody::Rows(_)) {
@@ -52,7 +52,7 @@ impl Sequencer {
         self.on_body(&header, body)
     }
 
-    fn keep_prepared(&mut self, event: Event) -> Result<(), Halt> {
+    fn keep_prepared(&mut self, event: BatchedEvent<'_>) -> Result<(), Halt> {
         if self.prepared.keep(event) {
             return Ok(());
         }
@@ -78,7 +78,6 @@ impl Sequencer {
                 self.progress.settle();
             }
             EventBody::Rotate { offset, file } => self.progress.rotate(file.to_owned(), offset),
-            EventBody::TransactionPayload(payload) => self.payload = Some(payload.check()),
             EventBody::Heartbeat { .. } => {
                 self.freshness.heartbeat(self.output.now);
                 self.progress.settle();
@@ -102,7 +101,9 @@ impl Sequencer {
                 let why = format!("events of type {kind} are not known to this version");
                 return Err(self.lost("the binlog holds an event of an unknown type", &why));
             }
-            EventBody::RowsQuery(_)
+            // The events in a payload come by themselves.
+            EventBody::TransactionPayload(_)
+            | EventBody::RowsQuery(_)
             | EventBody::Stop
             | EventBody::StatementFormat(_)
             | EventBody::Other(_)
@@ -215,10 +216,9 @@ impl Sequencer {
 
     /// An XA transaction was rolled back before it was prepared. Only one that mixes engines is logged at all, for the
     /// sake of the rows that cannot be rolled back: which they are does not show.
-    fn abandon(&mut self, events: &[Event]) -> Result<(), Halt> {
-        for event in events {
-            if let EventBody::TableMap(map) =
-                parse(EventHeader::from(event.header()).kind, event.data(), &self.format)?
+    fn abandon(&mut self, events: &EventBatch) -> Result<(), Halt> {
+        for BatchedEvent { header, data, .. } in events.iter() {
+            if let EventBody::TableMap(map) = parse(header.kind, data, &self.format)?
                 && let Some(index) = self.tables.find(&TableId::new(map.database, map.table))
             {
                 self.rereads.insert(index, ROLLED_BACK.to_owned());
@@ -272,9 +272,8 @@ impl Sequencer {
 
     /// The row events of an XA transaction, now that they happened.
     fn replay(&mut self, group: Group) -> Result<(), Halt> {
-        for event in group.events {
-            let header = EventHeader::from(event.header());
-            let body = parse(header.kind, event.data(), &self.format)?;
+        for BatchedEvent { header, data, .. } in group.events.iter() {
+            let body = parse(header.kind, data, &self.format)?;
             self.on_body(&header, body)?;
         }
         if group.rolled_back {

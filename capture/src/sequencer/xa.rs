@@ -3,8 +3,8 @@
 //!
 //! Invariant: a group that is kept here is not in the checkpoint's GTID set, so that the server sends it again.
 
+use crate::binlog::batch::{BatchedEvent, EventBatch};
 use crate::events::ddl::Xid;
-use mysql_async::binlog::events::Event;
 use std::collections::HashMap;
 use tributary_schemas::gtid::Gtid;
 
@@ -14,10 +14,9 @@ pub struct Group {
     /// GTID of the group that ended in XA PREPARE.
     pub gtid: Option<Gtid>,
     /// TABLE_MAP and ROWS events, in order.
-    pub events: Vec<Event>,
+    pub events: EventBatch,
     /// A part of it was rolled back in the binlog: some of the rows did not happen.
     pub rolled_back: bool,
-    bytes: usize,
 }
 
 /// Every prepared transaction, by its xid.
@@ -38,7 +37,7 @@ impl Prepared {
 
     /// XA START: the events that follow belong to the transaction.
     pub fn start(&mut self) {
-        self.bytes -= self.collecting.take().map_or(0, |group| group.bytes);
+        self.bytes -= self.collecting.take().map_or(0, |group| group.events.size_bytes());
         self.collecting = Some(Group::default());
     }
 
@@ -50,12 +49,11 @@ impl Prepared {
 
     /// Keeps an event. False if there is no room: the transaction cannot be followed.
     #[must_use]
-    pub fn keep(&mut self, event: Event) -> bool {
+    pub fn keep(&mut self, event: BatchedEvent<'_>) -> bool {
         let Some(group) = &mut self.collecting else { return false };
-        let size = event.data().len() + size_of::<Event>();
-        group.bytes += size;
-        self.bytes += size;
+        let before = group.events.size_bytes();
         group.events.push(event);
+        self.bytes += group.events.size_bytes() - before;
         self.bytes <= self.limit_bytes
     }
 
@@ -78,7 +76,7 @@ impl Prepared {
     #[must_use]
     pub fn take_collected(&mut self) -> Option<Group> {
         let group = self.collecting.take()?;
-        self.bytes -= group.bytes;
+        self.bytes -= group.events.size_bytes();
         Some(group)
     }
 
@@ -91,7 +89,7 @@ impl Prepared {
     #[must_use]
     pub fn decide(&mut self, xid: &Xid) -> Option<Group> {
         let group = self.groups.remove(xid)?;
-        self.bytes -= group.bytes;
+        self.bytes -= group.events.size_bytes();
         Some(group)
     }
 }

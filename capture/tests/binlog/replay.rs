@@ -3,14 +3,13 @@
 use super::options;
 use futures_util::StreamExt;
 use mysql_async::BinlogStreamRequest;
-use mysql_async::binlog::events::Event;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
+use tributary_capture::binlog::batch::{BatchedEvent, EventBatch, Intake};
 use tributary_capture::binlog::decoder::RowDecoder;
+use tributary_capture::binlog::event::kind;
 use tributary_capture::binlog::gtid::GtidEvent;
-use tributary_capture::binlog::payload::PayloadCheck;
 use tributary_capture::binlog::rows::{RowsEvent, RowsKind};
-use tributary_capture::binlog::stream::accept;
 use tributary_capture::binlog::table_map::{TableMap, TableMapEvent};
 use tributary_capture::binlog::{EventBody, EventHeader, FormatContext, parse};
 use tributary_schemas::gtid::GtidSet;
@@ -24,7 +23,6 @@ pub type Rows = BTreeMap<Vec<u8>, EncodedRow>;
 #[derive(Default)]
 pub struct Replay {
     context: FormatContext,
-    payload: Option<PayloadCheck>,
     /// By table id: the table's index in the caller's list and the decoder.
     decoders: HashMap<u64, (usize, RowDecoder)>,
     tables: Vec<(Table, u32)>,
@@ -63,10 +61,14 @@ impl Replay {
         let mut stream = connection.get_binlog_stream(request).await.unwrap();
         let mut replay =
             Self { tables: tables.to_vec(), rows: vec![Rows::new(); tables.len()], ..Self::default() };
+        let (mut intake, mut batch) = (Intake::default(), EventBatch::default());
         while let Some(event) = stream.next().await {
-            replay.on_event(&event.unwrap());
+            intake.take(&event.unwrap(), &mut batch).unwrap();
         }
-        assert!(replay.payload.is_none_or(|payload| payload.finish().is_ok()));
+        intake.finish().unwrap();
+        for event in batch.iter() {
+            replay.on_event(event);
+        }
         replay
     }
 
@@ -79,16 +81,15 @@ impl Replay {
         self.headers.iter().any(|(header, _)| header.kind == kind)
     }
 
-    fn on_event(&mut self, event: &Event) {
-        let inside = self.payload.is_some_and(|payload| payload.is_open());
-        let (header, data) = accept(event, inside).unwrap();
-        if inside {
-            self.payload.as_mut().unwrap().count(&header).unwrap();
+    fn on_event(&mut self, event: BatchedEvent<'_>) {
+        let BatchedEvent { header, data, inside_payload } = event;
+        self.headers.push((header, inside_payload));
+        if header.kind == kind::TRANSACTION_PAYLOAD {
+            assert!(data.is_empty());
+            return;
         }
-        self.headers.push((header, inside));
         match parse(header.kind, data, &self.context).unwrap() {
             EventBody::FormatDescription(context) => self.context = context,
-            EventBody::TransactionPayload(payload) => self.payload = Some(payload.check()),
             EventBody::TableMap(map) => self.on_table_map(&map),
             EventBody::Rows(rows) => self.on_rows(&rows),
             EventBody::Unknown(kind) => assert!(header.is_ignorable(), "event type {kind}"),
