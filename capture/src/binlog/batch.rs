@@ -118,16 +118,42 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mysql_async::binlog::events::{BinlogEventFooter, FormatDescriptionEvent};
+    use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion};
 
-    fn event(kind: u8, data: &[u8]) -> BatchedEvent<'_> {
-        let header =
-            EventHeader { timestamp_seconds: 1, kind, server_id: 1, size_bytes: 9, next_offset: 0, flags: 0 };
-        BatchedEvent { header, data, inside_payload: kind == kind::XID }
+    fn header(kind: u8, size_bytes: usize, next_offset: u32) -> EventHeader {
+        let size_bytes = u32::try_from(size_bytes).unwrap();
+        EventHeader { timestamp_seconds: 1, kind, server_id: 1, size_bytes, next_offset, flags: 0 }
+    }
+
+    /// An event with its CRC32, as a server sends it.
+    fn sent(kind: u8, data: &[u8], next_offset: u32) -> Vec<u8> {
+        let header = header(kind, EventHeader::SIZE_BYTES + data.len() + 4, next_offset);
+        let mut bytes = [&header.to_bytes()[..], data].concat();
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Event {
+        let format = FormatDescriptionEvent::new(BinlogVersion::Version4)
+            .with_footer(BinlogEventFooter::new(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32));
+        Event::read(&format, bytes).unwrap()
+    }
+
+    /// The data of a TRANSACTION_PAYLOAD that declares `bytes` bytes of events and holds none.
+    fn payload(bytes: u8) -> Vec<u8> {
+        vec![1, 1, 0, 2, 1, 0, 3, 1, bytes, 0]
     }
 
     #[test]
     fn events_leave_as_they_came_and_the_memory_stays() {
-        let events = [event(kind::QUERY, b"BEGIN"), event(kind::STOP, b""), event(kind::XID, b"12345678")];
+        let event =
+            |kind, data, inside_payload| BatchedEvent { header: header(kind, 9, 0), data, inside_payload };
+        let events = [
+            event(kind::QUERY, &b"BEGIN"[..], false),
+            event(kind::STOP, b"", false),
+            event(kind::XID, b"12345678", true),
+        ];
         let mut batch = EventBatch::default();
         assert!(batch.is_empty());
         for round in 0..3 {
@@ -139,7 +165,50 @@ mod tests {
             let capacity = batch.capacity_bytes();
             batch.clear();
             assert!(batch.is_empty() && batch.iter().next().is_none());
-            assert!(capacity >= batch.size_bytes() && batch.capacity_bytes() == capacity);
+            assert!(capacity > 0 && batch.capacity_bytes() == capacity);
         }
+    }
+
+    #[test]
+    fn a_damaged_event_does_not_get_in() {
+        let (mut intake, mut batch) = (Intake::default(), EventBatch::default());
+        let good = sent(kind::XID, &[7; 8], 400);
+        intake.take(&read(&good), &mut batch).unwrap();
+        for at in (0..good.len()).filter(|at| !(9..13).contains(at)) {
+            let mut damaged = good.clone();
+            damaged[at] ^= 4;
+            let error = intake.take(&read(&damaged), &mut batch).unwrap_err();
+            assert!(matches!(error, DecodeError::Checksum { .. }), "{at}: {error}");
+        }
+        let events: Vec<_> = batch.iter().collect();
+        let expected =
+            BatchedEvent { header: header(kind::XID, good.len(), 400), data: &[7; 8], inside_payload: false };
+        assert_eq!(events, [expected]);
+        intake.finish().unwrap();
+    }
+
+    #[test]
+    fn a_compressed_transaction_comes_whole_or_not_at_all() {
+        let (mut intake, mut batch) = (Intake::default(), EventBatch::default());
+        let inner = sent(kind::XID, &[7; 8], 0);
+        let size = u8::try_from(inner.len()).unwrap();
+        intake.take(&read(&sent(kind::TRANSACTION_PAYLOAD, &payload(size), 400)), &mut batch).unwrap();
+        intake.take(&read(&inner), &mut batch).unwrap();
+        intake.take(&read(&sent(kind::STOP, &[], 500)), &mut batch).unwrap();
+        let shape: Vec<_> =
+            batch.iter().map(|event| (event.header.kind, event.data.len(), event.inside_payload)).collect();
+        assert_eq!(
+            shape,
+            [(kind::TRANSACTION_PAYLOAD, 0, false), (kind::XID, 8, true), (kind::STOP, 0, false)]
+        );
+
+        // zstd failed: nothing comes between the payload and what is behind it.
+        intake.take(&read(&sent(kind::TRANSACTION_PAYLOAD, &payload(size), 600)), &mut batch).unwrap();
+        let error = intake.take(&read(&sent(kind::STOP, &[], 700)), &mut batch).unwrap_err();
+        assert!(matches!(error, DecodeError::PayloadSize { .. }), "{error}");
+        assert_eq!(batch.iter().count(), 4);
+        let mut open = Intake::default();
+        open.take(&read(&sent(kind::TRANSACTION_PAYLOAD, &payload(size), 600)), &mut batch).unwrap();
+        assert!(open.finish().is_err());
     }
 }

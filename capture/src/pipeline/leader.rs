@@ -14,6 +14,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tributary_service::sabotage;
 
+/// How long one poll waits, and so the end of a process for the thread that polls.
+const POLL: Duration = Duration::from_millis(10);
+
 /// What this instance is to the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -108,7 +111,7 @@ impl Drop for Membership {
 /// Polls until told to stop: heartbeats depend on it.
 fn poll(consumer: &BaseConsumer<Context>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        if let Some(Err(error)) = consumer.poll(Duration::from_millis(100)) {
+        if let Some(Err(error)) = consumer.poll(POLL) {
             tracing::debug!(%error, "group member");
         }
     }
