@@ -205,7 +205,10 @@ impl Run {
             Err(RetryError::Shutdown) => Ok(None),
             Err(error) => Err(Failure::new("cannot read the history", &error)
                 .at(format!("{} at {}", history_topic(&self.config.name), self.config.kafka.brokers))
-                .remedy("start `capture run` for this task, and look at kafka.brokers and [kafka.client]")),
+                .remedy(
+                    "start `capture run` for this task, and look at kafka.brokers, [kafka.client] and the ACLs that \
+                     `apply check --print-grants` lists",
+                )),
         }
     }
 

@@ -4,7 +4,7 @@
 //! mysql_async makes three allocations for every event, one of them a copy of the FORMAT_DESCRIPTION. Here they end on the
 //! thread that made them; what goes to the sequencer is a few large buffers, which come back.
 //!
-//! Invariant: no byte of a damaged event gets in, and no event of a transaction that was not unfolded whole.
+//! Invariant: no byte of a damaged event gets in, and nothing behind a compressed transaction of which a part is missing.
 
 use super::event::{DecodeError, EventHeader, kind};
 use super::payload::{PayloadCheck, parse_payload};
@@ -50,6 +50,7 @@ impl EventBatch {
         let mut rest = self.data.as_slice();
         let mut begin = 0;
         self.entries.iter().map_while(move |entry| {
+            debug_assert!(entry.end <= self.data.len() && entry.end >= begin);
             let (data, behind) = rest.split_at_checked(entry.end - begin)?;
             (rest, begin) = (behind, entry.end);
             Some(BatchedEvent { header: entry.header, data, inside_payload: entry.inside_payload })
@@ -72,6 +73,12 @@ impl EventBatch {
     #[must_use]
     pub const fn capacity_bytes(&self) -> usize {
         self.data.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// Gives back what is allocated beyond the events.
+    pub fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+        self.data.shrink_to_fit();
     }
 
     /// Drops the events, keeps the memory.
@@ -188,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_transaction_comes_whole_or_not_at_all() {
+    fn nothing_gets_in_behind_a_compressed_transaction_that_was_cut_short() {
         let (mut intake, mut batch) = (Intake::default(), EventBatch::default());
         let inner = sent(kind::XID, &[7; 8], 0);
         let size = u8::try_from(inner.len()).unwrap();

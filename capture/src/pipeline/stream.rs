@@ -17,7 +17,7 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// Batches between the stream and the sequencer; with [`BATCH_BYTES`] the bound of what is in flight.
 const CHANNEL_BATCHES: usize = 16;
 /// A batch that a huge event made grow beyond this is not filled again.
-const KEPT_BYTES: usize = 4 * BATCH_BYTES;
+const KEPT_BYTES: usize = 2 * BATCH_BYTES;
 
 /// The sequencer's end of a stream.
 pub struct Receiver {
@@ -196,5 +196,36 @@ async fn stream(
             let _ = events.close().await;
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binlog::EventHeader;
+    use crate::binlog::batch::BatchedEvent;
+
+    fn batch(bytes: usize) -> EventBatch {
+        let header = EventHeader {
+            timestamp_seconds: 1,
+            kind: 2,
+            server_id: 1,
+            size_bytes: 9,
+            next_offset: 0,
+            flags: 0,
+        };
+        let mut batch = EventBatch::default();
+        batch.push(BatchedEvent { header, data: &vec![0; bytes], inside_payload: false });
+        batch
+    }
+
+    #[test]
+    fn the_memory_of_a_batch_comes_back_without_its_events_unless_it_has_grown() {
+        let (mut sender, receiver) = channel();
+        receiver.give_back(batch(KEPT_BYTES + 1));
+        assert_eq!(sender.empty_batch().capacity_bytes(), 0);
+        receiver.give_back(batch(1000));
+        let again = sender.empty_batch();
+        assert!(again.is_empty() && again.capacity_bytes() >= 1000);
     }
 }

@@ -43,10 +43,10 @@ impl From<TopicError> for Halt {
         match error {
             TopicError::Unavailable { .. } => Self::Restart(error.to_string()),
             TopicError::Refused { .. } => Self::stop(
-                "a topic cannot be created",
+                "a topic cannot be used",
                 "Kafka",
                 error,
-                "create the topic by hand with cleanup.policy=compact, or grant Create on the task's topics",
+                "create the topic by hand with cleanup.policy=compact, or grant Create and Describe on the task's topics",
             ),
             TopicError::Partitions { .. } => Self::stop(
                 "the number of partitions of a topic changed",

@@ -61,6 +61,7 @@ impl Prepared {
     pub fn prepare(&mut self, xid: Xid, gtid: Option<Gtid>) {
         if let Some(mut group) = self.collecting.take() {
             group.gtid = gtid;
+            group.events.shrink();
             self.groups.insert(xid, group);
         }
     }

@@ -26,7 +26,7 @@ pub enum TopicError {
         reason: String,
     },
     /// The broker refused.
-    #[error("Kafka refused to create topic {topic}: {reason}")]
+    #[error("Kafka refused topic {topic}: {reason}")]
     Refused {
         /// Topic.
         topic: String,
@@ -90,10 +90,17 @@ impl Topics {
     /// Partitions of `topic`; `None` if it does not exist.
     ///
     /// # Errors
-    /// [`TopicError::Unavailable`].
+    /// [`TopicError::Unavailable`] and [`TopicError::Refused`].
     pub fn partitions(&self, topic: &str) -> Result<Option<u32>, TopicError> {
-        kafka::partitions(&self.watermarks, topic, REQUEST_TIMEOUT)
-            .map_err(|error| unavailable(topic, &error))
+        kafka::partitions(&self.watermarks, topic, REQUEST_TIMEOUT).map_err(|error| {
+            match error.rdkafka_error_code() {
+                // A topic that is not there may be created; one that may not be seen, or has no possible name, never can.
+                Some(
+                    code @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::InvalidTopic),
+                ) => TopicError::Refused { topic: topic.to_owned(), reason: code.to_string() },
+                _ => unavailable(topic, &error),
+            }
+        })
     }
 
     /// Creates those of `topics` that do not exist, in one request. Returns the number of partitions of each.
@@ -146,27 +153,39 @@ impl Topics {
     /// Metadata follows a creation with a delay; waits until every partition can be written.
     fn wait_for(&self, topics: &[&str], partitions: u32) -> Result<(), TopicError> {
         let created: Vec<(&str, u32)> = topics.iter().map(|topic| (*topic, partitions)).collect();
-        let is_known =
-            |topic: &&str| matches!(self.partitions(topic), Ok(Some(found)) if found == partitions);
         let deadline = std::time::Instant::now() + REQUEST_TIMEOUT;
-        while !(topics.iter().all(is_known) && self.ask_ends(&created).is_ok()) {
-            if std::time::Instant::now() > deadline {
-                return Err(TopicError::Unavailable {
-                    topic: topics.join(", "),
-                    reason: "created, but its partitions have no leader".to_owned(),
-                });
+        loop {
+            match self.are_ready(&created) {
+                Ok(true) => return Ok(()),
+                Err(refused @ TopicError::Refused { .. }) => return Err(refused),
+                Err(error) if std::time::Instant::now() > deadline => return Err(error),
+                Ok(false) if std::time::Instant::now() > deadline => {
+                    return Err(TopicError::Unavailable {
+                        topic: topics.join(", "),
+                        reason: "created, but not there yet".to_owned(),
+                    });
+                }
+                // A poll with nothing assigned waits its timeout out, serving the client's own events.
+                Ok(false) | Err(_) => drop(self.watermarks.poll(LEADERLESS)),
             }
-            // A poll with nothing assigned waits its timeout out, serving the client's own events.
-            let _ = self.watermarks.poll(LEADERLESS);
         }
-        Ok(())
+    }
+
+    /// True if the topics have so many partitions; an error as long as one of those has no leader.
+    fn are_ready(&self, topics: &[(&str, u32)]) -> Result<bool, TopicError> {
+        for (topic, partitions) in topics {
+            if self.partitions(topic)? != Some(*partitions) {
+                return Ok(false);
+            }
+        }
+        self.ask_ends(topics).map(|_| true)
     }
 
     /// The high watermark of each partition of each topic, which has so many: the offset that the next record gets, or a
     /// later one. One request a broker.
     ///
     /// # Errors
-    /// [`TopicError::Unavailable`].
+    /// [`TopicError::Unavailable`] and [`TopicError::Refused`].
     pub fn ends(&self, topics: &[(&str, u32)]) -> Result<Vec<Vec<i64>>, TopicError> {
         // A client that did not know a topic remembers that for a while, unless it is made to ask.
         self.ask_ends(topics).or_else(|_| {
@@ -180,15 +199,15 @@ impl Topics {
             |topic: &str, partition: u32| (topic.to_owned(), i32::try_from(partition).unwrap_or(i32::MAX));
         let places: Vec<Place> =
             topics.iter().flat_map(|(topic, count)| (0..*count).map(|number| place(topic, number))).collect();
-        let mut found =
+        let found =
             kafka::offsets(&self.watermarks, &places, Offset::End, REQUEST_TIMEOUT).map_err(|error| {
                 let names: Vec<&str> = topics.iter().map(|(topic, _)| *topic).collect();
                 unavailable(&names.join(", "), &error)
             })?;
-        let mut end = |topic: &str, partition: u32| {
-            let end = found.remove(&place(topic, partition));
-            let end = end.unwrap_or(Err(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset)));
-            end.map_err(|error| unavailable(topic, &error))
+        let end = |topic: &str, partition: u32| match found.get(&place(topic, partition)) {
+            Some(Ok(end)) => Ok(*end),
+            Some(Err(error)) => Err(unavailable(topic, error)),
+            None => Err(unavailable(topic, &KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset))),
         };
         topics.iter().map(|(topic, count)| (0..*count).map(|number| end(topic, number)).collect()).collect()
     }

@@ -21,10 +21,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["enable.gapless.guarantee"], "the transaction gives it"),
     (&["partitioner"], "keys must stay in the partition where their earlier changes are"),
     (&["message.max.bytes", "max.message.bytes"], "topics.max_message_bytes sets it for topic and producer"),
-    (
-        &["queue.buffering.max.messages", "queue.buffering.max.kbytes"],
-        "capture bounds what is not acknowledged yet",
-    ),
+    (&["queue.buffering.max.kbytes"], "capture bounds what is not acknowledged yet"),
     (&["isolation.level"], "apply must not see what capture has not committed"),
     (&["enable.auto.commit", "auto.commit.enable"], "the destination holds the offsets"),
     (&["enable.auto.offset.store"], "the destination holds the offsets"),
