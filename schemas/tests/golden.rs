@@ -101,8 +101,16 @@ fn state_records() {
         gtid: Some(format!("{UUID}:10")),
         tables: vec![PublishedRows { table: orders.clone(), rows: 12_345 }],
     };
-    let checkpoint = Checkpoint { format: 1, position: position(), transaction: 77, partials: vec![partial] };
+    let mut checkpoint = Checkpoint {
+        format: 1,
+        position: position(),
+        file_created: None,
+        transaction: 77,
+        partials: vec![partial],
+    };
     check("checkpoint.json", &StateKey::Checkpoint, &checkpoint);
+    checkpoint.file_created = Some(1_700_000_000);
+    check("checkpoint_in_file.json", &StateKey::Checkpoint, &checkpoint);
     let progress = TableProgress {
         format: 1,
         generation: 2,

@@ -7,7 +7,7 @@ mod places;
 mod properties;
 mod read;
 
-pub use closing::{close, finish_closing};
+pub use closing::{close, finish_closing, leave};
 pub use context::{TracingContext, log};
 pub use places::{Place, offsets, partitions};
 pub use properties::check_client;

@@ -7,7 +7,7 @@ use crate::destination::DestinationError;
 use crate::pipeline::run::{destination_failure, kafka_failure};
 use crate::pipeline::table::TableTask;
 use crate::pipeline::worker::{Replay, Worker};
-use crate::topics::ends::{Ends, Place};
+use crate::topics::ends::Ends;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tributary_schemas::config::Config;
 use tributary_service::cli::{Common, write_out};
 use tributary_service::exit::{Exit, Failure};
+use tributary_service::kafka::Place;
 
 /// Attempts at a table whose locks are held by a flush.
 const ATTEMPTS: u32 = 5;

@@ -6,13 +6,14 @@ use super::table::{Left, TableTask};
 use super::worker::Worker;
 use crate::bookkeeping::{StoredOffset, TaskView};
 use crate::destination::DestinationError;
-use crate::topics::ends::{Ends, Place};
+use crate::topics::ends::Ends;
 use crate::topics::history::History;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tributary_schemas::config::TableRules;
 use tributary_service::exit::{Exit, Failure};
+use tributary_service::kafka::Place;
 use tributary_service::status::{Status, TableState};
 
 /// How often the destination is asked.

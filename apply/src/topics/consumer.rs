@@ -11,6 +11,7 @@ use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tributary_service::kafka::leave;
 use tributary_service::sabotage;
 
 /// How long a seek may take: the client answers from memory.
@@ -73,6 +74,12 @@ impl ConsumerContext for GroupContext {
 /// The group's member.
 pub struct GroupConsumer {
     consumer: BaseConsumer<GroupContext>,
+}
+
+impl Drop for GroupConsumer {
+    fn drop(&mut self) {
+        leave(&self.consumer);
+    }
 }
 
 impl GroupConsumer {

@@ -12,8 +12,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tributary_service::kafka;
-pub use tributary_service::kafka::Place;
+use tributary_service::kafka::{self, Place};
 
 /// Asks brokers about offsets. Every call blocks.
 pub struct Ends {

@@ -5,7 +5,7 @@
 use super::error::VerifyError;
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::Connection as Destination;
-use crate::topics::ends::{Ends, Place};
+use crate::topics::ends::Ends;
 use crate::topics::error::TopicError;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -18,6 +18,7 @@ use tributary_schemas::config::Config;
 use tributary_schemas::position::Position;
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::state_topic;
+use tributary_service::kafka::Place;
 use tributary_service::kafka::{TracingContext, consumer_config, read_to_end};
 use tributary_source::connect::Connection as Source;
 use tributary_source::dialect::Dialect;

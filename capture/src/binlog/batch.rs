@@ -57,6 +57,15 @@ impl EventBatch {
         })
     }
 
+    /// The newest event.
+    #[must_use]
+    pub fn last(&self) -> Option<BatchedEvent<'_>> {
+        let (entry, before) = self.entries.split_last()?;
+        let begin = before.last().map_or(0, |entry| entry.end);
+        let data = self.data.get(begin..entry.end)?;
+        Some(BatchedEvent { header: entry.header, data, inside_payload: entry.inside_payload })
+    }
+
     /// True without events.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -106,7 +115,7 @@ impl Intake {
         if let Some(payload) = self.payload.as_mut().filter(|_| inside_payload) {
             payload.count(&header)?;
         } else if header.kind == kind::TRANSACTION_PAYLOAD {
-            self.payload = Some(parse_payload(data)?.check());
+            self.payload = Some(parse_payload(data)?);
             data = &[];
         }
         batch.push(BatchedEvent { header, data, inside_payload });

@@ -4,7 +4,6 @@
 
 use super::cursor::Cursor;
 use super::gtid::{self, GtidEvent};
-use super::payload::{self, TransactionPayload};
 use super::query::{self, Query, Xid};
 use super::rows::RowsEvent;
 use super::table_map::TableMapEvent;
@@ -227,8 +226,6 @@ pub enum EventBody<'a> {
         /// Where in it; `None` in the older form, where the header's 32-bit `next_offset` says it.
         offset: Option<u64>,
     },
-    /// A compressed transaction; the events in it follow.
-    TransactionPayload(TransactionPayload<'a>),
     /// The source lost events.
     Incident {
         /// 1 for LOST_EVENTS.
@@ -265,7 +262,6 @@ pub fn parse<'a>(kind: u8, data: &'a [u8], context: &FormatContext) -> Result<Ev
         kind::QUERY => EventBody::Query(query::parse_query(data, context)?),
         kind::XID => EventBody::Xid(cursor.u64().ok_or(malformed("transaction number"))?),
         kind::ANONYMOUS_GTID => EventBody::AnonymousGtid,
-        kind::TRANSACTION_PAYLOAD => EventBody::TransactionPayload(payload::parse_payload(data)?),
         kind::HEARTBEAT => EventBody::Heartbeat { file: data, offset: None },
         kind::HEARTBEAT_V2 => parse_heartbeat(&mut cursor).ok_or(malformed("heartbeat fields"))?,
         kind::ROTATE => {
@@ -296,7 +292,10 @@ pub fn parse<'a>(kind: u8, data: &'a [u8], context: &FormatContext) -> Result<Ev
         | kind::USER_VAR
         | kind::BEGIN_LOAD_QUERY
         | kind::EXECUTE_LOAD_QUERY => EventBody::StatementFormat(kind),
-        kind::IGNORABLE | kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE => EventBody::Other(kind),
+        // The events in a payload follow it; that they are all there is for `payload`.
+        kind::IGNORABLE | kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE | kind::TRANSACTION_PAYLOAD => {
+            EventBody::Other(kind)
+        }
         _ => EventBody::Unknown(kind),
     })
 }

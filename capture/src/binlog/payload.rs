@@ -5,36 +5,13 @@
 use super::cursor::Cursor;
 use super::event::{DecodeError, EventHeader, kind};
 
-/// How a payload is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// zstd.
-    Zstd,
-    /// Not at all.
-    None,
-}
+/// Compression types of MySQL's `compression/base.h`.
+const ZSTD: u64 = 0;
+const UNCOMPRESSED: u64 = 255;
 
-/// A TRANSACTION_PAYLOAD event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TransactionPayload<'a> {
-    /// How the payload is compressed.
-    pub compression: Compression,
-    /// Size in bytes of the events in it.
-    pub uncompressed_size: u64,
-    /// As it was sent.
-    pub payload: &'a [u8],
-}
-
-impl TransactionPayload<'_> {
-    /// Begins the count of the events that follow.
-    #[must_use]
-    pub const fn check(&self) -> PayloadCheck {
-        PayloadCheck { expected: self.uncompressed_size, actual: 0 }
-    }
-}
-
-/// Parses the data of a TRANSACTION_PAYLOAD event: fields of type, length and value, ended by type 0.
-pub(super) fn parse_payload(data: &[u8]) -> Result<TransactionPayload<'_>, DecodeError> {
+/// Parses the data of a TRANSACTION_PAYLOAD event: fields of type, length and value, ended by type 0, then the payload.
+/// Begins the count of the events that follow.
+pub(super) fn parse_payload(data: &[u8]) -> Result<PayloadCheck, DecodeError> {
     let mut cursor = Cursor::new(data);
     let (mut size, mut compression, mut uncompressed_size) = (None, None, None);
     let malformed = |what| DecodeError::malformed(kind::TRANSACTION_PAYLOAD, what);
@@ -52,19 +29,14 @@ pub(super) fn parse_payload(data: &[u8]) -> Result<TransactionPayload<'_>, Decod
             _ => {}
         }
     }
-    let compression = match compression {
-        Some(0) => Compression::Zstd,
-        Some(255) => Compression::None,
-        _ => return Err(malformed("compression algorithm")),
-    };
     let payload = size.and_then(|size| cursor.take(usize::try_from(size).ok()?)).ok_or(malformed("size"))?;
     let payload_size = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-    let uncompressed_size = match (compression, uncompressed_size) {
-        (Compression::None, _) => payload_size,
-        (Compression::Zstd, Some(size)) => size,
-        (Compression::Zstd, None) => return Err(malformed("uncompressed size")),
+    let expected = match compression {
+        Some(UNCOMPRESSED) => payload_size,
+        Some(ZSTD) => uncompressed_size.ok_or(malformed("uncompressed size"))?,
+        _ => return Err(malformed("compression algorithm")),
     };
-    Ok(TransactionPayload { compression, uncompressed_size, payload })
+    Ok(PayloadCheck { expected, actual: 0 })
 }
 
 /// Counts the events of one payload.
@@ -132,10 +104,10 @@ mod tests {
     #[test]
     fn fields_in_any_order_and_unknown_ones() {
         let data = [2, 1, 0, 9, 2, 7, 7, 3, 3, 0xfc, 0x2c, 1, 1, 1, 3, 0, 8, 8, 8];
-        let payload = parse_payload(&data).unwrap();
-        assert_eq!(payload.compression, Compression::Zstd);
-        assert_eq!(payload.uncompressed_size, 300);
-        assert_eq!(payload.payload, [8, 8, 8]);
+        assert_eq!(parse_payload(&data), Ok(PayloadCheck { expected: 300, actual: 0 }));
+        let uncompressed = [1, 1, 2, 2, 3, 0xfc, 255, 0, 0, 8, 8];
+        assert_eq!(parse_payload(&uncompressed), Ok(PayloadCheck { expected: 2, actual: 0 }));
+        assert!(parse_payload(&[1, 1, 2, 2, 1, 7, 0, 8, 8]).is_err(), "an unknown compression");
         for end in 0..data.len() {
             assert!(parse_payload(&data[..end]).is_err(), "{end}");
         }
@@ -143,9 +115,8 @@ mod tests {
 
     #[test]
     fn events_must_add_up() {
-        let payload =
-            TransactionPayload { compression: Compression::Zstd, uncompressed_size: 100, payload: &[] };
-        let mut check = payload.check();
+        let payload = PayloadCheck { expected: 100, actual: 0 };
+        let mut check = payload;
         check.count(&header(kind::QUERY, 60, 0)).unwrap();
         assert!(check.is_open());
         assert!(check.finish().is_err());
@@ -154,9 +125,9 @@ mod tests {
         check.finish().unwrap();
         assert!(check.count(&header(kind::XID, 40, 0)).is_err());
         // What follows a payload that unfolded to nothing.
-        assert!(payload.check().count(&header(kind::GTID, 80, 0)).is_err());
-        assert!(payload.check().count(&header(kind::XID, 31, 4711)).is_err());
+        assert!({ payload }.count(&header(kind::GTID, 80, 0)).is_err());
+        assert!({ payload }.count(&header(kind::XID, 31, 4711)).is_err());
         // A payload that unfolded to less is padded with zeros.
-        assert!(payload.check().count(&header(0, 0, 0)).is_err());
+        assert!({ payload }.count(&header(0, 0, 0)).is_err());
     }
 }

@@ -68,6 +68,7 @@ pub fn begin(
         None if history.generations.is_empty() => Checkpoint {
             format: FORMAT_VERSION,
             position: found.place.clone(),
+            file_created: None,
             transaction: 0,
             partials: Vec::new(),
         },

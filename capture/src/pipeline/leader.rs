@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
+use tributary_service::kafka::leave;
 use tributary_service::sabotage;
 
 /// How long one poll waits, and so the end of a process for the thread that polls.
@@ -117,4 +118,5 @@ fn poll(consumer: &BaseConsumer<Context>, stop: &AtomicBool) {
     }
     consumer.unsubscribe();
     let _ = consumer.assign(&TopicPartitionList::new());
+    leave(consumer);
 }

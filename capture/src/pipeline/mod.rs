@@ -3,6 +3,7 @@
 pub mod bootstrap;
 pub mod leader;
 pub mod position;
+pub mod seek;
 mod service;
 pub mod session;
 mod source;

@@ -4,6 +4,7 @@
 use super::bootstrap::{self, Beginning, Wanted};
 use super::leader::Role;
 use super::position::{ServerHistory, resumable};
+use super::seek::Seek;
 use super::source::{self, Answer};
 use super::stream::{self, StreamMessage, StreamRequest};
 use super::target::Target;
@@ -218,6 +219,7 @@ fn start(
     let request = StreamRequest {
         position: beginning.checkpoint.position.clone(),
         by_gtid: dialect.has_gtid(),
+        seek: Seek::of(&beginning.checkpoint),
         server_id: shared.source_config.server_id.unwrap_or_else(|| default_server_id(&config.name)),
         heartbeat: Duration::from_millis(shared.source_config.heartbeat_ms),
         read_deadline: Duration::from_millis(shared.source_config.read_deadline_ms),

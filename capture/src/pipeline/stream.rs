@@ -1,13 +1,16 @@
 //! The binlog stream: one connection that asks for everything behind a position and passes the events on in
 //! batches. Invariant: events leave in the server's order, none is left out; a connection that breaks, or that stays
-//! silent past its heartbeats, ends the stream with an error, never quietly.
+//! silent past its heartbeats, ends the stream with an error, never quietly. One that was to begin inside a file and finds
+//! another there begins anew, by its GTIDs alone, before anything of the other has left.
 
+use super::seek::{Doubt, Seek, Verdict};
 use crate::binlog::DecodeError;
 use crate::binlog::batch::{EventBatch, Intake};
 use futures_util::{FutureExt, StreamExt};
-use mysql_async::BinlogStreamRequest;
+use mysql_async::{BinlogStreamRequest, Sid};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tributary_schemas::gtid::{GtidSet, GtidSource};
 use tributary_schemas::position::Position;
 use tributary_source::connect::SourceOptions;
 use tributary_source::error::SourceError;
@@ -83,6 +86,8 @@ pub struct StreamRequest {
     pub position: Position,
     /// By GTID set, or by file and offset.
     pub by_gtid: bool,
+    /// With `by_gtid`, where the server need not look for what is behind the set.
+    pub seek: Option<Seek>,
     /// This client's own server id, unique among the source's replicas.
     pub server_id: u32,
     /// The server sends a heartbeat when it has been silent this long.
@@ -92,23 +97,62 @@ pub struct StreamRequest {
 }
 
 /// Streams until the receiver is gone or the stream fails, which is its last message.
-pub async fn run(options: SourceOptions, request: StreamRequest, mut sender: Sender) {
-    if let Err(last) = stream(&options, &request, &mut sender).await {
-        let _ = sender.messages.send(last).await;
+pub async fn run(options: SourceOptions, mut request: StreamRequest, mut sender: Sender) {
+    while let Err(end) = stream(&options, &request, &mut sender).await {
+        match end {
+            End::Failed(last) => {
+                let _ = sender.messages.send(last).await;
+                return;
+            }
+            End::Elsewhere(why) => {
+                let place = request.seek.take().map(|seek| format!("{}:{}", seek.file, seek.offset));
+                tracing::info!(
+                    place = place.unwrap_or_default(),
+                    "the binlog is not what it was there, and is searched by GTID: {why}"
+                );
+            }
+        }
     }
 }
 
-impl From<SourceError> for StreamMessage {
+/// Why a stream is over.
+enum End {
+    /// Its last message.
+    Failed(StreamMessage),
+    /// What is at the [`Seek`] does not follow what was read.
+    Elsewhere(String),
+}
+
+impl From<SourceError> for End {
     fn from(error: SourceError) -> Self {
-        Self::Failed(error)
+        Self::Failed(StreamMessage::Failed(error))
     }
 }
 
-async fn stream(
-    options: &SourceOptions,
-    request: &StreamRequest,
-    sender: &mut Sender,
-) -> Result<(), StreamMessage> {
+/// The set as the driver takes it.
+fn sids(set: &GtidSet) -> Result<Vec<Sid<'static>>, String> {
+    let sid = |(source, intervals): (&GtidSource, &[(u64, u64)])| {
+        let mut text = source.to_string();
+        for (first, last) in intervals {
+            text.push_str(&format!(":{first}-{last}"));
+        }
+        text.parse().map_err(|error| format!("GTID set {text}: {error}"))
+    };
+    set.intervals().map(sid).collect()
+}
+
+/// The server cannot read its binlog at the place that it was asked for. The same number says that another client has
+/// come under this server id, to whom the stream is left.
+fn refused_place(error: &SourceError) -> Option<&str> {
+    match error {
+        SourceError::Definite { code: Some(1236), reason, .. } => {
+            Some(reason.as_str()).filter(|reason| !reason.contains("server_id"))
+        }
+        _ => None,
+    }
+}
+
+async fn stream(options: &SourceOptions, request: &StreamRequest, sender: &mut Sender) -> Result<(), End> {
     const DURING: &str = "reading the binlog";
     let mut connection = options.connect().await?;
     let address = connection.address().to_owned();
@@ -122,28 +166,20 @@ async fn stream(
             ),
         )
         .await?;
-    let sids = request
-        .position
-        .gtid_set
-        .intervals()
-        .map(|(source, intervals)| {
-            let mut text = source.to_string();
-            for (first, last) in intervals {
-                text.push_str(&format!(":{first}-{last}"));
-            }
-            text.parse::<mysql_async::Sid<'static>>().map_err(|error| {
-                SourceError::definite(
-                    DURING,
-                    &address,
-                    format!("GTID set {text}: {error}"),
-                    "report this as a bug",
-                )
-            })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
     let mut dump = BinlogStreamRequest::new(request.server_id).with_hostname(b"tributary");
+    let mut doubt = None;
     if request.by_gtid {
+        let sids = sids(&request.position.gtid_set)
+            .map_err(|reason| SourceError::definite(DURING, &address, reason, "report this as a bug"))?;
         dump = dump.with_gtid().with_gtid_set(sids);
+        if let Some(seek) = &request.seek {
+            let server: Option<String> = connection.first(DURING, "SELECT @@server_uuid").await?;
+            if server.as_ref() != Some(&seek.server_uuid) {
+                return Err(End::Elsewhere(format!("server_uuid is {}", server.unwrap_or_default())));
+            }
+            dump = dump.with_filename(seek.file.as_bytes()).with_pos(seek.offset);
+            doubt = Some(Doubt::new(seek, &request.position.gtid_set));
+        }
     } else {
         dump = dump.with_filename(request.position.file.as_bytes()).with_pos(request.position.offset);
     }
@@ -153,12 +189,7 @@ async fn stream(
         .await
         .map_err(|error| SourceError::from_driver(DURING, &address, &error))?;
     let again = |reason: String| {
-        StreamMessage::from(SourceError::transient(
-            DURING,
-            &address,
-            reason,
-            "the connection is opened again",
-        ))
+        End::from(SourceError::transient(DURING, &address, reason, "the connection is opened again"))
     };
     let mut intake = Intake::default();
     loop {
@@ -171,13 +202,25 @@ async fn stream(
             match next {
                 Some(Ok(event)) => {
                     if let Err(damage) = intake.take(&event, &mut batch) {
+                        if doubt.is_some() {
+                            return Err(End::Elsewhere(damage.to_string()));
+                        }
                         sender.pass_on(batch).await;
-                        return Err(StreamMessage::Damaged(damage));
+                        return Err(End::Failed(StreamMessage::Damaged(damage)));
+                    }
+                    match doubt.as_mut().and_then(|doubt| Some(doubt.judge(batch.last()?))) {
+                        None | Some(Verdict::Open) => {}
+                        Some(Verdict::Proven) => doubt = None,
+                        Some(Verdict::Refuted(why)) => return Err(End::Elsewhere(why)),
                     }
                 }
                 Some(Err(error)) => {
+                    let error = SourceError::from_driver(DURING, &address, &error);
+                    if let (Some(_), Some(why)) = (&doubt, refused_place(&error)) {
+                        return Err(End::Elsewhere(why.to_owned()));
+                    }
                     sender.pass_on(batch).await;
-                    return Err(SourceError::from_driver(DURING, &address, &error).into());
+                    return Err(error.into());
                 }
                 None => {
                     sender.pass_on(batch).await;
@@ -217,6 +260,19 @@ mod tests {
         let mut batch = EventBatch::default();
         batch.push(BatchedEvent { header, data: &vec![0; bytes], inside_payload: false });
         batch
+    }
+
+    #[test]
+    fn a_client_that_took_the_server_id_is_not_answered_with_another_connection() {
+        let failed = |message: &str| {
+            let (code, message, state) = (1236, message.to_owned(), "HY000".to_owned());
+            let error = mysql_async::ServerError { code, message, state };
+            refused_place(&SourceError::from_driver("reading", "h:1", &error.into())).is_some()
+        };
+        assert!(failed("Could not find first log file name in binary log index file"));
+        assert!(!failed(
+            "A replica with the same server_uuid/server_id as this replica has connected to the source"
+        ));
     }
 
     #[test]

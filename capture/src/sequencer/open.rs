@@ -101,7 +101,7 @@ impl Sequencer {
         self.output.publisher.abort();
     }
 
-    /// Lets go of everything; the admin client, which takes its time, beside the caller.
+    /// Lets go of everything; the Kafka client that takes its time, beside the caller.
     pub fn close(self) {
         tributary_service::kafka::close(self.topics);
     }

@@ -41,6 +41,10 @@ pub struct StreamProgress {
     /// File and offset of the event being handled, in 64 bits.
     file: String,
     offset: u64,
+    /// When `file` was created, once its FORMAT_DESCRIPTION has come.
+    file_created: Option<u32>,
+    /// XA transactions before `position` that are missing in its GTID set.
+    undecided: Vec<Gtid>,
 }
 
 impl StreamProgress {
@@ -55,6 +59,8 @@ impl StreamProgress {
             transaction: checkpoint.transaction,
             open: None,
             partials: checkpoint.partials.clone(),
+            file_created: checkpoint.file_created,
+            undecided: Vec::new(),
         }
     }
 
@@ -82,7 +88,14 @@ impl StreamProgress {
     }
 
     fn stored(&self, transaction: u64, partials: Vec<Partial>) -> Checkpoint {
-        Checkpoint { format: FORMAT_VERSION, position: self.position.clone(), transaction, partials }
+        let whole = self.undecided.is_empty() && self.position.file == self.file;
+        Checkpoint {
+            format: FORMAT_VERSION,
+            position: self.position.clone(),
+            file_created: self.file_created.filter(|_| whole),
+            transaction,
+            partials,
+        }
     }
 
     /// Transactions begun since the task did.
@@ -132,10 +145,17 @@ impl StreamProgress {
     pub fn rotate(&mut self, file: String, offset: u64) {
         self.file = file;
         self.offset = offset;
+        self.file_created = None;
         if self.open.is_none() {
             self.position.file.clone_from(&self.file);
             self.position.offset = offset;
         }
+    }
+
+    /// The FORMAT_DESCRIPTION of the file has come: when the file was created, seconds since 1970.
+    pub fn describe(&mut self, created_seconds: u32) {
+        self.file_created = Some(created_seconds).filter(|seconds| *seconds > 0);
+        self.settle();
     }
 
     /// An event ends at `next_offset`, the header's 32 bits; 0 in events that have no place of their own. Past 4 GiB
@@ -191,15 +211,20 @@ impl StreamProgress {
     pub fn decided(&mut self, prepared: Option<&Gtid>) {
         if let Some(gtid) = prepared {
             self.position.gtid_set.insert(gtid);
+            self.undecided.retain(|undecided| undecided != gtid);
         }
     }
 
     /// The open transaction ends with the event being handled.
     pub fn end(&mut self) {
         if let Some(open) = self.open.take()
-            && let Some(gtid) = open.gtid.filter(|_| !open.undecided)
+            && let Some(gtid) = open.gtid
         {
-            self.position.gtid_set.insert(&gtid);
+            if !open.undecided {
+                self.position.gtid_set.insert(&gtid);
+            } else if !self.undecided.contains(&gtid) {
+                self.undecided.push(gtid);
+            }
         }
         self.position.file.clone_from(&self.file);
         self.position.offset = self.offset;
@@ -219,6 +244,7 @@ impl StreamProgress {
             server_uuid.clone_into(&mut self.position.server_uuid);
             self.position.file.clear();
             self.position.offset = 0;
+            self.file_created = None;
         }
     }
 }
@@ -232,7 +258,13 @@ mod tests {
 
     fn start() -> Checkpoint {
         let position = Position { file: "binlog.000001".into(), offset: 4, ..Position::default() };
-        Checkpoint { format: FORMAT_VERSION, position, transaction: 0, partials: Vec::new() }
+        Checkpoint {
+            format: FORMAT_VERSION,
+            position,
+            file_created: None,
+            transaction: 0,
+            partials: Vec::new(),
+        }
     }
 
     fn gtid(number: u64) -> Option<Gtid> {
@@ -350,6 +382,38 @@ mod tests {
         assert_eq!(progress.position().gtid_set.to_string(), format!("{UUID}:2"));
         progress.decided(gtid(1).as_ref());
         assert_eq!(progress.position().gtid_set.to_string(), format!("{UUID}:1-2"));
+    }
+
+    #[test]
+    fn the_file_is_told_only_while_all_before_the_offset_is_in_the_set() {
+        let told = |progress: &StreamProgress| progress.checkpoint(name).file_created;
+        let mut progress = StreamProgress::resume(&start());
+        assert_eq!(told(&progress), None, "a place that SHOW BINARY LOG STATUS told");
+        progress.rotate("binlog.000001".into(), 4);
+        progress.describe(1000);
+        assert_eq!(told(&progress), Some(1000));
+        progress.begin(gtid(1), find);
+        progress.leave_undecided();
+        progress.end();
+        assert_eq!(told(&progress), None);
+        progress.begin(gtid(2), find);
+        progress.end();
+        assert_eq!(told(&progress), None, "the offset is behind a transaction that the set lacks");
+        progress.decided(gtid(1).as_ref());
+        assert_eq!(told(&progress), Some(1000));
+        let mut resumed = StreamProgress::resume(&progress.checkpoint(name));
+        assert_eq!(told(&resumed), Some(1000));
+        resumed.set_server("another");
+        assert_eq!(told(&resumed), None);
+        progress.begin(gtid(3), find);
+        assert_eq!(told(&progress), Some(1000));
+        progress.rotate("binlog.000002".into(), 4);
+        progress.describe(2000);
+        assert_eq!(told(&progress), None, "the position is still in the file before");
+        progress.end();
+        assert_eq!(told(&progress), Some(2000));
+        progress.rotate("binlog.000003".into(), 4);
+        assert_eq!(told(&progress), None, "not described yet");
     }
 
     #[test]

@@ -36,11 +36,9 @@ impl Sequencer {
 
     fn on_event(&mut self, event: BatchedEvent<'_>) -> Result<(), Halt> {
         let BatchedEvent { header, data, inside_payload } = event;
-        if !inside_payload && !header.is_artificial() {
+        // The file's FORMAT_DESCRIPTION comes first, wherever in the file the stream begins.
+        if !inside_payload && !header.is_artificial() && header.kind != kind::FORMAT_DESCRIPTION {
             self.progress.advance(header.next_offset);
-        }
-        if header.kind == kind::TRANSACTION_PAYLOAD {
-            return Ok(());
         }
         let body = parse(header.kind, data, &self.format)?;
         if self.prepared.is_collecting() && matches!(body, EventBody::TableMap(_) | EventBody::Rows(_)) {
@@ -75,7 +73,7 @@ impl Sequencer {
             EventBody::Query(query) => self.on_query(&query)?,
             EventBody::FormatDescription(context) => {
                 self.format = context;
-                self.progress.settle();
+                self.progress.describe(header.timestamp_seconds);
             }
             EventBody::Rotate { offset, file } => self.progress.rotate(file.to_owned(), offset),
             EventBody::Heartbeat { .. } => {
@@ -101,9 +99,7 @@ impl Sequencer {
                 let why = format!("events of type {kind} are not known to this version");
                 return Err(self.lost("the binlog holds an event of an unknown type", &why));
             }
-            // The events in a payload come by themselves.
-            EventBody::TransactionPayload(_)
-            | EventBody::RowsQuery(_)
+            EventBody::RowsQuery(_)
             | EventBody::Stop
             | EventBody::StatementFormat(_)
             | EventBody::Other(_)

@@ -64,7 +64,8 @@ pub struct TopicSettings {
 
 /// Creates topics and asks about them. Every call blocks.
 pub struct Topics {
-    admin: AdminClient<DefaultClientContext>,
+    /// For the administrative client, which is made when it is needed: most starts create nothing.
+    config: rdkafka::ClientConfig,
     /// Read-uncommitted, so that a watermark is the true end of a partition: the last stable offset would lie before
     /// records of a transaction whose commit marker is not written yet.
     watermarks: BaseConsumer,
@@ -77,14 +78,13 @@ impl Topics {
     /// # Errors
     /// A configuration that the client refuses.
     pub fn new(config: &rdkafka::ClientConfig, runtime: tokio::runtime::Handle) -> Result<Self, KafkaError> {
-        let admin = config.create()?;
         let watermarks = config
             .clone()
             .set("group.id", "unused")
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_uncommitted")
             .create()?;
-        Ok(Self { admin, watermarks, runtime })
+        Ok(Self { config: config.clone(), watermarks, runtime })
     }
 
     /// Partitions of `topic`; `None` if it does not exist.
@@ -137,10 +137,7 @@ impl Topics {
         });
         let new: Vec<NewTopic<'_>> = new.collect();
         let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
-        let results = self
-            .runtime
-            .block_on(self.admin.create_topics(&new, &options))
-            .map_err(|error| unavailable(topics.first().unwrap_or(&""), &error))?;
+        let results = self.administer(topics, async |admin| admin.create_topics(&new, &options).await)?;
         for result in results {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -148,6 +145,18 @@ impl Topics {
             }
         }
         self.wait_for(topics, settings.partitions)
+    }
+
+    fn administer<T>(
+        &self,
+        topics: &[&str],
+        request: impl AsyncFnOnce(&AdminClient<DefaultClientContext>) -> Result<T, KafkaError>,
+    ) -> Result<T, TopicError> {
+        let failed = |error: KafkaError| unavailable(topics.first().unwrap_or(&""), &error);
+        let admin = self.config.create().map_err(failed)?;
+        let answer = self.runtime.block_on(request(&admin));
+        kafka::close(admin);
+        answer.map_err(failed)
     }
 
     /// Metadata follows a creation with a delay; waits until every partition can be written.
@@ -218,10 +227,7 @@ impl Topics {
     /// [`TopicError`].
     pub fn delete(&self, topics: &[&str]) -> Result<(), TopicError> {
         let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
-        let results = self
-            .runtime
-            .block_on(self.admin.delete_topics(topics, &options))
-            .map_err(|error| unavailable(topics.first().unwrap_or(&""), &error))?;
+        let results = self.administer(topics, async |admin| admin.delete_topics(topics, &options).await)?;
         for result in results {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
@@ -229,6 +235,12 @@ impl Topics {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Topics {
+    fn drop(&mut self) {
+        kafka::leave(&self.watermarks);
     }
 }
 

@@ -202,6 +202,7 @@ mod tests {
                 offset: 4,
                 server_uuid: "3e11fa47-71ca-11e1-9e33-c80aa9429562".into(),
             },
+            file_created: Some(1_700_000_000),
             transaction: 9,
             partials: Vec::new(),
         };

@@ -1,8 +1,13 @@
 //! Clients that a start needs for a moment each. A client enters, and is closed on a thread of its own: the library takes
 //! a tenth of a second for a consumer or an admin client, and a start would wait for that ten times over.
 
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How often a consumer that leaves its group is asked whether it has.
+const LEAVING: Duration = Duration::from_micros(500);
 
 static CLOSING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
 
@@ -14,6 +19,17 @@ pub fn close<T: Send + 'static>(client: T) {
         let mut closing = CLOSING.lock().unwrap_or_else(PoisonError::into_inner);
         closing.retain(|handle| !handle.is_finished());
         closing.push(handle);
+    }
+}
+
+/// Leaves the group, callbacks included, and waits until it is left; records that come meanwhile are dropped. The client's
+/// own end of a consumer does the same, but looks only every 100 ms.
+pub fn leave<C: ConsumerContext>(consumer: &BaseConsumer<C>) {
+    if consumer.close_queue().is_ok() {
+        while !consumer.closed() {
+            drop(consumer.poll(Duration::ZERO));
+            std::thread::sleep(LEAVING);
+        }
     }
 }
 

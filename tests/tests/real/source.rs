@@ -162,3 +162,62 @@ async fn a_parked_table_is_not_read_anew_for_a_lost_connection() {
     task.catch_up();
     assert_table_equal(&task, "b").await;
 }
+
+/// Bytes that the server has read of its binlog files since it was started.
+async fn binlog_bytes_read(mysql: &mut mysql_async::Conn) -> u64 {
+    let sql = "SELECT SUM(SUM_NUMBER_OF_BYTES_READ) FROM performance_schema.file_summary_by_event_name \
+               WHERE EVENT_NAME = 'wait/io/file/sql/binlog'";
+    mysql.query_first::<u64, _>(sql).await.unwrap().expect("the server counts")
+}
+
+/// Empties the binlog, with the GTIDs going on.
+async fn reset_binlog(mysql: &mut mysql_async::Conn) {
+    let executed: Option<String> = mysql.query_first("SELECT @@GLOBAL.gtid_executed").await.unwrap();
+    let purged = format!("SET GLOBAL gtid_purged = '{}'", executed.unwrap_or_default());
+    run(mysql, &["RESET BINARY LOGS AND GTIDS", &purged]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_spares_the_source_the_search_and_misses_nothing_of_a_binlog_that_began_anew() {
+    let servers = Servers::up("test-seek", &[]);
+    let task = Task::with("seek", &servers, |config| config);
+    create(&task, "a", 50).await;
+    let mut mysql = servers.mysql().await;
+    run(&mut mysql, &[&format!("USE `{}`", task.name)]).await;
+    // True if what was read before could not simply be followed.
+    let capture = || {
+        let mut capture = task.start("capture", &["run", "--until-caught-up"]);
+        capture.expect_exit(0, RUN);
+        capture.output().contains("searched by GTID")
+    };
+    reset_binlog(&mut mysql).await;
+    assert!(!capture(), "a task that begins has no place in a file");
+    run(&mut mysql, &["UPDATE a SET n = n + 1 WHERE id = 1"]).await;
+    assert!(!capture());
+
+    // A file of the same name, with a transaction of the same size where that one was, and one behind it.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    reset_binlog(&mut mysql).await;
+    run(&mut mysql, &["UPDATE a SET n = n + 1 WHERE id = 2", "UPDATE a SET n = n + 1 WHERE id = 3"]).await;
+    assert!(capture());
+    task.start("apply", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+    assert_equal(&task).await;
+
+    run(&mut mysql, &["CREATE DATABASE other", "CREATE TABLE other.big (s LONGTEXT)"]).await;
+    for _ in 0..12 {
+        run(&mut mysql, &["INSERT INTO other.big VALUES (REPEAT('x', 1000000))"]).await;
+    }
+    assert!(!capture());
+    run(&mut mysql, &["UPDATE a SET n = n + 1 WHERE id = 4"]).await;
+    let before = binlog_bytes_read(&mut mysql).await;
+    assert!(!capture());
+    let read = binlog_bytes_read(&mut mysql).await - before;
+    assert!(read < 1_000_000, "the server read {read} bytes of its binlog for one transaction");
+
+    run(&mut mysql, &["FLUSH BINARY LOGS", "FLUSH BINARY LOGS"]).await;
+    run(&mut mysql, &["PURGE BINARY LOGS TO 'binlog.000003'", "UPDATE a SET n = n + 1 WHERE id = 5"]).await;
+    assert!(capture());
+    task.start("apply", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+    assert_equal(&task).await;
+    servers.discard();
+}

@@ -6,12 +6,12 @@ use super::jobs::retry_name;
 use super::table::AfterLoad;
 use super::{Ask, Engine, Event};
 use crate::bookkeeping::TaskView;
-use crate::topics::ends::Place;
 use crate::topics::history::History;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tributary_schemas::history::{Cause, SchemaRecord};
 use tributary_service::exit::Failure;
+use tributary_service::kafka::Place;
 use tributary_service::status::{Role, State, TableState};
 
 /// The consumer's own positions, transaction markers included.

@@ -4,11 +4,11 @@
 use super::table::Reading;
 use super::{Engine, Event};
 use crate::destination::TableError;
-use crate::topics::ends::Place;
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tributary_schemas::topic::history_topic;
 use tributary_service::exit::Failure;
+use tributary_service::kafka::Place;
 use tributary_service::retry::random;
 
 /// A position is behind the end of its partition for good after this many answers: leaders may differ for a moment.

@@ -4,12 +4,12 @@ use crate::batches::compact::Batch;
 use crate::bookkeeping::TaskView;
 use crate::pipeline::job::Outcome;
 use crate::pipeline::worker::{Failed, Report};
-use crate::topics::ends::Place;
 use crate::topics::history::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tributary_schemas::history::SchemaRecord;
 use tributary_service::exit::Failure;
+use tributary_service::kafka::Place;
 
 /// Something happened elsewhere.
 pub enum Event {

@@ -10,13 +10,13 @@ use crate::merge::ddl::{Created, Creation};
 use crate::merge::sql::clear_target;
 use crate::pipeline::job::{Loaded, Outcome};
 use crate::pipeline::table::TableTask;
-use crate::topics::ends::Place;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tributary_schemas::config::ExistingData;
 use tributary_schemas::table::Table;
+use tributary_service::kafka::Place;
 
 impl Worker {
     /// Reads the offsets of partitions, waiting out transactions in doubt; sets the target up if nobody has.

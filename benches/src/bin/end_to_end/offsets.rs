@@ -7,11 +7,12 @@ use crate::services::Task;
 use crate::sysbench::{DATABASE, Tables};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use tributary_apply::topics::ends::{Ends, Place};
+use tributary_apply::topics::ends::Ends;
 use tributary_benches::Result;
 use tributary_schemas::config::KafkaConfig;
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::table_topic;
+use tributary_service::kafka::Place;
 use tributary_service::kafka::consumer_config;
 
 /// Watches the table topics of a task.

@@ -55,6 +55,15 @@ impl Phase {
     fn rate(&self, elapsed: Duration) -> f64 {
         f64::from(self.rows) / elapsed.as_secs_f64()
     }
+
+    /// The one of median length of several that did the same, with the shortest time of them.
+    pub fn median(mut runs: Vec<Self>) -> Result<Self> {
+        runs.sort_by_key(|phase| phase.elapsed);
+        let fastest = runs.first().map(|phase| phase.elapsed);
+        let middle = runs.len() / 2;
+        let phase = runs.into_iter().nth(middle).ok_or("nothing was measured")?;
+        Ok(Self { fastest, ..phase })
+    }
 }
 
 /// What is read before a phase, and subtracted behind it.
@@ -141,27 +150,24 @@ pub fn together(work: &Work, task: &Task, servers: &Servers) -> Result<Phase> {
 /// First capture alone, then apply alone, each until it has caught up, from its start to its end: the median of the tasks,
 /// which do the same one after the other.
 pub fn apart(work: &Work, tasks: &[Task], servers: &Servers) -> Result<[Phase; 2]> {
-    let alone = |task: &Task, service: &'static str| -> Result<(Phase, Usage)> {
+    let alone = |task: &Task, service: &'static str| -> Result<Phase> {
         let before = Before::read(task, servers)?;
         let start = Instant::now();
-        let usage = task.start(service, &["--until-caught-up"])?.wait(LIMIT)?;
-        let mut phase = before.phase(work, start.elapsed(), task, servers)?;
-        phase.name = format!("{}, {service} alone", work.name);
-        Ok((phase, usage))
+        let usage = Some(task.start(service, &["--until-caught-up"])?.wait(LIMIT)?);
+        let phase = before.phase(work, start.elapsed(), task, servers)?;
+        let name = format!("{}, {service} alone", work.name);
+        Ok(match service {
+            "capture" => Phase { name, capture: usage, ..phase },
+            _ => Phase { name, apply: usage, ..phase },
+        })
     };
-    let median = |service| -> Result<(Phase, Usage)> {
-        let mut runs = tasks.iter().map(|task| alone(task, service)).collect::<Result<Vec<_>>>()?;
-        runs.sort_by_key(|(phase, _)| phase.elapsed);
-        let fastest = runs.first().map(|(phase, _)| phase.elapsed);
-        let (phase, usage) = runs.into_iter().nth(tasks.len() / 2).ok_or("no task to measure")?;
-        Ok((Phase { fastest, ..phase }, usage))
-    };
-    let (captured, capture) = median("capture")?;
-    let (applied, apply) = median("apply")?;
+    let median =
+        |service| Phase::median(tasks.iter().map(|task| alone(task, service)).collect::<Result<_>>()?);
+    let phases = [median("capture")?, median("apply")?];
     for task in tasks {
         work.expected.compare(servers, &task.schema)?;
     }
-    Ok([Phase { capture: Some(capture), ..captured }, Phase { apply: Some(apply), ..applied }])
+    Ok(phases)
 }
 
 /// The phases as a table, beside the rows/s of the raw pipe.

@@ -21,22 +21,6 @@ pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<Vec<Phase>> 
     let expected = Expected::of_source(servers, tables)?;
     let mut phases = Vec::new();
 
-    say("raw pipe");
-    let elapsed = pipe::run(servers, tables)?;
-    expected.compare(servers, pipe::SCHEMA)?;
-    phases.push(Phase {
-        name: "raw pipe: `mysql --quick`, `psql \\copy`, two tables at a time".to_owned(),
-        rows: tables.rows(),
-        elapsed,
-        fastest: None,
-        capture: None,
-        apply: None,
-        servers: None,
-        merged: None,
-        bytes_per_image_byte: None,
-    });
-    servers.warehouse(&format!("DROP SCHEMA {} CASCADE", pipe::SCHEMA))?;
-
     let image_bytes_loaded = image_bytes(servers, &before)?;
     let loading = |name: &str| Work {
         name: name.to_owned(),
@@ -47,21 +31,30 @@ pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<Vec<Phase>> 
     };
     let cold = loading("full load, Kafka just started");
     say(&cold.name);
-    phases.push(phases::together(&cold, &Task::new("cold", "cold", servers)?, servers)?);
+    let cold = phases::together(&cold, &Task::new("cold", "cold", servers)?, servers)?;
     servers.warehouse("DROP SCHEMA cold CASCADE")?;
 
+    let load = loading("full load");
+    say("full load and raw pipe, in turns");
     let whole = Task::new("whole", "whole", servers)?;
+    let (mut pipes, mut loads) = (Vec::new(), Vec::new());
+    for name in ["first", "second", "whole"] {
+        pipes.push(raw_pipe(servers, tables, &expected)?);
+        if name == whole.name {
+            loads.push(phases::together(&load, &whole, servers)?);
+        } else {
+            loads.push(phases::together(&load, &Task::new(name, name, servers)?, servers)?);
+            servers.warehouse(&format!("DROP SCHEMA {name} CASCADE"))?;
+        }
+    }
+    phases.extend([Phase::median(pipes)?, cold, Phase::median(loads)?]);
+
     let apart = ["one", "two", "three"]
         .into_iter()
         .map(|name| Task::new(name, name, servers))
         .collect::<Result<Vec<_>>>()?;
-    let mut both = |work: &Work| -> Result<()> {
-        say(&work.name);
-        phases.push(phases::together(work, &whole, servers)?);
-        phases.extend(phases::apart(work, &apart, servers)?);
-        Ok(())
-    };
-    both(&loading("full load"))?;
+    say("full load, capture and apply alone");
+    phases.extend(phases::apart(&load, &apart, servers)?);
     for (size, keys) in BACKLOGS.iter().flat_map(|size| [(size, Keys::Uniform), (size, Keys::Default)]) {
         let rows = size / scale;
         say(&format!("sysbench writes {rows} row events, {} keys", keys.name()));
@@ -70,9 +63,30 @@ pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<Vec<Phase>> 
         let expected = Expected::of_source(servers, tables)?;
         let image_bytes = image_bytes(servers, &before)?;
         let name = format!("backlog, {} keys", keys.name());
-        both(&Work { name, rows, image_bytes, tables, expected: &expected })?;
+        let work = Work { name, rows, image_bytes, tables, expected: &expected };
+        say(&work.name);
+        phases.push(phases::together(&work, &whole, servers)?);
+        phases.extend(phases::apart(&work, &apart, servers)?);
     }
     Ok(phases)
+}
+
+/// The same rows without anything in between; the tables that it fills are dropped again.
+fn raw_pipe(servers: &Servers, tables: Tables, expected: &Expected) -> Result<Phase> {
+    let elapsed = pipe::run(servers, tables)?;
+    expected.compare(servers, pipe::SCHEMA)?;
+    servers.warehouse(&format!("DROP SCHEMA {} CASCADE", pipe::SCHEMA))?;
+    Ok(Phase {
+        name: "raw pipe: `mysql --quick`, `psql \\copy`, two tables at a time".to_owned(),
+        rows: tables.rows(),
+        elapsed,
+        fastest: None,
+        capture: None,
+        apply: None,
+        servers: None,
+        merged: None,
+        bytes_per_image_byte: None,
+    })
 }
 
 /// The phases with what they mean.
@@ -85,8 +99,10 @@ sysbench's rows of about 190 bytes in 4 tables; a backlog is of `oltp_write_only
 both services were down; keys `uniform`, or by sysbench's `default` (`special`: 75 % of the changes hit 1 % of the keys).
 Time runs from the start of the processes: together, both at once, until the warehouse has taken the last record of every
 partition (asked every 20 ms once capture says that it is in step; that this was all is seen from the rows themselves, behind
-it); alone, to the end of `run --until-caught-up`, the median and the fastest of three tasks that do the same one after the
-other. The first full load meets a Kafka whose JVM has compiled nothing yet. Before each phase everything is written to disk.
+it); alone, to the end of `run --until-caught-up`. Raw pipe and full load are three each, in turns; alone are three tasks that
+do the same one after the other: the median, with the fastest beside it. The first full load meets a Kafka whose JVM has
+compiled nothing yet; later it does so with its first compiler only (`TieredStopAtLevel=1`), as is cheaper for one that lives
+for minutes. Before each phase everything is written to disk.
 *rows/row merged* is the compaction reached: rows, or row events, for each row that was inserted, updated or deleted in the
 warehouse. *Kafka bytes/image byte*: growth of the table topics' log segments by the bytes of the binlog's row images, before
 and after images alike. CPU of the servers is that of all their processes in the phase.

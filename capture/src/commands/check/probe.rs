@@ -10,10 +10,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tributary_schemas::config::{Config, KafkaConfig};
-use tributary_service::kafka::{ReadError, TracingContext, await_leader, client_config, close, log};
+use tributary_service::kafka::{
+    Place, ReadError, TracingContext, await_leader, client_config, close, log, offsets,
+};
 use tributary_service::retry::Transient;
 
 /// How long the cluster has to answer a request.
@@ -135,16 +138,23 @@ impl Cluster {
 
     /// Notes those of `topics` that hold records.
     pub fn find_records(&mut self, topics: &[String]) {
-        for topic in topics {
-            let Some(partitions) = self.facts.topics.get(topic) else { continue };
-            let holds = (0..*partitions).any(|partition| {
-                let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-                self.consumer.fetch_watermarks(topic, partition, REQUEST).is_ok_and(|(low, high)| high > low)
-            });
-            if holds {
-                self.facts.orphans.push(topic.clone());
-            }
-        }
+        let partitions = topics.iter().filter_map(|topic| Some((topic, *self.facts.topics.get(topic)?)));
+        let places: Vec<Place> = partitions
+            .flat_map(|(topic, count)| {
+                (0..i32::try_from(count).unwrap_or(i32::MAX)).map(|at| (topic.clone(), at))
+            })
+            .collect();
+        let ask = |wanted| offsets(&self.consumer, &places, wanted, REQUEST).unwrap_or_default();
+        let (begins, ends) = (ask(Offset::Beginning), ask(Offset::End));
+        let holding: BTreeSet<String> = ends
+            .into_iter()
+            .filter(|(place, end)| {
+                let begin = begins.get(place).and_then(|begin| begin.as_ref().ok());
+                end.as_ref().is_ok_and(|end| begin.is_some_and(|begin| begin < end))
+            })
+            .map(|((topic, _), _)| topic)
+            .collect();
+        self.facts.orphans.extend(holding);
     }
 
     /// Creates a topic as the task would, tries transactions on it, and deletes it.
