@@ -55,8 +55,8 @@ pub struct Checkpoint {
     pub format: u32,
     /// Every row event of every transaction before this place is published.
     pub position: Position,
-    /// When the file of `position` was created, seconds since 1970, as its FORMAT_DESCRIPTION says. Only there if every
-    /// transaction before `position` in that file is in its GTID set, so that the stream may begin at the offset.
+    /// Timestamp of the FORMAT_DESCRIPTION of the file of `position`, seconds since 1970. With GTIDs it is only there if
+    /// every transaction before `position` in that file is in its GTID set, so that the stream may begin at the offset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_created: Option<u32>,
     /// Source transactions begun since the task did, up to `position`.

@@ -1,44 +1,41 @@
 //! A stream that begins inside a binlog file. Asked by GTIDs alone the server reads the file from its beginning to find
 //! what is missing: up to `max_binlog_size` (1 GiB) at every connection. Asked for the file from an offset on as well it
-//! does not. A checkpoint enters, where to begin leaves; then the stream's first events enter, and whether they are what
-//! follows the checkpoint leaves.
+//! does not. A checkpoint and what the server says of itself enter, whether its file and offset may be asked for leaves;
+//! then the stream's first events enter, and whether they are what follows the checkpoint leaves.
 //!
-//! Invariant: nothing behind the offset is taken before it is proven that the file is the one that was left and that no
-//! transaction is missing in between: the name alone returns after RESET BINARY LOGS AND GTIDS, and with a data folder that
-//! was put back.
+//! Invariant: no transaction is taken before it is proven that none is missing before it. The file's name alone returns
+//! after RESET BINARY LOGS AND GTIDS, and with a data folder that was put back.
 
+use super::position::ServerHistory;
 use crate::binlog::batch::BatchedEvent;
 use crate::binlog::event::kind;
 use crate::binlog::{EventBody, FormatContext, parse};
 use tributary_schemas::checkpoint::Checkpoint;
 use tributary_schemas::gtid::{Gtid, GtidSet};
 
-/// Where to begin.
+/// What the file of a position is known by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seek {
-    /// The server whose file it is.
-    pub server_uuid: String,
-    /// The file.
-    pub file: String,
-    /// Behind the last transaction that was read, bytes.
-    pub offset: u64,
-    /// When the file was created, seconds since 1970.
-    pub created_seconds: u32,
+    /// Timestamp of its FORMAT_DESCRIPTION, seconds since 1970.
+    created_seconds: u32,
+    /// What the server had committed before the stream was asked for.
+    executed: GtidSet,
 }
 
 impl Seek {
-    /// The place of a checkpoint; `None` if it is one that only its GTID set tells.
+    /// `None` if only the checkpoint's GTID set tells where to begin, or the server does not list its file. Past 4 GiB the
+    /// offset is counted here, and may be one that was counted wrong.
     #[must_use]
-    pub fn of(checkpoint: &Checkpoint) -> Option<Self> {
+    pub fn of(checkpoint: &Checkpoint, server: &ServerHistory) -> Option<Self> {
         let position = &checkpoint.position;
         let created_seconds = checkpoint.file_created?;
-        let told = !position.file.is_empty() && !position.gtid_set.is_empty();
-        told.then(|| Self {
-            server_uuid: position.server_uuid.clone(),
-            file: position.file.clone(),
-            offset: position.offset,
-            created_seconds,
-        })
+        let (_, size) = server.files.iter().find(|(name, _)| *name == position.file)?;
+        let told = server.has_gtid
+            && !position.gtid_set.is_empty()
+            && position.server_uuid == server.server_uuid
+            && position.offset <= *size
+            && *size <= u64::from(u32::MAX);
+        told.then(|| Self { created_seconds, executed: server.executed.clone() })
     }
 }
 
@@ -49,7 +46,7 @@ pub enum Verdict {
     Open,
     /// It is the place.
     Proven,
-    /// It is another one: why.
+    /// It is another one, or cannot be proven: why.
     Refuted(String),
 }
 
@@ -79,30 +76,40 @@ impl<'a> Doubt<'a> {
                     Verdict::Open
                 } else {
                     Verdict::Refuted(format!(
-                        "it was created at {created} (seconds since 1970), the one that was read at {}",
+                        "the file is of {created} (seconds since 1970), the one that was read of {}",
                         self.seek.created_seconds
                     ))
                 }
             }
-            kind::FORMAT_DESCRIPTION
-            | kind::ROTATE
-            | kind::PREVIOUS_GTIDS
-            | kind::HEARTBEAT
-            | kind::HEARTBEAT_V2
-            | kind::STOP => Verdict::Open,
-            kind::GTID | kind::GTID_TAGGED => {
+            kind::FORMAT_DESCRIPTION | kind::ROTATE | kind::STOP => Verdict::Open,
+            _ if !self.described => Verdict::Refuted("no file was described".to_owned()),
+            // At the end of the binlog; or among transactions that are known, where it says nothing either.
+            kind::HEARTBEAT | kind::HEARTBEAT_V2 if self.known.contains_all(&self.seek.executed) => {
+                Verdict::Open
+            }
+            kind::HEARTBEAT | kind::HEARTBEAT_V2 => Verdict::Refuted(
+                "the server has committed more than what was read, and none of it follows".to_owned(),
+            ),
+            kind::GTID | kind::GTID_TAGGED | kind::PREVIOUS_GTIDS => {
                 match parse(event.header.kind, event.data, &FormatContext::default()) {
-                    Ok(EventBody::Gtid(first)) if self.described && follows(&first.gtid, self.known) => {
-                        Verdict::Proven
-                    }
+                    Ok(EventBody::Gtid(first)) if follows(&first.gtid, self.known) => Verdict::Proven,
                     Ok(EventBody::Gtid(first)) => Verdict::Refuted(format!(
-                        "transaction {} is there, the one before it was not read",
+                        "transaction {} is there, and the one before it was not read",
                         first.gtid
                     )),
-                    Ok(_) => Verdict::Refuted("it does not go on with a transaction".to_owned()),
+                    // Of the next file: all that is in those before it.
+                    Ok(EventBody::PreviousGtids(before)) if self.known.contains_all(&before) => {
+                        Verdict::Proven
+                    }
+                    Ok(_) => {
+                        Verdict::Refuted("the next file begins behind more than what was read".to_owned())
+                    }
                     Err(error) => Verdict::Refuted(error.to_string()),
                 }
             }
+            // Lost events have no GTID; searching for one would pass over them.
+            kind::INCIDENT => Verdict::Proven,
+            _ if event.header.is_ignorable() => Verdict::Open,
             other => {
                 Verdict::Refuted(format!("an event of type {other} is there, not a transaction's first"))
             }
@@ -141,16 +148,35 @@ mod tests {
         }
     }
 
+    fn server() -> ServerHistory {
+        ServerHistory {
+            server_uuid: UUID.into(),
+            has_gtid: true,
+            executed: format!("{UUID}:1-50").parse().unwrap(),
+            purged: GtidSet::default(),
+            files: vec![("binlog.000003".into(), 900)],
+        }
+    }
+
+    fn uuid() -> [u8; 16] {
+        u128::from_str_radix(&UUID.replace('-', ""), 16).unwrap().to_be_bytes()
+    }
+
     /// GTID_LOG_EVENT as far as it is needed: flags, uuid, number.
     fn gtid(number: u64) -> (u8, u32, Vec<u8>) {
-        let uuid = u128::from_str_radix(&UUID.replace('-', ""), 16).unwrap().to_be_bytes();
-        (kind::GTID, 2000, [&[0][..], &uuid, &number.to_le_bytes()].concat())
+        (kind::GTID, 2000, [&[0][..], &uuid(), &number.to_le_bytes()].concat())
+    }
+
+    /// PREVIOUS_GTIDS of one source, from its first transaction to before `end`.
+    fn previous(end: u64) -> (u8, u32, Vec<u8>) {
+        let numbers = [1_u64, 1, end].map(u64::to_le_bytes).concat();
+        (kind::PREVIOUS_GTIDS, 2000, [&1_u64.to_le_bytes()[..], &uuid(), &numbers].concat())
     }
 
     /// The last verdict on events of type, timestamp and data.
-    fn verdict(events: &[(u8, u32, Vec<u8>)]) -> Verdict {
+    fn verdict(server: &ServerHistory, events: &[(u8, u32, Vec<u8>)]) -> Verdict {
         let checkpoint = checkpoint();
-        let seek = Seek::of(&checkpoint).unwrap();
+        let seek = Seek::of(&checkpoint, server).unwrap();
         let mut doubt = Doubt::new(&seek, &checkpoint.position.gtid_set);
         let mut last = Verdict::Open;
         for (kind, timestamp_seconds, data) in events {
@@ -161,7 +187,7 @@ mod tests {
                 server_id: 1,
                 size_bytes: 0,
                 next_offset: 0,
-                flags: 0,
+                flags: if *kind == kind::IGNORABLE { 0x80 } else { 0 },
             };
             last = doubt.judge(BatchedEvent { header, data, inside_payload: false });
         }
@@ -173,41 +199,53 @@ mod tests {
     }
 
     #[test]
-    fn the_file_that_was_left_is_proven_by_the_transaction_that_follows() {
-        let beginning = [bare(kind::ROTATE, 0), bare(kind::FORMAT_DESCRIPTION, 1000)];
-        assert_eq!(verdict(&beginning), Verdict::Open);
-        assert_eq!(verdict(&[&beginning[..], &[gtid(51)]].concat()), Verdict::Proven);
+    fn the_file_that_was_left_is_proven_by_what_follows() {
+        let beginning =
+            [bare(kind::ROTATE, 0), bare(kind::FORMAT_DESCRIPTION, 1000), bare(kind::IGNORABLE, 1)];
+        let after = |events: &[(u8, u32, Vec<u8>)]| verdict(&server(), &[&beginning[..], events].concat());
+        assert_eq!(after(&[]), Verdict::Open);
+        assert_eq!(after(&[gtid(51)]), Verdict::Proven);
+        assert_eq!(after(&[bare(kind::HEARTBEAT_V2, 0), gtid(51)]), Verdict::Proven);
         // It had been read to its end, and others follow.
-        let next =
-            [bare(kind::ROTATE, 0), bare(kind::FORMAT_DESCRIPTION, 3000), bare(kind::PREVIOUS_GTIDS, 1)];
-        let heartbeat = [bare(kind::HEARTBEAT_V2, 0)];
-        assert_eq!(verdict(&[&beginning[..], &next, &heartbeat, &[gtid(51)]].concat()), Verdict::Proven);
+        assert_eq!(
+            after(&[bare(kind::ROTATE, 0), bare(kind::FORMAT_DESCRIPTION, 3000), previous(51)]),
+            Verdict::Proven
+        );
+        assert_eq!(after(&[bare(kind::INCIDENT, 9)]), Verdict::Proven, "it stops the task");
     }
 
     #[test]
-    fn a_file_of_the_same_name_is_refuted_by_its_time_or_by_a_gap_or_by_what_is_at_the_offset() {
-        let refuted = |events: &[(u8, u32, Vec<u8>)]| match verdict(events) {
+    fn another_file_of_the_same_name_is_refuted_by_whatever_shows_it() {
+        let refuted = |server: &ServerHistory, events: &[(u8, u32, Vec<u8>)]| match verdict(server, events) {
             Verdict::Refuted(why) => why,
             other => panic!("{other:?}"),
         };
-        let file = bare(kind::FORMAT_DESCRIPTION, 1000);
-        assert!(refuted(&[bare(kind::FORMAT_DESCRIPTION, 1001)]).contains("created at 1001"));
-        assert!(refuted(&[file.clone(), gtid(53)]).contains(":53 is there"));
-        assert!(refuted(&[file.clone(), bare(kind::TABLE_MAP, 5)]).contains("type 19"));
-        assert!(refuted(&[file.clone(), bare(kind::ANONYMOUS_GTID, 5)]).contains("type 34"));
-        assert!(refuted(&[file, bare(kind::GTID, 5)]).contains("uuid"));
-        assert!(refuted(&[gtid(51)]).contains(":51"), "no file was described");
+        let behind = |event| refuted(&server(), &[bare(kind::FORMAT_DESCRIPTION, 1000), event]);
+        assert!(refuted(&server(), &[bare(kind::FORMAT_DESCRIPTION, 1001)]).contains("of 1001"));
+        assert!(refuted(&server(), &[gtid(51)]).contains("described"));
+        assert!(behind(gtid(53)).contains(":53 is there"));
+        assert!(behind(previous(52)).contains("more than what was read"));
+        assert!(behind(bare(kind::TABLE_MAP, 5)).contains("type 19"));
+        assert!(behind(bare(kind::ANONYMOUS_GTID, 5)).contains("type 34"));
+        assert!(behind(bare(kind::GTID, 5)).contains("uuid"));
+        let mut ahead = server();
+        ahead.executed = format!("{UUID}:1-51").parse().unwrap();
+        let idle = [bare(kind::FORMAT_DESCRIPTION, 1000), bare(kind::HEARTBEAT, 0)];
+        assert!(refuted(&ahead, &idle).contains("none of it follows"));
     }
 
     #[test]
-    fn a_checkpoint_that_does_not_know_its_file_gives_no_place() {
-        assert!(Seek::of(&checkpoint()).is_some());
-        assert_eq!(Seek::of(&Checkpoint { file_created: None, ..checkpoint() }), None);
-        let mut elsewhere = checkpoint();
-        elsewhere.position.file.clear();
-        assert_eq!(Seek::of(&elsewhere), None);
+    fn only_a_file_that_the_same_server_lists_is_asked_for() {
+        let at = checkpoint();
+        assert!(Seek::of(&at, &server()).is_some());
+        assert_eq!(Seek::of(&Checkpoint { file_created: None, ..checkpoint() }, &server()), None);
         let mut without_gtid = checkpoint();
         without_gtid.position.gtid_set = GtidSet::default();
-        assert_eq!(Seek::of(&without_gtid), None);
+        assert_eq!(Seek::of(&without_gtid, &server()), None);
+        assert_eq!(Seek::of(&at, &ServerHistory { server_uuid: "another".into(), ..server() }), None);
+        assert_eq!(Seek::of(&at, &ServerHistory { has_gtid: false, ..server() }), None);
+        for files in [vec![], vec![("binlog.000003".into(), 499)], vec![("binlog.000003".into(), 1 << 32)]] {
+            assert_eq!(Seek::of(&at, &ServerHistory { files, ..server() }), None);
+        }
     }
 }

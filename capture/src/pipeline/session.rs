@@ -183,7 +183,8 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     if carried.target.is_none() && shared.until_caught_up {
         carried.target = Some(Target::new(beginning_target(&server, &dialect, &beginning)));
     }
-    start(shared, (&dialect, ddl_session), publisher, beginning, state)
+    let seek = Seek::of(&beginning.checkpoint, &server);
+    start(shared, (&dialect, ddl_session), publisher, (beginning, seek), state)
 }
 
 /// Where the source stood when the process started.
@@ -209,7 +210,7 @@ fn start(
     shared: &Shared,
     (dialect, ddl_session): (&Dialect, ddl::Session),
     publisher: Publisher,
-    beginning: Beginning,
+    (beginning, seek): (Beginning, Option<Seek>),
     state: TaskState,
 ) -> Result<Session, Halt> {
     let config = &shared.config;
@@ -219,7 +220,7 @@ fn start(
     let request = StreamRequest {
         position: beginning.checkpoint.position.clone(),
         by_gtid: dialect.has_gtid(),
-        seek: Seek::of(&beginning.checkpoint),
+        seek,
         server_id: shared.source_config.server_id.unwrap_or_else(|| default_server_id(&config.name)),
         heartbeat: Duration::from_millis(shared.source_config.heartbeat_ms),
         read_deadline: Duration::from_millis(shared.source_config.read_deadline_ms),

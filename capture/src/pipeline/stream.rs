@@ -86,7 +86,7 @@ pub struct StreamRequest {
     pub position: Position,
     /// By GTID set, or by file and offset.
     pub by_gtid: bool,
-    /// With `by_gtid`, where the server need not look for what is behind the set.
+    /// With `by_gtid`, that file and offset may be asked for, so that the server need not search for what is behind the set.
     pub seek: Option<Seek>,
     /// This client's own server id, unique among the source's replicas.
     pub server_id: u32,
@@ -105,10 +105,10 @@ pub async fn run(options: SourceOptions, mut request: StreamRequest, mut sender:
                 return;
             }
             End::Elsewhere(why) => {
-                let place = request.seek.take().map(|seek| format!("{}:{}", seek.file, seek.offset));
+                request.seek = None;
                 tracing::info!(
-                    place = place.unwrap_or_default(),
-                    "the binlog is not what it was there, and is searched by GTID: {why}"
+                    position = %request.position,
+                    "that the binlog goes on there cannot be proven, and it is searched by GTID: {why}"
                 );
             }
         }
@@ -119,7 +119,7 @@ pub async fn run(options: SourceOptions, mut request: StreamRequest, mut sender:
 enum End {
     /// Its last message.
     Failed(StreamMessage),
-    /// What is at the [`Seek`] does not follow what was read.
+    /// What is at the position is not proven to follow what was read.
     Elsewhere(String),
 }
 
@@ -141,15 +141,12 @@ fn sids(set: &GtidSet) -> Result<Vec<Sid<'static>>, String> {
     set.intervals().map(sid).collect()
 }
 
-/// The server cannot read its binlog at the place that it was asked for. The same number says that another client has
-/// come under this server id, to whom the stream is left.
-fn refused_place(error: &SourceError) -> Option<&str> {
-    match error {
-        SourceError::Definite { code: Some(1236), reason, .. } => {
-            Some(reason.as_str()).filter(|reason| !reason.contains("server_id"))
-        }
-        _ => None,
-    }
+/// The error may come from asking for a place where no event begins. Not so if another client has come under this server
+/// id, to whom the stream is left, nor if a search by GTID would only pass over what the server tells: that transactions
+/// without one follow.
+fn may_be_the_place(error: &SourceError) -> bool {
+    let (SourceError::Definite { reason, .. } | SourceError::Transient { reason, .. }) = error;
+    !reason.contains("server_id") && !reason.contains("anonymous")
 }
 
 async fn stream(options: &SourceOptions, request: &StreamRequest, sender: &mut Sender) -> Result<(), End> {
@@ -167,21 +164,20 @@ async fn stream(options: &SourceOptions, request: &StreamRequest, sender: &mut S
         )
         .await?;
     let mut dump = BinlogStreamRequest::new(request.server_id).with_hostname(b"tributary");
-    let mut doubt = None;
+    let (position, mut doubt) = (&request.position, None);
     if request.by_gtid {
-        let sids = sids(&request.position.gtid_set)
+        let sids = sids(&position.gtid_set)
             .map_err(|reason| SourceError::definite(DURING, &address, reason, "report this as a bug"))?;
         dump = dump.with_gtid().with_gtid_set(sids);
         if let Some(seek) = &request.seek {
+            // An address may lead to another server each time.
             let server: Option<String> = connection.first(DURING, "SELECT @@server_uuid").await?;
-            if server.as_ref() != Some(&seek.server_uuid) {
-                return Err(End::Elsewhere(format!("server_uuid is {}", server.unwrap_or_default())));
-            }
-            dump = dump.with_filename(seek.file.as_bytes()).with_pos(seek.offset);
-            doubt = Some(Doubt::new(seek, &request.position.gtid_set));
+            doubt = (server.as_ref() == Some(&position.server_uuid))
+                .then(|| Doubt::new(seek, &position.gtid_set));
         }
-    } else {
-        dump = dump.with_filename(request.position.file.as_bytes()).with_pos(request.position.offset);
+    }
+    if !request.by_gtid || doubt.is_some() {
+        dump = dump.with_filename(position.file.as_bytes()).with_pos(position.offset);
     }
     let mut events = connection
         .into_driver()
@@ -216,8 +212,8 @@ async fn stream(options: &SourceOptions, request: &StreamRequest, sender: &mut S
                 }
                 Some(Err(error)) => {
                     let error = SourceError::from_driver(DURING, &address, &error);
-                    if let (Some(_), Some(why)) = (&doubt, refused_place(&error)) {
-                        return Err(End::Elsewhere(why.to_owned()));
+                    if doubt.is_some() && may_be_the_place(&error) {
+                        return Err(End::Elsewhere(error.to_string()));
                     }
                     sender.pass_on(batch).await;
                     return Err(error.into());
@@ -267,9 +263,10 @@ mod tests {
         let failed = |message: &str| {
             let (code, message, state) = (1236, message.to_owned(), "HY000".to_owned());
             let error = mysql_async::ServerError { code, message, state };
-            refused_place(&SourceError::from_driver("reading", "h:1", &error.into())).is_some()
+            may_be_the_place(&SourceError::from_driver("reading", "h:1", &error.into()))
         };
         assert!(failed("Could not find first log file name in binary log index file"));
+        assert!(!failed("Cannot replicate anonymous transaction when AUTO_POSITION = 1"));
         assert!(!failed(
             "A replica with the same server_uuid/server_id as this replica has connected to the source"
         ));

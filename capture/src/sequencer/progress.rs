@@ -141,6 +141,14 @@ impl StreamProgress {
         set
     }
 
+    /// True if the stream has reached each of these transactions, undecided ones included.
+    #[must_use]
+    pub fn has_seen(&self, transactions: &GtidSet) -> bool {
+        let mut seen = self.reached();
+        self.undecided.iter().for_each(|gtid| seen.insert(gtid));
+        seen.contains_all(transactions)
+    }
+
     /// The stream goes on in `file` at `offset`.
     pub fn rotate(&mut self, file: String, offset: u64) {
         self.file = file;
@@ -414,6 +422,21 @@ mod tests {
         assert_eq!(told(&progress), Some(2000));
         progress.rotate("binlog.000003".into(), 4);
         assert_eq!(told(&progress), None, "not described yet");
+    }
+
+    #[test]
+    fn a_transaction_that_never_came_has_not_been_seen() {
+        let mut progress = StreamProgress::resume(&start());
+        for number in 1..=2 {
+            progress.begin(gtid(number), find);
+            if number == 2 {
+                progress.leave_undecided();
+            }
+            progress.end();
+        }
+        let set = |last: u64| format!("{UUID}:1-{last}").parse::<GtidSet>().unwrap();
+        assert!(progress.has_seen(&GtidSet::default()) && progress.has_seen(&set(2)));
+        assert!(!progress.has_seen(&set(3)));
     }
 
     #[test]

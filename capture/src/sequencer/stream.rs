@@ -11,7 +11,7 @@ use crate::binlog::query::Query;
 use crate::binlog::{EventBody, EventHeader, parse};
 use crate::events::ddl::{Effect, Session, Statement, Xid, classify};
 use std::time::Instant;
-use tributary_schemas::gtid::Gtid;
+use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::table::TableId;
 
 /// Why tables are read anew whose rows may not have happened.
@@ -36,7 +36,13 @@ impl Sequencer {
 
     fn on_event(&mut self, event: BatchedEvent<'_>) -> Result<(), Halt> {
         let BatchedEvent { header, data, inside_payload } = event;
-        // The file's FORMAT_DESCRIPTION comes first, wherever in the file the stream begins.
+        if matches!(header.kind, kind::GTID | kind::GTID_TAGGED | kind::ANONYMOUS_GTID)
+            && self.progress.open().is_some()
+        {
+            // CREATE TABLE … SELECT may leave its group without an event that ends it.
+            self.end()?;
+        }
+        // The file's FORMAT_DESCRIPTION comes first wherever the stream begins, and may tell the place behind itself.
         if !inside_payload && !header.is_artificial() && header.kind != kind::FORMAT_DESCRIPTION {
             self.progress.advance(header.next_offset);
         }
@@ -67,8 +73,8 @@ impl Sequencer {
             EventBody::Rows(rows) => self.on_rows(header, &rows)?,
             EventBody::TableMap(map) => self.on_table_map(&map)?,
             // Without `gtid_mode = ON` only some transactions have one, and the place is file and offset.
-            EventBody::Gtid(event) => self.begin(Some(event.gtid).filter(|_| self.snapshot.has_gtid()))?,
-            EventBody::AnonymousGtid => self.begin(None)?,
+            EventBody::Gtid(event) => self.begin(Some(event.gtid).filter(|_| self.snapshot.has_gtid())),
+            EventBody::AnonymousGtid => self.begin(None),
             EventBody::Xid(_) => self.end()?,
             EventBody::Query(query) => self.on_query(&query)?,
             EventBody::FormatDescription(context) => {
@@ -80,7 +86,10 @@ impl Sequencer {
                 self.freshness.heartbeat(self.output.now);
                 self.progress.settle();
             }
-            EventBody::PreviousGtids(_) => self.progress.settle(),
+            EventBody::PreviousGtids(before) => {
+                self.refuse_gap(&before)?;
+                self.progress.settle();
+            }
             EventBody::XaPrepare { xid, one_phase } => {
                 let xid =
                     Xid { format: xid.format_id, gtrid: xid.global.to_vec(), bqual: xid.branch.to_vec() };
@@ -112,13 +121,18 @@ impl Sequencer {
         Halt::stop(what, self.progress.position(), why, ANEW)
     }
 
-    fn begin(&mut self, gtid: Option<Gtid>) -> Result<(), Halt> {
-        if self.progress.open().is_some() {
-            // CREATE TABLE … SELECT may leave its group without an event that ends it.
-            self.end()?;
+    /// A file begins behind all transactions of those before it: one that was not sent is lost.
+    fn refuse_gap(&self, before: &GtidSet) -> Result<(), Halt> {
+        if !self.snapshot.has_gtid() || self.progress.has_seen(before) {
+            return Ok(());
         }
+        let why =
+            format!("its file {} begins behind {before}, of which a part never came", self.progress.file());
+        Err(self.lost("the source leaves transactions out of its binlog", &why))
+    }
+
+    fn begin(&mut self, gtid: Option<Gtid>) {
         self.progress.begin(gtid, |id| self.tables.find(id));
-        Ok(())
     }
 
     /// A statement that commits by itself ends its transaction, unless it stands between BEGIN and COMMIT.

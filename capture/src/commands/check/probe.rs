@@ -144,8 +144,14 @@ impl Cluster {
                 (0..i32::try_from(count).unwrap_or(i32::MAX)).map(|at| (topic.clone(), at))
             })
             .collect();
-        let ask = |wanted| offsets(&self.consumer, &places, wanted, REQUEST).unwrap_or_default();
-        let (begins, ends) = (ask(Offset::Beginning), ask(Offset::End));
+        let ask = |wanted| offsets(&self.consumer, &places, wanted, REQUEST);
+        let (begins, ends) = match ask(Offset::Beginning).and_then(|begins| Ok((begins, ask(Offset::End)?))) {
+            Ok(answers) => answers,
+            Err(error) => {
+                self.facts.refusals.push(refusal("reading the offsets of topics", &error));
+                return;
+            }
+        };
         let holding: BTreeSet<String> = ends
             .into_iter()
             .filter(|(place, end)| {
