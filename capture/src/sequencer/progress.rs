@@ -45,6 +45,8 @@ pub struct StreamProgress {
     file_created: Option<u32>,
     /// XA transactions before `position` that are missing in its GTID set.
     undecided: Vec<Gtid>,
+    /// The stream was asked for by GTIDs alone.
+    searched: bool,
 }
 
 impl StreamProgress {
@@ -61,6 +63,7 @@ impl StreamProgress {
             partials: checkpoint.partials.clone(),
             file_created: checkpoint.file_created,
             undecided: Vec::new(),
+            searched: checkpoint.file_created.is_none(),
         }
     }
 
@@ -141,12 +144,18 @@ impl StreamProgress {
         set
     }
 
-    /// True if the stream has reached each of these transactions, undecided ones included.
+    /// True if the stream has not brought each of the transactions before a file, as its PREVIOUS_GTIDS names them. One that
+    /// was searched by GTID has: what it left out, it was not asked for.
     #[must_use]
-    pub fn has_seen(&self, transactions: &GtidSet) -> bool {
+    pub fn misses(&self, before: &GtidSet) -> bool {
         let mut seen = self.reached();
         self.undecided.iter().for_each(|gtid| seen.insert(gtid));
-        seen.contains_all(transactions)
+        !self.searched && !seen.contains_all(before)
+    }
+
+    /// The next stream is to be searched by GTID.
+    pub const fn forget_file(&mut self) {
+        self.file_created = None;
     }
 
     /// The stream goes on in `file` at `offset`.
@@ -425,8 +434,8 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_never_came_has_not_been_seen() {
-        let mut progress = StreamProgress::resume(&start());
+    fn a_stream_that_began_at_an_offset_misses_what_never_came() {
+        let mut progress = StreamProgress::resume(&Checkpoint { file_created: Some(1000), ..start() });
         for number in 1..=2 {
             progress.begin(gtid(number), find);
             if number == 2 {
@@ -435,8 +444,14 @@ mod tests {
             progress.end();
         }
         let set = |last: u64| format!("{UUID}:1-{last}").parse::<GtidSet>().unwrap();
-        assert!(progress.has_seen(&GtidSet::default()) && progress.has_seen(&set(2)));
-        assert!(!progress.has_seen(&set(3)));
+        assert!(!progress.misses(&GtidSet::default()) && !progress.misses(&set(2)));
+        assert!(progress.misses(&set(3)));
+        progress.decided(gtid(2).as_ref());
+        progress.describe(1000);
+        assert_eq!(progress.checkpoint(name).file_created, Some(1000));
+        progress.forget_file();
+        let searched = StreamProgress::resume(&progress.checkpoint(name));
+        assert!(!searched.misses(&set(3)));
     }
 
     #[test]

@@ -86,10 +86,7 @@ impl Sequencer {
                 self.freshness.heartbeat(self.output.now);
                 self.progress.settle();
             }
-            EventBody::PreviousGtids(before) => {
-                self.refuse_gap(&before)?;
-                self.progress.settle();
-            }
+            EventBody::PreviousGtids(before) => self.on_previous_gtids(&before)?,
             EventBody::XaPrepare { xid, one_phase } => {
                 let xid =
                     Xid { format: xid.format_id, gtrid: xid.global.to_vec(), bqual: xid.branch.to_vec() };
@@ -121,14 +118,19 @@ impl Sequencer {
         Halt::stop(what, self.progress.position(), why, ANEW)
     }
 
-    /// A file begins behind all transactions of those before it: one that was not sent is lost.
-    fn refuse_gap(&self, before: &GtidSet) -> Result<(), Halt> {
-        if !self.snapshot.has_gtid() || self.progress.has_seen(before) {
-            return Ok(());
+    /// A file begins, behind these transactions. Asked for an offset, the server passes over a file that does not begin with
+    /// its PREVIOUS_GTIDS; asked by GTIDs alone, it does not.
+    fn on_previous_gtids(&mut self, before: &GtidSet) -> Result<(), Halt> {
+        if self.snapshot.has_gtid() && self.progress.misses(before) {
+            self.progress.forget_file();
+            self.commit()?;
+            let file = self.progress.file();
+            return Err(Halt::Restart(format!(
+                "transactions before the file {file} were not sent; the binlog is searched for them by GTID"
+            )));
         }
-        let why =
-            format!("its file {} begins behind {before}, of which a part never came", self.progress.file());
-        Err(self.lost("the source leaves transactions out of its binlog", &why))
+        self.progress.settle();
+        Ok(())
     }
 
     fn begin(&mut self, gtid: Option<Gtid>) {
