@@ -57,15 +57,6 @@ impl EventBatch {
         })
     }
 
-    /// The newest event.
-    #[must_use]
-    pub fn last(&self) -> Option<BatchedEvent<'_>> {
-        let (entry, before) = self.entries.split_last()?;
-        let begin = before.last().map_or(0, |entry| entry.end);
-        let data = self.data.get(begin..entry.end)?;
-        Some(BatchedEvent { header: entry.header, data, inside_payload: entry.inside_payload })
-    }
-
     /// True without events.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

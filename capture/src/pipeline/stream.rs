@@ -1,7 +1,7 @@
 //! The binlog stream: one connection that asks for everything behind a position and passes the events on in
 //! batches. Invariant: events leave in the server's order, none is left out; a connection that breaks, or that stays
 //! silent past its heartbeats, ends the stream with an error, never quietly. One that was to begin inside a file and finds
-//! another there begins anew, by its GTIDs alone, before anything of the other has left.
+//! another there begins anew, by its GTIDs alone, before a transaction of the other has left.
 
 use super::seek::{Doubt, Seek, Verdict};
 use crate::binlog::DecodeError;
@@ -204,7 +204,7 @@ async fn stream(options: &SourceOptions, request: &StreamRequest, sender: &mut S
                         sender.pass_on(batch).await;
                         return Err(End::Failed(StreamMessage::Damaged(damage)));
                     }
-                    match doubt.as_mut().and_then(|doubt| Some(doubt.judge(batch.last()?))) {
+                    match doubt.as_mut().and_then(|doubt| Some(doubt.judge(batch.iter().last()?))) {
                         None | Some(Verdict::Open) => {}
                         Some(Verdict::Proven) => doubt = None,
                         Some(Verdict::Refuted(why)) => return Err(End::Elsewhere(why)),

@@ -84,9 +84,7 @@ impl Sequencer {
     #[must_use]
     pub fn passed(&self) -> Position {
         let mut position = self.progress.position().clone();
-        for gtid in self.prepared.gtids() {
-            position.gtid_set.insert(gtid);
-        }
+        self.progress.add_undecided(&mut position.gtid_set);
         position
     }
 

@@ -144,12 +144,17 @@ impl StreamProgress {
         set
     }
 
-    /// True if the stream has not brought each of the transactions before a file, as its PREVIOUS_GTIDS names them. One that
-    /// was searched by GTID has: what it left out, it was not asked for.
+    /// Adds the prepared XA transactions that the stream has passed and the position leaves out.
+    pub fn add_undecided(&self, set: &mut GtidSet) {
+        self.undecided.iter().for_each(|gtid| set.insert(gtid));
+    }
+
+    /// True if a stream that began at an offset has not brought each of the transactions before a file, as its
+    /// PREVIOUS_GTIDS names them. One that was searched by GTID leaves out only what it was not asked for.
     #[must_use]
     pub fn misses(&self, before: &GtidSet) -> bool {
         let mut seen = self.reached();
-        self.undecided.iter().for_each(|gtid| seen.insert(gtid));
+        self.add_undecided(&mut seen);
         !self.searched && !seen.contains_all(before)
     }
 

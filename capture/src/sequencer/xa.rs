@@ -81,11 +81,6 @@ impl Prepared {
         Some(group)
     }
 
-    /// GTIDs of the groups whose outcome is not known: passed by the stream, though not in its position.
-    pub fn gtids(&self) -> impl Iterator<Item = &Gtid> {
-        self.groups.values().filter_map(|group| group.gtid.as_ref())
-    }
-
     /// XA COMMIT or XA ROLLBACK; `None` for an xid that was never seen.
     #[must_use]
     pub fn decide(&mut self, xid: &Xid) -> Option<Group> {

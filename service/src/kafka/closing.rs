@@ -1,5 +1,6 @@
-//! Clients that a start needs for a moment each. A client enters, and is closed on a thread of its own: the library takes
-//! a tenth of a second for a consumer or an admin client, and a start would wait for that ten times over.
+//! How clients end. The library takes a tenth of a second for a consumer or an admin client, and a start, which needs ten
+//! for a moment each, would wait for that ten times over: those are closed on a thread of their own. A consumer that is
+//! needed to the end leaves its group first.
 
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use std::sync::{Mutex, PoisonError};

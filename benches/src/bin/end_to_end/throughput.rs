@@ -29,30 +29,26 @@ pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<Vec<Phase>> 
         tables,
         expected: &expected,
     };
+    let task = |name| Task::new(name, name, servers);
     let cold = loading("full load, Kafka just started");
     say(&cold.name);
-    let cold = phases::together(&cold, &Task::new("cold", "cold", servers)?, servers)?;
+    let cold = phases::together(&cold, &task("cold")?, servers)?;
     servers.warehouse("DROP SCHEMA cold CASCADE")?;
 
     let load = loading("full load");
     say("full load and raw pipe, in turns");
-    let whole = Task::new("whole", "whole", servers)?;
+    let (first, second, whole) = (task("first")?, task("second")?, task("whole")?);
     let (mut pipes, mut loads) = (Vec::new(), Vec::new());
-    for name in ["first", "second", "whole"] {
+    for task in [&first, &second, &whole] {
         pipes.push(raw_pipe(servers, tables, &expected)?);
-        if name == whole.name {
-            loads.push(phases::together(&load, &whole, servers)?);
-        } else {
-            loads.push(phases::together(&load, &Task::new(name, name, servers)?, servers)?);
-            servers.warehouse(&format!("DROP SCHEMA {name} CASCADE"))?;
-        }
+        loads.push(phases::together(&load, task, servers)?);
+    }
+    for task in [first, second] {
+        servers.warehouse(&format!("DROP SCHEMA {} CASCADE", task.schema))?;
     }
     phases.extend([Phase::median(pipes)?, cold, Phase::median(loads)?]);
 
-    let apart = ["one", "two", "three"]
-        .into_iter()
-        .map(|name| Task::new(name, name, servers))
-        .collect::<Result<Vec<_>>>()?;
+    let apart = ["one", "two", "three"].into_iter().map(task).collect::<Result<Vec<_>>>()?;
     say("full load, capture and apply alone");
     phases.extend(phases::apart(&load, &apart, servers)?);
     for (size, keys) in BACKLOGS.iter().flat_map(|size| [(size, Keys::Uniform), (size, Keys::Default)]) {
