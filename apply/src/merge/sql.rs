@@ -9,12 +9,6 @@ use super::names::{TargetName, identifier, literal, quote, quote_list};
 use super::plan::{StageColumn, TransferPlan};
 use crate::batches::operations::Operations;
 
-/// Before a direct load, so that a unique violation costs only the COPY.
-pub const SAVEPOINT: &str = "SAVEPOINT tributary_direct";
-/// After a direct load that worked.
-pub const RELEASE_SAVEPOINT: &str = "RELEASE SAVEPOINT tributary_direct";
-/// After a direct load that did not; the batch is merged instead.
-pub const ROLLBACK_TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT tributary_direct";
 /// SQLSTATE of the error that a direct load may meet.
 pub const UNIQUE_VIOLATION: &str = "23505";
 
@@ -212,7 +206,15 @@ pub fn stage_table_ddl(dialect: Dialect, plan: &TransferPlan, stage: &TargetName
     sql
 }
 
-/// Empties the staging table; before the COPY, so that what a crash left does not matter.
+/// Takes the staging table for this transaction, and asks for its size in bytes: 0 if nothing is in it, not even what
+/// was rolled back. Two statements, whose answer is one row of one column.
+#[must_use]
+pub fn take_stage(stage: &TargetName) -> String {
+    let name = literal(&stage.to_string());
+    format!("LOCK TABLE {stage} IN EXCLUSIVE MODE; SELECT pg_relation_size({name}::regclass)")
+}
+
+/// Empties the staging table.
 #[must_use]
 pub fn truncate_stage(stage: &TargetName) -> String {
     format!("TRUNCATE TABLE {stage}")

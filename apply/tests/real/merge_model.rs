@@ -17,8 +17,7 @@ use tributary_apply::merge::layout::TableRule;
 use tributary_apply::merge::names::TargetName;
 use tributary_apply::merge::plan::TransferPlan;
 use tributary_apply::merge::sql::{
-    Merge, RELEASE_SAVEPOINT, ROLLBACK_TO_SAVEPOINT, SAVEPOINT, UNIQUE_VIOLATION, clear_target,
-    copy_statement, stage_table_ddl, truncate_stage,
+    Merge, UNIQUE_VIOLATION, clear_target, copy_statement, stage_table_ddl, take_stage, truncate_stage,
 };
 use tributary_schemas::table::{Table, TableId};
 
@@ -92,11 +91,11 @@ impl Target {
         copy
     }
 
-    /// A flush, as one transaction.
+    /// A flush: one transaction, and what follows it.
     async fn merge(&self, batch: &Batch, strategy: Strategy, operations: Operations) {
-        self.session.run(&["BEGIN".to_owned(), truncate_stage(&self.stage)]).await;
+        self.session.run(&["BEGIN".to_owned(), take_stage(&self.stage)]).await;
         self.stage(batch, strategy, operations).await;
-        self.session.run(&["COMMIT"]).await;
+        self.session.run(&["COMMIT".to_owned(), truncate_stage(&self.stage)]).await;
     }
 
     async fn stage(&self, batch: &Batch, strategy: Strategy, operations: Operations) {
@@ -236,20 +235,19 @@ async fn a_direct_load_falls_back_to_a_merge() {
         batch
     };
     for (batch, violates) in [(batch_of(0..5, "x"), false), (batch_of(3..8, "y"), true)] {
-        target.session.run(&["BEGIN".to_owned(), truncate_stage(&target.stage), SAVEPOINT.to_owned()]).await;
+        target.session.run(&["BEGIN"]).await;
         let statement = copy_statement(&target.plan, &target.stage, Shape::Direct);
         match target.session.copy(&statement, target.encode(&batch, Shape::Direct)).await {
             Ok(rows) => {
                 assert_eq!((rows, violates), (5, false));
-                target.session.run(&[RELEASE_SAVEPOINT]).await;
+                target.session.run(&["COMMIT"]).await;
             }
             Err(error) => {
                 assert_eq!((error.code().unwrap().code(), violates), (UNIQUE_VIOLATION, true));
-                target.session.run(&[ROLLBACK_TO_SAVEPOINT]).await;
-                target.stage(&batch, Strategy::Merge, Operations::ALL).await;
+                target.session.run(&["ROLLBACK"]).await;
+                target.merge(&batch, Strategy::Merge, Operations::ALL).await;
             }
         }
-        target.session.run(&["COMMIT"]).await;
     }
     let rows = target.session.rows(&["id".into(), "v".into()], target.plan.target()).await;
     let seen: Vec<_> = rows.iter().map(|row| row[1].as_deref().unwrap()).collect();

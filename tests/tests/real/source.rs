@@ -1,4 +1,4 @@
-//! What sources do that is out of the ordinary: XA that is rolled back, statements in old character sets, no GTIDs.
+//! What sources do that is out of the ordinary: XA that is prepared or rolled back, statements in old character sets, no GTIDs.
 
 use mysql_async::prelude::Queryable;
 use tributary_tests::eventually;
@@ -219,5 +219,87 @@ async fn a_restart_spares_the_source_the_search_and_misses_nothing_of_a_binlog_t
     assert!(!capture(), "a file that is not listed is not asked for");
     task.start("apply", &["run", "--until-caught-up"]).expect_exit(0, RUN);
     assert_equal(&task).await;
+    servers.discard();
+}
+
+/// An XA transaction that is left prepared by a session of its own.
+async fn prepare(task: &Task, xid: &str, statements: &[&str]) {
+    let mut mysql = task.servers.mysql().await;
+    run(&mut mysql, &[&format!("USE `{}`", task.name), &format!("XA START '{xid}'")]).await;
+    run(&mut mysql, statements).await;
+    run(&mut mysql, &[&format!("XA END '{xid}'"), &format!("XA PREPARE '{xid}'")]).await;
+    mysql.disconnect().await.unwrap();
+}
+
+/// True if the newest checkpoint names its binlog file, at whose offset the stream may be opened.
+fn has_place_in_file(task: &Task) -> bool {
+    let mut place = None;
+    tributary_tests::topics::visit_records(task, &format!("{}.state", task.name), |record| {
+        if record.key == br#"{"kind":"checkpoint"}"# {
+            let value: serde_json::Value = serde_json::from_slice(&record.value.unwrap()).unwrap();
+            place = Some(value["file_created"].is_u64());
+        }
+    });
+    place.expect("there is a checkpoint")
+}
+
+/// The rows of a prepared XA transaction exist once it is decided, whenever capture is restarted meanwhile, and once.
+#[tokio::test(flavor = "multi_thread")]
+async fn prepared_xa_transactions_outlive_restarts_and_happen_once_they_are_committed() {
+    let servers = Servers::up("test-xa", &[]);
+    let task = Task::with("xa", &servers, |config| config);
+    create(&task, "a", 60).await;
+    task.catch_up();
+    let mut mysql = servers.mysql().await;
+    run(&mut mysql, &[&format!("USE `{}`", task.name), "UPDATE a SET n = 1 WHERE id = 20"]).await;
+    task.catch_up();
+    assert!(has_place_in_file(&task));
+
+    prepare(&task, "p1", &["UPDATE a SET n = 1001 WHERE id < 6"]).await;
+    prepare(&task, "p2", &["DELETE FROM a WHERE id = 6", "INSERT INTO a (id, n, s) VALUES (2000, 1, 'no')"])
+        .await;
+    prepare(&task, "p3", &["UPDATE a SET id = 1007 WHERE id = 7"]).await;
+    run(&mut mysql, &["UPDATE a SET n = 2 WHERE id = 20"]).await;
+    // Twice: the second begins with what the first has left open.
+    for n in [3, 4] {
+        task.catch_up();
+        assert_equal(&task).await;
+        assert!(!has_place_in_file(&task), "what is undecided must be sent again");
+        run(&mut mysql, &[&format!("UPDATE a SET n = {n} WHERE id = 21")]).await;
+    }
+
+    let (mut capture, mut apply) = (task.capture(), task.apply());
+    let equal = async || {
+        let expected = source_rows(&task, "a").await;
+        eventually("a is in step", RUN, || async { destination_rows(&task, "a").await == expected }).await;
+    };
+    equal().await;
+    prepare(&task, "p4", &["UPDATE a SET n = 1004 WHERE id BETWEEN 8 AND 12"]).await;
+    run(&mut mysql, &["XA COMMIT 'p1'", "UPDATE a SET n = 5 WHERE id = 21"]).await;
+    equal().await;
+    capture.kill();
+    run(&mut mysql, &["XA ROLLBACK 'p2'", "XA COMMIT 'p3'", "UPDATE a SET n = 6 WHERE id = 21"]).await;
+    prepare(&task, "p5", &["UPDATE a SET n = 1005 WHERE id BETWEEN 13 AND 14"]).await;
+    run(&mut mysql, &["XA COMMIT 'p5'"]).await;
+    let mut capture = task.capture();
+    equal().await;
+    run(&mut mysql, &["XA COMMIT 'p4'"]).await;
+    equal().await;
+    capture.kill();
+    apply.stop();
+    run(&mut mysql, &["UPDATE a SET n = 7 WHERE id = 21"]).await;
+    task.catch_up();
+    assert_equal(&task).await;
+    assert!(has_place_in_file(&task));
+
+    let mut seen = std::collections::BTreeMap::new();
+    tributary_tests::topics::visit_topic(&task, "a", |record| {
+        if !record.sequence.ends_with(":r") {
+            *seen.entry((record.sequence, record.key, record.value.is_none())).or_insert(0) += 1;
+        }
+    });
+    assert!(seen.values().all(|&times| times == 1), "{seen:?}");
+    // 7 of single statements, 6 + 5 + 2 of p1, p4 and p5, and a delete, its tombstone and a create of p3.
+    assert_eq!(seen.len(), 23, "{seen:?}");
     servers.discard();
 }

@@ -1,17 +1,15 @@
-//! A flush: stage, merge, and last the offsets. During the initial load rows go straight into the target as long as
-//! none of them is there.
+//! A flush: stage, merge, and last the offsets, in one transaction. During the initial load rows go straight into the
+//! target as long as none of them is there.
 
 use super::copy::{Copied, copy};
+use super::staging::{self, Staging};
 use super::{Report, Worker};
 use crate::batches::compact::Batch;
-use crate::destination::{Connection, DestinationError, TableError, catalog};
+use crate::destination::{Connection, DestinationError, Lease, TableError, catalog};
 use crate::merge::encode::Shape;
 use crate::merge::names::TargetName;
-use crate::merge::plan::{StageColumn, TransferPlan};
-use crate::merge::sql::{
-    Merge, RELEASE_SAVEPOINT, ROLLBACK_TO_SAVEPOINT, SAVEPOINT, UNIQUE_VIOLATION, drop_stage,
-    stage_table_ddl, truncate_stage,
-};
+use crate::merge::plan::TransferPlan;
+use crate::merge::sql::{Merge, UNIQUE_VIOLATION};
 use crate::merge::target::TargetShape;
 use crate::pipeline::job::Move;
 use crate::pipeline::table::TableTask;
@@ -30,7 +28,7 @@ pub(super) struct Cache {
     /// Plans by the generation of the rows.
     plans: HashMap<u32, Arc<TransferPlan>>,
     /// The staging table that this process has made.
-    stage: Option<(TargetName, Vec<StageColumn>, String)>,
+    staging: Staging,
     violations: u32,
     /// The target has not been at the end of its topic yet.
     pub(super) fresh: bool,
@@ -38,6 +36,9 @@ pub(super) struct Cache {
 
 impl Worker {
     /// Merges `rows` of generation `generations.0` into the target, which has at least generation `generations.1`.
+    ///
+    /// # Errors
+    /// Nothing is written then, unless it is [`DestinationError::CommitUnknown`].
     pub(super) async fn flush(
         &self,
         task: &TableTask,
@@ -46,18 +47,19 @@ impl Worker {
         rows: &Batch,
         moves: &[Move],
     ) -> Result<Report, DestinationError> {
-        let mut lease = self.begin(Some(&task.target)).await?;
+        let mut lease = self.pool.acquire().await?;
+        let writer = self.attend().await?;
         let plan = self.plan(&mut lease, task, cache, generations).await?;
-        let stage = task.target.stage(self.bookkeeping.schema_name(), self.attend().await?);
+        let stage = task.target.stage(self.bookkeeping.schema_name(), writer);
         let place = place_of(task, rows);
-        let direct = self.may_load_directly(task, cache, &plan, rows);
         let mut loaded = None;
-        if direct {
+        if self.may_load_directly(task, cache, &plan, rows) {
+            self.begin_on(&lease, Some(&task.target)).await?;
             loaded = load_directly(&mut lease, cache, &plan, &stage, rows, &place).await?;
         }
-        let report = match loaded {
-            Some(report) => report,
-            None => self.merge(&mut lease, task, cache, &plan, &stage, rows, &place).await?,
+        let (report, staged) = match loaded {
+            Some(report) => (report, false),
+            None => (self.merge(&mut lease, task, cache, &plan, &stage, rows, &place).await?, true),
         };
         self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None).await?;
         if task.loading {
@@ -66,6 +68,9 @@ impl Worker {
         sabotage::pass("destination-commit");
         lease.commit().await?;
         sabotage::pass("destination-committed");
+        if staged && !cache.staging.empty(&lease, &stage).await {
+            return Ok(report);
+        }
         lease.release();
         Ok(report)
     }
@@ -110,7 +115,7 @@ impl Worker {
     #[allow(clippy::too_many_arguments, reason = "the parts of one statement after the other")]
     async fn merge(
         &self,
-        connection: &mut Connection,
+        lease: &mut Lease,
         task: &TableTask,
         cache: &mut Cache,
         plan: &TransferPlan,
@@ -118,50 +123,23 @@ impl Worker {
         rows: &Batch,
         place: &str,
     ) -> Result<Report, DestinationError> {
-        self.prepare_stage(connection, cache, plan, stage).await?;
-        let Copied::All(report) = copy(connection, plan, stage, Shape::Stage, rows, place).await? else {
+        cache.staging.prepare(lease, self.dialect, plan, stage).await?;
+        self.begin_on(lease, Some(&task.target)).await?;
+        staging::take(lease, stage).await?;
+        let Copied::All(report) = copy(lease, plan, stage, Shape::Stage, rows, place).await? else {
             return Err(DestinationError::Table(target_gone_wrong(task)));
         };
         let strategy = self.dialect.strategy(plan.is_append_optimized(), plan.has_unique_key());
         let statements = Merge::of(plan, stage, task.operations).statements(strategy);
-        connection
+        lease
             .batch_execute(&statements.join("; "))
             .await
             .map_err(DestinationError::during(format!("merging rows into {}", task.target)))?;
         Ok(report)
     }
-
-    /// An empty staging table that has the plan's columns.
-    async fn prepare_stage(
-        &self,
-        connection: &mut Connection,
-        cache: &mut Cache,
-        plan: &TransferPlan,
-        stage: &TargetName,
-    ) -> Result<(), DestinationError> {
-        let fits = cache.stage.as_ref().is_some_and(|(made, columns, deleted)| {
-            made == stage
-                && deleted == plan.deleted_column()
-                && plan.columns().iter().all(|column| columns.contains(column))
-        });
-        let sql = if fits {
-            truncate_stage(stage)
-        } else {
-            format!("{}; {}", drop_stage(stage), stage_table_ddl(self.dialect, plan, stage))
-        };
-        connection
-            .batch_execute(&sql)
-            .await
-            .map_err(DestinationError::during(format!("preparing the staging table {stage}")))?;
-        // If this transaction does not come to its end, the cache is forgotten with it.
-        if !fits {
-            cache.stage = Some((stage.clone(), plan.columns().to_vec(), plan.deleted_column().to_owned()));
-        }
-        Ok(())
-    }
 }
 
-/// Copies into the target under a savepoint; `None`, with nothing written, if a row was there already.
+/// Copies into the target; `None` if a row was there already: then the transaction is over and nothing is written.
 async fn load_directly(
     connection: &mut Connection,
     cache: &mut Cache,
@@ -170,13 +148,8 @@ async fn load_directly(
     rows: &Batch,
     place: &str,
 ) -> Result<Option<Report>, DestinationError> {
-    let during = || DestinationError::during(format!("loading rows into {}", plan.target()));
-    connection.batch_execute(SAVEPOINT).await.map_err(during())?;
     match copy(connection, plan, stage, Shape::Direct, rows, place).await {
-        Ok(Copied::All(report)) => {
-            connection.batch_execute(RELEASE_SAVEPOINT).await.map_err(during())?;
-            return Ok(Some(report));
-        }
+        Ok(Copied::All(report)) => return Ok(Some(report)),
         Ok(Copied::Deletes) => {}
         Err(error) if error.code() == Some(UNIQUE_VIOLATION) => {
             cache.violations += 1;
@@ -186,7 +159,8 @@ async fn load_directly(
         }
         Err(error) => return Err(error),
     }
-    connection.batch_execute(ROLLBACK_TO_SAVEPOINT).await.map_err(during())?;
+    let during = DestinationError::during(format!("loading rows into {}", plan.target()));
+    connection.batch_execute("ROLLBACK").await.map_err(during)?;
     Ok(None)
 }
 

@@ -8,6 +8,7 @@ mod flush;
 mod presence;
 mod replay;
 mod setup;
+mod staging;
 
 pub use flush::compile;
 pub(in crate::pipeline) use flush::unknown_generation;
@@ -166,8 +167,7 @@ impl Worker {
                 Ok((Outcome::Lost, Report::default()))
             }
             Err(error) => {
-                // Whatever went wrong, the definition of the target may be the reason; and a staging table that was
-                // made in this transaction is gone.
+                // Whatever went wrong, the definition of the target or of the staging table may be the reason.
                 *cache = Cache::default();
                 if !error.is_transient() && self.is_overtaken(task, &moves).await {
                     return Ok((Outcome::Lost, Report::default()));
@@ -207,10 +207,16 @@ impl Worker {
         Ok(Outcome::Written)
     }
 
-    /// A transaction, under the locks of this instance; on servers where a table takes one writer at a time, with `target` locked for this one.
+    /// A transaction on a connection of its own, under the locks of this instance.
     async fn begin(&self, target: Option<&TargetName>) -> Result<Lease, DestinationError> {
         self.attend().await?;
         let lease = self.pool.acquire().await?;
+        self.begin_on(&lease, target).await?;
+        Ok(lease)
+    }
+
+    /// A transaction; on servers where a table takes one writer at a time, with `target` locked for this one.
+    async fn begin_on(&self, lease: &Lease, target: Option<&TargetName>) -> Result<(), DestinationError> {
         let lock = target.filter(|_| self.dialect.one_writer()).map(|target| {
             let key = self.bookkeeping.lock_key(&format!("target {target}"));
             format!("; SELECT pg_advisory_xact_lock({key})")
@@ -218,8 +224,7 @@ impl Worker {
         lease
             .batch_execute(&format!("BEGIN{}", lock.unwrap_or_default()))
             .await
-            .map_err(DestinationError::during("beginning a transaction"))?;
-        Ok(lease)
+            .map_err(DestinationError::during("beginning a transaction"))
     }
 
     /// What follows the initial load: the planner's statistics and secondary indexes. Once; may be repeated.
