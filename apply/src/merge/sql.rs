@@ -206,15 +206,14 @@ pub fn stage_table_ddl(dialect: Dialect, plan: &TransferPlan, stage: &TargetName
     sql
 }
 
-/// Takes the staging table for this transaction, and asks for its size in bytes: 0 if nothing is in it, not even what
-/// was rolled back. Two statements, whose answer is one row of one column.
+/// Takes the staging table for this transaction, empty. It is empty as a rule ([`truncate_stage`]); what was left all
+/// the same is deleted, because TRUNCATE would give the table a new file.
 #[must_use]
 pub fn take_stage(stage: &TargetName) -> String {
-    let name = literal(&stage.to_string());
-    format!("LOCK TABLE {stage} IN EXCLUSIVE MODE; SELECT pg_relation_size({name}::regclass)")
+    format!("LOCK TABLE {stage} IN EXCLUSIVE MODE; DELETE FROM {stage}")
 }
 
-/// Empties the staging table.
+/// Empties the staging table, behind the transaction that filled it.
 #[must_use]
 pub fn truncate_stage(stage: &TargetName) -> String {
     format!("TRUNCATE TABLE {stage}")

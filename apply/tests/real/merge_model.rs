@@ -17,7 +17,8 @@ use tributary_apply::merge::layout::TableRule;
 use tributary_apply::merge::names::TargetName;
 use tributary_apply::merge::plan::TransferPlan;
 use tributary_apply::merge::sql::{
-    Merge, UNIQUE_VIOLATION, clear_target, copy_statement, stage_table_ddl, take_stage, truncate_stage,
+    Merge, UNIQUE_VIOLATION, clear_target, copy_statement, drop_stage, stage_table_ddl, take_stage,
+    truncate_stage,
 };
 use tributary_schemas::table::{Table, TableId};
 
@@ -218,6 +219,28 @@ async fn columns_that_are_not_written_live_on() {
         assert!(theirs.iter().all(|row| row[2].as_deref() == Some("new")));
     }
     target.session.done().await;
+}
+
+/// A second writer with the same staging table: its rows, made visible by its COMMIT, must not be merged by the first.
+#[tokio::test]
+async fn a_staging_table_is_one_writers_until_its_commit() {
+    let target = Target::new("merge_shared", &TableRule::default()).await;
+    let other = Session::new("merge_shared_other").await;
+    let take = take_stage(&target.stage);
+    let insert = format!("INSERT INTO {} (id, name, _deleted) VALUES (1, 'a', false)", target.stage);
+    target.session.run(&["BEGIN", &take, &insert]).await;
+    other.run(&["SET lock_timeout = 50"]).await;
+    for statement in [truncate_stage(&target.stage), drop_stage(&target.stage), insert.clone()] {
+        let refused = other.client.batch_execute(&statement).await.unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "55P03", "{statement}");
+    }
+    target.session.run(&["COMMIT"]).await;
+    other.run(&["BEGIN", &take]).await;
+    let sql = format!("SELECT count(*) FROM {}", target.stage);
+    assert_eq!(other.client.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0), 0);
+    other.run(&["COMMIT".to_owned(), truncate_stage(&target.stage)]).await;
+    target.session.done().await;
+    other.done().await;
 }
 
 #[tokio::test]

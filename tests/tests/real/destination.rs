@@ -19,7 +19,7 @@ async fn in_step(task: &Task) {
 }
 
 /// PostgreSQL 15 refuses its next start once if its postmaster dies while a transaction is open that gave an unlogged
-/// table a new file. A merge waits for hours where a row is locked, and must not be such a transaction.
+/// table a new file. A merge, which is open for as long as a row is locked, must not be such a transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_warehouse_that_dies_during_a_merge_starts_again_and_goes_on() {
     let servers = Servers::up("test-crash", &[]);
@@ -58,7 +58,7 @@ async fn a_warehouse_that_dies_during_a_merge_starts_again_and_goes_on() {
     servers.discard();
 }
 
-/// Rows stay behind where apply dies between a merge and the emptying of its staging table.
+/// Rows stay behind where the staging table cannot be emptied, or where another instance takes it for its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_left_in_a_staging_table_is_not_merged() {
     let task = Task::new("left_behind");

@@ -47,8 +47,8 @@ impl Worker {
         rows: &Batch,
         moves: &[Move],
     ) -> Result<Report, DestinationError> {
-        let mut lease = self.pool.acquire().await?;
         let writer = self.attend().await?;
+        let mut lease = self.pool.acquire().await?;
         let plan = self.plan(&mut lease, task, cache, generations).await?;
         let stage = task.target.stage(self.bookkeeping.schema_name(), writer);
         let place = place_of(task, rows);
@@ -68,8 +68,8 @@ impl Worker {
         sabotage::pass("destination-commit");
         lease.commit().await?;
         sabotage::pass("destination-committed");
-        if staged && !cache.staging.empty(&lease, &stage).await {
-            return Ok(report);
+        if staged {
+            cache.staging.empty(&lease, &stage).await;
         }
         lease.release();
         Ok(report)

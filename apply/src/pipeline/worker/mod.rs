@@ -1,5 +1,5 @@
-//! Carries out the jobs of the tables' state machines: a job enters, one transaction of the destination happens, an
-//! outcome leaves. Every transaction ends with the compare-and-set of its offsets, so that nothing is written for
+//! Carries out the jobs of the tables' state machines: a job enters, one transaction that writes rows happens, an
+//! outcome leaves. That transaction ends with the compare-and-set of its offsets, so that nothing is written for
 //! partitions that have another owner.
 
 mod arrive;

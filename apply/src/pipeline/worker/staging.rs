@@ -3,15 +3,17 @@
 //! TRUNCATE gives an unlogged table a new file, and PostgreSQL 15 whose postmaster dies while a transaction that did
 //! so is open refuses its next start once ("could not create file …: File exists"): the backend takes the new file's
 //! init fork away as it ends, its abort record is lost with the WAL writer, and recovery makes the fork anew beside a
-//! main fork that is still there. So the flush itself does neither. Invariant: between [`take`] and COMMIT the staging
-//! table holds this flush's rows and no others, whoever else has the same number and whatever was left behind.
+//! main fork that is still there. A flush is open for as long as a row is locked; so it does neither.
+//!
+//! Invariant: between [`take`] and COMMIT the staging table holds this flush's rows and no others, whoever else has
+//! the same number and whatever was left behind.
 
 use crate::destination::{Connection, DestinationError};
 use crate::merge::dialect::Dialect;
 use crate::merge::names::TargetName;
 use crate::merge::plan::{StageColumn, TransferPlan};
 use crate::merge::sql::{drop_stage, stage_table_ddl, take_stage, truncate_stage};
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::error::SqlState;
 
 /// What this process knows of the staging table of one target.
 #[derive(Default)]
@@ -58,16 +60,15 @@ impl Staging {
         Ok(())
     }
 
-    /// Empties the staging table behind a flush that was committed. Outside of transactions; false if the connection is
-    /// not to be used again. What stays behind costs the next flush a TRUNCATE, and no more.
-    pub(super) async fn empty(&mut self, connection: &Connection, stage: &TargetName) -> bool {
-        let emptied = connection.batch_execute(&truncate_stage(stage)).await;
-        if let Err(error) = &emptied {
-            tracing::debug!(%stage, %error, "a staging table was not emptied");
-            // It may be gone.
-            self.made = None;
+    /// Empties the staging table behind a flush that was committed. Outside of transactions. What stays behind is
+    /// deleted by the next flush.
+    pub(super) async fn empty(&mut self, connection: &Connection, stage: &TargetName) {
+        if let Err(error) = connection.batch_execute(&truncate_stage(stage)).await {
+            tracing::warn!(%stage, %error, "a staging table was not emptied; the rows in it are merged and committed");
+            if error.code() == Some(&SqlState::UNDEFINED_TABLE) {
+                self.made = None;
+            }
         }
-        emptied.is_ok()
     }
 }
 
@@ -76,16 +77,7 @@ impl Staging {
 /// # Errors
 /// What the server says.
 pub(super) async fn take(connection: &Connection, stage: &TargetName) -> Result<(), DestinationError> {
-    let answer = connection.simple_query(&take_stage(stage)).await.map_err(preparing(stage))?;
-    let size = answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    });
-    if size != Some("0") {
-        // A flush that did not come to its end has left rows, or the instance that had this number before.
-        connection.batch_execute(&truncate_stage(stage)).await.map_err(preparing(stage))?;
-    }
-    Ok(())
+    connection.batch_execute(&take_stage(stage)).await.map_err(preparing(stage))
 }
 
 fn preparing(stage: &TargetName) -> impl FnOnce(tokio_postgres::Error) -> DestinationError {
