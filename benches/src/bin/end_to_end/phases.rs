@@ -7,9 +7,8 @@ use crate::offsets::Offsets;
 use crate::servers::Servers;
 use crate::services::{Task, Usage};
 use crate::sysbench::{DATABASE, Tables};
-use std::process::Command;
 use std::time::{Duration, Instant};
-use tributary_benches::{Result, output};
+use tributary_benches::Result;
 
 /// How often the offsets are asked for.
 const POLL: Duration = Duration::from_millis(20);
@@ -74,9 +73,9 @@ struct Before {
 }
 
 impl Before {
-    /// What was written before the phase is on the disk then, so that the phase does not pay for it.
+    /// Nothing of what ran before is left for the phase to pay for.
     fn read(task: &Task, servers: &Servers) -> Result<Self> {
-        output(&mut Command::new("sync"))?;
+        servers.settle()?;
         Ok(Self {
             cpu: ServerCpu::now(servers)?,
             topic_bytes: servers.topic_bytes(&topics(task))?,

@@ -21,7 +21,7 @@ pub fn run(servers: &Servers, tables: Tables) -> Result<Duration> {
              {psql} -q -c '\\copy {SCHEMA}.sbtest{number} FROM STDIN'"
         );
     }
-    output(&mut Command::new("sync"))?;
+    servers.settle()?;
     let start = Instant::now();
     let [first, second] = scripts.map(|script| {
         std::thread::spawn(move || {

@@ -89,6 +89,13 @@ impl Servers {
         Ok(output(command.args(words).args(["-N", "-B", "-e", sql]))?.lines().map(str::to_owned).collect())
     }
 
+    /// Leaves nothing to do from what ran so far: the warehouse is vacuumed, or autovacuum would do it in some later
+    /// phase, and what was written is on the disk.
+    pub fn settle(&self) -> Result<()> {
+        self.warehouse("VACUUM ANALYZE")?;
+        output(&mut Command::new("sync")).map(drop)
+    }
+
     /// Runs something on the benchmark's own runtime.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)

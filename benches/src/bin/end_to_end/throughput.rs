@@ -98,7 +98,7 @@ partition (asked every 20 ms once capture says that it is in step; that this was
 it); alone, to the end of `run --until-caught-up`. Raw pipe and full load are three each, in turns; alone are three tasks that
 do the same one after the other: the median, with the fastest beside it. The first full load meets a Kafka whose JVM has
 compiled nothing yet; later it does so with its first compiler only (`TieredStopAtLevel=1`), as is cheaper for one that lives
-for minutes. Before each phase everything is written to disk.
+for minutes. Before each phase the warehouse is vacuumed and everything is written to disk.
 *rows/row merged* is the compaction reached: rows, or row events, for each row that was inserted, updated or deleted in the
 warehouse. *Kafka bytes/image byte*: growth of the table topics' log segments by the bytes of the binlog's row images, before
 and after images alike. CPU of the servers is that of all their processes in the phase.
