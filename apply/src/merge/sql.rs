@@ -206,14 +206,14 @@ pub fn stage_table_ddl(dialect: Dialect, plan: &TransferPlan, stage: &TargetName
     sql
 }
 
-/// Takes the staging table for this transaction, empty. It is empty as a rule ([`truncate_stage`]); what was left all
-/// the same is deleted, because TRUNCATE would give the table a new file.
+/// Takes the staging table for this transaction, empty: what is left in it is deleted, because TRUNCATE would give the
+/// table a new file.
 #[must_use]
 pub fn take_stage(stage: &TargetName) -> String {
     format!("LOCK TABLE {stage} IN EXCLUSIVE MODE; DELETE FROM {stage}")
 }
 
-/// Empties the staging table, behind the transaction that filled it.
+/// Empties the staging table, outside of the transactions that fill it.
 #[must_use]
 pub fn truncate_stage(stage: &TargetName) -> String {
     format!("TRUNCATE TABLE {stage}")

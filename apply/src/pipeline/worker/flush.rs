@@ -69,7 +69,7 @@ impl Worker {
         lease.commit().await?;
         sabotage::pass("destination-committed");
         if staged {
-            cache.staging.empty(&lease, &stage).await;
+            cache.staging.leave(&lease, &stage, report.bytes).await;
         }
         lease.release();
         Ok(report)

@@ -3,7 +3,8 @@
 //! TRUNCATE gives an unlogged table a new file, and PostgreSQL 15 whose postmaster dies while a transaction that did
 //! so is open refuses its next start once ("could not create file …: File exists"): the backend takes the new file's
 //! init fork away as it ends, its abort record is lost with the WAL writer, and recovery makes the fork anew beside a
-//! main fork that is still there. A flush is open for as long as a row is locked; so it does neither.
+//! main fork that is still there. A flush is open for as long as a row is locked; so it deletes what the one before it
+//! has left, and TRUNCATE comes behind the COMMIT of one that has made the table large.
 //!
 //! Invariant: between [`take`] and COMMIT the staging table holds this flush's rows and no others, whoever else has
 //! the same number and whatever was left behind.
@@ -15,6 +16,10 @@ use crate::merge::plan::{StageColumn, TransferPlan};
 use crate::merge::sql::{drop_stage, stage_table_ddl, take_stage, truncate_stage};
 use tokio_postgres::error::SqlState;
 
+/// Bytes that are sent into a staging table before it is truncated: so many deleted rows cost less to pass over than a new
+/// file does, which is two fsyncs and a change of the catalog.
+const KEPT_BYTES: u64 = 4 * 1024 * 1024;
+
 /// What this process knows of the staging table of one target.
 #[derive(Default)]
 pub(super) struct Staging {
@@ -25,6 +30,8 @@ struct Made {
     stage: TargetName,
     columns: Vec<StageColumn>,
     deleted_column: String,
+    /// Sent into it since it was empty.
+    bytes: u64,
 }
 
 impl Made {
@@ -56,17 +63,26 @@ impl Staging {
             stage: stage.clone(),
             columns: plan.columns().to_vec(),
             deleted_column: plan.deleted_column().to_owned(),
+            bytes: 0,
         });
         Ok(())
     }
 
-    /// Empties the staging table behind a flush that was committed. Outside of transactions. What stays behind is
-    /// deleted by the next flush.
-    pub(super) async fn empty(&mut self, connection: &Connection, stage: &TargetName) {
-        if let Err(error) = connection.batch_execute(&truncate_stage(stage)).await {
-            tracing::warn!(%stage, %error, "a staging table was not emptied; the rows in it are merged and committed");
-            if error.code() == Some(&SqlState::UNDEFINED_TABLE) {
-                self.made = None;
+    /// Truncates the staging table behind a flush that was committed and sent `bytes` into it, if it has become large.
+    /// Outside of transactions.
+    pub(super) async fn leave(&mut self, connection: &Connection, stage: &TargetName, bytes: u64) {
+        let Some(made) = &mut self.made else { return };
+        made.bytes += bytes;
+        if made.bytes < KEPT_BYTES {
+            return;
+        }
+        match connection.batch_execute(&truncate_stage(stage)).await {
+            Ok(()) => made.bytes = 0,
+            Err(error) => {
+                tracing::warn!(%stage, %error, "a staging table was not emptied; the rows in it are merged and committed");
+                if error.code() == Some(&SqlState::UNDEFINED_TABLE) {
+                    self.made = None;
+                }
             }
         }
     }
