@@ -3,7 +3,8 @@
 //! Each column is asked for in a form that both servers print alike (or that is compared as a number); rows are
 //! compared as multisets by all their columns.
 
-use crate::task::Task;
+use crate::eventually;
+use crate::task::{RUN, Task};
 use mysql_async::prelude::Queryable;
 use std::collections::BTreeMap;
 
@@ -53,6 +54,21 @@ pub async fn assert_equal(task: &Task) {
     for table in tables(task).await {
         assert_table_equal(task, &table).await;
     }
+}
+
+/// Waits until a table is in the warehouse with the rows that the source has now; `what` says what that shows.
+///
+/// # Panics
+/// If it does not come to that within [`RUN`].
+pub async fn eventually_equal(task: &Task, table: &str, what: &str) {
+    let found = format!("SELECT to_regclass('\"{}\".\"{table}\"') IS NOT NULL", task.name);
+    eventually("the table is there", RUN, || async {
+        let row = task.servers.postgres().await.query_one(&found, &[]).await;
+        row.expect("the warehouse can be asked for a table").get(0)
+    })
+    .await;
+    let expected = source_rows(task, table).await;
+    eventually(what, RUN, || async { destination_rows(task, table).await == expected }).await;
 }
 
 /// Expects one table to be equal in the warehouse.

@@ -1,22 +1,11 @@
-//! A warehouse that dies under apply.
+//! Merges: in a warehouse that dies under them, and beside what earlier ones left.
 
 use mysql_async::prelude::Queryable;
 use tributary_tests::eventually;
 use tributary_tests::load::create;
-use tributary_tests::oracle::{assert_equal, destination_rows, source_rows};
+use tributary_tests::oracle::{assert_equal, eventually_equal};
 use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
-
-/// Waits until table `a` is there, with the rows it has at the source.
-async fn in_step(task: &Task) {
-    eventually("the table is there", RUN, || async {
-        let found = format!("SELECT to_regclass('{}.a') IS NOT NULL", task.name);
-        task.servers.postgres().await.query_one(&found, &[]).await.unwrap().get(0)
-    })
-    .await;
-    let expected = source_rows(task, "a").await;
-    eventually("a is in step", RUN, || async { destination_rows(task, "a").await == expected }).await;
-}
 
 /// PostgreSQL 15 refuses its next start once if its postmaster dies while a transaction is open that gave an unlogged
 /// table a new file. A merge, which is open for as long as a row is locked, must not be such a transaction.
@@ -30,10 +19,10 @@ async fn a_warehouse_that_dies_during_a_merge_starts_again_and_goes_on() {
     mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
     // The first merge of each round makes the staging table, the second finds rows in it.
     for merges in [0, 1] {
-        in_step(&task).await;
+        eventually_equal(&task, "a", "a is in step").await;
         for _ in 0..merges {
             mysql.query_drop("UPDATE a SET n = n + 1 WHERE id < 50").await.unwrap();
-            in_step(&task).await;
+            eventually_equal(&task, "a", "a is in step").await;
         }
         let (reader, watcher) = (servers.postgres().await, servers.postgres().await);
         let lock = format!("BEGIN; SELECT FROM \"{}\".a WHERE id = 1 FOR UPDATE", task.name);
@@ -50,7 +39,7 @@ async fn a_warehouse_that_dies_during_a_merge_starts_again_and_goes_on() {
         servers.control(&["kill", "postgres"]);
         servers.control(&["up", "postgres"]);
     }
-    in_step(&task).await;
+    eventually_equal(&task, "a", "a is in step").await;
     capture.stop();
     apply.stop();
     task.catch_up();
@@ -66,26 +55,26 @@ async fn what_was_left_in_a_staging_table_is_not_merged() {
     let (mut capture, mut apply) = (task.capture(), task.apply());
     let mut mysql = task.servers.mysql().await;
     let postgres = task.servers.postgres().await;
-    let staged = format!("{0}.a", task.name);
+    let staged = format!("{}.a", task.name);
     let stages = "SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables \
                   WHERE left(tablename, length($1) + 1) = $1 || '.'";
-    in_step(&task).await;
+    eventually_equal(&task, "a", "a is in step").await;
     mysql.query_drop(format!("DELETE FROM `{}`.a WHERE id = 40", task.name)).await.unwrap();
     eventually("there is a staging table", RUN, || async {
         postgres.query_opt(stages, &[&staged]).await.unwrap().is_some()
     })
     .await;
     let stage: String = postgres.query_one(stages, &[&staged]).await.unwrap().get(0);
-    in_step(&task).await;
+    eventually_equal(&task, "a", "a is in step").await;
     let left =
         format!("INSERT INTO {stage} SELECT *, id > 45 FROM \"{}\".a WHERE id BETWEEN 11 AND 50", task.name);
     postgres.batch_execute(&left).await.unwrap();
     mysql.query_drop(format!("UPDATE `{}`.a SET n = -1 WHERE id < 20", task.name)).await.unwrap();
-    in_step(&task).await;
+    eventually_equal(&task, "a", "a is in step").await;
     // Each of these sends 2 MB: 16 MB of the table, were it never truncated.
     for n in 0..6 {
         mysql.query_drop(format!("UPDATE `{}`.a SET s = REPEAT('{n}', 60)", task.name)).await.unwrap();
-        in_step(&task).await;
+        eventually_equal(&task, "a", "a is in step").await;
     }
     let size = format!("SELECT pg_relation_size('{stage}'::regclass)");
     let size: i64 = postgres.query_one(&size, &[]).await.unwrap().get(0);

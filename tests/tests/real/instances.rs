@@ -3,7 +3,7 @@
 use mysql_async::prelude::Queryable;
 use tributary_tests::eventually;
 use tributary_tests::load::{Writer, create};
-use tributary_tests::oracle::{assert_equal, destination_rows, source_rows};
+use tributary_tests::oracle::{assert_equal, eventually_equal};
 use tributary_tests::process::Process;
 use tributary_tests::task::{RUN, Task};
 
@@ -64,13 +64,7 @@ async fn a_dead_instance_and_idle_partitions_do_not_hold_a_barrier() {
     share(&applies).await;
     let mut mysql = task.servers.mysql().await;
     mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
-    let settled = async || {
-        let expected = source_rows(&task, "a").await;
-        eventually("the row behind the TRUNCATE is alone", RUN, || async {
-            destination_rows(&task, "a").await == expected
-        })
-        .await;
-    };
+    let settled = async || eventually_equal(&task, "a", "the row behind the TRUNCATE is alone").await;
     for (frozen, id) in [(0, 1), (1, 2)] {
         // It says nothing to anybody any more, as a machine without power does; and of the partitions all but one stay
         // idle behind the barrier.

@@ -4,7 +4,7 @@ use mysql_async::prelude::Queryable;
 use std::time::Duration;
 use tributary_tests::eventually;
 use tributary_tests::load::{Writer, create};
-use tributary_tests::oracle::assert_equal;
+use tributary_tests::oracle::{assert_equal, eventually_equal};
 use tributary_tests::task::{RUN, Task};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,11 +176,7 @@ async fn a_source_that_falls_silent_is_noticed_and_waited_for() {
     freeze("-CONT");
     let mut mysql = servers.mysql().await;
     mysql.query_drop(format!("UPDATE `{}`.a SET n = 99", task.name)).await.unwrap();
-    let expected = tributary_tests::oracle::source_rows(&task, "a").await;
-    eventually("it goes on", RUN, || async {
-        tributary_tests::oracle::destination_rows(&task, "a").await == expected
-    })
-    .await;
+    eventually_equal(&task, "a", "it goes on").await;
     assert!(capture.is_running(), "{}", capture.output());
     drop(apply);
     servers.discard();

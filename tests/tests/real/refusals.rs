@@ -5,7 +5,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::Duration;
 use tributary_tests::eventually;
 use tributary_tests::load::create;
-use tributary_tests::oracle::{assert_equal, assert_table_equal};
+use tributary_tests::oracle::{assert_equal, assert_table_equal, eventually_equal};
 use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
 
@@ -148,11 +148,7 @@ async fn kafka_away_in_the_middle_is_waited_for() {
     servers.control(&["up", "mysql"]);
     let mut mysql = task.servers.mysql().await;
     mysql.query_drop(format!("DELETE FROM `{}`.a WHERE id < 10", task.name)).await.unwrap();
-    let expected = tributary_tests::oracle::source_rows(&task, "a").await;
-    eventually("everything arrived", RUN, || async {
-        tributary_tests::oracle::destination_rows(&task, "a").await == expected
-    })
-    .await;
+    eventually_equal(&task, "a", "everything arrived").await;
     assert!(capture.is_running() && apply.is_running(), "{}{}", capture.output(), apply.output());
     capture.stop();
     apply.stop();

@@ -4,7 +4,7 @@ use mysql_async::prelude::Queryable;
 use std::collections::{BTreeMap, BTreeSet};
 use tributary_tests::eventually;
 use tributary_tests::load::{Writer, create};
-use tributary_tests::oracle::{assert_equal, destination_rows, source_rows};
+use tributary_tests::oracle::{assert_equal, destination_rows, eventually_equal, source_rows};
 use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
 use tributary_tests::topics::{SeenRecord, read_topic};
@@ -195,10 +195,6 @@ async fn a_replay_over_existing_tables_changes_nothing_in_the_end() {
     let postgres = task.servers.postgres().await;
     postgres.execute(&format!("DELETE FROM \"{}\".a WHERE id % 2 = 0", task.name), &[]).await.unwrap();
     task.start("apply", &["replay", "--from", "beginning", "--clear"]).expect_exit(0, RUN);
-    let expected = source_rows(&task, "a").await;
-    eventually("the running instance has rebuilt the table", RUN, || async {
-        destination_rows(&task, "a").await == expected
-    })
-    .await;
+    eventually_equal(&task, "a", "the running instance has rebuilt the table").await;
     apply.stop();
 }

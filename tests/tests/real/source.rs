@@ -1,9 +1,10 @@
-//! What sources do that is out of the ordinary: XA that is prepared or rolled back, statements in old character sets, no GTIDs.
+//! What sources do that is out of the ordinary: XA that is prepared or rolled back, statements in old character sets, no
+//! GTIDs.
 
 use mysql_async::prelude::Queryable;
 use tributary_tests::eventually;
 use tributary_tests::load::create;
-use tributary_tests::oracle::{assert_equal, assert_table_equal, destination_rows, source_rows};
+use tributary_tests::oracle::{assert_equal, assert_table_equal, eventually_equal};
 use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
 
@@ -151,8 +152,7 @@ async fn a_parked_table_is_not_read_anew_for_a_lost_connection() {
         &["CREATE TABLE IF NOT EXISTS b (id INT PRIMARY KEY, t MEDIUMTEXT)", "UPDATE a SET n = -9"],
     )
     .await;
-    let expected = source_rows(&task, "a").await;
-    eventually("a goes on", RUN, || async { destination_rows(&task, "a").await == expected }).await;
+    eventually_equal(&task, "a", "a goes on").await;
     assert!(state(".b", "parked"));
     assert_eq!(generations(), before, "{}", capture.output());
     // Restarted behind a correction, it comes back.
@@ -269,10 +269,7 @@ async fn prepared_xa_transactions_outlive_restarts_and_happen_once_they_are_comm
     }
 
     let (mut capture, mut apply) = (task.capture(), task.apply());
-    let equal = async || {
-        let expected = source_rows(&task, "a").await;
-        eventually("a is in step", RUN, || async { destination_rows(&task, "a").await == expected }).await;
-    };
+    let equal = async || eventually_equal(&task, "a", "a is in step").await;
     equal().await;
     prepare(&task, "p4", &["UPDATE a SET n = 1004 WHERE id BETWEEN 8 AND 12"]).await;
     run(&mut mysql, &["XA COMMIT 'p1'", "UPDATE a SET n = 5 WHERE id = 21"]).await;

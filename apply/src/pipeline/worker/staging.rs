@@ -1,4 +1,4 @@
-//! The staging table of a writer, from flush to flush: made and emptied between the transactions that fill it.
+//! The staging table of a writer, from flush to flush: made and truncated between the transactions that fill it.
 //!
 //! TRUNCATE gives an unlogged table a new file, and PostgreSQL 15 whose postmaster dies while a transaction that did
 //! so is open refuses its next start once ("could not create file …: File exists"): the backend takes the new file's
@@ -16,8 +16,8 @@ use crate::merge::plan::{StageColumn, TransferPlan};
 use crate::merge::sql::{drop_stage, stage_table_ddl, take_stage, truncate_stage};
 use tokio_postgres::error::SqlState;
 
-/// Bytes that are sent into a staging table before it is truncated: so many deleted rows cost less to pass over than a new
-/// file does, which is two fsyncs and a change of the catalog.
+/// Bytes that are sent into a staging table before it is truncated: to pass over so many deleted rows takes 1 to 3 ms where
+/// TRUNCATE, two fsyncs and a change of the catalog, takes 6 (20,000 rows of 190 bytes, psql).
 const KEPT_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What this process knows of the staging table of one target.
