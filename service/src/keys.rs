@@ -163,7 +163,7 @@ pub const KEYS: &[Key] = &[
     key("apply.flush_interval_ms", Integer(1, 600_000), Default("100"), "milliseconds", "Age at which a small batch is merged; the latency of a quiet task."),
     key("apply.flush_rows", Integer(1, 100_000_000), Default("200000"), "rows", "Rows at which a table's batch is merged."),
     key("apply.flush_bytes", Integer(65_536, 65_536 * MIB), Default("67108864"), "bytes", "Size at which a table's batch is merged."),
-    key("apply.memory_bytes", MEMORY, Default("268435456"), "bytes", "Bound on records held in memory, over all tables."),
+    key("apply.memory_bytes", MEMORY, Default("167772160"), "bytes", "Bound on records held in memory, over all tables."),
     key("apply.on_zero_date", Choice(&["null", "clamp", "fail"]), Default("\"null\""), "", "What becomes of a zero or partial date; \"fail\" parks the table."),
     key("apply.on_nul_byte", Choice(&["remove", "replace", "fail"]), Default("\"remove\""), "", "What becomes of a NUL byte in a text; \"fail\" parks the table."),
     key("apply.indexes", Choice(INDEXES), Default("\"none\""), "", "Whether the source's secondary indexes are created, as plain ones."),

@@ -52,7 +52,7 @@ pub struct ApplyConfig {
     pub flush_rows: u64,
     /// Bytes after which a batch of a table is merged; 64 MiB.
     pub flush_bytes: u64,
-    /// Bound on the records held in memory, over all tables; 256 MiB.
+    /// Bound on the records held in memory, over all tables; 160 MiB.
     pub memory_bytes: u64,
     /// What becomes of a zero or partial date; `null`.
     pub on_zero_date: ZeroDatePolicy,
@@ -235,7 +235,7 @@ impl Default for ApplyConfig {
             flush_interval_ms: 100,
             flush_rows: 200_000,
             flush_bytes: 64 * MEBIBYTE,
-            memory_bytes: 256 * MEBIBYTE,
+            memory_bytes: 160 * MEBIBYTE,
             on_zero_date: ZeroDatePolicy::Null,
             on_nul_byte: NulBytePolicy::Remove,
             indexes: Indexes::None,

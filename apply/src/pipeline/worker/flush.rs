@@ -2,7 +2,7 @@
 //! target as long as none of them is there.
 
 use super::copy::{Copied, copy};
-use super::staging::{self, Staging};
+use super::staging::Staging;
 use super::{Report, Worker};
 use crate::batches::compact::Batch;
 use crate::destination::{Connection, DestinationError, Lease, TableError, catalog};
@@ -19,6 +19,9 @@ use tributary_service::sabotage;
 
 /// Unique violations after which a table is no longer loaded directly: its rows are being changed meanwhile.
 const VIOLATIONS_MAX: u32 = 3;
+
+/// How often a staging table that someone drops is made for one merge.
+const STAGES_MADE_MAX: u32 = 3;
 
 /// What is remembered of a table; forgotten whenever something fails or the definition changes.
 #[derive(Default)]
@@ -123,9 +126,7 @@ impl Worker {
         rows: &Batch,
         place: &str,
     ) -> Result<Report, DestinationError> {
-        cache.staging.prepare(lease, self.dialect, plan, stage).await?;
-        self.begin_on(lease, Some(&task.target)).await?;
-        staging::take(lease, stage).await?;
+        self.begin_merge(lease, task, &mut cache.staging, plan, stage).await?;
         let Copied::All(report) = copy(lease, plan, stage, Shape::Stage, rows, place).await? else {
             return Err(DestinationError::Table(target_gone_wrong(task)));
         };
@@ -136,6 +137,30 @@ impl Worker {
             .await
             .map_err(DestinationError::during(format!("merging rows into {}", task.target)))?;
         Ok(report)
+    }
+
+    /// A transaction that has its staging table, empty; one that someone has dropped meanwhile is made anew.
+    async fn begin_merge(
+        &self,
+        lease: &Lease,
+        task: &TableTask,
+        staging: &mut Staging,
+        plan: &TransferPlan,
+        stage: &TargetName,
+    ) -> Result<(), DestinationError> {
+        for _ in 0..STAGES_MADE_MAX {
+            staging.prepare(lease, self.dialect, plan, stage).await?;
+            self.begin_on(lease, Some(&task.target)).await?;
+            if staging.take(lease, stage).await? {
+                return Ok(());
+            }
+        }
+        Err(DestinationError::Table(TableError {
+            code: "staging".to_owned(),
+            message: format!("the staging table {stage} is not there as soon as it was made"),
+            place: task.target.to_string(),
+            remedy: "find who drops the tables of this schema, then restart apply".to_owned(),
+        }))
     }
 }
 

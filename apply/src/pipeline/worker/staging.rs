@@ -6,8 +6,8 @@
 //! main fork that is still there. A flush is open for as long as a row is locked; so it deletes what the one before it
 //! has left, and TRUNCATE comes behind the COMMIT of one that has made the table large.
 //!
-//! Invariant: between [`take`] and COMMIT the staging table holds this flush's rows and no others, whoever else has
-//! the same number and whatever was left behind.
+//! Invariant: between [`Staging::take`] and COMMIT the staging table holds this flush's rows and no others, whoever
+//! else has the same number and whatever was left behind.
 
 use crate::destination::{Connection, DestinationError};
 use crate::merge::dialect::Dialect;
@@ -68,6 +68,27 @@ impl Staging {
         Ok(())
     }
 
+    /// Takes the staging table for this transaction, empty; false if someone has removed it: then the transaction is
+    /// over, and [`Self::prepare`] makes it anew.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub(super) async fn take(
+        &mut self,
+        connection: &Connection,
+        stage: &TargetName,
+    ) -> Result<bool, DestinationError> {
+        match connection.batch_execute(&take_stage(stage)).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                self.made = None;
+                connection.batch_execute("ROLLBACK").await.map_err(preparing(stage))?;
+                Ok(false)
+            }
+            Err(error) => Err(preparing(stage)(error)),
+        }
+    }
+
     /// Truncates the staging table behind a flush that was committed and sent `bytes` into it, if it has become large.
     /// Outside of transactions.
     pub(super) async fn leave(&mut self, connection: &Connection, stage: &TargetName, bytes: u64) {
@@ -86,14 +107,6 @@ impl Staging {
             }
         }
     }
-}
-
-/// Takes the staging table for this transaction, empty.
-///
-/// # Errors
-/// What the server says.
-pub(super) async fn take(connection: &Connection, stage: &TargetName) -> Result<(), DestinationError> {
-    connection.batch_execute(&take_stage(stage)).await.map_err(preparing(stage))
 }
 
 fn preparing(stage: &TargetName) -> impl FnOnce(tokio_postgres::Error) -> DestinationError {
