@@ -1,6 +1,6 @@
-//! When a batch is merged, and when partitions are paused. What enters is sizes, ages and `now`; what leaves is a
-//! decision. Invariant: a table has at most one merge in flight, its next batches grow meanwhile, each to its limit,
-//! and partitions are paused once all of them together have reached theirs.
+//! When a batch is merged, and when memory is short. What enters is sizes, ages and `now`; what leaves is a decision.
+//! Invariant: a table has at most one merge in flight, its next batches grow meanwhile, and once the batches of all
+//! tables have reached the bound on memory no more is taken.
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,7 @@ impl FlushLimits {
         }
     }
 
-    /// True if the batch takes no more records: the next ones begin another.
+    /// True if the batch is not to grow any more: the next records begin another.
     #[must_use]
     pub const fn is_full(&self, batch: &BatchState) -> bool {
         batch.keys >= self.keys || batch.bytes >= self.bytes

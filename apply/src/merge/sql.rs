@@ -196,7 +196,7 @@ pub fn stage_table_ddl(dialect: Dialect, plan: &TransferPlan, stage: &TargetName
     columns.push(format!("{} boolean NOT NULL", quote(plan.deleted_column())));
     let mut sql = format!("CREATE UNLOGGED TABLE IF NOT EXISTS {stage} ({})", columns.join(", "));
     if !dialect.distributed {
-        // It is truncated after every flush: statistics of it are wrong by the time they are used.
+        // Its rows are those of one flush: statistics of it are wrong by the time they are used.
         sql += " WITH (autovacuum_enabled = false)";
     } else if plan.distributed_by().is_empty() {
         sql += &format!(" DISTRIBUTED BY ({})", quote_list(plan.key()));

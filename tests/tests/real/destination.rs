@@ -79,7 +79,9 @@ async fn what_was_left_in_a_staging_table_is_not_merged() {
     let size = format!("SELECT pg_relation_size('{stage}'::regclass)");
     let size: i64 = postgres.query_one(&size, &[]).await.unwrap().get(0);
     assert!(size < 10_000_000, "the staging table has {size} bytes");
-    // One that was dropped by hand is made anew.
+    // One that was dropped by hand is made anew; behind a small merge nothing else is done to it.
+    mysql.query_drop(format!("UPDATE `{}`.a SET n = -1 WHERE id < 30", task.name)).await.unwrap();
+    eventually_equal(&task, "a", "a is in step").await;
     postgres.batch_execute(&format!("DROP TABLE {stage}")).await.unwrap();
     mysql.query_drop(format!("UPDATE `{}`.a SET n = -2 WHERE id < 30", task.name)).await.unwrap();
     eventually_equal(&task, "a", "a is in step").await;

@@ -157,7 +157,7 @@ impl Worker {
         }
         Err(DestinationError::Table(TableError {
             code: "staging".to_owned(),
-            message: format!("the staging table {stage} is not there as soon as it was made"),
+            message: format!("the staging table {stage} is gone as soon as it was made"),
             place: task.target.to_string(),
             remedy: "find who drops the tables of this schema, then restart apply".to_owned(),
         }))

@@ -81,6 +81,7 @@ impl Staging {
         match connection.batch_execute(&take_stage(stage)).await {
             Ok(()) => Ok(true),
             Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                tracing::warn!(%stage, "someone has dropped a staging table; it is made anew");
                 self.made = None;
                 connection.batch_execute("ROLLBACK").await.map_err(preparing(stage))?;
                 Ok(false)
