@@ -5,6 +5,7 @@
 //! `TRIBUTARY_SABOTAGE` holds one or more of these, with commas between:
 //! * `kill:POINT:N` ends the process with SIGKILL at the N-th pass of a named point; nothing runs behind it;
 //! * `strike:POINT:N` has SIGKILL sent at that pass and goes on, so that the end comes in the middle of what follows;
+//! * `freeze:POINT:N` stops the process with SIGSTOP at that pass, until somebody sends SIGCONT;
 //! * `skip:STEP` leaves a step out.
 
 #[cfg(feature = "sabotage")]
@@ -36,6 +37,7 @@ mod armed {
     enum Deed {
         Kill,
         Strike,
+        Freeze,
     }
 
     #[derive(Debug)]
@@ -66,8 +68,11 @@ mod armed {
             match parts[..] {
                 ["kill", point, at] => plan.traps.push(trap(Deed::Kill, point, at)),
                 ["strike", point, at] => plan.traps.push(trap(Deed::Strike, point, at)),
+                ["freeze", point, at] => plan.traps.push(trap(Deed::Freeze, point, at)),
                 ["skip", step] => plan.skipped.push(step.to_owned()),
-                _ => panic!("{VARIABLE}: {directive:?} is not kill:POINT:N, strike:POINT:N or skip:STEP"),
+                _ => panic!(
+                    "{VARIABLE}: {directive:?} is not kill:POINT:N, strike:POINT:N, freeze:POINT:N or skip:STEP"
+                ),
             }
         }
         plan
@@ -87,13 +92,22 @@ mod armed {
         }
     }
 
-    /// Passes a named point, unless this is the pass at which the process is to end.
+    /// Passes a named point, unless this is the pass at which something is to happen to the process.
     pub fn pass(point: &str) {
         let Some(deed) = plan().due(point) else { return };
-        eprintln!("sabotage: SIGKILL at {point}");
+        let signal = if deed == Deed::Freeze { "STOP" } else { "KILL" };
+        eprintln!("sabotage: SIG{signal} at {point}");
         // No unsafe code, and so no libc: the signal comes from outside, as it does when an operator sends it.
-        let pid = std::process::id().to_string();
-        let sent = Command::new("kill").args(["-9", &pid]).stdin(Stdio::null()).spawn();
+        let (signal, pid) = (format!("-{signal}"), std::process::id().to_string());
+        let mut kill = Command::new("kill");
+        kill.args([&signal, &pid]).stdin(Stdio::null());
+        if deed == Deed::Freeze {
+            // It ends once the signal is sent, and nothing here goes on before that.
+            let status = kill.status();
+            assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "kill -STOP: {status:?}");
+            return;
+        }
+        let sent = kill.spawn();
         assert!(sent.is_ok(), "kill cannot be run: {sent:?}");
         if deed == Deed::Kill {
             loop {
@@ -114,12 +128,13 @@ mod armed {
 
         #[test]
         fn a_trap_is_sprung_once_at_its_pass() {
-            let plan = parse("kill:commit:2,strike:other:1,skip:wait");
+            let plan = parse("kill:commit:2,strike:other:1,freeze:check:1,skip:wait");
             assert_eq!(plan.due("commit"), None);
             assert_eq!(plan.due("nowhere"), None);
             assert_eq!(plan.due("commit"), Some(Deed::Kill));
             assert_eq!(plan.due("commit"), None);
             assert_eq!(plan.due("other"), Some(Deed::Strike));
+            assert_eq!(plan.due("check"), Some(Deed::Freeze));
             assert_eq!(plan.skipped, ["wait"]);
             assert!(parse("").traps.is_empty());
         }

@@ -109,6 +109,46 @@ impl Process {
         assert!(self.output().contains(&format!("sabotage: SIGKILL at {point}")), "{}", self.output());
     }
 
+    /// Waits until it has stopped itself at `point`, as it was told when it was started.
+    ///
+    /// # Panics
+    /// If it ends, or does not get there in time.
+    pub fn expect_frozen(&mut self, point: &str, limit: Duration) {
+        let told = format!("sabotage: SIGSTOP at {point}");
+        self.poll(&told, limit, |process| process.output().contains(&told));
+    }
+
+    /// Waits until `/status` names this role, such as `leader`.
+    ///
+    /// # Panics
+    /// If it ends, or does not have the role in time.
+    pub fn expect_role(&mut self, role: &str, limit: Duration) {
+        self.poll(role, limit, |process| process.role() == role);
+    }
+
+    /// Waits until `/status` names this state, such as `synchronizing`.
+    ///
+    /// # Panics
+    /// If it ends, or does not get there in time.
+    pub fn expect_state(&mut self, state: &str, limit: Duration) {
+        self.poll(state, limit, |process| process.status().is_some_and(|status| status["state"] == state));
+    }
+
+    /// Its role in `/status`; empty while nobody answers.
+    #[must_use]
+    pub fn role(&self) -> String {
+        self.status().and_then(|status| status["role"].as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    fn poll(&mut self, what: &str, limit: Duration, condition: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + limit;
+        while !condition(self) {
+            assert!(self.is_running(), "ended, not {what}:\n{}", self.output());
+            assert!(Instant::now() < deadline, "not within {} s: {what}\n{}", limit.as_secs(), self.output());
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
     /// Its memory in kB by a name of `/proc/<pid>/status`, such as `VmHWM`, the most it ever had.
     #[must_use]
     pub fn memory_kb(&self, name: &str) -> Option<u64> {

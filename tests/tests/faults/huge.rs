@@ -22,13 +22,6 @@ fn published(task: &Task) -> u64 {
     rows
 }
 
-async fn follow(process: &Process) {
-    eventually("in step", RUN, || async {
-        process.status().is_some_and(|status| status["state"] == "synchronizing")
-    })
-    .await;
-}
-
 fn assert_bounded(process: &Process) {
     let most = process.memory_kb("VmHWM").unwrap();
     println!("most memory: {} MiB", most / 1024);
@@ -74,7 +67,7 @@ async fn a_huge_transaction_is_published_once_in_bounded_memory() {
         task.sabotaged("apply", &["run"], directive).expect_sabotage("destination-commit", RUN);
     }
     let mut apply = task.apply();
-    follow(&capture).await;
+    capture.expect_state("synchronizing", RUN);
     eventually("all rows are merged", RUN, || async {
         let postgres = servers.postgres().await;
         let sql = format!("SELECT count(*) FROM \"{}\".big", task.name);

@@ -136,10 +136,7 @@ async fn run(metadata: &str) {
     let (stop, statements) = (Arc::default(), Arc::default());
     let writers = write(&task, random.u64(..), (&stop, &statements));
     let mut capture = task.capture();
-    eventually("every table is read", RUN, || async {
-        capture.status().is_some_and(|status| status["state"] == "synchronizing")
-    })
-    .await;
+    capture.expect_state("synchronizing", RUN);
     let behind = statements.load(Ordering::Relaxed) + 500;
     eventually("writes go on", RUN, || async { statements.load(Ordering::Relaxed) > behind }).await;
     stop.store(true, Ordering::Relaxed);

@@ -9,4 +9,5 @@ mod fire;
 mod huge;
 mod keys;
 mod kills;
+mod starts;
 mod states;

@@ -126,11 +126,8 @@ async fn drive_apply(stage: Arc<Stage>, mut random: fastrand::Rng) {
         } else {
             // It has all of them, until another comes that must be given its share.
             heir.kill();
-            let falling = stage.armed("apply", "kill:rebalance-revoked:1");
-            eventually("it has partitions", RUN, || async {
-                falling.status().is_some_and(|status| status["role"] == "leader")
-            })
-            .await;
+            let mut falling = stage.armed("apply", "kill:rebalance-revoked:1");
+            falling.expect_role("leader", RUN);
             heir = stage.task.apply();
             falling
         };

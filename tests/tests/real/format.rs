@@ -24,10 +24,7 @@ async fn python_decodes_every_record_of_every_table_topic() {
         mysql.query_drop(statement).await.unwrap();
     }
     let mut capture = task.capture();
-    eventually("loaded", RUN, || async {
-        capture.status().is_some_and(|status| status["state"] == "synchronizing")
-    })
-    .await;
+    capture.expect_state("synchronizing", RUN);
     for statement in [
         "UPDATE a SET n = n + 1 WHERE id < 100",
         "ALTER TABLE a ADD COLUMN note VARCHAR(10) DEFAULT 'x'",

@@ -1,7 +1,6 @@
 //! Tables that leave and come back, and keys that change: what must be read anew, is.
 
 use mysql_async::prelude::Queryable;
-use tributary_tests::eventually;
 use tributary_tests::load::create;
 use tributary_tests::oracle::assert_equal;
 use tributary_tests::task::{RUN, Task};
@@ -82,11 +81,8 @@ async fn a_table_that_an_online_schema_change_swaps_in_is_followed_without_a_sto
         config.replace("[capture]\n", &selected).replace("name = ", "strict = true\nname = ")
     });
     create(&task, "a", 200).await;
-    let capture = task.capture();
-    eventually("in step", RUN, || async {
-        capture.status().is_some_and(|status| status["state"] == "synchronizing")
-    })
-    .await;
+    let mut capture = task.capture();
+    capture.expect_state("synchronizing", RUN);
     let mut mysql = task.servers.mysql().await;
     mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
     for statement in [

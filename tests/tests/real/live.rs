@@ -84,14 +84,9 @@ async fn killed_again_and_again_it_ends_in_equality_without_a_doubled_event() {
 async fn what_is_written_arrives_within_seconds() {
     let task = Task::new("Late-ncy");
     create(&task, "a", 10).await;
-    let (capture, apply) = (task.capture(), task.apply());
-    eventually("in step", RUN, || async {
-        let step = |process: &tributary_tests::process::Process| {
-            process.status().is_some_and(|status| status["state"] == "synchronizing")
-        };
-        step(&capture) && step(&apply)
-    })
-    .await;
+    let (mut capture, mut apply) = (task.capture(), task.apply());
+    capture.expect_state("synchronizing", RUN);
+    apply.expect_state("synchronizing", RUN);
     let mut mysql = task.servers.mysql().await;
     mysql.query_drop(format!("INSERT INTO `{}`.a VALUES (77, 1, 'new', NULL)", task.name)).await.unwrap();
     let postgres = task.servers.postgres().await;
@@ -111,10 +106,7 @@ async fn columns_are_dropped_renamed_widened_and_moved_in_stream_order() {
     let task = Task::new("alter");
     create(&task, "a", 500).await;
     let (mut capture, mut first, mut second) = (task.capture(), task.apply(), task.apply());
-    eventually("in step", RUN, || async {
-        capture.status().is_some_and(|status| status["state"] == "synchronizing")
-    })
-    .await;
+    capture.expect_state("synchronizing", RUN);
     let mut mysql = task.servers.mysql().await;
     mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
     for statement in [

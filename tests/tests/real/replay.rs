@@ -188,10 +188,7 @@ async fn a_replay_over_existing_tables_changes_nothing_in_the_end() {
     assert_equal(&task).await;
     // A running instance notices, and seeks.
     let mut apply = task.apply();
-    eventually("in step", RUN, || async {
-        apply.status().is_some_and(|status| status["state"] == "synchronizing")
-    })
-    .await;
+    apply.expect_state("synchronizing", RUN);
     let postgres = task.servers.postgres().await;
     postgres.execute(&format!("DELETE FROM \"{}\".a WHERE id % 2 = 0", task.name), &[]).await.unwrap();
     task.start("apply", &["replay", "--from", "beginning", "--clear"]).expect_exit(0, RUN);

@@ -17,6 +17,7 @@ use tributary_schemas::config::{Config, SourceConfig, TableRules, TableSelection
 use tributary_schemas::position::Position;
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::{history_topic, state_topic, table_topic};
+use tributary_service::sabotage;
 use tributary_source::catalog::{list_tables, read_tables};
 use tributary_source::connect::{Connection, SourceOptions};
 use tributary_source::error::SourceError;
@@ -69,8 +70,12 @@ async fn reach(config: &Config, findings: &mut Findings) -> Option<(Cluster, Sto
     let owned = config.clone();
     let runtime = tokio::runtime::Handle::current();
     let reached = tokio::task::spawn_blocking(move || {
-        let cluster = Cluster::reach(&owned.kafka, &capture_group(&owned.name), runtime)?;
+        let mut cluster = Cluster::reach(&owned.kafka, &capture_group(&owned.name), runtime)?;
+        sabotage::pass("check-reached");
         let stored = read_stored(&owned)?;
+        if let Ok(stored) = &stored {
+            cluster.look_again_for(&recorded(stored))?;
+        }
         Ok::<_, Refusal>((cluster, stored))
     })
     .await;
@@ -108,6 +113,12 @@ async fn reach(config: &Config, findings: &mut Findings) -> Option<(Cluster, Sto
         "start the brokers, or correct kafka.brokers and [kafka.client] (security.protocol, sasl.*, ssl.*)",
     ));
     None
+}
+
+/// The topics that the history says the task has.
+fn recorded(stored: &Stored) -> BTreeSet<&str> {
+    let tables = stored.history.selection.iter().flat_map(|selection| &selection.tables);
+    tables.filter(|table| table.excluded.is_none()).map(|table| table.topic.as_str()).collect()
 }
 
 /// The inner error is about what stands in the topics.
@@ -226,9 +237,14 @@ async fn try_kafka(
     let wanted: Vec<String> = own.iter().chain(&tables).cloned().collect();
     let table_topics = tables.clone();
     let tried = tokio::task::spawn_blocking(move || {
+        sabotage::pass("check-read");
         cluster.describe(&wanted);
         if fresh {
-            cluster.find_records(&table_topics);
+            let begun = || {
+                let stored = read_stored(&owned)?;
+                Ok(stored.is_ok_and(|stored| stored.state.checkpoint.is_some()))
+            };
+            cluster.find_orphans(&table_topics, begun);
         }
         let probe = (fresh || proof == Proof::Always).then(|| cluster.probe(&owned, &probe_topic));
         (cluster.into_facts(), probe)

@@ -8,9 +8,10 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tributary_schemas::config::{Config, KafkaConfig};
@@ -21,6 +22,8 @@ use tributary_service::retry::Transient;
 
 /// How long the cluster has to answer a request.
 const REQUEST: Duration = Duration::from_secs(15);
+/// How long the brokers may take to agree on which topics there are.
+const SETTLE: Duration = Duration::from_secs(5);
 /// How long one slice of waiting lasts, between which the client's events are looked at.
 const SLICE: Duration = Duration::from_millis(100);
 
@@ -66,16 +69,33 @@ impl Cluster {
         })?;
         let admin =
             client.create_with_context(TracingContext).map_err(|error| refusal("making a client", &error))?;
-        let topics = metadata.topics().iter().filter(|topic| topic.error().is_none()).filter_map(|topic| {
-            Some((topic.name().to_owned(), u32::try_from(topic.partitions().len()).ok()?))
-        });
         let facts = ClusterFacts {
             brokers: metadata.brokers().len(),
-            topics: topics.collect(),
+            topics: topics(&metadata),
             ..ClusterFacts::default()
         };
         let broker = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id);
         Ok(Self { consumer, admin, client, group: group.to_owned(), runtime, facts, broker })
+    }
+
+    /// Makes sure that a topic is known if it exists. The history names each of `recorded`, and was read behind the
+    /// metadata, so that another capture may have created it in between; and a broker may hear of a topic later than
+    /// the one that wrote the history. Only what stays away for [`SETTLE`] is gone.
+    ///
+    /// # Errors
+    /// Why nobody answered.
+    pub fn look_again_for(&mut self, recorded: &BTreeSet<&str>) -> Result<(), Refusal> {
+        let deadline = Instant::now() + SETTLE;
+        while recorded.iter().any(|topic| !self.facts.topics.contains_key(*topic)) {
+            let metadata = self.consumer.fetch_metadata(None, REQUEST);
+            self.facts.topics =
+                topics(&metadata.map_err(|error| refusal("asking for the metadata", &error))?);
+            if Instant::now() > deadline {
+                break;
+            }
+            let _ = self.consumer.poll(SLICE);
+        }
+        Ok(())
     }
 
     /// What is known of it; nothing more is asked.
@@ -136,8 +156,10 @@ impl Cluster {
         settings.collect()
     }
 
-    /// Notes those of `topics` that hold records.
-    pub fn find_records(&mut self, topics: &[String]) {
+    /// Notes those of `topics` that hold records, though the task has no checkpoint. `begun` says whether it has one by
+    /// now, and is asked behind the records: another capture may have begun the task in the meantime, and it writes the
+    /// checkpoint before the first of them.
+    pub fn find_orphans(&mut self, topics: &[String], begun: impl FnOnce() -> Result<bool, Refusal>) {
         let partitions = topics.iter().filter_map(|topic| Some((topic, *self.facts.topics.get(topic)?)));
         let places: Vec<Place> = partitions
             .flat_map(|(topic, count)| {
@@ -160,7 +182,14 @@ impl Cluster {
             })
             .map(|((topic, _), _)| topic)
             .collect();
-        self.facts.orphans.extend(holding);
+        if holding.is_empty() {
+            return;
+        }
+        match begun() {
+            Ok(true) => {}
+            Ok(false) => self.facts.orphans.extend(holding),
+            Err(refusal) => self.facts.refusals.push(refusal),
+        }
     }
 
     /// Creates a topic as the task would, tries transactions on it, and deletes it.
@@ -287,6 +316,14 @@ impl Cluster {
         }
         Ok(seen)
     }
+}
+
+/// Every topic that may be seen, with its number of partitions.
+fn topics(metadata: &Metadata) -> BTreeMap<String, u32> {
+    let visible = metadata.topics().iter().filter(|topic| topic.error().is_none());
+    visible
+        .filter_map(|topic| Some((topic.name().to_owned(), u32::try_from(topic.partitions().len()).ok()?)))
+        .collect()
 }
 
 impl Refusal {
