@@ -31,19 +31,23 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
             .remedy("start Kafka, or correct [kafka] and its ACLs (`capture check --print-grants`)")
     };
     let group = capture_group(&config.name);
-    let (consumer, metadata) = reach(&config.kafka, &group).map_err(|error| failed(&error))?;
-    let existing: BTreeSet<String> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
-    let members = members(&consumer, &group).map_err(|error| failed(&error))?;
-    if members > 0 {
-        return Err(Failure::new(
+    let (consumer, _) = reach(&config.kafka, &group).map_err(|error| failed(&error))?;
+    let unused = || match members(&consumer, &group) {
+        Ok(0) => Ok(()),
+        Ok(members) => Err(Failure::new(
             "the task is in use",
             format!("{members} of its instances are in the group {group}"),
         )
         .remedy(
             "stop every `capture run` of this task first; one that was killed leaves the group by itself",
-        ));
-    }
+        )),
+        Err(error) => Err(failed(&error)),
+    };
+    unused()?;
     let stored = Stored::read(config).map_err(|error| failed(&error))?;
+    // Behind what is stored, which names only what is there by then.
+    let metadata = consumer.fetch_metadata(None, LIMIT).map_err(|error| failed(&error))?;
+    let existing: BTreeSet<String> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
     let doomed = doomed(config, &stored, &existing);
     if doomed.is_empty() {
         write_out(&format!("nothing to drop: task {} has no topics\n", config.name));
@@ -60,6 +64,8 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
         write_out("nothing was removed\n");
         return Ok(Exit::Failed);
     }
+    // A person takes time to answer, and something else may have started an instance.
+    unused()?;
     let runtime = runtime()?;
     let topics = Topics::new(&client_config(&config.kafka), runtime.handle().clone())
         .map_err(|error| failed(&error))?;

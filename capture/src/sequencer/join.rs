@@ -19,7 +19,6 @@ use tributary_schemas::history::{Cause, SelectedTable};
 use tributary_schemas::position::Position;
 use tributary_schemas::table::{Table, TableId};
 use tributary_schemas::topic::table_topic;
-use tributary_service::sabotage;
 use tributary_source::catalog::{CatalogTable, read_table};
 use tributary_source::connect::SourceOptions;
 use tributary_source::dialect::gtid_executed;
@@ -131,7 +130,6 @@ impl Sequencer {
             let recorded = self.selected.get(&joining.catalog.id).map_or(0, |selected| selected.partitions);
             check_partitions(topic, *partitions, recorded, self.setup.topic.partitions)?;
         }
-        sabotage::pass("topics-created");
         // Everything before has its offset now, so that the watermarks are barriers.
         self.commit()?;
         let partitioned: Vec<(&str, u32)> = topics.iter().copied().zip(partitions).collect();

@@ -4,12 +4,15 @@
 use std::time::Duration;
 use tributary_tests::load::create;
 use tributary_tests::oracle::assert_equal;
-use tributary_tests::process::Process;
 use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
 
-/// `second` was held up in its check until `first` publishes: it stands by, and takes over.
-async fn stands_by_and_takes_over(task: &Task, mut first: Process, mut second: Process) {
+/// A capture is held up in its check at `point` until another, which starts only then, publishes: it stands by, and takes
+/// over.
+async fn stands_by_and_takes_over(task: &Task, point: &str) {
+    let mut second = task.sabotaged("capture", &["run"], &format!("freeze:{point}:1"));
+    second.expect_frozen(point, RUN);
+    let mut first = task.capture();
     first.expect_state("synchronizing", RUN);
     second.signal("CONT");
     second.expect_role("standby", RUN);
@@ -28,18 +31,20 @@ async fn a_capture_that_is_checking_while_another_begins_stands_by() {
     // It knows the cluster's topics from before the task's were created, and reads a history that names them.
     let task = Task::with("listed", &servers, |config| config);
     create(&task, "a", 100).await;
-    let mut second = task.sabotaged("capture", &["run"], "freeze:check-reached:1");
-    second.expect_frozen("check-reached", RUN);
-    stands_by_and_takes_over(&task, task.capture(), second).await;
+    stands_by_and_takes_over(&task, "check-reached").await;
 
-    // It knows the task's topics, and that there is no checkpoint, from before there was one, and finds records.
+    // It knows the table's topic, and that there is no checkpoint, from before there was one, and finds records.
     let task = Task::with("holding", &servers, |config| config);
     create(&task, "a", 100).await;
-    let mut first = task.sabotaged("capture", &["run"], "freeze:topics-created:1");
-    first.expect_frozen("topics-created", RUN);
-    let mut second = task.sabotaged("capture", &["run"], "freeze:check-read:1");
-    second.expect_frozen("check-read", RUN);
-    first.signal("CONT");
-    stands_by_and_takes_over(&task, first, second).await;
+    servers.control(&[
+        "kafka-tool",
+        "TopicCommand",
+        "--create",
+        "--topic",
+        &format!("{0}.{0}.a", task.name),
+        "--partitions=4",
+        "--config=cleanup.policy=compact",
+    ]);
+    stands_by_and_takes_over(&task, "check-read").await;
     servers.discard();
 }

@@ -127,7 +127,11 @@ async fn drive_apply(stage: Arc<Stage>, mut random: fastrand::Rng) {
             // It has all of them, until another comes that must be given its share.
             heir.kill();
             let mut falling = stage.armed("apply", "kill:rebalance-revoked:1");
-            falling.expect_role("leader", RUN);
+            let falling = blocking(move || {
+                falling.expect_role("leader", RUN);
+                falling
+            });
+            let falling = falling.await;
             heir = stage.task.apply();
             falling
         };

@@ -176,6 +176,22 @@ async fn a_purged_position_is_refused_with_the_way_out() {
 }
 
 #[tokio::test]
+async fn a_topic_of_the_task_that_is_gone_is_named_by_the_check() {
+    let task = Task::new("topicless");
+    create(&task, "a", 10).await;
+    create(&task, "b", 10).await;
+    task.start("capture", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+    let topic = format!("{0}.{0}.b", task.name);
+    task.servers.control(&["kafka-tool", "TopicCommand", "--delete", "--topic", &topic]);
+    let mut capture = task.capture();
+    capture.expect_exit(1, SOON);
+    let output = capture.output();
+    let (named, others) =
+        (format!("topic {topic} of the task is gone"), format!("topic {0}.{0}.a", task.name));
+    assert!(output.contains(&named) && !output.contains(&others), "{output}");
+}
+
+#[tokio::test]
 async fn a_changed_partition_count_is_refused() {
     let task = Task::new("partitions");
     create(&task, "a", 10).await;

@@ -70,12 +70,9 @@ async fn reach(config: &Config, findings: &mut Findings) -> Option<(Cluster, Sto
     let owned = config.clone();
     let runtime = tokio::runtime::Handle::current();
     let reached = tokio::task::spawn_blocking(move || {
-        let mut cluster = Cluster::reach(&owned.kafka, &capture_group(&owned.name), runtime)?;
+        let cluster = Cluster::reach(&owned.kafka, &capture_group(&owned.name), runtime)?;
         sabotage::pass("check-reached");
         let stored = read_stored(&owned)?;
-        if let Ok(stored) = &stored {
-            cluster.look_again_for(&recorded(stored))?;
-        }
         Ok::<_, Refusal>((cluster, stored))
     })
     .await;
@@ -113,12 +110,6 @@ async fn reach(config: &Config, findings: &mut Findings) -> Option<(Cluster, Sto
         "start the brokers, or correct kafka.brokers and [kafka.client] (security.protocol, sasl.*, ssl.*)",
     ));
     None
-}
-
-/// The topics that the history says the task has.
-fn recorded(stored: &Stored) -> BTreeSet<&str> {
-    let tables = stored.history.selection.iter().flat_map(|selection| &selection.tables);
-    tables.filter(|table| table.excluded.is_none()).map(|table| table.topic.as_str()).collect()
 }
 
 /// The inner error is about what stands in the topics.
@@ -236,13 +227,18 @@ async fn try_kafka(
     let (owned, fresh) = (config.clone(), stored.state.checkpoint.is_none());
     let wanted: Vec<String> = own.iter().chain(&tables).cloned().collect();
     let table_topics = tables.clone();
+    let selected = stored.history.selection.iter().flat_map(|selection| &selection.tables);
+    let recorded = selected.filter(|table| table.excluded.is_none() && tables.contains(&table.topic));
+    let recorded: Vec<String> = recorded.map(|table| table.topic.clone()).collect();
     let tried = tokio::task::spawn_blocking(move || {
         sabotage::pass("check-read");
+        cluster.look_again_for(&recorded);
         cluster.describe(&wanted);
         if fresh {
             let begun = || {
                 let stored = read_stored(&owned)?;
-                Ok(stored.is_ok_and(|stored| stored.state.checkpoint.is_some()))
+                // What this version cannot read says nothing, and `run` says that.
+                Ok(stored.map_or(true, |stored| stored.state.checkpoint.is_some()))
             };
             cluster.find_orphans(&table_topics, begun);
         }

@@ -3,8 +3,8 @@
 
 use super::grants::Grants;
 use super::server::{Replica, ServerFacts};
+use crate::sequencer::wait_until_committed;
 use mysql_async::from_row_opt;
-use std::time::Duration;
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::table::TableId;
 use tributary_source::connect::Connection;
@@ -48,7 +48,8 @@ pub async fn grants(connection: &mut Connection) -> Result<Grants, SourceError> 
 }
 
 /// The server's settings. `behind` is waited for if it is not yet in `gtid_executed`: the binlog shows a transaction
-/// before the engine has committed it, and a checkpoint can be that fresh.
+/// before the engine has committed it, and a checkpoint can be that fresh. A source that waits for a replica's
+/// acknowledgement, or for its disk, takes its time over that.
 ///
 /// # Errors
 /// What the server or the network said.
@@ -56,12 +57,11 @@ pub async fn server(
     connection: &mut Connection,
     behind: Option<&GtidSet>,
 ) -> Result<ServerFacts, SourceError> {
-    const PATIENCE: Duration = Duration::from_secs(2);
     let dialect = Dialect::probe(connection).await?;
     let mut facts = ServerFacts::from(&dialect);
     if let Some(set) = behind.filter(|set| dialect.has_gtid() && !facts.gtid_executed.contains_all(set)) {
-        let wait = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', {})", PATIENCE.as_secs());
-        connection.execute("waiting for the checkpoint's transactions", &wait).await?;
+        // If they do not come, what is in the set then says so.
+        let _ = wait_until_committed(connection, set).await?;
         facts.gtid_executed = gtid_executed(connection).await?;
     }
     Ok(facts)

@@ -2,7 +2,7 @@
 //! [`super::probe`] tries.
 
 use super::item::{Item, fail, pass, warn};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tributary_schemas::config::TopicsConfig;
 use tributary_schemas::history::SelectionRecord;
 
@@ -29,6 +29,8 @@ pub struct ClusterFacts {
     pub brokers: usize,
     /// Every topic that may be seen, with its number of partitions.
     pub topics: BTreeMap<String, u32>,
+    /// Topics of the task of which nobody would say whether they exist.
+    pub unseen: BTreeSet<String>,
     /// Settings of the task's topics that exist.
     pub settings: BTreeMap<String, TopicSettings>,
     /// `socket.request.max.bytes` of a broker, where it may be read.
@@ -221,7 +223,9 @@ pub fn topic_settings(topics: TaskTopics<'_>, cluster: &ClusterFacts, config: &T
                 "topic {topic} has {found} partitions and was created with {}: keys have moved",
                 record.partitions
             )),
-            (None, Some(_)) => wrong.push(format!("topic {topic} of the task is gone")),
+            (None, Some(_)) if !cluster.unseen.contains(topic) => {
+                wrong.push(format!("topic {topic} of the task is gone"))
+            }
             _ => {}
         }
         if let Some(settings) = cluster.settings.get(topic) {
@@ -334,6 +338,10 @@ mod tests {
     }
 
     fn judge_topics(found: Option<u32>, recorded: Option<u32>, pairs: &[(&str, &str)]) -> Item {
+        judge_seen(found, recorded, pairs, true)
+    }
+
+    fn judge_seen(found: Option<u32>, recorded: Option<u32>, pairs: &[(&str, &str)], seen: bool) -> Item {
         let topic = "t.a.b".to_owned();
         let record = recorded.map(|partitions| SelectionRecord {
             format: 1,
@@ -348,6 +356,7 @@ mod tests {
             brokers: 1,
             topics: found.map(|count| (topic.clone(), count)).into_iter().collect(),
             settings: found.map(|_| (topic.clone(), settings(pairs))).into_iter().collect(),
+            unseen: (!seen).then(|| topic.clone()).into_iter().collect(),
             ..ClusterFacts::default()
         };
         let topics = TaskTopics { own: &[], tables: &[topic], recorded: record.as_ref() };
@@ -361,6 +370,12 @@ mod tests {
         for (found, recorded) in [(Some(5), None), (Some(5), Some(4)), (Some(8), Some(8)), (None, Some(4))] {
             assert_eq!(judge_topics(found, recorded, &[]).outcome, Outcome::Fail, "{found:?} {recorded:?}");
         }
+    }
+
+    #[test]
+    fn a_topic_that_nobody_tells_of_is_not_called_gone() {
+        assert!(judge_seen(None, Some(4), &[], true).found.contains("is gone"));
+        assert_eq!(judge_seen(None, Some(4), &[], false).outcome, Outcome::Pass);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tributary_schemas::config::{Config, KafkaConfig};
 use tributary_service::kafka::{
-    Place, ReadError, TracingContext, await_leader, client_config, close, log, offsets,
+    Place, ReadError, TracingContext, await_leader, client_config, close, log, offsets, partitions,
 };
 use tributary_service::retry::Transient;
 
@@ -78,24 +78,31 @@ impl Cluster {
         Ok(Self { consumer, admin, client, group: group.to_owned(), runtime, facts, broker })
     }
 
-    /// Makes sure that a topic is known if it exists. The history names each of `recorded`, and was read behind the
-    /// metadata, so that another capture may have created it in between; and a broker may hear of a topic later than
+    /// Makes sure that each of `recorded` is known if it exists. The history names them and was read behind the
+    /// metadata, so that another capture may have created them in between; and a broker may hear of a topic later than
     /// the one that wrote the history. Only what stays away for [`SETTLE`] is gone.
-    ///
-    /// # Errors
-    /// Why nobody answered.
-    pub fn look_again_for(&mut self, recorded: &BTreeSet<&str>) -> Result<(), Refusal> {
+    pub fn look_again_for(&mut self, recorded: &[String]) {
         let deadline = Instant::now() + SETTLE;
-        while recorded.iter().any(|topic| !self.facts.topics.contains_key(*topic)) {
-            let metadata = self.consumer.fetch_metadata(None, REQUEST);
-            self.facts.topics =
-                topics(&metadata.map_err(|error| refusal("asking for the metadata", &error))?);
-            if Instant::now() > deadline {
-                break;
+        let known = &mut self.facts.topics;
+        let mut missing: Vec<&String> = recorded.iter().filter(|topic| !known.contains_key(*topic)).collect();
+        loop {
+            missing.retain(|topic| match partitions(&self.consumer, topic, REQUEST) {
+                Ok(Some(count)) => {
+                    self.facts.topics.insert((*topic).clone(), count);
+                    false
+                }
+                Ok(None) => true,
+                Err(error) => {
+                    self.facts.refusals.push(refusal("looking for a topic of the task", &error));
+                    self.facts.unseen.insert((*topic).clone());
+                    false
+                }
+            });
+            if missing.is_empty() || Instant::now() > deadline {
+                return;
             }
             let _ = self.consumer.poll(SLICE);
         }
-        Ok(())
     }
 
     /// What is known of it; nothing more is asked.
@@ -323,6 +330,7 @@ fn topics(metadata: &Metadata) -> BTreeMap<String, u32> {
     let visible = metadata.topics().iter().filter(|topic| topic.error().is_none());
     visible
         .filter_map(|topic| Some((topic.name().to_owned(), u32::try_from(topic.partitions().len()).ok()?)))
+        .filter(|(_, count)| *count > 0)
         .collect()
 }
 
