@@ -1,14 +1,16 @@
 //! `apply run`: serves the status, runs the pipeline, and says how it ended.
 
+use super::check::Findings;
 use super::{check, runtime};
 use crate::pipeline::run::Run;
 use std::sync::Arc;
 use std::time::Duration;
-use tributary_schemas::config::Config;
-use tributary_service::check::{CheckItem, Outcome, Report};
+use tributary_schemas::config::{Config, DestinationConfig};
+use tributary_service::check::{CheckItem, Outcome};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::Service;
 use tributary_service::registry::Registry;
+use tributary_service::retry::{Policy, RetryError, Transient, retry_while_transient};
 use tributary_service::status::{ErrorDocument, State, Status};
 use tributary_service::telemetry::Telemetry;
 use tributary_service::{http, shutdown};
@@ -50,7 +52,7 @@ pub fn run(config: Config, options: Options, telemetry: Telemetry) -> Result<Exi
     let outcome = runtime.block_on(async {
         run.wait_for_servers().await?;
         if !run.shutdown.requested() {
-            precheck(&run.config, &options.ignore).await?;
+            precheck(&run, &options.ignore).await?;
         }
         run.run().await
     });
@@ -71,22 +73,65 @@ pub fn run(config: Config, options: Options, telemetry: Telemetry) -> Result<Exi
     outcome
 }
 
-/// What is wrong with the servers, their privileges or settings ends the run; a table that cannot be applied is left
-/// out by the pipeline, with its remedy, unless `strict` is set.
-async fn precheck(config: &Config, ignore: &[String]) -> Result<(), Failure> {
-    let items = check::examine(config).await;
-    // An item that is not reached, because an earlier one is not as it should be, is no mistake of the command line.
-    let report = Report::new(items, &[]);
-    for item in report.items().iter().filter(|item| item.outcome != Outcome::Pass) {
-        tracing::warn!(item = item.name, remedy = item.remedy, "check: {}", item.found);
+/// What keeps a run from beginning.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {}", .item.name, .item.found)]
+struct Obstacle {
+    item: CheckItem,
+    /// It may pass by itself.
+    passing: bool,
+    /// Everything that was found.
+    items: Vec<CheckItem>,
+}
+
+impl Transient for Box<Obstacle> {
+    fn is_transient(&self) -> bool {
+        self.passing
     }
-    let stops = |item: &&CheckItem| {
-        let table = item.name.starts_with("table-");
-        !ignore.contains(&item.name) && (config.strict || !table)
+}
+
+/// What is wrong with the servers, their privileges or settings ends the run; a server that is away is waited for; a
+/// table that cannot be applied is left out by the pipeline, with its remedy, unless `strict` is set.
+async fn precheck(run: &Run, ignore: &[String]) -> Result<(), Failure> {
+    let config = &run.config;
+    let attempt = async || {
+        let Findings { items, passing } = check::examine(config).await;
+        let stops = |item: &&CheckItem| {
+            let of_table = item.name.starts_with("table-");
+            item.outcome == Outcome::Fail && !ignore.contains(&item.name) && (config.strict || !of_table)
+        };
+        // While one lasts there is no reason to wait for the others.
+        let found = items.iter().filter(stops).min_by_key(|item| passing.contains(&item.name));
+        match found.cloned() {
+            Some(item) => Err(Box::new(Obstacle { passing: passing.contains(&item.name), item, items })),
+            None => Ok(items),
+        }
     };
-    match report.failures().find(stops) {
-        None => Ok(()),
-        Some(item) => Err(Failure::new(format!("the check failed: {}", item.name), &item.found)
-            .remedy(format!("{}; or go on at your own risk with --ignore {}", item.remedy, item.name))),
+    let limit = config.destination.as_ref().map_or(Duration::ZERO, DestinationConfig::retry);
+    let checked = retry_while_transient(
+        Policy::for_limit(limit.max(config.kafka.retry())),
+        &run.status,
+        &run.shutdown,
+        "checking Kafka and the destination",
+        attempt,
+    );
+    match checked.await {
+        Ok(items) => {
+            show(&items);
+            Ok(())
+        }
+        Err(RetryError::Shutdown) => Ok(()),
+        Err(RetryError::Definite(obstacle) | RetryError::Limit { error: obstacle, .. }) => {
+            let Obstacle { item, items, .. } = *obstacle;
+            show(&items);
+            Err(Failure::new(format!("the check failed: {}", item.name), &item.found)
+                .remedy(format!("{}; or go on at your own risk with --ignore {}", item.remedy, item.name)))
+        }
+    }
+}
+
+fn show(items: &[CheckItem]) {
+    for item in items.iter().filter(|item| item.outcome != Outcome::Pass) {
+        tracing::warn!(item = item.name, remedy = item.remedy, "check: {}", item.found);
     }
 }

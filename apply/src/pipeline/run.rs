@@ -75,11 +75,11 @@ impl Run {
     pub async fn run(self) -> Result<Exit, Failure> {
         let ends = self.ends()?;
         let Some(worker) = self.start_worker(&ends).await? else { return Ok(Exit::Done) };
+        let Some(epoch) = self.epoch(&worker).await? else { return Ok(Exit::Done) };
         let Some((reader, changes)) = self.open_history().await? else { return Ok(Exit::Done) };
         for schema in schemas(changes) {
             self.registry.insert(schema);
         }
-        let epoch = self.epoch(&worker).await?;
         let watcher = if self.until_caught_up {
             Some(until_caught_up(&self, &worker, Arc::clone(&ends), reader.history()).await?)
         } else {
@@ -213,14 +213,15 @@ impl Run {
         }
     }
 
-    async fn epoch(&self, worker: &Worker) -> Result<i64, Failure> {
-        let read = async {
+    /// `None` if the end was asked for meanwhile.
+    async fn epoch(&self, worker: &Worker) -> Result<Option<i64>, Failure> {
+        let read = || async {
             let mut lease = worker.pool().acquire().await?;
             let view = worker.bookkeeping().view(&mut lease).await?;
             lease.release();
-            Ok::<_, DestinationError>(view.epoch)
+            Ok(view.epoch)
         };
-        read.await.map_err(|error| destination_failure(&self.config, &error))
+        self.with_destination(read).await
     }
 
     fn ends(&self) -> Result<Arc<Ends>, Failure> {

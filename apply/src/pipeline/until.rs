@@ -7,6 +7,7 @@ use super::worker::Worker;
 use crate::bookkeeping::{StoredOffset, TaskView};
 use crate::destination::DestinationError;
 use crate::topics::ends::Ends;
+use crate::topics::error::TopicError;
 use crate::topics::history::History;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tributary_schemas::config::TableRules;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::Place;
+use tributary_service::retry::{Policy, RetryError, retry_while_transient};
 use tributary_service::status::{Status, TableState};
 
 /// How often the destination is asked.
@@ -153,10 +155,27 @@ async fn goals(run: &Run, ends: Arc<Ends>, history: &History) -> Result<Goals, F
         goals.generations.insert(task.topic.clone(), task.barriers().newest());
         goals.names.insert(task.topic.clone(), task.id.to_string());
     }
-    let asked = tokio::task::spawn_blocking(move || ends.high(&places)).await;
-    goals.offsets = asked
-        .map_err(|error| Failure::new("cannot ask for the ends of the topics", error))?
-        .map_err(kafka_failure(&run.config))?;
+    let places = Arc::new(places);
+    let asked = retry_while_transient(
+        Policy::for_limit(run.config.kafka.retry()),
+        &run.status,
+        &run.shutdown,
+        "asking for the ends of the topics",
+        || async {
+            let (ends, places) = (Arc::clone(&ends), Arc::clone(&places));
+            tokio::task::spawn_blocking(move || ends.high(&places))
+                .await
+                .unwrap_or_else(|error| Err(TopicError::Interrupted { reason: error.to_string() }))
+        },
+    );
+    match asked.await {
+        Ok(offsets) => goals.offsets = offsets,
+        // The pipeline notices that the end is asked for; what it is to come to does not matter any more.
+        Err(RetryError::Shutdown) => {}
+        Err(RetryError::Definite(error) | RetryError::Limit { error, .. }) => {
+            return Err(kafka_failure(&run.config)(error));
+        }
+    }
     Ok(goals)
 }
 

@@ -1,6 +1,7 @@
-//! Several captures of one task that start together: whatever one of them sees of the work of another, nobody mistakes it
-//! for damage.
+//! Several instances of one task that start together: whatever one of them sees of the work of another, nobody mistakes
+//! it for damage.
 
+use mysql_async::prelude::Queryable;
 use std::time::Duration;
 use tributary_tests::load::create;
 use tributary_tests::oracle::assert_equal;
@@ -46,5 +47,34 @@ async fn a_capture_that_is_checking_while_another_begins_stands_by() {
         "--config=cleanup.policy=compact",
     ]);
     stands_by_and_takes_over(&task, "check-read").await;
+    servers.discard();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_that_is_checking_while_another_works_begins() {
+    let servers = Servers::up("faults-starts", &[]);
+    let task = Task::with("looked", &servers, |config| format!("strict = true\n{config}"));
+    create(&task, "a", 100).await;
+    task.start("capture", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+    let mut mysql = servers.mysql().await;
+    // It looks at a target that nobody has filled by its knowledge; then at one by the definition that it knows.
+    for statement in ["UPDATE a SET n = n + 1", "ALTER TABLE a RENAME COLUMN s TO label"] {
+        let mut second = task.sabotaged("apply", &["run"], "freeze:check-targets:1");
+        second.expect_frozen("check-targets", RUN);
+        mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
+        mysql.query_drop(statement).await.unwrap();
+        task.catch_up();
+        second.signal("CONT");
+        second.expect_state("synchronizing", RUN);
+        second.stop();
+        assert_equal(&task).await;
+    }
+    // The destination goes away under it, and comes back.
+    let mut second = task.sabotaged("apply", &["run"], "freeze:check-targets:1");
+    second.expect_frozen("check-targets", RUN);
+    servers.control(&["restart", "postgres"]);
+    second.signal("CONT");
+    second.expect_state("synchronizing", RUN);
+    second.stop();
     servers.discard();
 }

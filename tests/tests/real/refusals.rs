@@ -119,6 +119,23 @@ async fn a_foreign_record_parks_its_table_and_the_others_go_on() {
             == tributary_tests::oracle::source_rows(&task, "b").await
     })
     .await;
+
+    // An instance that starts takes the mark away: a person may have mended the cause. This one tries again for that,
+    // however short the mark was there, and meets the record once more.
+    let postgres = task.servers.postgres().await;
+    let mark = format!("topic = '{topic}' AND state = 'parked'");
+    let marked = format!("SELECT count(*) FROM tributary.targets WHERE {mark}");
+    let unmark = format!(
+        "UPDATE tributary.targets SET state = 'applying', error_code = NULL, error_message = NULL, \
+         error_place = NULL, error_remedy = NULL WHERE {mark}"
+    );
+    for _ in 0..3 {
+        eventually("a is marked as parked", RUN, || async {
+            postgres.query_one(&marked, &[]).await.unwrap().get::<_, i64>(0) == 1
+        })
+        .await;
+        assert_eq!(postgres.execute(&unmark, &[]).await.unwrap(), 1);
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use crate::destination::{Connection, Connector, DestinationError, catalog};
 use crate::merge::dialect::Dialect;
 use crate::topics::error::TopicError;
 use crate::topics::history::History;
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::config::{Config, DestinationConfig};
@@ -30,8 +31,8 @@ pub fn run(config: &Config, arguments: &CheckArgs) -> Result<Exit, Failure> {
         write_out(&grants::print(config, destination, &planned(config, &rules(config)?, &history)));
         return Ok(Exit::Done);
     }
-    let items = runtime(2)?.block_on(examine(config));
-    let report = Report::new(items, &arguments.ignore);
+    let findings = runtime(2)?.block_on(examine(config));
+    let report = Report::new(findings.items, &arguments.ignore);
     if arguments.json {
         write_out(&report.json());
     } else {
@@ -40,39 +41,72 @@ pub fn run(config: &Config, arguments: &CheckArgs) -> Result<Exit, Failure> {
     Ok(if report.passed() { Exit::Done } else { Exit::Failed })
 }
 
-/// Everything there is to look at.
-pub async fn examine(config: &Config) -> Vec<CheckItem> {
-    let mut items = Vec::new();
-    let history = examine_kafka(config, &mut items).await;
-    let Ok(destination) = destination(config) else { return items };
-    let Some((mut connection, dialect)) = examine_destination(destination, &mut items).await else {
-        return items;
-    };
-    examine_bookkeeping(config, destination, &mut connection, &mut items).await;
-    if let (Some(history), Ok(rules)) = (history, rules(config)) {
-        let planned = planned(config, &rules, &history);
-        let bookkeeping = Bookkeeping::new(&destination.schema, &config.name);
-        tables::examine(&mut connection, dialect, &bookkeeping, planned, &mut items).await;
-    }
-    items
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// In the order of the report.
+    pub items: Vec<CheckItem>,
+    /// The names of those that failed for a reason that may pass: a server that was away, or too busy.
+    pub passing: BTreeSet<String>,
 }
 
-async fn examine_kafka(config: &Config, items: &mut Vec<CheckItem>) -> Option<History> {
-    let topic = history_topic(&config.name);
+impl Findings {
+    fn push(&mut self, item: CheckItem) {
+        self.items.push(item);
+    }
+
+    /// An item that could not be looked at.
+    fn fail(&mut self, name: &str, found: String, error: &impl Transient, remedies: Remedies<'_>) {
+        if error.is_transient() {
+            self.passing.insert(name.to_owned());
+        }
+        let remedy = if error.is_transient() { remedies.passing } else { remedies.lasting };
+        self.push(CheckItem::fail(name, found, remedy));
+    }
+}
+
+/// What to do about an error that may pass by itself, and about one that does not.
+struct Remedies<'a> {
+    passing: &'a str,
+    lasting: &'a str,
+}
+
+/// Everything there is to look at.
+pub async fn examine(config: &Config) -> Findings {
+    let mut findings = Findings::default();
+    let history = examine_kafka(config, &mut findings).await;
+    let Ok(destination) = destination(config) else { return findings };
+    let Some((mut connection, dialect)) = examine_destination(destination, &mut findings).await else {
+        return findings;
+    };
+    let bookkeeping = Bookkeeping::new(&destination.schema, &config.name);
+    let usable = examine_bookkeeping(&bookkeeping, &mut connection, &mut findings).await;
+    if let (true, Some(history)) = (usable, history) {
+        tables::examine(config, (&mut connection, dialect), &bookkeeping, history, &mut findings).await;
+    }
+    findings
+}
+
+/// Reads the history to its end, anew each time.
+async fn read_history(config: &Config) -> Result<History, TopicError> {
     let asked = config.clone();
     let read = tokio::task::spawn_blocking(move || history(&asked)).await;
-    let read = read.unwrap_or_else(|error| Err(TopicError::Interrupted { reason: error.to_string() }));
+    read.unwrap_or_else(|error| Err(TopicError::Interrupted { reason: error.to_string() }))
+}
+
+async fn examine_kafka(config: &Config, findings: &mut Findings) -> Option<History> {
+    let topic = history_topic(&config.name);
     let brokers = &config.kafka.brokers;
-    match read {
+    match read_history(config).await {
         Ok(history) => {
-            items.push(CheckItem::pass("kafka-reachable", brokers));
+            findings.push(CheckItem::pass("kafka-reachable", brokers));
             let tables = history.selected().map_or(0, <[_]>::len);
-            items.push(CheckItem::pass("history", format!("{topic} defines {tables} tables")));
+            findings.push(CheckItem::pass("history", format!("{topic} defines {tables} tables")));
             Some(history)
         }
         Err(TopicError::Missing { .. }) => {
-            items.push(CheckItem::pass("kafka-reachable", brokers));
-            items.push(CheckItem::warn(
+            findings.push(CheckItem::pass("kafka-reachable", brokers));
+            findings.push(CheckItem::warn(
                 "history",
                 format!("{topic} does not exist yet: tables could not be looked at"),
                 "start `capture run`, which creates it, and check again; `apply run` waits for it",
@@ -80,18 +114,17 @@ async fn examine_kafka(config: &Config, items: &mut Vec<CheckItem>) -> Option<Hi
             None
         }
         Err(error @ TopicError::History { .. }) => {
-            items.push(CheckItem::pass("kafka-reachable", brokers));
+            findings.push(CheckItem::pass("kafka-reachable", brokers));
             let remedy = "update apply to the version of capture; look at what else writes to the topic";
-            items.push(CheckItem::fail("history", error.to_string(), remedy));
+            findings.push(CheckItem::fail("history", error.to_string(), remedy));
             None
         }
         Err(error) => {
-            let remedy = if error.is_transient() {
-                "start Kafka, or correct kafka.brokers"
-            } else {
-                "correct [kafka.client], and the ACLs that `apply check --print-grants` lists"
+            let remedies = Remedies {
+                passing: "start Kafka, or correct kafka.brokers",
+                lasting: "correct [kafka.client], and the ACLs that `apply check --print-grants` lists",
             };
-            items.push(CheckItem::fail("kafka-reachable", format!("{brokers}: {error}"), remedy));
+            findings.fail("kafka-reachable", format!("{brokers}: {error}"), &error, remedies);
             None
         }
     }
@@ -99,52 +132,53 @@ async fn examine_kafka(config: &Config, items: &mut Vec<CheckItem>) -> Option<Hi
 
 async fn examine_destination(
     destination: &DestinationConfig,
-    items: &mut Vec<CheckItem>,
+    findings: &mut Findings,
 ) -> Option<(Connection, Dialect)> {
     let connector = match Connector::new(destination) {
         Ok(connector) => connector,
         Err(failure) => {
-            items.push(CheckItem::fail("destination-reachable", failure.to_string(), failure.remedy));
+            findings.push(CheckItem::fail("destination-reachable", failure.to_string(), failure.remedy));
             return None;
         }
     };
     let mut connection = match connector.connect().await {
         Ok(connection) => connection,
         Err(error) => {
-            let remedy = if error.is_transient() {
-                "start the server, or correct destination.host and destination.port; look at its allow list"
-            } else {
-                "correct destination.user, destination.password and destination.database"
+            let remedies = Remedies {
+                passing: "start the server, or correct destination.host and destination.port; look at its allow list",
+                lasting: "correct destination.user, destination.password and destination.database",
             };
-            items.push(CheckItem::fail("destination-reachable", error.to_string(), remedy));
+            findings.fail("destination-reachable", error.to_string(), &error, remedies);
             return None;
         }
     };
-    items.push(CheckItem::pass("destination-reachable", connector.address()));
+    findings.push(CheckItem::pass("destination-reachable", connector.address()));
     match catalog::probe(&mut connection).await {
         Ok((dialect, version)) => {
             let version = version.split(',').next().unwrap_or_default().to_owned();
             let strategy = dialect.strategy(false, true);
-            items.push(CheckItem::pass(
+            findings.push(CheckItem::pass(
                 "destination-version",
                 format!("{version}: {:?}, rows are merged by {strategy:?}", dialect.product),
             ));
             Some((connection, dialect))
         }
         Err(error) => {
-            items.push(CheckItem::fail("destination-version", error.to_string(), "see the server's log"));
+            let remedies = Remedies { passing: "see the server's log", lasting: "see the server's log" };
+            findings.fail("destination-version", error.to_string(), &error, remedies);
             None
         }
     }
 }
 
+/// True if what is in it can be read.
 async fn examine_bookkeeping(
-    config: &Config,
-    destination: &DestinationConfig,
+    bookkeeping: &Bookkeeping,
     connection: &mut Connection,
-    items: &mut Vec<CheckItem>,
-) {
-    let bookkeeping = Bookkeeping::new(&destination.schema, &config.name);
+    findings: &mut Findings,
+) -> bool {
+    const NAME: &str = "bookkeeping";
+    const GRANT: &str = "grant what `apply check --print-grants` lists";
     let looked = async {
         let (exists, may_create) = catalog::may_use_schema(connection, bookkeeping.schema_name()).await?;
         let tables = exists && bookkeeping.exists(connection).await?;
@@ -152,24 +186,25 @@ async fn examine_bookkeeping(
         Ok::<_, DestinationError>((exists, may_create, format))
     };
     let schema = bookkeeping.schema_name();
-    items.push(match looked.await {
-        Ok((_, _, format)) if format > FORMAT_VERSION => CheckItem::fail(
-            "bookkeeping",
+    match looked.await {
+        Ok((_, _, format)) if format > FORMAT_VERSION => findings.push(CheckItem::fail(
+            NAME,
             format!("schema {schema} has format {format}, and this version knows {FORMAT_VERSION}"),
             "update apply to the version that last ran, or newer",
-        ),
-        Ok((true, true, _)) => CheckItem::pass("bookkeeping", format!("schema {schema} can be used")),
-        Ok((false, true, _)) => CheckItem::pass("bookkeeping", format!("schema {schema} can be created")),
+        )),
+        Ok((exists, true, _)) => {
+            let can = if exists { "used" } else { "created" };
+            findings.push(CheckItem::pass(NAME, format!("schema {schema} can be {can}")));
+        }
         Ok((exists, false, _)) => {
             let what = if exists { "tables cannot be created in it" } else { "it cannot be created" };
-            CheckItem::fail(
-                "bookkeeping",
-                format!("schema {schema}: {what}"),
-                "grant what `apply check --print-grants` lists",
-            )
+            findings.push(CheckItem::fail(NAME, format!("schema {schema}: {what}"), GRANT));
         }
         Err(error) => {
-            CheckItem::fail("bookkeeping", error.to_string(), "grant what `apply check --print-grants` lists")
+            let remedies = Remedies { passing: "see the server's log", lasting: GRANT };
+            findings.fail(NAME, error.to_string(), &error, remedies);
+            return false;
         }
-    });
+    }
+    true
 }

@@ -1,57 +1,130 @@
 //! Each table against its target: what would be created, or whether what is there can take the rows.
 
+use super::{Findings, Remedies, read_history};
 use crate::bookkeeping::{Bookkeeping, TargetRow};
-use crate::commands::task::Planned;
+use crate::commands::task::{Planned, planned, rules};
 use crate::destination::{Connection, DestinationError, catalog};
 use crate::merge::ddl::Creation;
 use crate::merge::dialect::Dialect;
 use crate::pipeline::table::{Left, TableTask};
 use crate::pipeline::worker::compile;
+use crate::topics::history::History;
 use std::collections::BTreeMap;
-use tributary_schemas::config::ExistingData;
-use tributary_service::check::CheckItem;
+use tributary_schemas::config::{Config, ExistingData};
+use tributary_schemas::table::TableId;
+use tributary_service::check::{CheckItem, Outcome};
+use tributary_service::sabotage;
 
-/// One item a table.
+/// How often tables are looked at while others change them.
+const ROUNDS: u32 = 5;
+
+/// What the destination knows of each topic.
+type Targets = BTreeMap<String, TargetRow>;
+
+/// One item a table. Other instances may be at work: what they change meanwhile is in the bookkeeping, and its reason
+/// in the history, so that a failure counts only if both still say what they said before.
 pub(super) async fn examine(
+    config: &Config,
+    (connection, dialect): (&mut Connection, Dialect),
+    bookkeeping: &Bookkeeping,
+    mut history: History,
+    findings: &mut Findings,
+) {
+    // The configuration was validated before.
+    let Ok(rules) = rules(config) else { return };
+    let plan = |history: &History| planned(config, &rules, history);
+    let mut round = 1;
+    let mut known = match targets(connection, bookkeeping).await {
+        Ok(known) => known,
+        Err(error) => return unreadable(&error, findings),
+    };
+    loop {
+        sabotage::pass("check-targets");
+        let planned = plan(&history);
+        let newest = generations(&planned);
+        let found = examine_once(connection, dialect, &known, planned).await;
+        let failed = found.items.iter().any(|item| item.outcome == Outcome::Fail);
+        if failed && round < ROUNDS {
+            let now = match targets(connection, bookkeeping).await {
+                Ok(now) => now,
+                Err(error) => return unreadable(&error, findings),
+            };
+            // If it cannot be read any more, what it said is what is known.
+            let later = read_history(config).await.unwrap_or_else(|_| history.clone());
+            let moved = now != known || generations(&plan(&later)) != newest;
+            if moved {
+                (known, history, round) = (now, later, round + 1);
+                continue;
+            }
+        }
+        findings.items.extend(found.items);
+        findings.passing.extend(found.passing);
+        return;
+    }
+}
+
+async fn targets(
+    connection: &mut Connection,
+    bookkeeping: &Bookkeeping,
+) -> Result<Targets, DestinationError> {
+    if !bookkeeping.exists(connection).await? {
+        return Ok(Targets::new());
+    }
+    let view = bookkeeping.view(connection).await?;
+    Ok(view.targets.into_iter().map(|row| (row.topic.clone(), row)).collect())
+}
+
+fn unreadable(error: &DestinationError, findings: &mut Findings) {
+    let remedy = "grant what `apply check --print-grants` lists";
+    let remedies = Remedies { passing: "see the server's log", lasting: remedy };
+    findings.items.retain(|item| item.name != "bookkeeping");
+    findings.fail("bookkeeping", error.to_string(), error, remedies);
+}
+
+/// The newest generation of each table.
+fn generations(planned: &[Planned]) -> Vec<(TableId, Option<u32>)> {
+    let newest = |task: &TableTask| task.generations.keys().next_back().copied();
+    planned.iter().map(|(id, task)| (id.clone(), task.as_ref().ok().and_then(newest))).collect()
+}
+
+async fn examine_once(
     connection: &mut Connection,
     dialect: Dialect,
-    bookkeeping: &Bookkeeping,
+    known: &Targets,
     planned: Vec<Planned>,
-    items: &mut Vec<CheckItem>,
-) {
-    let known = match bookkeeping.exists(connection).await {
-        Ok(true) => bookkeeping.view(connection).await.unwrap_or_default().targets,
-        _ => Vec::new(),
-    };
-    let known: BTreeMap<String, TargetRow> = known.into_iter().map(|row| (row.topic.clone(), row)).collect();
-    let mut targets: BTreeMap<String, String> = BTreeMap::new();
+) -> Findings {
+    let mut findings = Findings::default();
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
     for (id, task) in planned {
         let name = format!("table-{id}");
         let task = match task {
             Ok(task) => task,
             Err(Left::Unmatched) => continue,
             Err(Left::Error(error)) => {
-                items.push(CheckItem::fail(name, error.message, error.remedy));
+                findings.push(CheckItem::fail(name, error.message, error.remedy));
                 continue;
             }
         };
-        if let Some(other) = targets.insert(task.target.to_string(), id.to_string()) {
-            items.push(CheckItem::fail(
+        if let Some(other) = names.insert(task.target.to_string(), id.to_string()) {
+            findings.push(CheckItem::fail(
                 name,
                 format!("its target {} is also the target of {other}", task.target),
                 "give each table a `target` of its own",
             ));
             continue;
         }
-        let found = examine_table(connection, dialect, known.get(&task.topic), &task).await;
-        items.push(match found {
-            Ok(item) => CheckItem { name, ..item },
+        match examine_table(connection, dialect, known.get(&task.topic), &task).await {
+            Ok(item) => findings.push(CheckItem { name, ..item }),
             Err(error) => {
+                if error.is_transient() {
+                    findings.passing.insert(name.clone());
+                }
                 let error = error.into_table_error(&task.target.to_string());
-                CheckItem::fail(name, error.message, error.remedy)
+                findings.push(CheckItem::fail(name, error.message, error.remedy));
             }
-        });
+        }
     }
+    findings
 }
 
 async fn examine_table(

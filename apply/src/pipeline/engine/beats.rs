@@ -38,6 +38,8 @@ pub(super) struct Beats {
     pub(super) ends_asked: bool,
     view: Instant,
     view_asked: bool,
+    /// Views that were asked for.
+    views: u64,
     advance: Instant,
     commit: Instant,
     status: Instant,
@@ -53,6 +55,7 @@ impl Beats {
             ends_asked: false,
             view: now,
             view_asked: false,
+            views: 0,
             advance: now,
             commit: now,
             status: now,
@@ -87,6 +90,7 @@ impl Engine {
         let view = if waits { VIEW_HURRIED } else { VIEW };
         if !self.beats.view_asked && due(&mut self.beats.view, view, now) {
             self.beats.view_asked = true;
+            self.beats.views += 1;
             self.ask_view();
         }
         if due(&mut self.beats.advance, ADVANCE, now) || hurried {
@@ -161,7 +165,7 @@ impl Engine {
             match row.parked {
                 // A table that is loading takes its own mark away; what is shown here is older than that.
                 Some(error) if !table.flow.is_parked() && table.flow.has_running() => {
-                    table.mark_seen = true;
+                    table.marked_at = Some(self.beats.views);
                     table.flow.park();
                     table.retries.forget();
                     self.parts.status.retried(&retry_name(table));
@@ -172,15 +176,23 @@ impl Engine {
                         error.remedy,
                     ));
                 }
-                Some(_) if table.flow.is_parked() => table.mark_seen = true,
+                Some(_) if table.flow.is_parked() => table.marked_at = Some(self.beats.views),
                 // The mark was there and is gone: another instance, a replay or a restart has taken the table up again.
-                None if table.mark_seen => {
-                    table.mark_seen = false;
+                None if table.marked_at.is_some_and(|view| view < self.beats.views) => {
+                    table.marked_at = None;
                     table.status.set_state(TableState::CatchingUp);
                     table.flow.unpark();
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// A table that was parked here is marked as such. The view that is under way may be older than the mark.
+    pub(super) fn marked(&mut self, topic: &str) {
+        let table = self.by_topic.get(topic).and_then(|index| self.tables.get_mut(*index));
+        if let Some(table) = table.filter(|table| table.flow.is_parked()) {
+            table.marked_at = Some(self.beats.views);
         }
     }
 

@@ -44,6 +44,8 @@ pub enum Event {
     },
     /// The bookkeeping at a glance; `None` if it could not be read.
     View(Option<TaskView>),
+    /// The bookkeeping says that the table of this topic is parked.
+    Marked(String),
     /// Statistics and indexes of a table that was loaded.
     AfterLoad {
         /// Topic.

@@ -136,7 +136,7 @@ impl Engine {
                 .remedy(error.remedy));
         }
         let (worker, topic) = (Arc::clone(&self.parts.worker), table.task.topic.clone());
-        let storing = Arc::clone(&self.storing);
+        let (storing, sender) = (Arc::clone(&self.storing), self.parts.sender.clone());
         self.parts.runtime.spawn(async move {
             let _storing = storing;
             let stored = async {
@@ -145,8 +145,11 @@ impl Engine {
                 lease.release();
                 Ok::<_, crate::destination::DestinationError>(())
             };
-            if let Err(failure) = stored.await {
-                tracing::warn!(topic, error = %failure, "the reason for parking could not be stored");
+            match stored.await {
+                Ok(()) => drop(sender.send(Event::Marked(topic))),
+                Err(failure) => {
+                    tracing::warn!(topic, error = %failure, "the reason for parking could not be stored");
+                }
             }
         });
         Ok(())

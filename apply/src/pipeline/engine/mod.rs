@@ -184,6 +184,10 @@ impl Engine {
                 self.take_view(view);
                 Ok(())
             }
+            Event::Marked(topic) => {
+                self.marked(&topic);
+                Ok(())
+            }
             Event::AfterLoad { topic, error } => {
                 self.after_load_done(&topic, error);
                 Ok(())

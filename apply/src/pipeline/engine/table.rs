@@ -38,8 +38,9 @@ pub struct EngineTable {
     pub(super) newest_taken_ms: Option<i64>,
     /// Why the table is to be parked, once what was taken before is in the destination.
     pub(super) doomed: Option<TableError>,
-    /// Another instance has parked the table.
-    pub(super) mark_seen: bool,
+    /// The table is marked as parked in the bookkeeping: the last view that was asked for when that was known. If a
+    /// later one does not show the mark, it was taken away.
+    pub(super) marked_at: Option<u64>,
     pub(super) after_load: AfterLoad,
     /// The destination has a generation that the history did not hold.
     pub(super) ahead: Option<Unknown>,
@@ -112,7 +113,7 @@ impl EngineTable {
             oldest_flying_ms: None,
             newest_taken_ms: None,
             doomed: None,
-            mark_seen: false,
+            marked_at: None,
             after_load: AfterLoad::Unknown,
             ahead: None,
         }
@@ -131,7 +132,7 @@ impl EngineTable {
             // The table is read anew: the way out of whatever has stopped it.
             let stopped = self.flow.is_parked() || self.doomed.is_some();
             if stopped && task.is_reset_after(self.flow.done()) {
-                (self.mark_seen, self.doomed) = (false, None);
+                (self.marked_at, self.doomed) = (None, None);
                 self.flow.unpark();
                 self.status.set_state(TableState::CatchingUp);
             }

@@ -81,7 +81,9 @@ impl Worker {
         ends: Arc<Ends>,
         retention: Duration,
     ) -> Result<Self, DestinationError> {
-        let mut connection = pool.connector().connect().await?;
+        // First of all: an `apply drop` that is under way is waited for, and none begins behind this.
+        let presence = Presence::take(pool.connector().connect().await?, &bookkeeping).await?;
+        let mut connection = pool.acquire().await?;
         let (dialect, version) = catalog::probe(&mut connection).await?;
         bookkeeping.create(&mut connection).await?;
         let found = bookkeeping.newest_format(&connection).await?;
@@ -97,8 +99,8 @@ impl Worker {
         }
         // A start is how a person says that the cause is mended.
         bookkeeping.unpark_all(&mut connection).await?;
+        connection.release();
         tracing::info!(version, product = ?dialect.product, "destination");
-        let presence = Presence::take(connection, &bookkeeping).await?;
         Ok(Self { pool, bookkeeping, dialect, ends, retention, presence })
     }
 
