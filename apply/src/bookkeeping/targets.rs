@@ -231,7 +231,8 @@ impl Bookkeeping {
         Ok(())
     }
 
-    /// Stores why a topic stands still, or with `None` that it goes on. Nothing happens if that is what is stored.
+    /// Stores why a topic stands still, or with `None` that it goes on. Nothing happens if that is what is stored. False
+    /// if nothing was changed: the topic has no row yet, for one.
     ///
     /// # Errors
     /// What the server says.
@@ -240,7 +241,7 @@ impl Bookkeeping {
         connection: &mut Connection,
         topic: &str,
         error: Option<&TableError>,
-    ) -> Result<(), DestinationError> {
+    ) -> Result<bool, DestinationError> {
         let sql = format!(
             "UPDATE {}.targets SET state = $3, error_code = $4, error_message = $5, error_place = $6, \
              error_remedy = $7, changed_at = now() WHERE task = $1 AND topic = $2 AND (state <> $3 OR state = 'parked')",
@@ -249,10 +250,10 @@ impl Bookkeeping {
         let state = if error.is_some() { "parked" } else { "applying" };
         let (code, message) = (error.map(|e| &e.code), error.map(|e| &e.message));
         let (place, remedy) = (error.map(|e| &e.place), error.map(|e| &e.remedy));
-        connection
+        let changed = connection
             .execute(&sql, &[&self.task, &topic, &state, &code, &message, &place, &remedy])
             .await
             .map_err(DestinationError::during(format!("storing the state of {topic}")))?;
-        Ok(())
+        Ok(changed > 0)
     }
 }

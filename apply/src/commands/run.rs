@@ -3,8 +3,9 @@
 use super::check::Findings;
 use super::{check, runtime};
 use crate::pipeline::run::Run;
+use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tributary_schemas::config::{Config, DestinationConfig};
 use tributary_service::check::{CheckItem, Outcome};
 use tributary_service::exit::{Exit, Failure};
@@ -17,6 +18,9 @@ use tributary_service::{http, shutdown};
 
 /// Threads that encode rows and talk to the destination.
 const THREADS: usize = 4;
+
+/// How long the check under `strict` waits for a table that cannot be looked at now.
+const TABLE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the command line asks for.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +79,7 @@ pub fn run(config: Config, options: Options, telemetry: Telemetry) -> Result<Exi
 
 /// What keeps a run from beginning.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {}", .item.name, .item.found)]
+#[error("{}: {}; {}", .item.name, .item.found, .item.remedy)]
 struct Obstacle {
     item: CheckItem,
     /// It may pass by itself.
@@ -94,22 +98,26 @@ impl Transient for Box<Obstacle> {
 /// table that cannot be applied is left out by the pipeline, with its remedy, unless `strict` is set.
 async fn precheck(run: &Run, ignore: &[String]) -> Result<(), Failure> {
     let config = &run.config;
+    let waits = Waits::default();
     let attempt = async || {
         let Findings { items, passing } = check::examine(config).await;
         let stops = |item: &&CheckItem| {
             let of_table = item.name.starts_with("table-");
             item.outcome == Outcome::Fail && !ignore.contains(&item.name) && (config.strict || !of_table)
         };
-        // While one lasts there is no reason to wait for the others.
+        // One that lasts comes first: then there is nothing to wait for.
         let found = items.iter().filter(stops).min_by_key(|item| passing.contains(&item.name));
         match found.cloned() {
-            Some(item) => Err(Box::new(Obstacle { passing: passing.contains(&item.name), item, items })),
+            Some(item) => {
+                let passing = passing.contains(&item.name) && waits.go_on(config, &item, Instant::now());
+                Err(Box::new(Obstacle { item, passing, items }))
+            }
             None => Ok(items),
         }
     };
-    let limit = config.destination.as_ref().map_or(Duration::ZERO, DestinationConfig::retry);
     let checked = retry_while_transient(
-        Policy::for_limit(limit.max(config.kafka.retry())),
+        // The limit is that of what is waited for.
+        Policy::for_limit(Duration::MAX),
         &run.status,
         &run.shutdown,
         "checking Kafka and the destination",
@@ -130,8 +138,57 @@ async fn precheck(run: &Run, ignore: &[String]) -> Result<(), Failure> {
     }
 }
 
+/// What is waited for, and since when.
+#[derive(Default)]
+struct Waits(RefCell<Option<(String, Instant)>>);
+
+impl Waits {
+    /// True if `item` may go on failing at `now`: as long as the key of its server allows, and a single table, which
+    /// somebody may have locked, for [`TABLE_PATIENCE`] at most.
+    fn go_on(&self, config: &Config, item: &CheckItem, now: Instant) -> bool {
+        let destination = config.destination.as_ref().map_or(Duration::ZERO, DestinationConfig::retry);
+        let limit = match item.name.as_str() {
+            "kafka-reachable" => config.kafka.retry(),
+            name if name.starts_with("table-") => destination.min(TABLE_PATIENCE),
+            _ => destination,
+        };
+        let mut waiting = self.0.borrow_mut();
+        let since = match waiting.as_ref() {
+            Some((name, since)) if *name == item.name => *since,
+            _ => now,
+        };
+        *waiting = Some((item.name.clone(), since));
+        now.duration_since(since) < limit
+    }
+}
+
 fn show(items: &[CheckItem]) {
     for item in items.iter().filter(|item| item.outcome != Outcome::Pass) {
         tracing::warn!(item = item.name, remedy = item.remedy, "check: {}", item.found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_server_is_waited_for_as_long_as_its_own_key_says() {
+        let config = "name = \"t\"\nkafka.brokers = \"b\"\nkafka.retry_minutes = 3\n[destination]\nhost = \"h\"\n\
+                      database = \"d\"\nuser = \"u\"\nretry_minutes = 2\n[[table]]\nsource = \"a.*\"\n";
+        let mut config: Config = toml::from_str(config).unwrap();
+        let (now, waits) = (Instant::now(), Waits::default());
+        let at = |config: &Config, name: &str, seconds: u64| {
+            waits.go_on(config, &CheckItem::fail(name, "", ""), now + Duration::from_secs(seconds))
+        };
+        assert!(at(&config, "kafka-reachable", 0) && at(&config, "kafka-reachable", 179));
+        assert!(!at(&config, "kafka-reachable", 180));
+        assert!(at(&config, "bookkeeping", 200), "another begins anew");
+        assert!(at(&config, "bookkeeping", 319) && !at(&config, "bookkeeping", 320));
+        assert!(
+            at(&config, "table-a.b", 400) && at(&config, "table-a.b", 459) && !at(&config, "table-a.b", 460)
+        );
+        config.destination.as_mut().unwrap().retry_minutes = 0;
+        assert!(!at(&config, "bookkeeping", 500), "at once an error");
     }
 }

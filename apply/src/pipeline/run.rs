@@ -234,9 +234,11 @@ impl Run {
 pub fn kafka_failure(config: &Config) -> impl FnOnce(TopicError) -> Failure {
     let brokers = config.kafka.brokers.clone();
     move |error| {
-        Failure::new("Kafka cannot be used", error)
-            .at(brokers)
-            .remedy("look at kafka.brokers and [kafka.client]")
+        let remedy = match &error {
+            TopicError::Gone { .. } => "`capture check` says what is missing, and what to do",
+            _ => "look at kafka.brokers and [kafka.client]",
+        };
+        Failure::new("Kafka cannot be used", error).at(brokers).remedy(remedy)
     }
 }
 

@@ -9,9 +9,10 @@ use crate::destination::DestinationError;
 use crate::topics::ends::Ends;
 use crate::topics::error::TopicError;
 use crate::topics::history::History;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tributary_schemas::config::TableRules;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::Place;
@@ -20,6 +21,9 @@ use tributary_service::status::{Status, TableState};
 
 /// How often the destination is asked.
 const INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long the brokers may take to agree on which topics there are.
+const SETTLE: Duration = Duration::from_secs(20);
 
 /// What must have been merged.
 #[derive(Debug, Default)]
@@ -155,7 +159,7 @@ async fn goals(run: &Run, ends: Arc<Ends>, history: &History) -> Result<Goals, F
         goals.generations.insert(task.topic.clone(), task.barriers().newest());
         goals.names.insert(task.topic.clone(), task.id.to_string());
     }
-    let places = Arc::new(places);
+    let (places, unknown_since) = (Arc::new(places), Cell::new(None));
     let asked = retry_while_transient(
         Policy::for_limit(run.config.kafka.retry()),
         &run.status,
@@ -163,9 +167,18 @@ async fn goals(run: &Run, ends: Arc<Ends>, history: &History) -> Result<Goals, F
         "asking for the ends of the topics",
         || async {
             let (ends, places) = (Arc::clone(&ends), Arc::clone(&places));
-            tokio::task::spawn_blocking(move || ends.high(&places))
-                .await
-                .unwrap_or_else(|error| Err(TopicError::Interrupted { reason: error.to_string() }))
+            let asked = tokio::task::spawn_blocking(move || ends.high(&places)).await;
+            let asked = asked.unwrap_or_else(|e| Err(TopicError::Interrupted { reason: e.to_string() }));
+            asked.map_err(|error| {
+                let since = unknown_since.get().unwrap_or_else(Instant::now);
+                unknown_since.set(error.is_unknown_place().then_some(since));
+                match since.elapsed() {
+                    waited if error.is_unknown_place() && waited > SETTLE => {
+                        TopicError::Gone { reason: error.to_string(), waited }
+                    }
+                    _ => error,
+                }
+            })
         },
     );
     match asked.await {

@@ -2,6 +2,7 @@
 
 use super::history::HistoryError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::time::Duration;
 use thiserror::Error;
 use tributary_service::retry::Transient;
 
@@ -27,6 +28,14 @@ pub enum TopicError {
     Incomplete {
         /// History topic.
         topic: String,
+    },
+    /// What the history names stays away.
+    #[error("{reason}; the history names it, but it was not there for {} s", waited.as_secs())]
+    Gone {
+        /// What the client said.
+        reason: String,
+        /// How long it was looked for.
+        waited: Duration,
     },
     /// The thread that asked is gone.
     #[error("a question to Kafka was interrupted: {reason}")]
@@ -55,6 +64,21 @@ impl TopicError {
     pub fn during(doing: impl Into<String>) -> impl FnOnce(KafkaError) -> Self {
         move |source| Self::Kafka { doing: doing.into(), source }
     }
+
+    /// True if the brokers do not know the topic or the partition that was asked about. It may have been created a moment
+    /// ago, or it may be gone.
+    #[must_use]
+    pub fn is_unknown_place(&self) -> bool {
+        let Self::Kafka { source, .. } = self else { return false };
+        matches!(
+            source.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::UnknownTopic
+                    | RDKafkaErrorCode::UnknownPartition
+            )
+        )
+    }
 }
 
 impl Transient for TopicError {
@@ -62,7 +86,7 @@ impl Transient for TopicError {
         match self {
             Self::Kafka { source, .. } => is_transient(source),
             Self::Missing { .. } | Self::Incomplete { .. } | Self::Timeout { .. } => true,
-            Self::History { .. } | Self::Interrupted { .. } => false,
+            Self::History { .. } | Self::Interrupted { .. } | Self::Gone { .. } => false,
         }
     }
 }

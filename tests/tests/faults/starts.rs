@@ -75,6 +75,7 @@ async fn an_apply_that_is_checking_while_another_works_begins() {
     servers.control(&["restart", "postgres"]);
     second.signal("CONT");
     second.expect_state("synchronizing", RUN);
+    assert!(second.output().contains("checking Kafka and the destination"), "{}", second.output());
     second.stop();
     servers.discard();
 }

@@ -193,7 +193,7 @@ async fn a_purged_position_is_refused_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_topic_of_the_task_that_is_gone_is_named_by_the_check() {
+async fn a_topic_of_the_task_that_is_gone_is_named() {
     let task = Task::new("topicless");
     create(&task, "a", 10).await;
     create(&task, "b", 10).await;
@@ -206,6 +206,7 @@ async fn a_topic_of_the_task_that_is_gone_is_named_by_the_check() {
     let (named, others) =
         (format!("topic {topic} of the task is gone"), format!("topic {0}.{0}.a", task.name));
     assert!(output.contains(&named) && !output.contains(&others), "{output}");
+    expect_apply_failure(&task, "the history names it");
 }
 
 #[tokio::test]

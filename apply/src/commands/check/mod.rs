@@ -55,6 +55,12 @@ impl Findings {
         self.items.push(item);
     }
 
+    /// As [`Self::fail`], for an item that had come out well before.
+    fn replace(&mut self, name: &str, found: String, error: &impl Transient, remedies: Remedies<'_>) {
+        self.items.retain(|item| item.name != name);
+        self.fail(name, found, error, remedies);
+    }
+
     /// An item that could not be looked at.
     fn fail(&mut self, name: &str, found: String, error: &impl Transient, remedies: Remedies<'_>) {
         if error.is_transient() {
@@ -120,14 +126,18 @@ async fn examine_kafka(config: &Config, findings: &mut Findings) -> Option<Histo
             None
         }
         Err(error) => {
-            let remedies = Remedies {
-                passing: "start Kafka, or correct kafka.brokers",
-                lasting: "correct [kafka.client], and the ACLs that `apply check --print-grants` lists",
-            };
-            findings.fail("kafka-reachable", format!("{brokers}: {error}"), &error, remedies);
+            unreachable(config, &error, findings);
             None
         }
     }
+}
+
+fn unreachable(config: &Config, error: &TopicError, findings: &mut Findings) {
+    let remedies = Remedies {
+        passing: "start Kafka, or correct kafka.brokers",
+        lasting: "correct [kafka.client], and the ACLs that `apply check --print-grants` lists",
+    };
+    findings.replace("kafka-reachable", format!("{}: {error}", config.kafka.brokers), error, remedies);
 }
 
 async fn examine_destination(
@@ -187,11 +197,14 @@ async fn examine_bookkeeping(
     };
     let schema = bookkeeping.schema_name();
     match looked.await {
-        Ok((_, _, format)) if format > FORMAT_VERSION => findings.push(CheckItem::fail(
-            NAME,
-            format!("schema {schema} has format {format}, and this version knows {FORMAT_VERSION}"),
-            "update apply to the version that last ran, or newer",
-        )),
+        Ok((_, _, format)) if format > FORMAT_VERSION => {
+            findings.push(CheckItem::fail(
+                NAME,
+                format!("schema {schema} has format {format}, and this version knows {FORMAT_VERSION}"),
+                "update apply to the version that last ran, or newer",
+            ));
+            return false;
+        }
         Ok((exists, true, _)) => {
             let can = if exists { "used" } else { "created" };
             findings.push(CheckItem::pass(NAME, format!("schema {schema} can be {can}")));

@@ -1,6 +1,6 @@
 //! Each table against its target: what would be created, or whether what is there can take the rows.
 
-use super::{Findings, Remedies, read_history};
+use super::{Findings, Remedies, read_history, unreachable};
 use crate::bookkeeping::{Bookkeeping, TargetRow};
 use crate::commands::task::{Planned, planned, rules};
 use crate::destination::{Connection, DestinationError, catalog};
@@ -22,7 +22,7 @@ const ROUNDS: u32 = 5;
 type Targets = BTreeMap<String, TargetRow>;
 
 /// One item a table. Other instances may be at work: what they change meanwhile is in the bookkeeping, and its reason
-/// in the history, so that a failure counts only if both still say what they said before.
+/// in the history, so that a failure counts only if both still say what they said before. After [`ROUNDS`] it does anyway.
 pub(super) async fn examine(
     config: &Config,
     (connection, dialect): (&mut Connection, Dialect),
@@ -49,8 +49,10 @@ pub(super) async fn examine(
                 Ok(now) => now,
                 Err(error) => return unreadable(&error, findings),
             };
-            // If it cannot be read any more, what it said is what is known.
-            let later = read_history(config).await.unwrap_or_else(|_| history.clone());
+            let later = match read_history(config).await {
+                Ok(later) => later,
+                Err(error) => return unreachable(config, &error, findings),
+            };
             let moved = now != known || generations(&plan(&later)) != newest;
             if moved {
                 (known, history, round) = (now, later, round + 1);
@@ -77,8 +79,7 @@ async fn targets(
 fn unreadable(error: &DestinationError, findings: &mut Findings) {
     let remedy = "grant what `apply check --print-grants` lists";
     let remedies = Remedies { passing: "see the server's log", lasting: remedy };
-    findings.items.retain(|item| item.name != "bookkeeping");
-    findings.fail("bookkeeping", error.to_string(), error, remedies);
+    findings.replace("bookkeeping", error.to_string(), error, remedies);
 }
 
 /// The newest generation of each table.

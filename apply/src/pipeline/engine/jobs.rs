@@ -141,12 +141,14 @@ impl Engine {
             let _storing = storing;
             let stored = async {
                 let mut lease = worker.pool().acquire().await?;
-                worker.bookkeeping().set_parked(&mut lease, &topic, Some(&error)).await?;
+                let marked = worker.bookkeeping().set_parked(&mut lease, &topic, Some(&error)).await?;
                 lease.release();
-                Ok::<_, crate::destination::DestinationError>(())
+                Ok::<_, crate::destination::DestinationError>(marked)
             };
             match stored.await {
-                Ok(()) => drop(sender.send(Event::Marked(topic))),
+                Ok(true) => drop(sender.send(Event::Marked(topic))),
+                // It has no row yet, and whoever makes one starts with the cause mended.
+                Ok(false) => {}
                 Err(failure) => {
                     tracing::warn!(topic, error = %failure, "the reason for parking could not be stored");
                 }

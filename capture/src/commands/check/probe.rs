@@ -83,25 +83,34 @@ impl Cluster {
     /// the one that wrote the history. Only what stays away for [`SETTLE`] is gone.
     pub fn look_again_for(&mut self, recorded: &[String]) {
         let deadline = Instant::now() + SETTLE;
-        let known = &mut self.facts.topics;
+        let known = &self.facts.topics;
         let mut missing: Vec<&String> = recorded.iter().filter(|topic| !known.contains_key(*topic)).collect();
-        loop {
-            missing.retain(|topic| match partitions(&self.consumer, topic, REQUEST) {
-                Ok(Some(count)) => {
-                    self.facts.topics.insert((*topic).clone(), count);
-                    false
+        while !missing.is_empty() {
+            let mut still = Vec::new();
+            for topic in missing {
+                match partitions(&self.consumer, topic, REQUEST) {
+                    Ok(Some(count)) => drop(self.facts.topics.insert(topic.clone(), count)),
+                    Ok(None) => still.push(topic),
+                    Err(error) => {
+                        let found = refusal("looking for a topic of the task", &error);
+                        let (reason, denied) = (format!("{topic}: {}", found.reason), found.denied);
+                        self.facts.unseen.insert(topic.clone());
+                        self.facts.refusals.push(Refusal { reason, transient: !denied, ..found });
+                        if !denied {
+                            // Nobody answers: the others cannot be asked about either.
+                            self.facts.unseen.extend(recorded.iter().cloned());
+                            return;
+                        }
+                    }
                 }
-                Ok(None) => true,
-                Err(error) => {
-                    self.facts.refusals.push(refusal("looking for a topic of the task", &error));
-                    self.facts.unseen.insert((*topic).clone());
-                    false
-                }
-            });
-            if missing.is_empty() || Instant::now() > deadline {
+            }
+            missing = still;
+            if Instant::now() > deadline {
                 return;
             }
-            let _ = self.consumer.poll(SLICE);
+            if !missing.is_empty() {
+                let _ = self.consumer.poll(SLICE);
+            }
         }
     }
 
