@@ -227,8 +227,9 @@ async fn try_kafka(
     let (owned, fresh) = (config.clone(), stored.state.checkpoint.is_none());
     let wanted: Vec<String> = own.iter().chain(&tables).cloned().collect();
     let table_topics = tables.clone();
+    let names: BTreeSet<&String> = tables.iter().collect();
     let selected = stored.history.selection.iter().flat_map(|selection| &selection.tables);
-    let recorded = selected.filter(|table| table.excluded.is_none() && tables.contains(&table.topic));
+    let recorded = selected.filter(|table| table.excluded.is_none() && names.contains(&table.topic));
     let recorded: Vec<String> = recorded.map(|table| table.topic.clone()).collect();
     let tried = tokio::task::spawn_blocking(move || {
         sabotage::pass("check-read");
