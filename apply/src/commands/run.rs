@@ -102,8 +102,8 @@ async fn precheck(run: &Run, ignore: &[String]) -> Result<(), Failure> {
     let attempt = async || {
         let Findings { items, passing } = check::examine(config).await;
         let stops = |item: &&CheckItem| {
-            let of_table = item.name.starts_with("table-");
-            item.outcome == Outcome::Fail && !ignore.contains(&item.name) && (config.strict || !of_table)
+            let counts = config.strict || !is_of_table(item);
+            item.outcome == Outcome::Fail && !ignore.contains(&item.name) && counts
         };
         // One that lasts comes first: then there is nothing to wait for.
         let found = items.iter().filter(stops).min_by_key(|item| passing.contains(&item.name));
@@ -149,7 +149,7 @@ impl Waits {
         let destination = config.destination.as_ref().map_or(Duration::ZERO, DestinationConfig::retry);
         let limit = match item.name.as_str() {
             "kafka-reachable" => config.kafka.retry(),
-            name if name.starts_with("table-") => destination.min(TABLE_PATIENCE),
+            _ if is_of_table(item) => destination.min(TABLE_PATIENCE),
             _ => destination,
         };
         let mut waiting = self.0.borrow_mut();
@@ -160,6 +160,10 @@ impl Waits {
         *waiting = Some((item.name.clone(), since));
         now.duration_since(since) < limit
     }
+}
+
+fn is_of_table(item: &CheckItem) -> bool {
+    item.name.starts_with("table-")
 }
 
 fn show(items: &[CheckItem]) {

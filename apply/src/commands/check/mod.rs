@@ -20,6 +20,11 @@ use tributary_service::cli::{CheckArgs, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::retry::Transient;
 
+/// The item about the tables of the destination's schema.
+const BOOKKEEPING: &str = "bookkeeping";
+/// What to do about a missing privilege on it.
+const GRANT: &str = "grant what `apply check --print-grants` lists";
+
 /// Checks once, whether or not a server is away, and prints what was found.
 ///
 /// # Errors
@@ -187,8 +192,6 @@ async fn examine_bookkeeping(
     connection: &mut Connection,
     findings: &mut Findings,
 ) -> bool {
-    const NAME: &str = "bookkeeping";
-    const GRANT: &str = "grant what `apply check --print-grants` lists";
     let looked = async {
         let (exists, may_create) = catalog::may_use_schema(connection, bookkeeping.schema_name()).await?;
         let tables = exists && bookkeeping.exists(connection).await?;
@@ -199,7 +202,7 @@ async fn examine_bookkeeping(
     match looked.await {
         Ok((_, _, format)) if format > FORMAT_VERSION => {
             findings.push(CheckItem::fail(
-                NAME,
+                BOOKKEEPING,
                 format!("schema {schema} has format {format}, and this version knows {FORMAT_VERSION}"),
                 "update apply to the version that last ran, or newer",
             ));
@@ -207,17 +210,21 @@ async fn examine_bookkeeping(
         }
         Ok((exists, true, _)) => {
             let can = if exists { "used" } else { "created" };
-            findings.push(CheckItem::pass(NAME, format!("schema {schema} can be {can}")));
+            findings.push(CheckItem::pass(BOOKKEEPING, format!("schema {schema} can be {can}")));
         }
         Ok((exists, false, _)) => {
             let what = if exists { "tables cannot be created in it" } else { "it cannot be created" };
-            findings.push(CheckItem::fail(NAME, format!("schema {schema}: {what}"), GRANT));
+            findings.push(CheckItem::fail(BOOKKEEPING, format!("schema {schema}: {what}"), GRANT));
         }
         Err(error) => {
-            let remedies = Remedies { passing: "see the server's log", lasting: GRANT };
-            findings.fail(NAME, error.to_string(), &error, remedies);
+            unreadable(&error, findings);
             return false;
         }
     }
     true
+}
+
+fn unreadable(error: &DestinationError, findings: &mut Findings) {
+    let remedies = Remedies { passing: "see the server's log", lasting: GRANT };
+    findings.replace(BOOKKEEPING, error.to_string(), error, remedies);
 }

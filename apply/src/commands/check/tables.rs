@@ -1,6 +1,6 @@
 //! Each table against its target: what would be created, or whether what is there can take the rows.
 
-use super::{Findings, Remedies, read_history, unreachable};
+use super::{Findings, read_history, unreachable, unreadable};
 use crate::bookkeeping::{Bookkeeping, TargetRow};
 use crate::commands::task::{Planned, planned, rules};
 use crate::destination::{Connection, DestinationError, catalog};
@@ -74,12 +74,6 @@ async fn targets(
     }
     let view = bookkeeping.view(connection).await?;
     Ok(view.targets.into_iter().map(|row| (row.topic.clone(), row)).collect())
-}
-
-fn unreadable(error: &DestinationError, findings: &mut Findings) {
-    let remedy = "grant what `apply check --print-grants` lists";
-    let remedies = Remedies { passing: "see the server's log", lasting: remedy };
-    findings.replace("bookkeeping", error.to_string(), error, remedies);
 }
 
 /// The newest generation of each table.

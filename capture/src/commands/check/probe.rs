@@ -8,10 +8,9 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tributary_schemas::config::{Config, KafkaConfig};
@@ -69,9 +68,13 @@ impl Cluster {
         })?;
         let admin =
             client.create_with_context(TracingContext).map_err(|error| refusal("making a client", &error))?;
+        let topics = metadata.topics().iter().filter(|topic| topic.error().is_none()).filter_map(|topic| {
+            let count = u32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0)?;
+            Some((topic.name().to_owned(), count))
+        });
         let facts = ClusterFacts {
             brokers: metadata.brokers().len(),
-            topics: topics(&metadata),
+            topics: topics.collect(),
             ..ClusterFacts::default()
         };
         let broker = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id);
@@ -332,15 +335,6 @@ impl Cluster {
         }
         Ok(seen)
     }
-}
-
-/// Every topic that may be seen, with its number of partitions.
-fn topics(metadata: &Metadata) -> BTreeMap<String, u32> {
-    let visible = metadata.topics().iter().filter(|topic| topic.error().is_none());
-    visible
-        .filter_map(|topic| Some((topic.name().to_owned(), u32::try_from(topic.partitions().len()).ok()?)))
-        .filter(|(_, count)| *count > 0)
-        .collect()
 }
 
 impl Refusal {
