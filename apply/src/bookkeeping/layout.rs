@@ -17,7 +17,7 @@ pub struct Bookkeeping {
 }
 
 /// Columns of each table. `"partition"` is quoted because MPP kernels reserve the word.
-const TABLES: [(&str, &str); 4] = [
+const TABLES: [(&str, &str); 5] = [
     (
         "tasks",
         "task text NOT NULL, format_version integer NOT NULL, epoch bigint NOT NULL, \
@@ -41,7 +41,15 @@ const TABLES: [(&str, &str); 4] = [
         "task text NOT NULL, topic text NOT NULL, generation integer NOT NULL, statements text NOT NULL, \
          done_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (task, topic, generation)",
     ),
+    (
+        "owners",
+        "task text NOT NULL, topic text NOT NULL, target_schema text NOT NULL, target_table text NOT NULL, \
+         foreign_rows boolean NOT NULL, PRIMARY KEY (task, topic)",
+    ),
 ];
+
+/// What every version has had.
+const FIRST_TABLES: [&str; 4] = ["tasks", "targets", "offsets", "generations"];
 
 impl Bookkeeping {
     /// The bookkeeping of `task` in `schema` (both unquoted).
@@ -77,20 +85,39 @@ impl Bookkeeping {
         self.lock_key(&format!("task {}", self.task))
     }
 
-    /// True if the tables are there.
+    /// True if the tables are there that every version has.
     ///
     /// # Errors
     /// What the server says.
     pub async fn exists(&self, connection: &Connection) -> Result<bool, DestinationError> {
+        self.has(connection, &FIRST_TABLES).await
+    }
+
+    /// True if all of `tables` are there.
+    pub(super) async fn has(&self, connection: &Connection, tables: &[&str]) -> Result<bool, DestinationError> {
         let found = connection
             .query_one(
                 "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE n.nspname = $1 AND c.relname IN ('tasks', 'targets', 'offsets', 'generations')",
-                &[&self.name],
+                 WHERE n.nspname = $1 AND c.relname = ANY ($2)",
+                &[&self.name, &tables],
             )
             .await
             .map_err(DestinationError::during("looking for the bookkeeping tables"))?;
-        Ok(found.get::<_, i64>(0) == 4)
+        Ok(usize::try_from(found.get::<_, i64>(0)) == Ok(tables.len()))
+    }
+
+    /// The tables that are there.
+    pub(super) async fn tables(
+        &self,
+        connection: &Connection,
+    ) -> Result<Vec<&'static str>, DestinationError> {
+        let mut tables = Vec::new();
+        for (table, _) in TABLES {
+            if self.has(connection, &[table]).await? {
+                tables.push(table);
+            }
+        }
+        Ok(tables)
     }
 
     /// Creates what is missing, and the task's row.
@@ -104,8 +131,7 @@ impl Bookkeeping {
             .batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({key})"))
             .await
             .map_err(during())?;
-        let exists = self.exists(connection).await?;
-        if !exists {
+        if !self.has(connection, &TABLES.map(|(table, _)| table)).await? {
             let known = connection
                 .query_opt("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", &[&self.name])
                 .await

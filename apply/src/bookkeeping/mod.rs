@@ -8,9 +8,11 @@
 
 mod layout;
 mod offsets;
+mod owners;
 mod reset;
 mod targets;
 
 pub use layout::Bookkeeping;
 pub use offsets::{ArrivalStep, OffsetRow, StoredOffset};
+pub use owners::{Feeder, Ownership};
 pub use targets::{NewTarget, TargetRow, TaskView};

@@ -97,7 +97,8 @@ impl Bookkeeping {
             let sql = crate::merge::sql::drop_stage(stage);
             connection.batch_execute(&sql).await.map_err(during())?;
         }
-        for table in ["generations", "offsets", "targets", "tasks"] {
+        let tables = self.tables(connection).await?;
+        for table in &tables {
             let sql = format!("DELETE FROM {schema}.{table} WHERE task = $1");
             connection.execute(&sql, &[&self.task]).await.map_err(during())?;
         }
@@ -107,8 +108,7 @@ impl Bookkeeping {
             .map_err(during())?;
         let last = others.get::<_, i64>(0) == 0;
         if last {
-            let tables =
-                ["generations", "offsets", "targets", "tasks"].map(|table| format!("{schema}.{table}"));
+            let tables: Vec<String> = tables.iter().map(|table| format!("{schema}.{table}")).collect();
             let sql = format!("DROP TABLE {}", tables.join(", "));
             connection.batch_execute(&sql).await.map_err(during())?;
         }

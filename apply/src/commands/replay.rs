@@ -112,6 +112,11 @@ pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
                 Ok(None) => {
                     write_out(&format!("{}: has not been set up yet: nothing to take back\n", task.id))
                 }
+                Err(DestinationError::Table(error)) => {
+                    return Err(Failure::new(format!("{} cannot be taken back", task.id), error.message)
+                        .at(error.place)
+                        .remedy(error.remedy));
+                }
                 Err(error) => return Err(destination_failure(config, &error).at(task.id.to_string())),
             }
         }

@@ -156,6 +156,13 @@ impl Task {
         std::fs::write(self.config(), text).unwrap();
     }
 
+    /// Replaces the first `from` in the configuration.
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        assert!(text.contains(from), "{from} is not in {text}");
+        std::fs::write(self.config(), text.replacen(from, to, 1)).unwrap();
+    }
+
     fn config(&self) -> PathBuf {
         self.directory.join("task.toml")
     }

@@ -1,11 +1,12 @@
 //! Each table against its target: what would be created, or whether what is there can take the rows.
 
 use super::{Findings, read_history, unreachable, unreadable};
-use crate::bookkeeping::{Bookkeeping, TargetRow};
+use crate::bookkeeping::{Bookkeeping, Ownership, TargetRow};
 use crate::commands::task::{Planned, planned, rules};
 use crate::destination::{Connection, DestinationError, catalog};
 use crate::merge::ddl::Creation;
 use crate::merge::dialect::Dialect;
+use crate::pipeline::ownership::{Act, refusal};
 use crate::pipeline::table::{Left, TableTask};
 use crate::pipeline::worker::compile;
 use crate::topics::history::History;
@@ -42,7 +43,7 @@ pub(super) async fn examine(
         sabotage::pass("check-targets");
         let planned = plan(&history);
         let newest = generations(&planned);
-        let found = examine_once(connection, dialect, &known, planned).await;
+        let found = examine_once((connection, dialect), bookkeeping, &known, planned).await;
         let failed = found.items.iter().any(|item| item.outcome == Outcome::Fail);
         if failed && round < ROUNDS {
             let now = match targets(connection, bookkeeping).await {
@@ -83,8 +84,8 @@ fn generations(planned: &[Planned]) -> Vec<(TableId, Option<u32>)> {
 }
 
 async fn examine_once(
-    connection: &mut Connection,
-    dialect: Dialect,
+    (connection, dialect): (&mut Connection, Dialect),
+    bookkeeping: &Bookkeeping,
     known: &Targets,
     planned: Vec<Planned>,
 ) -> Findings {
@@ -108,7 +109,7 @@ async fn examine_once(
             ));
             continue;
         }
-        match examine_table(connection, dialect, known.get(&task.topic), &task).await {
+        match examine_table((connection, dialect), bookkeeping, known.get(&task.topic), &task).await {
             Ok(item) => findings.push(CheckItem { name, ..item }),
             Err(error) => {
                 if error.is_transient() {
@@ -123,8 +124,8 @@ async fn examine_once(
 }
 
 async fn examine_table(
-    connection: &mut Connection,
-    dialect: Dialect,
+    (connection, dialect): (&mut Connection, Dialect),
+    bookkeeping: &Bookkeeping,
     known: Option<&TargetRow>,
     task: &TableTask,
 ) -> Result<CheckItem, DestinationError> {
@@ -183,6 +184,11 @@ async fn examine_table(
             "distribute it by columns of its primary key",
         ));
     }
+    let ownership = bookkeeping.ownership(connection, &task.topic, &task.target).await?;
+    if known.is_none() && task.existing != ExistingData::Append && !ownership.feeders.is_empty() {
+        let error = refusal(task, &Ownership { foreign_rows: Some(false), ..ownership }, &Act::TakeOver);
+        return Ok(CheckItem::fail("", error.message, error.remedy));
+    }
     if known.is_none()
         && task.existing == ExistingData::Refuse
         && catalog::has_rows(connection, &task.target).await?
@@ -192,6 +198,14 @@ async fn examine_table(
             format!("{} holds rows already", task.target),
             "empty it, or set existing_data = \"clear\" (removes the rows) or \"append\" (merges into them)",
         ));
+    }
+    if !ownership.is_sole(task.existing)
+        && (known.is_some() || catalog::has_rows(connection, &task.target).await?)
+    {
+        let found = format!("others have rows in {}: {}", task.target, ownership.owners(task.existing));
+        let remedy = "nothing, if that is meant: TRUNCATE, DROP TABLE, DROP or RENAME COLUMN and re-reads on the source then \
+                      park the table";
+        return Ok(CheckItem::warn("", found, remedy));
     }
     let unknown = task.rule.unknown_columns(&record.table);
     if !unknown.is_empty() {

@@ -11,6 +11,7 @@ use crate::merge::changes::{alter_statements, changes};
 use crate::merge::ddl::DdlError;
 use crate::merge::sql::clear_target;
 use crate::pipeline::job::{Move, Outcome};
+use crate::pipeline::ownership::Act;
 use crate::pipeline::table::TableTask;
 use tributary_schemas::history::{Cause, GenerationRecord};
 use tributary_service::sabotage;
@@ -58,18 +59,30 @@ impl Worker {
             return Ok(Vec::new());
         };
         if task.is_reset(generation) {
+            let how = format!("reading {} anew (generation {generation})", task.id);
+            self.claim(connection, task, &Act::Empty(how)).await?;
             return self.reset(connection, task, before, record).await;
         }
         let mut statements = Vec::new();
         // The table itself stays when it is dropped on the source: views and grants hang on it.
         if record.cause.empties() && task.operations.delete {
+            self.claim(connection, task, &Act::Empty(emptying(task, record))).await?;
             statements.push(clear_target(&task.target, &task.rule.constants));
         }
         if record.cause != Cause::Drop && task.alter {
-            match self.alter(connection, task, before, record).await? {
-                Ok(alter) => statements.extend(alter),
-                Err(_) if task.is_reset_after(generation) => {}
-                Err(error) => return Err(DestinationError::Table(unsupported(task, record, &error))),
+            let allowed = match Act::narrowing(task, before, record) {
+                Some(act) => self.claim(connection, task, &act).await,
+                None => Ok(()),
+            };
+            match allowed {
+                Ok(()) => match self.alter(connection, task, before, record).await? {
+                    Ok(alter) => statements.extend(alter),
+                    Err(_) if task.is_reset_after(generation) => {}
+                    Err(error) => return Err(DestinationError::Table(unsupported(task, record, &error))),
+                },
+                // The reset asks again, and what lies before it does not matter.
+                Err(DestinationError::Table(_)) if task.is_reset_after(generation) => {}
+                Err(error) => return Err(error),
             }
         }
         carry_out(connection, task, generation, &statements).await?;
@@ -94,7 +107,7 @@ impl Worker {
         Ok(alter_statements(&changes, &record.table, &task.rule, self.dialect, &shape))
     }
 
-    /// Empties the target and gives it the definition of `record`: in place if that is possible, which keeps views and
+    /// Empties the target, which the caller has claimed, and gives it the definition of `record`: in place if that is possible, which keeps views and
     /// grants; else the table is made anew, for it has no row to lose.
     pub(super) async fn reset(
         &self,
@@ -125,6 +138,12 @@ impl Worker {
         self.create_target(connection, task, &record.table).await?;
         Ok(anew)
     }
+}
+
+/// What empties the target, for people.
+fn emptying(task: &TableTask, record: &GenerationRecord) -> String {
+    let what = if record.cause == Cause::Drop { "DROP TABLE" } else { "TRUNCATE TABLE" };
+    format!("{what} of {} (generation {})", task.id, record.generation)
 }
 
 async fn carry_out(

@@ -3,6 +3,7 @@
 //! partitions that have another owner.
 
 mod arrive;
+mod claim;
 mod copy;
 mod flush;
 mod presence;

@@ -5,6 +5,7 @@ use super::Worker;
 use super::setup::{check_identity, undefined};
 use crate::bookkeeping::TargetRow;
 use crate::destination::{Connection, DestinationError, catalog};
+use crate::pipeline::ownership::Act;
 use crate::pipeline::table::TableTask;
 use std::collections::BTreeMap;
 
@@ -109,8 +110,10 @@ impl Worker {
             return self.prepare_target(connection, task, &first.table, generation).await;
         }
         if catalog::shape(connection, self.dialect, &task.target).await?.is_none() {
-            return self.create_target(connection, task, &first.table).await;
+            self.create_target(connection, task, &first.table).await?;
+            return self.bookkeeping.record_owner(connection, &task.topic, &task.target, false).await;
         }
+        self.claim(connection, task, &Act::Empty("replay --clear".to_owned())).await?;
         let now = task.generations.get(&row.applied).unwrap_or(first);
         self.reset(connection, task, now, first).await.map(drop)
     }

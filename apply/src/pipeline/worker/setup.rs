@@ -4,11 +4,12 @@
 use super::flush::compile;
 use super::{TableMemory, Worker};
 use crate::batches::compact::Batch;
-use crate::bookkeeping::{NewTarget, OffsetRow, TargetRow};
+use crate::bookkeeping::{NewTarget, OffsetRow, Ownership, TargetRow};
 use crate::destination::{Connection, DestinationError, TableError, catalog};
 use crate::merge::ddl::{Created, Creation};
 use crate::merge::sql::clear_target;
 use crate::pipeline::job::{Loaded, Outcome};
+use crate::pipeline::ownership::{Act, refusal};
 use crate::pipeline::table::TableTask;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -29,7 +30,10 @@ impl Worker {
         let numbers: Vec<i32> = partitions.iter().map(|(number, _)| *number).collect();
         let mut lease = self.begin(None).await?;
         let target = match self.bookkeeping.target(&mut lease, &task.topic, false).await? {
-            Some(target) => target,
+            Some(target) => {
+                self.watch_owners(&mut lease, task).await?;
+                target
+            }
             None => self.set_up(&mut lease, task).await?,
         };
         check_identity(task, &target).map_err(DestinationError::Table)?;
@@ -115,11 +119,13 @@ impl Worker {
                 if self.bookkeeping.is_fed(connection, &task.target).await? {
                     return Err(DestinationError::Table(shared(task)));
                 }
-                self.judge_rows(connection, task).await?;
+                let foreign = self.judge_rows(connection, task).await?;
+                self.bookkeeping.record_owner(connection, &task.topic, &task.target, foreign).await?;
                 Some(shape)
             }
             None => {
                 self.create_target(connection, task, table).await?;
+                self.bookkeeping.record_owner(connection, &task.topic, &task.target, false).await?;
                 catalog::shape(connection, self.dialect, &task.target).await?
             }
         };
@@ -148,24 +154,31 @@ impl Worker {
         Ok(())
     }
 
+    /// Does with the rows of a target that is taken over what the configuration says. True if it may hold rows from now
+    /// on that this topic does not write.
     async fn judge_rows(
         &self,
         connection: &mut Connection,
         task: &TableTask,
-    ) -> Result<(), DestinationError> {
-        match task.existing {
-            ExistingData::Append => Ok(()),
-            ExistingData::Clear => connection
+    ) -> Result<bool, DestinationError> {
+        let feeders = self.bookkeeping.ownership(connection, &task.topic, &task.target).await?.feeders;
+        if task.existing == ExistingData::Append {
+            self.bookkeeping.tell_owners(connection, &task.topic, &task.target).await?;
+            return Ok(!feeders.is_empty() || catalog::has_rows(connection, &task.target).await?);
+        }
+        if !feeders.is_empty() {
+            let ownership = Ownership { foreign_rows: Some(false), feeders };
+            return Err(DestinationError::Table(refusal(task, &ownership, &Act::TakeOver)));
+        }
+        if task.existing == ExistingData::Clear {
+            connection
                 .batch_execute(&clear_target(&task.target, &task.rule.constants))
                 .await
-                .map_err(DestinationError::during(format!("clearing {}", task.target))),
-            ExistingData::Refuse => {
-                if catalog::has_rows(connection, &task.target).await? {
-                    return Err(DestinationError::Table(existing_data(task)));
-                }
-                Ok(())
-            }
+                .map_err(DestinationError::during(format!("clearing {}", task.target)))?;
+        } else if catalog::has_rows(connection, &task.target).await? {
+            return Err(DestinationError::Table(existing_data(task)));
         }
+        Ok(false)
     }
 
     /// Where each partition of the topic begins.
