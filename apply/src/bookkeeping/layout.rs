@@ -17,7 +17,7 @@ pub struct Bookkeeping {
 }
 
 /// Columns of each table. `"partition"` is quoted because MPP kernels reserve the word.
-const TABLES: [(&str, &str); 5] = [
+const TABLES: [(&str, &str); 6] = [
     (
         "tasks",
         "task text NOT NULL, format_version integer NOT NULL, epoch bigint NOT NULL, \
@@ -46,6 +46,7 @@ const TABLES: [(&str, &str); 5] = [
         "task text NOT NULL, topic text NOT NULL, target_schema text NOT NULL, target_table text NOT NULL, \
          foreign_rows boolean NOT NULL, PRIMARY KEY (task, topic)",
     ),
+    ("identities", "task text NOT NULL, identity text NOT NULL, origin text NOT NULL, PRIMARY KEY (task)"),
 ];
 
 /// What every version has had.
@@ -94,7 +95,11 @@ impl Bookkeeping {
     }
 
     /// True if all of `tables` are there.
-    pub(super) async fn has(&self, connection: &Connection, tables: &[&str]) -> Result<bool, DestinationError> {
+    pub(super) async fn has(
+        &self,
+        connection: &Connection,
+        tables: &[&str],
+    ) -> Result<bool, DestinationError> {
         let found = connection
             .query_one(
                 "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \

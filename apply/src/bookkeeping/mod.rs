@@ -6,6 +6,7 @@
 //!
 //! Locks are always taken in the order target table, row of the target, rows of the offsets.
 
+mod identity;
 mod layout;
 mod offsets;
 mod owners;

@@ -11,8 +11,9 @@ use crate::topics::consumer::GroupConsumer;
 use crate::topics::ends::Ends;
 use crate::topics::error::TopicError;
 use crate::topics::history::Change;
+use crate::topics::members::{member_config, strangers};
 use crate::topics::reader::HistoryReader;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -23,13 +24,15 @@ use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::Place;
 use tributary_service::kafka::{close, consumer_config};
 use tributary_service::registry::Registry;
-use tributary_service::retry::{Policy, RetryError, retry_while_transient};
+use tributary_service::retry::{Policy, RetryError, Transient, retry_while_transient};
 use tributary_service::shutdown::{Shutdown, ShutdownHandle};
 use tributary_service::status::Status;
 
 /// How long the history is waited for at a time, at first and in the end: capture may be starting this very moment.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const LOOK_AGAIN_LATER: Duration = Duration::from_secs(2);
+/// How much longer than its session a member that is gone may be seen in the group.
+const NAME_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a run is given.
 pub struct Run {
@@ -75,6 +78,9 @@ impl Run {
     pub async fn run(self) -> Result<Exit, Failure> {
         let ends = self.ends()?;
         let Some(worker) = self.start_worker(&ends).await? else { return Ok(Exit::Done) };
+        if !self.wait_for_name(&ends, worker.identity()).await? {
+            return Ok(Exit::Done);
+        }
         let Some(epoch) = self.epoch(&worker).await? else { return Ok(Exit::Done) };
         let Some((reader, changes)) = self.open_history().await? else { return Ok(Exit::Done) };
         for schema in schemas(changes) {
@@ -90,7 +96,8 @@ impl Run {
         let (catch_ups, requests) = channel();
         let history = Arc::new(reader.history().clone());
         let client = consumer_config(&self.config.kafka, &self.config.name);
-        let consumer = GroupConsumer::new(&client).map_err(kafka_failure(&self.config))?;
+        let consumer = GroupConsumer::new(&member_config(&client, worker.identity()))
+            .map_err(kafka_failure(&self.config))?;
         let rules = TableRules::new(&self.config).map_err(|issues| {
             let text: Vec<String> =
                 issues.iter().map(|issue| format!("{}: {}", issue.key, issue.message)).collect();
@@ -112,8 +119,8 @@ impl Run {
             until_caught_up: self.until_caught_up,
         };
         spawn("tributary-ends", {
-            let sender = sender.clone();
-            move || answer(&ends, &questions, &sender)
+            let (sender, group) = (sender.clone(), self.config.name.clone());
+            move || answer(&ends, &group, &questions, &sender)
         })?;
         spawn("tributary-history", {
             let (shutdown, config) = (self.shutdown.clone(), Arc::clone(&self.config));
@@ -137,6 +144,34 @@ impl Run {
         match watcher {
             Some(watcher) => watcher.verdict(),
             None => Ok(Exit::Done),
+        }
+    }
+
+    /// Waits until the task's group has no member that writes into another destination: one that was killed is a member
+    /// until its session times out. False if the end was asked for meanwhile.
+    async fn wait_for_name(&self, ends: &Arc<Ends>, identity: &str) -> Result<bool, Failure> {
+        let session = Duration::from_millis(u64::from(self.config.kafka.session_timeout_ms));
+        let policy = Policy { first: LOOK_AGAIN, longest: LOOK_AGAIN_LATER, limit: session + NAME_PATIENCE };
+        let what = format!("looking who is in the consumer group {}", self.config.name);
+        let looked = retry_while_transient(policy, &self.status, &self.shutdown, &what, || async {
+            let (ends, group) = (Arc::clone(ends), self.config.name.clone());
+            let asked = tokio::task::spawn_blocking(move || ends.members(&group)).await;
+            let members =
+                match asked.unwrap_or_else(|e| Err(TopicError::Interrupted { reason: e.to_string() })) {
+                    Ok(members) => members,
+                    Err(error) => {
+                        // Asked again while the task runs; whether Kafka is there is judged by those who need more of it.
+                        tracing::warn!(error = %error, "looking who is in the consumer group");
+                        return Ok(());
+                    }
+                };
+            let others = strangers(&members, identity);
+            if others.is_empty() { Ok(()) } else { Err(NameTaken(shared_name(&self.config, &others))) }
+        });
+        match looked.await {
+            Ok(()) => Ok(true),
+            Err(RetryError::Shutdown) => Ok(false),
+            Err(RetryError::Definite(taken) | RetryError::Limit { error: taken, .. }) => Err(taken.0),
         }
     }
 
@@ -230,6 +265,35 @@ impl Run {
     }
 }
 
+/// Another destination works under the task's name.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {}", .0.what, .0.why)]
+struct NameTaken(Failure);
+
+impl Transient for NameTaken {
+    fn is_transient(&self) -> bool {
+        true
+    }
+}
+
+/// Why this destination does not work under the task's name: others do.
+pub(super) fn shared_name(config: &Config, strangers: &BTreeSet<&str>) -> Failure {
+    let name = &config.name;
+    let others = strangers.iter().copied().collect::<Vec<_>>().join(", ");
+    Failure::new(
+        format!("another destination works under the name {name}"),
+        format!(
+            "the consumer group {name} has members that write into another destination (identity {others}): each of the two \
+             would get a part of the rows only"
+        ),
+    )
+    .at(format!("consumer group {name} at {}", config.kafka.brokers))
+    .remedy(
+        "stop the other `apply run`, or give this destination a task of its own: another `name`, with a `capture run` that \
+         publishes under it",
+    )
+}
+
 /// As a failure of the command.
 pub fn kafka_failure(config: &Config) -> impl FnOnce(TopicError) -> Failure {
     let brokers = config.kafka.brokers.clone();
@@ -260,7 +324,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure
 }
 
 /// Answers questions about offsets until the loop is gone.
-fn answer(ends: &Ends, questions: &Receiver<Ask>, sender: &Sender<Event>) {
+fn answer(ends: &Ends, group: &str, questions: &Receiver<Ask>, sender: &Sender<Event>) {
     while let Ok(question) = questions.recv() {
         let answer = match question {
             Ask::Ends(places) => {
@@ -276,6 +340,13 @@ fn answer(ends: &Ends, questions: &Receiver<Ask>, sender: &Sender<Event>) {
                     Some(Event::Ends(pairs))
                 })
             }
+            Ask::Members => match ends.members(group) {
+                Ok(members) => Ok(Some(Event::Members(members))),
+                Err(error) => {
+                    tracing::debug!(error = %error, "looking who is in the consumer group");
+                    Ok(None)
+                }
+            },
             Ask::Lows(places) => ends.low(&places).map(|lows| Some(Event::Lows(lows))),
             Ask::Probe { place, position, end } => ends
                 .probe(&place, position, end)

@@ -7,7 +7,8 @@
 
 use super::error::TopicError;
 use super::reader::REQUEST_TIMEOUT;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::Client;
+use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -40,6 +41,11 @@ impl Ends {
             uncommitted: consumer("read_uncommitted")?,
             prober: consumer("read_committed")?,
         })
+    }
+
+    /// The client that asks about groups.
+    pub(super) fn client(&self) -> &Client<DefaultConsumerContext> {
+        self.committed.client()
     }
 
     /// How many partitions a topic has; `None` if it does not exist.

@@ -4,4 +4,5 @@ pub mod consumer;
 pub mod ends;
 pub mod error;
 pub mod history;
+pub mod members;
 pub mod reader;

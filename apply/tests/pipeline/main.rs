@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests: what is missing fails the test")]
 
 mod faults;
+mod identity;
 mod ownership;
 mod process;
 mod recreated;

@@ -26,6 +26,8 @@ const VIEW_HURRIED: Duration = Duration::from_millis(200);
 const ADVANCE: Duration = Duration::from_secs(60);
 /// Offsets for lag tools.
 const COMMIT: Duration = Duration::from_secs(5);
+/// The members of the group.
+const MEMBERS: Duration = Duration::from_secs(30);
 /// States and lags.
 const STATUS: Duration = Duration::from_millis(500);
 /// A table that lags less than this follows the stream.
@@ -42,6 +44,7 @@ pub(super) struct Beats {
     views: u64,
     advance: Instant,
     commit: Instant,
+    members: Instant,
     status: Instant,
     /// The epoch that is known.
     epoch: i64,
@@ -58,6 +61,7 @@ impl Beats {
             views: 0,
             advance: now,
             commit: now,
+            members: now,
             status: now,
             epoch,
         }
@@ -98,6 +102,9 @@ impl Engine {
         }
         if due(&mut self.beats.commit, COMMIT, now) {
             self.commit_to_kafka();
+        }
+        if due(&mut self.beats.members, MEMBERS, now) {
+            self.ask(Ask::Members);
         }
         if due(&mut self.beats.status, STATUS, now) {
             self.show();

@@ -33,6 +33,8 @@ pub enum Event {
     Ends(BTreeMap<Place, (i64, i64)>),
     /// Beginnings of partitions.
     Lows(BTreeMap<Place, i64>),
+    /// Client ids of the members of the task's group.
+    Members(Vec<String>),
     /// Nothing lies between `position` and `next`.
     Probed {
         /// Partition.
@@ -65,6 +67,8 @@ pub enum Ask {
     Ends(Vec<(Place, i64)>),
     /// The beginning of each.
     Lows(Vec<Place>),
+    /// The members of the task's group.
+    Members,
     /// What lies between a position and an end that is known.
     Probe {
         /// Partition.

@@ -1,8 +1,10 @@
 //! What the group gives and takes, and what the client says of itself.
 
-use super::Engine;
+use super::{Ask, Engine};
+use crate::pipeline::run::shared_name;
 use crate::pipeline::worker::partitions_changed;
 use crate::topics::consumer::Assignment;
+use crate::topics::members::{must_yield, strangers};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +14,9 @@ impl Engine {
     pub(super) fn take_assignments(&mut self) -> bool {
         let assignments = self.parts.consumer.assignments();
         let rebalanced = !assignments.is_empty();
+        if rebalanced {
+            self.ask(Ask::Members);
+        }
         for assignment in assignments {
             let (assigned, places) = match assignment {
                 Assignment::Assigned(places) => (true, places),
@@ -40,6 +45,19 @@ impl Engine {
             }
         }
         rebalanced
+    }
+
+    /// Ends if a member writes into another destination, and it is this one's turn to end.
+    pub(super) fn take_members(&self, client_ids: &[String]) -> Result<(), Failure> {
+        let identity = self.parts.worker.identity();
+        let strangers = strangers(client_ids, identity);
+        if must_yield(&strangers, identity) {
+            return Err(shared_name(&self.parts.config, &strangers));
+        }
+        if !strangers.is_empty() {
+            tracing::warn!(?strangers, "another destination works under the name of this task; it is to end");
+        }
+        Ok(())
     }
 
     pub(super) fn park_grown(&mut self) -> Result<(), Failure> {

@@ -172,6 +172,7 @@ impl Engine {
                 Ok(())
             }
             Event::Lows(lows) => self.take_lows(&lows),
+            Event::Members(client_ids) => self.take_members(&client_ids),
             Event::Probed { place, position, next } => {
                 if let Some(table) = self.by_topic.get(&place.0).and_then(|index| self.tables.get_mut(*index))
                     && table.flow.position(place.1) == Some(position)

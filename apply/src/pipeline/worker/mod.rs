@@ -42,6 +42,8 @@ pub struct Worker {
     retention: Duration,
     /// Says that this instance is there, and names its staging tables.
     presence: Presence,
+    /// Tells this destination from others under the same task's name.
+    identity: String,
 }
 
 /// What is remembered of a table from job to job.
@@ -98,11 +100,12 @@ impl Worker {
                 remedy: "update apply to the version that last ran, or newer".to_owned(),
             }));
         }
+        let identity = bookkeeping.identity(&mut connection).await?;
         // A start is how a person says that the cause is mended.
         bookkeeping.unpark_all(&mut connection).await?;
         connection.release();
         tracing::info!(version, product = ?dialect.product, "destination");
-        Ok(Self { pool, bookkeeping, dialect, ends, retention, presence })
+        Ok(Self { pool, bookkeeping, dialect, ends, retention, presence, identity })
     }
 
     /// Sees to it that others know of this instance; the number of its staging tables.
@@ -111,6 +114,12 @@ impl Worker {
     /// What the server says.
     pub async fn attend(&self) -> Result<u32, DestinationError> {
         self.presence.writer(self.pool.connector(), &self.bookkeeping).await
+    }
+
+    /// What tells this destination from others under the same task's name.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// The bookkeeping.
