@@ -1,6 +1,7 @@
 //! From what is stored and what the source says to the tables a session begins with. Pure: records and catalogs
 //! enter; tables that run, tables that join, and the checkpoint leave, or the reason why the task cannot go on.
 
+use crate::sequencer::names::ColumnNames;
 use crate::sequencer::table::{SchemaTexts, SequencedTable, Standing};
 use crate::sequencer::{Joining, REREAD, publishable};
 use crate::topics::state::{TaskHistory, TaskState};
@@ -158,8 +159,13 @@ fn gap(
         table.highest_column_id,
         &table.table,
     );
-    if now.is_ok_and(|now| now.columns != table.table.columns || now.key != table.table.key) {
-        return Some("the configuration publishes other columns of the table, or another key".to_owned());
+    match now {
+        Ok(now) if now.columns == table.table.columns && now.key == table.table.key => {}
+        Ok(_) => {
+            return Some("the configuration publishes other columns of the table, or another key".to_owned());
+        }
+        // What must not be published any more is taken up, and refused, where it joins.
+        Err(problem) => return Some(problem),
     }
     match previously.get(&table.id) {
         Some(SelectedTable { excluded: None, .. }) => None,
@@ -192,15 +198,20 @@ fn restore(
         value_versions: versions(&value_subject(&latest.topic)),
     };
     let generations = history.generations.get(&found.id);
-    let ids =
-        generations.into_iter().flat_map(BTreeMap::values).flat_map(|generation| &generation.table.columns);
+    let (mut names, mut highest_column_id) = (ColumnNames::default(), 0);
+    for generation in generations.into_iter().flat_map(BTreeMap::values) {
+        names.record(generation.generation, &generation.table);
+        let ids = generation.table.columns.iter().map(|column| column.id);
+        highest_column_id = ids.max().unwrap_or(0).max(highest_column_id);
+    }
     Ok(Some(SequencedTable {
         id: found.id.clone(),
         topic: latest.topic.as_str().into(),
         partitions,
         catalog: state.catalog.get(&found.id).unwrap_or(found).clone(),
         table: Arc::new(latest.table.clone()),
-        highest_column_id: ids.map(|column| column.id).max().unwrap_or(0),
+        highest_column_id,
+        names,
         generation: latest.generation,
         key_schema_id: latest.key_schema_id,
         value_schema_id: latest.value_schema_id,

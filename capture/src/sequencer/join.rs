@@ -4,6 +4,7 @@
 
 use super::Sequencer;
 use super::halt::Halt;
+use super::names::ColumnNames;
 use super::park::{ParkReason, REREAD};
 use super::table::{HistoryRecords, Origin, SchemaTexts, SequencedTable, Standing};
 use crate::binlog::charset::Charset;
@@ -285,6 +286,7 @@ fn placeholder(catalog: &CatalogTable) -> SequencedTable {
         catalog: catalog.clone(),
         table: Arc::new(table),
         highest_column_id: 0,
+        names: ColumnNames::default(),
         generation: 0,
         key_schema_id: 0,
         value_schema_id: 0,

@@ -9,6 +9,7 @@ pub mod halt;
 mod join;
 mod load;
 mod maps;
+pub mod names;
 mod open;
 mod output;
 mod park;

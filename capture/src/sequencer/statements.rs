@@ -157,9 +157,9 @@ impl Sequencer {
             Err(unknown) => return self.later(&table.id.clone(), &unknown.to_string()),
         };
         let Next { table: catalog, change, rereads, .. } = &next;
-        let loading = self.snapshot.numbers(index).is_some_and(|(phase, ..)| phase != ReadPhase::Complete);
-        let misread = loading.then(|| next.misleads_readers(&table.catalog, &table.table)).flatten();
-        if let Some(why) = rereads.clone().or(misread) {
+        let load = self.snapshot.progress(index).filter(|load| load.phase != ReadPhase::Complete);
+        let reordered = load.as_ref().and_then(|_| next.reorders_readers(&table.catalog, &table.table));
+        if let Some(why) = rereads.clone().or(reordered) {
             return self.later(&table.id.clone(), &why);
         }
         if *change == Change::Unchanged {
@@ -170,6 +170,12 @@ impl Sequencer {
             Ok(definition) => definition,
             Err(problem) => return self.park(index, &ParkReason::definition(&problem)),
         };
+        let moved = load.and_then(|load| table.names.moved(load.generation, &definition));
+        let misread =
+            moved.map(|name| format!("while the table was read, the name {name} went to another column"));
+        if let Some(why) = misread.or_else(|| next.reveals(&table.table, &definition)) {
+            return self.later(&table.id.clone(), &why);
+        }
         // Other key bytes would move rows to other partitions and miss their tombstones.
         let same_key = key_schema(&table.topic, &definition).is_ok_and(|schema| schema == table.schemas.key);
         if !same_key || definition.key != table.table.key {

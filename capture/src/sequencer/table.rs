@@ -1,6 +1,7 @@
 //! A selected table as the sequencer holds it: its definition at the stream's position, and what a new generation of
 //! it writes to the history.
 
+use super::names::ColumnNames;
 use std::sync::Arc;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::envelope::{key_schema, value_schema};
@@ -37,6 +38,8 @@ pub struct SequencedTable {
     pub table: Arc<Table>,
     /// Highest column id ever given.
     pub highest_column_id: u32,
+    /// What its names stood for, in all generations.
+    pub names: ColumnNames,
     /// Number of the definition.
     pub generation: u32,
     /// Schema id of the keys.
@@ -128,6 +131,7 @@ impl SequencedTable {
         self.generation = generation;
         let highest = table.columns.iter().map(|column| column.id).max().unwrap_or(0);
         self.highest_column_id = self.highest_column_id.max(highest);
+        self.names.record(generation, &table);
         let record = GenerationRecord {
             format: FORMAT_VERSION,
             topic: self.topic.to_string(),
@@ -202,6 +206,7 @@ mod tests {
             catalog,
             table: Arc::new(definition(0)),
             highest_column_id: 0,
+            names: ColumnNames::default(),
             generation: 0,
             key_schema_id: 0,
             value_schema_id: 0,

@@ -222,7 +222,7 @@ impl TableSelection {
         }
         for (index, text) in config.capture.exclude_columns.iter().enumerate() {
             let parsed = text.rsplit_once('.').filter(|(_, column)| !column.is_empty());
-            match parsed.and_then(|(table, column)| Some((table.parse().ok()?, column.to_owned()))) {
+            match parsed.and_then(|(table, column)| Some((table.parse().ok()?, column.to_lowercase()))) {
                 Some(pair) => selection.columns.push(pair),
                 None => issues.push(ConfigIssue::new(
                     format!("capture.exclude_columns[{index}]"),
@@ -247,10 +247,13 @@ impl TableSelection {
         self.included.iter().any(|selector| selector.matches_database(database))
     }
 
-    /// True if the column must not reach Kafka.
+    /// True if the column must not reach Kafka. MySQL compares the names of columns without regard to case, and so does
+    /// this.
     #[must_use]
     pub fn excludes_column(&self, id: &TableId, column: &str) -> bool {
-        self.columns.iter().any(|(selector, pattern)| selector.matches(id) && glob(pattern, column))
+        self.columns
+            .iter()
+            .any(|(selector, pattern)| selector.matches(id) && glob(pattern, &column.to_lowercase()))
     }
 
     /// The tables that are named without a wildcard: one that the source does not have is a mistake.
@@ -347,6 +350,7 @@ mod tests {
         assert!(excludes("users", "ssn"));
         assert!(!excludes("orders", "ssn"));
         assert!(excludes("orders", "secret_1"));
+        assert!(excludes("users", "SSN") && excludes("orders", "Secret_1"));
         let bad = config("[capture]\nexclude_columns = [\"ssn\"]\n[[table]]\nsource = \"*.*\"\n");
         assert_eq!(TableSelection::new(&bad).unwrap_err().first().unwrap().key, "capture.exclude_columns[0]");
     }

@@ -76,31 +76,36 @@ impl Next {
         previous
     }
 
-    /// Why the rows of a load that is under way must be read again: a reader that was ahead of this statement has read
-    /// them by names that meant other columns, or in another order than its chunks are cut in. `before` is the old
-    /// definition, `published` what is published of it.
+    /// Why the rows of a load that is under way must be read again: its chunks are cut in an order that the key no longer
+    /// has. `before` is the old definition, `published` what is published of it.
     #[must_use]
-    pub fn misleads_readers(&self, before: &CatalogTable, published: &Table) -> Option<String> {
-        for (column, origin) in self.table.columns.iter().zip(&self.origins) {
-            if let Some((place, _)) = before.column(&column.name)
-                && *origin != Some(place)
-            {
-                return Some(format!(
-                    "while the table was read, the name {} went to another column",
-                    column.name
-                ));
-            }
-            let old = origin.and_then(|place| before.columns.get(place));
-            if let Some(old) = old.filter(|old| published.key_columns().any(|key| key.name == old.name))
-                && (&old.charset, &old.collation) != (&column.charset, &column.collation)
-            {
-                return Some(format!(
-                    "while the table was read, the order of its key column {} changed",
-                    old.name
-                ));
-            }
-        }
-        None
+    pub fn reorders_readers(&self, before: &CatalogTable, published: &Table) -> Option<String> {
+        self.table.columns.iter().zip(&self.origins).find_map(|(column, origin)| {
+            let old = origin.and_then(|place| before.columns.get(place))?;
+            let in_key = published.key_columns().any(|key| key.name == old.name);
+            let reordered = (&old.charset, &old.collation) != (&column.charset, &column.collation);
+            (in_key && reordered).then(|| {
+                format!("while the table was read, the order of its key column {} changed", old.name)
+            })
+        })
+    }
+
+    /// Why the rows must be read again: a column is published that was not, although the table had it. `before` and
+    /// `after` are what is published before and after the statement.
+    #[must_use]
+    pub fn reveals(&self, before: &Table, after: &Table) -> Option<String> {
+        let was_published = |place: usize| {
+            before
+                .columns
+                .iter()
+                .any(|column| usize::try_from(column.ordinal).is_ok_and(|ordinal| ordinal == place))
+        };
+        after.columns.iter().find_map(|column| {
+            let place = usize::try_from(column.ordinal).ok()?;
+            let origin = self.origins.get(place).copied().flatten()?;
+            (!was_published(origin))
+                .then(|| format!("the column {} was not published under its old name", column.name))
+        })
     }
 }
 
