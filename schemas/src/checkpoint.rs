@@ -5,6 +5,7 @@ use crate::gtid::{Gtid, GtidSet};
 use crate::position::Position;
 use crate::table::TableId;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Key of a state record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,6 +47,22 @@ pub struct Leader {
     pub instance: String,
     /// Where its HTTP answers.
     pub address: String,
+    /// How it is; none in the first record of a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beat: Option<Beat>,
+}
+
+/// A leader writes its record anew this often.
+pub const LEADER_BEAT: Duration = Duration::from_secs(5);
+
+/// That a leader works, and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// When this was written, by the leader's clock: milliseconds since 1970.
+    pub written_ms: u64,
+    /// How far the stream is behind the source, milliseconds; absent while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind_ms: Option<u64>,
 }
 
 /// How far the stream has been published.

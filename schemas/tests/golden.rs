@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::path::Path;
 use tributary_schemas::checkpoint::{
-    Checkpoint, KeyRange, KeyValue, Leader, Parked, Partial, PublishedRows, ReadPhase, StateKey,
+    Beat, Checkpoint, KeyRange, KeyValue, Leader, Parked, Partial, PublishedRows, ReadPhase, StateKey,
     TableProgress,
 };
 use tributary_schemas::envelope::{Operation, Source, key_schema, put_source_place, put_tail, value_schema};
@@ -95,8 +95,11 @@ fn position() -> Position {
 #[test]
 fn state_records() {
     let orders = TableId::new("shop", "orders");
-    let leader = Leader { format: 1, instance: "a1".to_owned(), address: "127.0.0.1:8081".to_owned() };
+    let leader =
+        Leader { format: 1, instance: "a1".to_owned(), address: "127.0.0.1:8081".to_owned(), beat: None };
     check("leader.json", &StateKey::Leader, &leader);
+    let beat = Some(Beat { written_ms: 1_700_000_000_123, behind_ms: Some(250) });
+    check("leader_beat.json", &StateKey::Leader, &Leader { beat, ..leader });
     let partial = Partial {
         gtid: Some(format!("{UUID}:10")),
         tables: vec![PublishedRows { table: orders.clone(), rows: 12_345 }],

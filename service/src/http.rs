@@ -103,11 +103,12 @@ async fn metrics(Shared(status): Shared<Status>) -> Response {
         .into_response()
 }
 
-/// Ready: it moves rows, or it stands by for the instance that does.
+/// Ready: it moves rows and hears what it follows, or it stands by for the instance that does.
 async fn ready(Shared(status): Shared<Status>) -> Response {
     let document = status.document();
+    let silent = document.contact.lost && document.role != Role::Standby;
     let ready = match document.state {
-        State::Loading | State::CatchingUp | State::Synchronizing => true,
+        State::Loading | State::CatchingUp | State::Synchronizing => !silent,
         State::Precheck => document.role == Role::Standby,
         State::Retrying | State::Parked | State::Stopped | State::Failed => false,
     };
@@ -117,7 +118,13 @@ async fn ready(Shared(status): Shared<Status>) -> Response {
         Role::Standby => "standby",
     };
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, format!("{} ({role})\n", document.state)).into_response()
+    let silence = match document.contact.seconds_ago {
+        Some(seconds) if silent => {
+            format!(": {} was heard {seconds:.0} s ago", document.contact.with)
+        }
+        _ => String::new(),
+    };
+    (code, format!("{} ({role}){silence}\n", document.headline())).into_response()
 }
 
 #[cfg(test)]

@@ -33,6 +33,15 @@ impl Service {
         }
     }
 
+    /// What it follows, in the words of the status.
+    #[must_use]
+    pub const fn follows(self) -> &'static str {
+        match self {
+            Self::Capture => "source",
+            Self::Apply => "capture",
+        }
+    }
+
     /// The section it cannot do without, and the one it can.
     const fn sections(self) -> (&'static str, &'static str) {
         match self {

@@ -1,23 +1,26 @@
 //! What a service is doing, in one place: the loops write it (atomics for what is hot), HTTP, Prometheus and OTLP
 //! read it. Nothing here decides anything.
 
+mod contact;
 mod document;
 mod metric;
 mod state;
 mod table;
 mod window;
 
-pub use document::{ErrorDocument, RetryDocument, StatusDocument, TableDocument};
+pub use contact::ContactDocument;
+pub use document::{ErrorDocument, RetryDocument, StatusDocument, TableDocument, headline, place_in_list};
 pub use metric::{Metric, MetricKind, metrics, prometheus};
 pub use state::{Role, State, TableState};
 pub use table::TableStatus;
 pub use window::{Window, as_f64};
 
 use crate::load::Service;
+use contact::Contact;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A handle that every task of the process holds a clone of.
 #[derive(Debug, Clone)]
@@ -43,6 +46,7 @@ struct Slow {
     position: Option<String>,
     error: Option<ErrorDocument>,
     retrying: BTreeMap<String, (Instant, String)>,
+    contact: Contact,
     rows: Window,
     bytes: Window,
 }
@@ -57,6 +61,7 @@ impl Status {
             position: None,
             error: None,
             retrying: BTreeMap::new(),
+            contact: Contact::default(),
             rows: Window::default(),
             bytes: Window::default(),
         };
@@ -134,6 +139,26 @@ impl Status {
         self.slow().retrying.remove(what).is_some()
     }
 
+    /// From now on a lag is known only while what is followed (the source, or capture) has been heard within `patience`.
+    pub fn watch(&self, patience: Duration) {
+        self.slow().contact.watch(patience);
+    }
+
+    /// What is followed was heard at `at`, and said to be itself `behind` the source; `None` if it does not know.
+    pub fn heard(&self, at: Instant, behind: Option<Duration>) {
+        self.slow().contact.heard(at, behind);
+    }
+
+    /// How far behind the source something is whose own part of the way takes `own`; `None` if that is not known.
+    #[must_use]
+    pub fn lag(&self, own: Option<Duration>, now: Instant) -> Option<Duration> {
+        self.contact(now).lag(own)
+    }
+
+    fn contact(&self, now: Instant) -> ContactDocument {
+        self.slow().contact.document(self.0.service.follows(), now)
+    }
+
     /// The table of this name, shown from now on; the same handle for the same name.
     #[must_use]
     pub fn table(&self, name: &str) -> Arc<TableStatus> {
@@ -183,8 +208,9 @@ impl Status {
     /// Everything as it is now.
     #[must_use]
     pub fn document(&self) -> StatusDocument {
+        let contact = self.contact(Instant::now());
         let tables: Vec<TableDocument> =
-            self.tables().into_iter().map(|(name, table)| table.document(name)).collect();
+            self.tables().into_iter().map(|(name, table)| table.document(name, &contact)).collect();
         let slow = self.slow();
         let retrying = slow.retrying.iter().next().map(|(what, (since, error))| RetryDocument {
             what: what.clone(),
@@ -194,11 +220,18 @@ impl Status {
         StatusDocument {
             task: self.0.task.clone(),
             service: self.0.service.name(),
-            state: state::overall(slow.state, retrying.is_some(), tables.iter().map(|table| table.state)),
+            state: state::overall(
+                slow.state,
+                retrying.is_some(),
+                contact.lost,
+                tables.iter().map(|table| table.state),
+            ),
+            parked: tables.iter().filter(|table| table.state == TableState::Parked).count(),
             position: slow.position.clone(),
             throughput: slow.rows.per_second(),
             bytes_per_second: slow.bytes.per_second(),
             bytes_applied: self.0.bytes_applied.load(Ordering::Relaxed),
+            contact,
             role: slow.role,
             instance: self.0.instance.clone(),
             version: env!("CARGO_PKG_VERSION"),
@@ -253,6 +286,17 @@ mod tests {
         assert_eq!((&table["rows_read"], &table["rows_total"]), (&40.into(), &100.into()));
         assert_eq!((&table["rows_applied"], &table["lag_seconds"]), (&30.into(), &1.5.into()));
         assert!(table["error"].is_null());
+    }
+
+    #[test]
+    fn parked_tables_are_counted_while_others_go_on() {
+        let status = Status::new("t", Service::Apply);
+        status.set_state(State::Synchronizing);
+        status.table("a.good").set_state(TableState::Synchronizing);
+        status.table("a.bad").park(ErrorDocument::new("bad-row", "m", "r"));
+        assert_eq!(status.document().headline(), "synchronizing, 1 parked");
+        status.table("a.good").park(ErrorDocument::new("bad-row", "m", "r"));
+        assert_eq!((status.document().headline().as_str(), status.document().parked), ("parked", 2));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tributary_service::ask::fetch;
 use tributary_service::cli::{StatusArgs, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::Service;
+use tributary_service::status::{headline, place_in_list};
 
 /// What is shown of `/status`; a field that is missing stays empty.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -23,8 +24,16 @@ struct Answer {
     state: String,
     tables: Vec<Row>,
     throughput: f64,
+    contact: Contact,
     retrying: Option<Outage>,
     error: Option<Problem>,
+}
+
+/// When capture was heard.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Contact {
+    seconds_ago: Option<f64>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -139,8 +148,14 @@ impl Answer {
     fn render(&self) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "task        {}\nstate       {}", self.task, self.state);
+        let mut tables: Vec<&Row> = self.tables.iter().collect();
+        tables.sort_by_key(|table| place_in_list(&table.state));
+        let parked = tables.iter().filter(|table| table.state == "parked").count();
+        let _ = writeln!(out, "task        {}\nstate       {}", self.task, headline(&self.state, parked));
         let _ = writeln!(out, "throughput  {:.0} rows/s", self.throughput);
+        if let Some(seconds) = self.contact.seconds_ago {
+            let _ = writeln!(out, "capture     heard {seconds:.1} s ago");
+        }
         if let Some(outage) = &self.retrying {
             let _ =
                 writeln!(out, "retrying    {} for {} s: {}", outage.what, outage.since_seconds, outage.error);
@@ -160,7 +175,7 @@ impl Answer {
                 "TABLE", "STATE", "MERGED", "LAG"
             );
         }
-        for row in &self.tables {
+        for row in tables {
             let lag = row.lag_seconds.map_or_else(|| "-".to_owned(), |lag| format!("{lag:.1} s"));
             let target = row.target.as_deref().unwrap_or("-");
             let _ = writeln!(

@@ -7,6 +7,7 @@ use super::until::until_caught_up;
 use super::worker::Worker;
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::{Connector, DestinationError, Pool};
+use crate::topics::beat;
 use crate::topics::consumer::GroupConsumer;
 use crate::topics::ends::Ends;
 use crate::topics::error::TopicError;
@@ -33,6 +34,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const LOOK_AGAIN_LATER: Duration = Duration::from_secs(2);
 /// How much longer than its session a member that is gone may be seen in the group.
 const NAME_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the thread that listens for capture may take to end; a Kafka that is away must not hold the end up.
+const BEAT_END: Duration = Duration::from_secs(3);
 
 /// What a run is given.
 pub struct Run {
@@ -131,6 +135,16 @@ impl Run {
                 follow(Followed { reader, shutdown }, &requests, &sender, lost);
             }
         })?;
+        let (listening, listened) = oneshot::channel::<()>();
+        spawn("tributary-beat", {
+            let (status, shutdown, config) =
+                (self.status.clone(), self.shutdown.clone(), Arc::clone(&self.config));
+            let client = client.clone();
+            move || {
+                beat::listen(&client, &config.name, &status, &shutdown);
+                drop(listening);
+            }
+        })?;
         let engine = Engine::new(parts, history, epoch);
         let (ended, end) = oneshot::channel();
         spawn("tributary-engine", move || {
@@ -140,6 +154,9 @@ impl Run {
             Err(Failure::new("the pipeline ended unexpectedly", "its thread is gone")
                 .remedy("see the log above"))
         });
+        // The library must not be at work when the process takes its memory down.
+        self.handle.request();
+        let _ = tokio::time::timeout(BEAT_END, listened).await;
         outcome?;
         match watcher {
             Some(watcher) => watcher.verdict(),

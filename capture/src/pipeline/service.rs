@@ -32,6 +32,8 @@ pub struct RunOptions {
     pub ignore: Vec<String>,
 }
 
+/// How long the source may be silent before lags grow by it; at least three of its heartbeats.
+const SILENCE: Duration = Duration::from_secs(5);
 /// What is being retried, in the status.
 const SESSION: &str = "publishing";
 /// How long another leader may take to write its name, and how often it is looked for.
@@ -57,6 +59,7 @@ pub fn run(config: Config, options: RunOptions, telemetry: Telemetry) -> Result<
             .exit(Exit::Usage)
             .remedy("add [source] with host, user and password")
     })?;
+    status.watch(SILENCE.max(Duration::from_millis(source_config.heartbeat_ms.saturating_mul(3))));
     let listen = options.listen.clone().unwrap_or_else(|| config.capture.listen.clone());
     let (_handle, shutdown) = runtime.block_on(async { shutdown::on_signals() })?;
     let server = runtime.block_on(http::serve(&listen, status.clone(), registry.clone()))?;

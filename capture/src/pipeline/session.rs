@@ -130,11 +130,7 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     );
     let max_message_bytes = usize::try_from(shared.config.topics.max_message_bytes).unwrap_or(usize::MAX);
     let mut publisher = Publisher::initialise(&producer, &state_topic, max_message_bytes, KAFKA_TIMEOUT)?;
-    let lead = Leader {
-        format: FORMAT_VERSION,
-        instance: shared.status.instance().to_owned(),
-        address: shared.address.clone(),
-    };
+    let lead = leader(shared);
     let encode = |error: serde_json::Error| Halt::Restart(error.to_string());
     let key = serde_json::to_vec(&StateKey::Leader).map_err(encode)?;
     publisher.send_json(&state_topic, &key, &serde_json::to_vec(&lead).map_err(encode)?, Instant::now())?;
@@ -242,6 +238,16 @@ fn start(
     Ok(Session { sequencer, stream, readers, tasks })
 }
 
+/// This instance, as the first record of a session names it.
+fn leader(shared: &Shared) -> Leader {
+    Leader {
+        format: FORMAT_VERSION,
+        instance: shared.status.instance().to_owned(),
+        address: shared.address.clone(),
+        beat: None,
+    }
+}
+
 fn setup(shared: &Shared, dialect: &Dialect, ddl_session: ddl::Session) -> Result<Setup, Halt> {
     let config = &shared.config;
     let task = config.name.to_string();
@@ -249,6 +255,7 @@ fn setup(shared: &Shared, dialect: &Dialect, ddl_session: ddl::Session) -> Resul
         TableSelection::new(config).map_err(|_| Halt::Restart("the selection changed".to_owned()))?;
     let retention_ms = config.topics.retention_ms();
     Ok(Setup {
+        leader: leader(shared),
         history_topic: history_topic(&task),
         state_topic: state_topic(&task),
         task,
@@ -332,7 +339,7 @@ impl Session {
             let now = Instant::now();
             if drained || now.saturating_duration_since(last_beat) >= BEAT {
                 last_beat = now;
-                self.sequencer.tick(now, drained)?;
+                self.sequencer.tick(now)?;
                 if *role.borrow() == Role::Standby {
                     return Ok(End::Fenced("Kafka's group took the lead away".to_owned()));
                 }

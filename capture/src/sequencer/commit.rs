@@ -7,11 +7,11 @@ use super::table::{HistoryRecords, Standing};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::checkpoint::{Parked, StateKey};
+use tributary_schemas::checkpoint::{Beat, LEADER_BEAT, Leader, Parked, StateKey};
 use tributary_schemas::history::{HistoryKey, SelectionRecord};
 
-/// The checkpoint advances this often where nothing selected is written.
-const IDLE_COMMIT: Duration = Duration::from_secs(5);
+/// The checkpoint advances this often where nothing selected is written, and the leader shows that it is alive.
+const IDLE_COMMIT: Duration = LEADER_BEAT;
 /// However slow commits are, one is made this often.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the status is brought up to date.
@@ -21,11 +21,8 @@ const PATIENCE: u32 = 10;
 
 impl Sequencer {
     /// Called at a beat, and whenever the input is empty: commits what is due.
-    pub fn tick(&mut self, now: Instant, drained: bool) -> Result<(), Halt> {
+    pub fn tick(&mut self, now: Instant) -> Result<(), Halt> {
         self.output.tick();
-        if drained {
-            self.freshness.drained(now);
-        }
         self.drive_snapshot()?;
         // While a commit is under way nothing else is: where commits are slow, they are made rarer, so that they take a
         // fifth of the time at most.
@@ -50,7 +47,7 @@ impl Sequencer {
     }
 
     /// Commits the open Kafka transaction with a checkpoint of this very moment. Opens one for the checkpoint alone
-    /// if the stream moved; does nothing if nothing did.
+    /// if the stream moved, or if it is time for the leader to show that it is alive.
     pub fn commit(&mut self) -> Result<(), Halt> {
         let checkpoint =
             self.progress.checkpoint(|index| self.tables.get(index).map(|table| table.id.clone()));
@@ -65,12 +62,28 @@ impl Sequencer {
                 self.put_state(&key, &progress)?;
             }
         }
+        if self.output.now.saturating_duration_since(self.last_beat) >= LEADER_BEAT {
+            self.put_beat()?;
+        }
         let began = Instant::now();
         self.output.publisher.commit()?;
         self.commit_cost = began.elapsed();
         self.last_commit = self.output.now;
         self.last_checkpoint = Some(checkpoint);
         Ok(())
+    }
+
+    /// Says that this leader is alive, and how far the stream is behind: apply has nothing else to know it by.
+    fn put_beat(&mut self) -> Result<(), Halt> {
+        self.last_beat = self.output.now;
+        let own = self.freshness.last().map(|(_, lag)| lag);
+        let behind = self.setup.status.lag(own, self.output.now);
+        let beat = Beat {
+            written_ms: u64::try_from(self.output.handled_ms).unwrap_or(0),
+            behind_ms: behind.map(|behind| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX)),
+        };
+        let leader = Leader { beat: Some(beat), ..self.setup.leader.clone() };
+        self.put_state(&StateKey::Leader, &leader)
     }
 
     /// Writes a record of the state topic into the open Kafka transaction.

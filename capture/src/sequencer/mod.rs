@@ -5,6 +5,7 @@
 //! between a row that was read and its publication, every event of its key that the stream passed is known.
 
 mod commit;
+mod freshness;
 pub mod halt;
 mod join;
 mod load;
@@ -30,12 +31,12 @@ pub use tables::Tables;
 
 use crate::binlog::FormatContext;
 use crate::topics::admin::Topics;
+use freshness::Freshness;
 use maps::TableMaps;
 use progress::StreamProgress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
-use stream::Freshness;
-use tributary_schemas::checkpoint::{Checkpoint, Parked};
+use tributary_schemas::checkpoint::{Checkpoint, Leader, Parked};
 use tributary_schemas::config::TableSelection;
 use tributary_schemas::history::SelectedTable;
 use tributary_schemas::row::EncodedRow;
@@ -49,6 +50,8 @@ use xa::Prepared;
 pub struct Setup {
     /// The task's name.
     pub task: String,
+    /// This instance, as the state topic names it.
+    pub leader: Leader,
     /// History topic.
     pub history_topic: String,
     /// State topic.
@@ -112,6 +115,7 @@ pub struct Sequencer {
     /// How long the last commit took.
     commit_cost: Duration,
     last_shown: Instant,
+    last_beat: Instant,
     freshness: Freshness,
     before: EncodedRow,
     after: EncodedRow,

@@ -1,8 +1,8 @@
 //! How a session's sequencer begins, what it is asked while it runs, and what it shows.
 
+use super::freshness::Freshness;
 use super::halt::Halt;
 use super::progress::StreamProgress;
-use super::stream::Freshness;
 use super::table::Standing;
 use super::xa::Prepared;
 use super::{Output, Sequencer, Setup, Snapshot};
@@ -20,7 +20,7 @@ use tributary_schemas::table::TableId;
 use tributary_service::status::{ErrorDocument, State, TableState};
 
 /// A stream that is less behind than this counts as in step.
-const IN_STEP_SECONDS: f64 = 5.0;
+const IN_STEP: Duration = Duration::from_secs(5);
 
 impl Sequencer {
     /// Goes on from what is stored. `join_arrived` and the first batch of events come next.
@@ -61,7 +61,8 @@ impl Sequencer {
             last_commit: now,
             commit_cost: Duration::ZERO,
             last_shown: now,
-            freshness: Freshness::new(now),
+            last_beat: now,
+            freshness: Freshness::new(),
             before: EncodedRow::default(),
             after: EncodedRow::default(),
         };
@@ -108,13 +109,20 @@ impl Sequencer {
     pub(super) fn show_status(&mut self) {
         let status = &self.setup.status;
         status.set_position(self.progress.position());
-        let lag = self.freshness.lag_seconds(self.output.handled_ms);
-        let behind = lag.is_none_or(|seconds| seconds > IN_STEP_SECONDS);
+        let last = self.freshness.last();
+        if let Some((at, _)) = last {
+            status.heard(at, Some(Duration::ZERO));
+        }
+        let lag = last.map(|(_, lag)| lag);
+        let behind = lag.is_none_or(|lag| lag > IN_STEP);
         let mut loading = !self.joining.is_empty();
         for (index, table) in self.tables.iter() {
             let shown = status.table(&table.id.to_string());
             shown.set_generation(table.generation);
-            shown.set_lag(lag.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()));
+            // Until this session's stream is heard, what the one before it said grows older.
+            if lag.is_some() {
+                shown.set_lag(lag);
+            }
             if let Some(parked) = self.parked.get(&table.id) {
                 shown.park(ErrorDocument::new(&*parked.code, &*parked.message, &*parked.remedy));
                 continue;

@@ -10,7 +10,6 @@ use crate::binlog::event::kind;
 use crate::binlog::query::Query;
 use crate::binlog::{EventBody, EventHeader, parse};
 use crate::events::ddl::{Effect, Session, Statement, Xid, classify};
-use std::time::Instant;
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::table::TableId;
 
@@ -30,6 +29,7 @@ impl Sequencer {
                 self.commit()?;
             }
         }
+        self.freshness.heard(self.output.now, u64::try_from(self.output.handled_ms).unwrap_or(0));
         self.output.publisher.serve()?;
         Ok(())
     }
@@ -73,8 +73,14 @@ impl Sequencer {
             EventBody::Rows(rows) => self.on_rows(header, &rows)?,
             EventBody::TableMap(map) => self.on_table_map(&map)?,
             // Without `gtid_mode = ON` only some transactions have one, and the place is file and offset.
-            EventBody::Gtid(event) => self.begin(Some(event.gtid).filter(|_| self.snapshot.has_gtid())),
-            EventBody::AnonymousGtid => self.begin(None),
+            EventBody::Gtid(event) => {
+                self.freshness.transaction(event.immediate_commit_micros);
+                self.begin(Some(event.gtid).filter(|_| self.snapshot.has_gtid()));
+            }
+            EventBody::AnonymousGtid => {
+                self.freshness.transaction(None);
+                self.begin(None);
+            }
             EventBody::Xid(_) => self.end()?,
             EventBody::Query(query) => self.on_query(&query)?,
             EventBody::FormatDescription(context) => {
@@ -83,7 +89,7 @@ impl Sequencer {
             }
             EventBody::Rotate { offset, file } => self.progress.rotate(file.to_owned(), offset),
             EventBody::Heartbeat { .. } => {
-                self.freshness.heartbeat(self.output.now);
+                self.freshness.heartbeat();
                 self.progress.settle();
             }
             EventBody::PreviousGtids(before) => self.on_previous_gtids(&before)?,
@@ -292,52 +298,5 @@ impl Sequencer {
             self.rolled_back();
         }
         Ok(())
-    }
-}
-
-/// How old the newest thing is that the stream brought.
-#[derive(Debug, Clone, Copy)]
-pub struct Freshness {
-    event_seconds: u32,
-    at_end: bool,
-    heard: Instant,
-}
-
-impl Freshness {
-    /// Nothing was heard yet.
-    #[must_use]
-    pub const fn new(now: Instant) -> Self {
-        Self { event_seconds: 0, at_end: false, heard: now }
-    }
-
-    /// An event of this second of the source's clock.
-    pub const fn event(&mut self, seconds: u32) {
-        self.event_seconds = seconds;
-        self.at_end = false;
-    }
-
-    /// The server has nothing more to send.
-    pub const fn heartbeat(&mut self, now: Instant) {
-        self.at_end = true;
-        self.heard = now;
-    }
-
-    /// Nothing waits in the channel.
-    pub const fn drained(&mut self, now: Instant) {
-        self.heartbeat(now);
-    }
-
-    /// How far the stream is behind the source, seconds; `now_ms` is the wall clock in milliseconds since 1970.
-    /// `None` before the first event.
-    #[must_use]
-    pub fn lag_seconds(&self, now_ms: i64) -> Option<f64> {
-        if self.at_end {
-            return Some(0.0);
-        }
-        if self.event_seconds == 0 {
-            return None;
-        }
-        let behind = now_ms - i64::from(self.event_seconds) * 1000;
-        Some(std::time::Duration::from_millis(u64::try_from(behind).unwrap_or(0)).as_secs_f64())
     }
 }

@@ -60,6 +60,15 @@ async fn people_probes_and_prometheus_are_answered() {
     let answer = request(server.address, "GET", "/status", "").await;
     assert_eq!(answer.json()["state"], "synchronizing");
     assert!(request(server.address, "GET", "/metrics", "").await.body.contains("\ntributary_leader{"));
+    status.watch(std::time::Duration::ZERO);
+    status.heard(std::time::Instant::now(), None);
+    let silent = request(server.address, "GET", "/readyz", "").await;
+    assert_eq!(
+        (silent.code, silent.body.as_str()),
+        (503, "catching-up (leader): source was heard 0 s ago\n")
+    );
+    let metrics = request(server.address, "GET", "/metrics", "").await.body;
+    assert!(metrics.contains("\ntributary_last_contact_seconds{"), "{metrics}");
     status.retrying("kafka", "down");
     assert_eq!(request(server.address, "GET", "/readyz", "").await.code, 503);
     server.stop().await;

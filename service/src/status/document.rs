@@ -1,5 +1,6 @@
 //! `/status` as JSON. The first fields of each are the contract (DESIGN.md, section 8); the others are extras.
 
+use super::contact::ContactDocument;
 use super::state::{Role, State, TableState};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,8 @@ pub struct StatusDocument {
     pub service: &'static str,
     /// What it is doing.
     pub state: State,
+    /// Tables that are parked.
+    pub parked: usize,
     /// By name.
     pub tables: Vec<TableDocument>,
     /// How far the stream or the topics have been followed; null before that is known.
@@ -22,6 +25,8 @@ pub struct StatusDocument {
     pub bytes_per_second: f64,
     /// Bytes that reached the other side since the process began.
     pub bytes_applied: u64,
+    /// When the source (capture), or capture (apply), was heard last.
+    pub contact: ContactDocument,
     /// Whether this instance works or waits.
     pub role: Role,
     /// Random for each start of a process.
@@ -34,6 +39,34 @@ pub struct StatusDocument {
     pub retrying: Option<RetryDocument>,
     /// What ended the service.
     pub error: Option<ErrorDocument>,
+}
+
+impl StatusDocument {
+    /// The state in words, with the tables that are parked while others go on: `synchronizing, 1 parked`.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        headline(self.state.name(), self.parked)
+    }
+}
+
+/// A state in words, with the number of tables that are parked while others go on.
+#[must_use]
+pub fn headline(state: &str, parked: usize) -> String {
+    if parked == 0 || state == State::Parked.name() {
+        return state.to_owned();
+    }
+    format!("{state}, {parked} parked")
+}
+
+/// Where a table in this state stands in a list for people, the least first: whoever looks in trouble must not have to look
+/// for the trouble.
+#[must_use]
+pub fn place_in_list(state: &str) -> u8 {
+    match state {
+        _ if state == TableState::Parked.name() => 0,
+        _ if state == TableState::Excluded.name() => 1,
+        _ => 2,
+    }
 }
 
 /// One table.

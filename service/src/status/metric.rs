@@ -58,6 +58,18 @@ pub fn metrics(status: &Status) -> Vec<Metric> {
         vec![],
         flag(document.role == Role::Leader),
     );
+    if let Some(seconds) = document.contact.seconds_ago {
+        let name = "tributary_last_contact_seconds";
+        let help = "Time since the source (capture), or capture (apply), was heard.";
+        push(name, help, Gauge, vec![("with", document.contact.with.to_owned())], seconds);
+    }
+    push(
+        "tributary_tables_parked",
+        "Tables that are parked.",
+        Gauge,
+        vec![],
+        as_f64(u64::try_from(document.parked).unwrap_or(u64::MAX)),
+    );
     for state in State::ALL {
         let labels = vec![("state", state.name().to_owned())];
         push(

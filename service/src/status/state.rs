@@ -128,26 +128,33 @@ pub enum Role {
     Leader,
 }
 
-/// The state to show: an end before an outage, an outage before what it interrupts, and `parked` where every table
-/// that could move is.
-pub(super) fn overall(state: State, retrying: bool, tables: impl Iterator<Item = TableState>) -> State {
+/// The state to show: an end before an outage, an outage before what it interrupts, `parked` where every table that could
+/// move is, and `synchronizing` only while what is followed is not `lost` and every table is in step.
+pub(super) fn overall(
+    state: State,
+    retrying: bool,
+    lost: bool,
+    tables: impl Iterator<Item = TableState>,
+) -> State {
     match state {
         State::Stopped | State::Failed => state,
         _ if retrying => State::Retrying,
         State::Precheck | State::Retrying | State::Parked => state,
         State::Loading | State::CatchingUp | State::Synchronizing => {
-            let mut parked = 0_usize;
+            let (mut parked, mut moving, mut behind) = (false, false, lost);
             for table in tables {
                 match table {
-                    TableState::Parked => parked += 1,
+                    TableState::Parked => parked = true,
                     TableState::Excluded | TableState::Dropped => {}
-                    TableState::Waiting
-                    | TableState::Loading
-                    | TableState::CatchingUp
-                    | TableState::Synchronizing => return state,
+                    TableState::CatchingUp => (moving, behind) = (true, true),
+                    TableState::Waiting | TableState::Loading | TableState::Synchronizing => moving = true,
                 }
             }
-            if parked > 0 { State::Parked } else { state }
+            match state {
+                _ if parked && !moving => State::Parked,
+                State::Synchronizing if behind => State::CatchingUp,
+                state => state,
+            }
         }
     }
 }
@@ -170,11 +177,16 @@ mod tests {
     #[test]
     fn the_worst_that_holds_for_the_whole_is_shown() {
         use TableState::{Excluded, Parked, Synchronizing};
-        let over = |state, retrying, tables: &[TableState]| overall(state, retrying, tables.iter().copied());
+        let over =
+            |state, retrying, tables: &[TableState]| overall(state, retrying, false, tables.iter().copied());
         assert_eq!(over(State::Synchronizing, false, &[Parked, Synchronizing]), State::Synchronizing);
         assert_eq!(over(State::Synchronizing, false, &[Parked, Excluded]), State::Parked);
         assert_eq!(over(State::Synchronizing, false, &[Excluded]), State::Synchronizing);
         assert_eq!(over(State::Loading, true, &[Parked]), State::Retrying);
         assert_eq!(over(State::Failed, true, &[Parked]), State::Failed);
+        let behind = [Synchronizing, TableState::CatchingUp, Parked];
+        assert_eq!(over(State::Synchronizing, false, &behind), State::CatchingUp);
+        let lost = overall(State::Synchronizing, false, true, [Synchronizing].into_iter());
+        assert_eq!(lost, State::CatchingUp);
     }
 }

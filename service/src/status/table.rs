@@ -1,8 +1,9 @@
 //! One table's numbers. Every writer is a hot loop, so all of them are atomics; only the texts have a lock.
 
+use super::contact::ContactDocument;
 use super::document::{ErrorDocument, TableDocument};
 use super::state::TableState;
-use super::window::{Window, as_f64};
+use super::window::Window;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -99,7 +100,7 @@ impl TableStatus {
         self.values_substituted.fetch_add(values, Ordering::Relaxed);
     }
 
-    /// Sets how far behind the source the table is; `None`: not known.
+    /// Sets how far behind the source the table is by this service's own part of the way; `None`: not known.
     pub fn set_lag(&self, lag: Option<Duration>) {
         let lag_ms = lag.map_or(UNKNOWN, |lag| u64::try_from(lag.as_millis()).unwrap_or(UNKNOWN - 1));
         self.lag_ms.store(lag_ms, Ordering::Relaxed);
@@ -124,16 +125,17 @@ impl TableStatus {
         applied
     }
 
-    pub(super) fn document(&self, name: String) -> TableDocument {
+    pub(super) fn document(&self, name: String, contact: &ContactDocument) -> TableDocument {
         let lag_ms = self.lag_ms.load(Ordering::Relaxed);
+        let lag = contact.lag((lag_ms != UNKNOWN).then(|| Duration::from_millis(lag_ms)));
         let slow = self.slow();
         TableDocument {
             name,
-            state: self.state(),
+            state: contact.state(self.state(), lag),
             rows_read: self.rows_read.load(Ordering::Relaxed),
             rows_total: self.rows_total.load(Ordering::Relaxed),
             rows_applied: self.rows_applied.load(Ordering::Relaxed),
-            lag_seconds: (lag_ms != UNKNOWN).then(|| as_f64(lag_ms) / 1_000.0),
+            lag_seconds: lag.map(|lag| lag.as_secs_f64()),
             error: slow.error.clone(),
             target: slow.target.clone(),
             generation: self.generation.load(Ordering::Relaxed),
@@ -151,25 +153,30 @@ impl TableStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::contact::Contact;
+
+    fn unwatched() -> ContactDocument {
+        Contact::default().document("source", Instant::now())
+    }
 
     #[test]
     fn an_error_lasts_as_long_as_the_table_is_parked() {
         let table = TableStatus::default();
         table.park(ErrorDocument::new("key-too-long", "the key is too long", "drop the index"));
-        let document = table.document("a.b".into());
+        let document = table.document("a.b".into(), &unwatched());
         assert_eq!(document.state, TableState::Parked);
         assert_eq!(document.error.unwrap().code, "key-too-long");
         table.set_state(TableState::Loading);
-        assert!(table.document("a.b".into()).error.is_none());
+        assert!(table.document("a.b".into(), &unwatched()).error.is_none());
     }
 
     #[test]
     fn an_unknown_lag_is_none() {
         let table = TableStatus::default();
-        assert_eq!(table.document(String::new()).lag_seconds, None);
+        assert_eq!(table.document(String::new(), &unwatched()).lag_seconds, None);
         table.set_lag(Some(Duration::ZERO));
-        assert_eq!(table.document(String::new()).lag_seconds, Some(0.0));
+        assert_eq!(table.document(String::new(), &unwatched()).lag_seconds, Some(0.0));
         table.set_lag(None);
-        assert_eq!(table.document(String::new()).lag_seconds, None);
+        assert_eq!(table.document(String::new(), &unwatched()).lag_seconds, None);
     }
 }

@@ -150,6 +150,12 @@ async fn a_source_that_falls_silent_is_noticed_and_waited_for() {
     });
     create(&task, "a", 10).await;
     let (mut capture, apply) = (task.capture(), task.apply());
+    let shown = |process: &tributary_tests::process::Process| {
+        let status = process.status().unwrap_or_default();
+        let lag = status["tables"][0]["lag_seconds"].as_f64();
+        let ready = process.get("/readyz").map(|(code, _)| code);
+        (status["state"].as_str().unwrap_or_default().to_owned(), lag, ready)
+    };
     let state = |process: &tributary_tests::process::Process| {
         process.status().map(|status| status["state"].as_str().unwrap_or_default().to_owned())
     };
@@ -158,6 +164,11 @@ async fn a_source_that_falls_silent_is_noticed_and_waited_for() {
     let quiet = std::time::Instant::now() + Duration::from_secs(5);
     eventually("an idle while", RUN, || async { std::time::Instant::now() > quiet }).await;
     assert!(!capture.output().contains("heartbeat"), "{}", capture.output());
+    assert!(
+        shown(&apply).1.is_some_and(|lag| lag < 5.0) && shown(&apply).2 == Some(200),
+        "{:?}",
+        shown(&apply)
+    );
     let freeze = |signal: &str| {
         let status = std::process::Command::new("kill").args([signal, servers.get("MYSQL_PID")]).status();
         assert!(status.unwrap().success());
@@ -165,10 +176,23 @@ async fn a_source_that_falls_silent_is_noticed_and_waited_for() {
     freeze("-STOP");
     eventually("the silence is noticed", RUN, || async { state(&capture).as_deref() == Some("retrying") })
         .await;
+    // The longer nothing is heard, the further behind everything is said to be: also by apply, which is at the end of what
+    // came.
+    eventually("capture's lag grows", RUN, || async { shown(&capture).1.is_some_and(|lag| lag > 10.0) })
+        .await;
+    eventually("apply says so as well", RUN, || async {
+        let (state, lag, ready) = shown(&apply);
+        state == "catching-up" && lag.is_some_and(|lag| lag > 15.0) && ready == Some(503)
+    })
+    .await;
     freeze("-CONT");
     let mut mysql = servers.mysql().await;
     mysql.query_drop(format!("UPDATE `{}`.a SET n = 99", task.name)).await.unwrap();
     eventually_equal(&task, "a", "it goes on").await;
+    let fresh = |(state, lag, ready): (String, Option<f64>, Option<u16>)| {
+        state == "synchronizing" && lag.is_some_and(|lag| lag < 5.0) && ready == Some(200)
+    };
+    eventually("both are in step", RUN, || async { fresh(shown(&capture)) && fresh(shown(&apply)) }).await;
     assert!(capture.is_running(), "{}", capture.output());
     drop(apply);
     servers.discard();

@@ -317,6 +317,7 @@ impl Engine {
             }
         }
         topics.sort_unstable();
+        self.show_deselected(&topics);
         if topics != self.subscribed {
             let names: Vec<&str> = topics.iter().map(String::as_str).collect();
             self.parts.consumer.subscribe(&names).map_err(|error| {
@@ -330,6 +331,24 @@ impl Engine {
             self.subscribed = topics;
         }
         Ok(())
+    }
+
+    /// Tables whose topics are not among `topics` any more, and that capture does not name as excluded: their targets stay
+    /// as they are, and must not look as if they were followed.
+    fn show_deselected(&self, topics: &[String]) {
+        let selected = self.history.selected().unwrap_or_default();
+        let gone = self.tables.iter().filter(|table| {
+            topics.binary_search(&table.task.topic).is_err()
+                && selected.iter().all(|selected| selected.topic != table.task.topic)
+        });
+        for table in gone {
+            table.status.set_lag(None);
+            table.status.exclude(ErrorDocument::new(
+                "deselected",
+                format!("capture does not select the table any more; {} stays as it is", table.task.target),
+                "nothing, if that is meant; else select it in capture's configuration again and restart capture",
+            ));
+        }
     }
 
     fn upsert_table(&mut self, task: TableTask) {

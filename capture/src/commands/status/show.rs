@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
+use tributary_service::status::{headline, place_in_list};
 
 /// What is shown of the document of `/status`; a field that is missing stays empty.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct Answer {
     pub role: String,
     /// By name.
     pub tables: Vec<Row>,
+    /// When the source was heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Contact>,
     /// How far the stream has been followed.
     pub position: Option<String>,
     /// Rows a second.
@@ -73,6 +77,14 @@ pub struct Outage {
     pub error: String,
 }
 
+/// When something was heard.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Contact {
+    /// How long ago.
+    pub seconds_ago: Option<f64>,
+}
+
 const HEADINGS: [&str; 6] = ["TABLE", "STATE", "LOADED", "%", "PUBLISHED", "LAG"];
 
 impl Answer {
@@ -82,9 +94,13 @@ impl Answer {
         let mut out = String::new();
         // Writing to a String cannot fail.
         let _ = writeln!(out, "task        {}", self.task);
-        let _ = writeln!(out, "state       {} ({})", self.state, self.role);
+        let parked = self.tables.iter().filter(|table| table.state == "parked").count();
+        let _ = writeln!(out, "state       {} ({})", headline(&self.state, parked), self.role);
         let _ = writeln!(out, "position    {}", self.position.as_deref().unwrap_or("none yet"));
         let _ = writeln!(out, "throughput  {:.0} rows/s", self.throughput);
+        if let Some(seconds) = self.contact.as_ref().and_then(|contact| contact.seconds_ago) {
+            let _ = writeln!(out, "source      heard {seconds:.1} s ago");
+        }
         if let Some(outage) = &self.retrying {
             let _ =
                 writeln!(out, "retrying    {} for {} s: {}", outage.what, outage.since_seconds, outage.error);
@@ -95,7 +111,9 @@ impl Answer {
         if self.tables.is_empty() {
             return out;
         }
-        let rows: Vec<[String; 6]> = self.tables.iter().map(Row::cells).collect();
+        let mut tables: Vec<&Row> = self.tables.iter().collect();
+        tables.sort_by_key(|table| place_in_list(&table.state));
+        let rows: Vec<[String; 6]> = tables.iter().map(|table| table.cells()).collect();
         let mut widths = HEADINGS.map(str::len);
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
@@ -104,7 +122,7 @@ impl Answer {
         }
         out.push('\n');
         put_row(&mut out, &HEADINGS.map(str::to_owned), &widths);
-        for (row, table) in rows.iter().zip(&self.tables) {
+        for (row, table) in rows.iter().zip(tables) {
             put_row(&mut out, row, &widths);
             if let Some(problem) = &table.error {
                 put_problem(&mut out, "    ", problem);
@@ -163,7 +181,7 @@ mod tests {
     fn a_document_becomes_a_table() {
         let document = serde_json::json!({
             "task": "shop", "service": "capture", "state": "loading", "role": "leader", "position": "binlog.000003:4",
-            "throughput": 1234.5, "unknown": 1,
+            "throughput": 1234.5, "unknown": 1, "contact": {"with": "source", "seconds_ago": 0.34, "lost": false},
             "retrying": {"what": "publishing", "since_seconds": 7, "error": "refused"},
             "tables": [
                 {"name": "shop.orders", "state": "loading", "rows_read": 50, "rows_total": 200, "rows_applied": 60,
@@ -177,17 +195,18 @@ mod tests {
         let answer: Answer = serde_json::from_value(document).unwrap();
         let expected = "\
 task        shop
-state       loading (leader)
+state       loading, 1 parked (leader)
 position    binlog.000003:4
 throughput  1234 rows/s
+source      heard 0.3 s ago
 retrying    publishing for 7 s: refused
 
 TABLE        STATE          LOADED    %  PUBLISHED    LAG
-shop.orders  loading        50/200   25         60      -
-shop.items   synchronizing     9/9  100         10  0.2 s
 shop.bad     parked            0/0    -          0      -
     bad-row: m
     -> r
+shop.orders  loading        50/200   25         60      -
+shop.items   synchronizing     9/9  100         10  0.2 s
 ";
         assert_eq!(answer.render(), expected);
     }
