@@ -9,10 +9,11 @@ mod secret;
 mod selector;
 mod servers;
 mod services;
+mod shadow;
 mod task;
 
 pub use check::{ConfigIssue, unsupported, validate};
-pub use rules::{RuleConflict, TableRules, TableSelection, TargetError, TargetName};
+pub use rules::{RuleConflict, TableRules, TableSelection, TargetError, TargetName, TargetSchemas};
 pub use secret::Secret;
 pub use selector::{SelectorError, TableSelector};
 pub use servers::{

@@ -7,7 +7,7 @@ use crate::connect::Connection;
 use crate::error::SourceError;
 use mysql_async::{FromRowError, Row, Value, from_row_opt};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tributary_schemas::table::{ColumnDefault, Index, IndexPart, TableId};
 
 /// A column as the catalog declares it; the type is still text, for it may be one that is not known here.
@@ -119,16 +119,17 @@ pub async fn list_tables(connection: &mut Connection) -> Result<Vec<TableId>, So
     ids.collect::<Result<_, _>>().map_err(|error| shape(connection, &error))
 }
 
-/// The tables that `selected` accepts, in name order.
+/// The tables that `selected` accepts, in name order; it is given a table and the names of all.
 ///
 /// # Errors
 /// What the server or the network said.
 pub async fn read_tables(
     connection: &mut Connection,
-    selected: impl Fn(&TableId) -> bool,
+    selected: impl Fn(&TableId, &BTreeSet<TableId>) -> bool,
 ) -> Result<Vec<CatalogTable>, SourceError> {
     let mut ids = list_tables(connection).await?;
-    ids.retain(selected);
+    let all: BTreeSet<TableId> = ids.iter().cloned().collect();
+    ids.retain(|id| selected(id, &all));
     let mut tables = BTreeMap::new();
     for group in ids.chunks(GROUP) {
         read_group(connection, group, &mut tables).await?;

@@ -53,6 +53,19 @@ pub struct Wanted<'a> {
     pub retry_parked: bool,
 }
 
+/// True if a table of the source is to be captured, `all` being there. What looks like the table of a tool, but was
+/// replicated before the table it seems to belong to was there, goes on.
+#[must_use]
+pub fn is_wanted(
+    selection: &TableSelection,
+    followed: &BTreeSet<TableId>,
+    id: &TableId,
+    all: &BTreeSet<TableId>,
+) -> bool {
+    selection.selects_beside(id, |other| all.contains(other))
+        || followed.contains(id) && selection.selects(id)
+}
+
 /// Puts the pieces together.
 ///
 /// # Errors

@@ -158,7 +158,8 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     let selection = selection(shared)?;
     // Asked behind the checkpoint: a predecessor may have published up to a moment ago, and the server's word must not be
     // older than that.
-    let asked = source::ask(&shared.source, &selection, &published);
+    let followed = history.followed();
+    let asked = source::ask(&shared.source, &selection, &followed, &published);
     let Answer { dialect, ddl_session, server, found } = shared.runtime.block_on(asked)?;
     let wanted = Wanted {
         selection: &selection,

@@ -1,10 +1,11 @@
 //! What a session asks the source before it begins: where it stands, what its tables are, and what DDL statements leave
 //! out. A selection enters; the answers leave, or an error that says whether asking again can help.
 
-use super::bootstrap::Found;
+use super::bootstrap::{Found, is_wanted};
 use super::position::ServerHistory;
 use crate::events::ddl;
 use crate::sequencer::{executed, unanswered, wait_until_committed};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tributary_schemas::config::TableSelection;
 use tributary_schemas::gtid::GtidSet;
@@ -31,7 +32,7 @@ pub struct Answer {
     pub found: Found,
 }
 
-/// Asks. `published` is what the topics hold: the server shows it to binlog readers before it commits it, and is waited
+/// Asks. `followed` are the tables that the task replicates already. `published` is what the topics hold: the server shows it to binlog readers before it commits it, and is waited
 /// for.
 ///
 /// # Errors
@@ -39,15 +40,16 @@ pub struct Answer {
 pub async fn ask(
     source: &SourceOptions,
     selection: &TableSelection,
+    followed: &BTreeSet<TableId>,
     published: &GtidSet,
 ) -> Result<Answer, SourceError> {
-    let answer = tokio::time::timeout(LIMIT, answer(source, selection, published)).await;
+    let answer = tokio::time::timeout(LIMIT, answer(source, (selection, followed), published)).await;
     answer.unwrap_or_else(|_| Err(unanswered("reading the catalog", source, LIMIT)))
 }
 
 async fn answer(
     source: &SourceOptions,
-    selection: &TableSelection,
+    (selection, followed): (&TableSelection, &BTreeSet<TableId>),
     published: &GtidSet,
 ) -> Result<Answer, SourceError> {
     let mut connection = source.connect().await?;
@@ -56,7 +58,8 @@ async fn answer(
         // A server that never will commit it is found out, and named, by what follows.
         let _ = wait_until_committed(&mut connection, published).await?;
     }
-    let found = stable_definitions(&mut connection, |id| selection.selects(id)).await?;
+    let found =
+        stable_definitions(&mut connection, |id, all| is_wanted(selection, followed, id, all)).await?;
     // Listed again after the place was taken: a source that is being written to has outgrown the dialect's sizes.
     let files =
         if dialect.binary_logs.is_empty() { Vec::new() } else { binary_logs(&mut connection).await? };
@@ -94,7 +97,7 @@ async fn ddl_session(connection: &mut Connection, dialect: &Dialect) -> Result<d
 /// The definitions of all selected tables and a place where they hold.
 async fn stable_definitions(
     connection: &mut Connection,
-    selects: impl Fn(&TableId) -> bool,
+    selects: impl Fn(&TableId, &BTreeSet<TableId>) -> bool,
 ) -> Result<Found, SourceError> {
     let same = |left: &[CatalogTable], right: &[CatalogTable]| {
         left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.same_definition(right))

@@ -3,6 +3,7 @@
 //! nothing, for the table is read whole behind that place.
 
 use super::Sequencer;
+use super::follows::first_of;
 use super::halt::Halt;
 use super::names::ColumnNames;
 use super::park::{ParkReason, REREAD};
@@ -76,6 +77,7 @@ impl Sequencer {
         tracing::info!(table = %id, why, "table will be read anew");
         let source = self.setup.source.clone();
         let reached = self.progress.reached();
+        let shadowed = self.shadowed(id);
         let read = self.ask_source("reading the catalog", async {
             let mut connection = source.connect().await?;
             // The binlog shows a DDL before it is committed: until then the catalog is the one before it.
@@ -88,9 +90,15 @@ impl Sequencer {
                     "tried again",
                 ));
             }
-            let found = stable_definition(&mut connection, id).await;
+            let found = match first_of(&mut connection, &shadowed).await? {
+                Some(other) => {
+                    tracing::info!(table = %id, "left out: the table of an online schema change of {other}");
+                    None
+                }
+                None => stable_definition(&mut connection, id).await?,
+            };
             connection.close().await?;
-            found
+            Ok(found)
         })?;
         if let Some((catalog, after)) = read {
             self.add_joining(Joining { catalog, after, why: why.to_owned() });
@@ -226,7 +234,7 @@ impl Sequencer {
             return self.park(index, &ParkReason::definition(problem));
         }
         if self.setup.strict {
-            let remedy = "change what it names, or set strict = false";
+            let remedy = "change what it names and start capture again, or take the table out of capture.tables, or set strict = false";
             return Err(Halt::stop("a table cannot be replicated (strict = true)", id, problem, remedy));
         }
         tracing::warn!(table = %id, "table excluded: {problem}");

@@ -5,6 +5,7 @@
 //! between a row that was read and its publication, every event of its key that the stream passed is known.
 
 mod commit;
+mod follows;
 mod freshness;
 pub mod halt;
 mod join;

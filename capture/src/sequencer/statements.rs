@@ -3,11 +3,11 @@
 //! row events, or what cannot be followed, leads to a re-read of the table.
 
 use super::Sequencer;
+use super::follows::Names;
 use super::halt::Halt;
 use super::park::{ParkReason, RENAMED};
 use super::table::{HistoryRecords, Origin, Standing};
 use crate::events::ddl::{AlterStep, Change, Effect, Next, TableEffect};
-use std::collections::BTreeSet;
 use tributary_schemas::checkpoint::{ReadPhase, StateKey};
 use tributary_schemas::envelope::key_schema;
 use tributary_schemas::history::Cause;
@@ -25,27 +25,21 @@ struct Step {
 impl Sequencer {
     /// The effects of one statement, in order; then its transaction is over.
     pub(super) fn on_ddl(&mut self, effects: Vec<TableEffect>, statement: &str) -> Result<(), Halt> {
+        let names = Names::of(&effects);
         let concerned: Vec<TableEffect> =
-            effects.into_iter().filter(|effect| self.is_concerned(effect)).collect();
+            effects.into_iter().filter(|effect| self.is_concerned(effect, &names)).collect();
         if concerned.is_empty() {
             return self.end_implicit();
         }
         tracing::info!(statement, position = %self.progress.position(), "DDL");
-        // In a swap (gh-ost, pt-online-schema-change) the name comes back in the same statement.
-        let arriving: BTreeSet<TableId> = concerned
-            .iter()
-            .filter_map(|effect| match &effect.effect {
-                Effect::RenameTo(to) => Some(to.clone()),
-                _ => None,
-            })
-            .collect();
         let mut steps = Vec::new();
         for effect in concerned {
-            if matches!(&effect.effect, Effect::RenameTo(to) if arriving.contains(&effect.table) && !self.setup.selection.selects(to))
+            // In a swap (gh-ost, pt-online-schema-change) the name comes back in the same statement.
+            if matches!(&effect.effect, Effect::RenameTo(to) if names.arrives(&effect.table) && !self.follows(to, &names))
             {
                 continue;
             }
-            self.on_effect(effect, statement, &mut steps)?;
+            self.on_effect(effect, statement, &names, &mut steps)?;
         }
         if steps.is_empty() { self.end_implicit() } else { self.new_generations(steps, statement) }
     }
@@ -62,15 +56,16 @@ impl Sequencer {
         self.on_ddl(effects, statement)
     }
 
-    fn is_concerned(&self, effect: &TableEffect) -> bool {
-        let selects = |id: &TableId| self.setup.selection.selects(id);
-        selects(&effect.table) || matches!(&effect.effect, Effect::RenameTo(to) if selects(to))
+    fn is_concerned(&self, effect: &TableEffect, names: &Names) -> bool {
+        let follows = |id: &TableId| self.follows(id, names);
+        follows(&effect.table) || matches!(&effect.effect, Effect::RenameTo(to) if follows(to))
     }
 
     fn on_effect(
         &mut self,
         TableEffect { table: id, effect }: TableEffect,
         statement: &str,
+        names: &Names,
         steps: &mut Vec<Step>,
     ) -> Result<(), Halt> {
         // A table that waits to join is read behind this statement; one that is not known yet may be replicable now.
@@ -92,7 +87,7 @@ impl Sequencer {
                 if let Some(index) = running {
                     self.park(index, &ParkReason::renamed(&to.to_string()))?;
                 }
-                if self.setup.selection.selects(&to) { self.later(&to, statement) } else { Ok(()) }
+                if self.follows(&to, names) { self.later(&to, statement) } else { Ok(()) }
             }
             (
                 Effect::Create { if_not_exists: true, .. } | Effect::CreateLike { if_not_exists: true, .. },
@@ -119,7 +114,7 @@ impl Sequencer {
 
     /// True if the source has the table at this place, as far as is known: it runs, is parked for another reason than
     /// that it was renamed away, or waits to join.
-    fn exists(&self, id: &TableId) -> bool {
+    pub(super) fn exists(&self, id: &TableId) -> bool {
         let known = self.tables.find(id).and_then(|index| self.tables.get(index));
         let renamed = self.parked.get(id).is_some_and(|parked| parked.code == RENAMED);
         known.is_some_and(|table| table.standing != Standing::Dropped && !renamed)

@@ -3,6 +3,7 @@
 //! skipped.
 
 use super::Sequencer;
+use super::follows::Names;
 use super::halt::Halt;
 use super::xa::Group;
 use crate::binlog::batch::{BatchedEvent, EventBatch};
@@ -255,7 +256,7 @@ impl Sequencer {
 
     fn on_statement_dml(&mut self, tables: Option<&[TableId]>, text: &str) -> Result<(), Halt> {
         let concerned = match tables {
-            Some(tables) => tables.iter().any(|table| self.setup.selection.selects(table)),
+            Some(tables) => tables.iter().any(|table| self.follows(table, &Names::default())),
             None => true,
         };
         if concerned {

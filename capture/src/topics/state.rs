@@ -3,11 +3,13 @@
 //! format is refused, not guessed at.
 
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{Checkpoint, Leader, Parked, StateKey, TableProgress};
-use tributary_schemas::history::{GenerationRecord, HistoryKey, LoadRecord, SchemaRecord, SelectionRecord};
+use tributary_schemas::history::{
+    Cause, GenerationRecord, HistoryKey, LoadRecord, SchemaRecord, SelectionRecord,
+};
 use tributary_schemas::table::TableId;
 use tributary_service::kafka::Record;
 use tributary_source::catalog::CatalogTable;
@@ -133,6 +135,17 @@ impl TaskHistory {
     #[must_use]
     pub fn latest(&self, table: &TableId) -> Option<&GenerationRecord> {
         self.generations.get(table).and_then(|generations| generations.values().next_back())
+    }
+
+    /// The tables that are replicated, those left out that are gone from the source.
+    #[must_use]
+    pub fn followed(&self) -> BTreeSet<TableId> {
+        let selected = self.selection.iter().flat_map(|selection| &selection.tables);
+        let followed = selected.filter(|table| {
+            let latest = self.latest(&table.id);
+            table.excluded.is_none() && latest.is_some_and(|latest| latest.cause != Cause::Drop)
+        });
+        followed.map(|table| table.id.clone()).collect()
     }
 }
 

@@ -155,7 +155,6 @@ pub fn unsupported(config: &Config) -> Vec<ConfigIssue> {
         "use \"exactly-once\", on a broker with transactions",
     );
     refuse(config.topics.before == BeforeImages::Full, "topics.before".to_owned(), "use \"none\"");
-    refuse(config.capture.online_ddl_tables, "capture.online_ddl_tables".to_owned(), "use false");
     refuse(
         config.capture.start_at.is_some(),
         "capture.start_at".to_owned(),
@@ -237,7 +236,7 @@ mod tests {
         let config: Config = toml::from_str(
             "name = \"t\"\nfrom = [\"eu\"]\nkafka.brokers = \"b\"\nregistry.url = \"http://r\"\n\
              [topics]\nbefore = \"full\"\ndelivery = \"at-least-once\"\n\
-             [capture]\nonline_ddl_tables = true\nstart_at = \"x\"\nkeys = { \"a.b\" = \"uk\" }\n\
+             [capture]\nstart_at = \"x\"\nkeys = { \"a.b\" = \"uk\" }\n\
              [[table]]\nsource = \"eu:shop.*\"\nstorage = \"column\"\nconstants = { s = \"{database}\" }\n\
              primary_key = [\"s\", \"id\"]\n",
         )
@@ -248,7 +247,6 @@ mod tests {
                 "from",
                 "topics.delivery",
                 "topics.before",
-                "capture.online_ddl_tables",
                 "capture.start_at",
                 "capture.keys",
                 "registry.url",

@@ -3,19 +3,32 @@
 
 use super::check::ConfigIssue;
 use super::selector::{TableSelector, glob};
+use super::shadow::shadowed;
 use super::{Config, TableRule};
 use crate::table::TableId;
+use std::collections::BTreeSet;
 use std::fmt;
 use thiserror::Error;
 
 /// PostgreSQL's `NAMEDATALEN` less one, bytes: longer names are cut off silently by the server.
 const MAX_NAME_BYTES: usize = 63;
+/// `target` where it is left out.
+const DEFAULT_TARGET: &str = "{database}.{table}";
 const PLACEHOLDERS: [&str; 3] = ["{task}", "{database}", "{table}"];
 
 /// The `[[table]]` rules, in the order of the file.
 #[derive(Debug, Clone)]
 pub struct TableRules {
     rules: Vec<(TableSelector, TableRule)>,
+}
+
+/// Where targets can lie.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetSchemas {
+    /// Schemas whose names are known.
+    pub named: BTreeSet<String>,
+    /// Sources of the rules whose schemas are named after what a pattern matches.
+    pub open: Vec<String>,
 }
 
 /// A table that two rules claim equally.
@@ -67,6 +80,29 @@ impl TableRules {
             }
         }
         if issues.is_empty() { Ok(Self { rules }) } else { Err(issues) }
+    }
+
+    /// The schemas in which targets of the task `task` can lie, as far as the rules alone say.
+    #[must_use]
+    pub fn schemas(&self, task: &str) -> TargetSchemas {
+        let mut schemas = TargetSchemas::default();
+        for (selector, rule) in &self.rules {
+            let Ok((template, _)) = split_template(rule.target.as_deref().unwrap_or(DEFAULT_TARGET)) else {
+                continue;
+            };
+            let (database, table) = selector.parts();
+            let open =
+                |placeholder: &str, pattern: &str| template.contains(placeholder) && pattern.contains('*');
+            if open("{database}", database) || open("{table}", table) {
+                schemas.open.push(selector.to_string());
+                continue;
+            }
+            let name = substitute(template, task, &TableId::new(database, table));
+            if name.len() <= MAX_NAME_BYTES {
+                schemas.named.insert(name);
+            }
+        }
+        schemas
     }
 
     /// The rule of `id`: the one that names it exactly, or else the one pattern that matches; `None` if none does.
@@ -130,7 +166,7 @@ impl TableRule {
     /// # Errors
     /// [`TargetError`], also if a name comes out longer than 63 bytes.
     pub fn target(&self, task: &str, id: &TableId) -> Result<TargetName, TargetError> {
-        let (schema, table) = split_template(self.target.as_deref().unwrap_or("{database}.{table}"))?;
+        let (schema, table) = split_template(self.target.as_deref().unwrap_or(DEFAULT_TARGET))?;
         let resolve = |template: &str| {
             let name = substitute(template, task, id);
             match name.len() {
@@ -185,6 +221,7 @@ pub struct TableSelection {
     included: Vec<TableSelector>,
     excluded: Vec<TableSelector>,
     columns: Vec<(TableSelector, String)>,
+    online_ddl_tables: bool,
 }
 
 impl TableSelection {
@@ -194,7 +231,12 @@ impl TableSelection {
     /// Every pattern that is none, and a selection that names nothing.
     pub fn new(config: &Config) -> Result<Self, Vec<ConfigIssue>> {
         let mut issues = Vec::new();
-        let mut selection = Self { included: Vec::new(), excluded: Vec::new(), columns: Vec::new() };
+        let mut selection = Self {
+            included: Vec::new(),
+            excluded: Vec::new(),
+            columns: Vec::new(),
+            online_ddl_tables: config.capture.online_ddl_tables,
+        };
         for (index, pattern) in config.capture.tables.iter().enumerate() {
             let (list, text) = match pattern.strip_prefix('!') {
                 Some(rest) => (&mut selection.excluded, rest),
@@ -234,7 +276,22 @@ impl TableSelection {
         if issues.is_empty() { Ok(selection) } else { Err(issues) }
     }
 
-    /// True if the table is to be captured.
+    /// True if the table is to be captured while these others exist on the source.
+    #[must_use]
+    pub fn selects_beside(&self, id: &TableId, exists: impl Fn(&TableId) -> bool) -> bool {
+        self.selects(id) && !self.shadowed(id).iter().any(exists)
+    }
+
+    /// The tables of which one must exist for `id` to be left out as a tool's table. None if it was named exactly, or if
+    /// such tables are wanted.
+    #[must_use]
+    pub fn shadowed(&self, id: &TableId) -> Vec<TableId> {
+        let named = |selector: &TableSelector| selector.is_exact() && selector.matches(id);
+        let wanted = self.online_ddl_tables || self.included.iter().any(named);
+        if wanted { Vec::new() } else { shadowed(id) }
+    }
+
+    /// True if the table is to be captured, unless it is a tool's ([`Self::selects_beside`]).
     #[must_use]
     pub fn selects(&self, id: &TableId) -> bool {
         let any = |list: &[TableSelector]| list.iter().any(|selector| selector.matches(id));
@@ -247,13 +304,18 @@ impl TableSelection {
         self.included.iter().any(|selector| selector.matches_database(database))
     }
 
-    /// True if the column must not reach Kafka. MySQL compares the names of columns without regard to case, and so does
-    /// this.
+    /// True if the column must not reach Kafka: not from this table, nor from the one it may be a shadow of. MySQL
+    /// compares the names of columns without regard to case, and so does this.
     #[must_use]
     pub fn excludes_column(&self, id: &TableId, column: &str) -> bool {
-        self.columns
-            .iter()
-            .any(|(selector, pattern)| selector.matches(id) && glob(pattern, &column.to_lowercase()))
+        if self.columns.is_empty() {
+            return false;
+        }
+        let column = column.to_lowercase();
+        let excludes = |id: &TableId| {
+            self.columns.iter().any(|(selector, pattern)| selector.matches(id) && glob(pattern, &column))
+        };
+        excludes(id) || shadowed(id).iter().any(excludes)
     }
 
     /// The tables that are named without a wildcard: one that the source does not have is a mistake.
@@ -326,6 +388,16 @@ mod tests {
     }
 
     #[test]
+    fn schemas_are_known_where_no_pattern_names_them() {
+        let tail = "[[table]]\nsource = \"shop.*\"\n[[table]]\nsource = \"eu_*.*\"\n\
+                    [[table]]\nsource = \"us_*.*\"\ntarget = \"dw_{task}.{database}_{table}\"\n\
+                    [[table]]\nsource = \"a.b\"\ntarget = \"{table}.t\"\n[[table]]\nsource = \"a.*\"\ntarget = \"{table}.t\"\n";
+        let schemas = TableRules::new(&config(tail)).unwrap().schemas("t");
+        assert_eq!(schemas.named.into_iter().collect::<Vec<_>>(), ["b", "dw_t", "shop"]);
+        assert_eq!(schemas.open, ["eu_*.*", "a.*"]);
+    }
+
+    #[test]
     fn the_selection_follows_capture_tables_or_else_the_rules() {
         let selects = |tail: &str, database: &str, table: &str| {
             TableSelection::new(&config(tail)).unwrap().selects(&TableId::new(database, table))
@@ -342,6 +414,24 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_online_schema_changes_are_matched_by_no_pattern() {
+        let selects = |capture: &str, table: &str, others: &[&str]| {
+            let tail = format!("[capture]\n{capture}\n[[table]]\nsource = \"shop.*\"\n");
+            let exists = |id: &TableId| others.contains(&id.table.as_str());
+            TableSelection::new(&config(&tail)).unwrap().selects_beside(&TableId::new("shop", table), exists)
+        };
+        for shadow in
+            ["_orders_gho", "_orders_ghc", "_orders_del", "_orders_new", "_orders_old", "tp_1_ogt_orders"]
+        {
+            assert!(!selects("", shadow, &["orders"]), "{shadow}");
+            assert!(selects("", shadow, &["others"]), "{shadow} is a table like any other without orders");
+            assert!(selects("online_ddl_tables = true", shadow, &["orders"]), "{shadow}");
+        }
+        assert!(selects("tables = [\"shop.*\", \"shop._orders_old\"]", "_orders_old", &["orders"]));
+        assert!(selects("", "orders", &["orders"]));
+    }
+
+    #[test]
     fn excluded_columns_are_matched() {
         let tail = "[capture]\nexclude_columns = [\"shop.users.ssn\", \"*.*.secret_*\"]\n[[table]]\nsource = \"*.*\"\n";
         let selection = TableSelection::new(&config(tail)).unwrap();
@@ -351,6 +441,7 @@ mod tests {
         assert!(!excludes("orders", "ssn"));
         assert!(excludes("orders", "secret_1"));
         assert!(excludes("users", "SSN") && excludes("orders", "Secret_1"));
+        assert!(excludes("_users_gho", "ssn"), "what holds the table's rows hides its columns");
         let bad = config("[capture]\nexclude_columns = [\"ssn\"]\n[[table]]\nsource = \"*.*\"\n");
         assert_eq!(TableSelection::new(&bad).unwrap_err().first().unwrap().key, "capture.exclude_columns[0]");
     }

@@ -42,6 +42,11 @@ impl TableSelector {
         self.task.as_deref()
     }
 
+    /// Patterns of the database and of the table.
+    pub(super) fn parts(&self) -> (&str, &str) {
+        (&self.database, &self.table)
+    }
+
     /// True if `id` is meant.
     #[must_use]
     pub fn matches(&self, id: &TableId) -> bool {

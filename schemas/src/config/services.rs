@@ -20,7 +20,7 @@ pub struct CaptureConfig {
     pub keys: BTreeMap<String, String>,
     /// Connections that read tables at the same time; 4.
     pub readers: u32,
-    /// Publish the shadow tables of gh-ost, pt-online-schema-change and DMS too; false.
+    /// Patterns match the tables of gh-ost, pt-online-schema-change and DMS too; false.
     pub online_ddl_tables: bool,
     /// GTID set to start at without reading the tables.
     pub start_at: Option<String>,
@@ -54,6 +54,8 @@ pub struct ApplyConfig {
     pub flush_bytes: u64,
     /// Bound on the records held in memory, over all tables; 160 MiB.
     pub memory_bytes: u64,
+    /// How often a parked table is tried again whose reason may have been taken away on the destination; 60,000.
+    pub retry_parked_ms: u64,
     /// What becomes of a zero or partial date; `null`.
     pub on_zero_date: ZeroDatePolicy,
     /// What becomes of a NUL byte in a text; `remove`.
@@ -236,6 +238,7 @@ impl Default for ApplyConfig {
             flush_rows: 200_000,
             flush_bytes: 64 * MEBIBYTE,
             memory_bytes: 160 * MEBIBYTE,
+            retry_parked_ms: 60_000,
             on_zero_date: ZeroDatePolicy::Null,
             on_nul_byte: NulBytePolicy::Remove,
             indexes: Indexes::None,

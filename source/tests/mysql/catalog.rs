@@ -1,6 +1,7 @@
 //! Connection, dialect and catalog.
 
 use crate::{config, connect, database, reader, run};
+use std::collections::BTreeSet;
 use tributary_schemas::config::{Secret, SourceConfig, TlsConfig, TlsMode};
 use tributary_schemas::table::{ColumnDefault, TableId};
 use tributary_source::catalog::{list_tables, read_table, read_tables};
@@ -93,7 +94,7 @@ async fn the_catalog_has_every_column_and_index() {
     )
     .await;
     let mut connection = reader().await;
-    let ours = |id: &TableId| id.database == "source_catalog";
+    let ours = |id: &TableId, _: &BTreeSet<TableId>| id.database == "source_catalog";
     let tables = read_tables(&mut connection, ours).await.unwrap();
     let names: Vec<_> = tables.iter().map(|table| table.id.table.as_str()).collect();
     assert_eq!(names, ["T", "odd `name", "t"]);

@@ -10,6 +10,7 @@ use super::tables::{Judgement, Known, judge};
 use super::{Away, Precheck, Proof, gather, kafka, server};
 use crate::binlog::charset::Charset;
 use crate::commands::stored::{Stored, StoredError};
+use crate::pipeline::bootstrap::is_wanted;
 use crate::pipeline::position::{ServerHistory, resumable};
 use crate::pipeline::session::{capture_group, default_server_id};
 use std::collections::BTreeSet;
@@ -157,7 +158,9 @@ async fn ask_source(
         return Ok(());
     };
     let listed = list_tables(&mut connection).await?;
-    let catalog = read_tables(&mut connection, |id| selection.selects(id)).await?;
+    let followed = stored.history.followed();
+    let wanted = |id: &TableId, all: &BTreeSet<TableId>| is_wanted(&selection, &followed, id, all);
+    let catalog = read_tables(&mut connection, wanted).await?;
     let selected: Vec<TableId> = catalog.iter().map(|table| table.id.clone()).collect();
     items.push(privileges(
         &grants,

@@ -17,7 +17,6 @@ mod default;
 mod index;
 mod indexes;
 mod resolve;
-mod shadow;
 mod statement;
 mod token;
 
@@ -29,7 +28,6 @@ pub use column::ColumnDefinition;
 pub use create::NewTable;
 pub use default::DefaultClause;
 pub use index::{Constraint, IndexDefinition};
-pub use shadow::shadow_of;
 pub use statement::{Effect, Statement, TableEffect, Xid};
 
 #[cfg(test)]
