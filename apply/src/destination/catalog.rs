@@ -58,7 +58,8 @@ pub async fn shape(
             code: "target-kind".to_owned(),
             message: format!("{target} is not a table"),
             place: target.to_string(),
-            remedy: "rename it, or choose another `target`".to_owned(),
+            remedy: "rename it, and apply goes on by itself; or choose another `target`, and restart apply"
+                .to_owned(),
         }));
     }
     let statement = connection.prepared(&columns_sql(dialect)).await.map_err(during())?;

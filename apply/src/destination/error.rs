@@ -53,6 +53,34 @@ pub struct TableError {
     pub remedy: String,
 }
 
+/// How a remedy ends whose table is tried again by itself.
+pub const TRIES_AGAIN: &str = "apply tries again by itself";
+
+impl TableError {
+    /// What to do where this has ended the process, which tries nothing again.
+    #[must_use]
+    pub fn remedy_of_an_end(&self) -> String {
+        self.remedy.replace(TRIES_AGAIN, "then start apply again")
+    }
+
+    /// True if a person may take the reason away on the destination's side, without a word to apply: what the server
+    /// refused, and what is wrong with the target.
+    #[must_use]
+    pub fn may_be_mended(&self) -> bool {
+        const OF_THE_TARGET: [&str; 6] = [
+            "existing-data",
+            "target-kind",
+            "target-definition",
+            "target-gone",
+            "unsupported-ddl",
+            "unwritable-record",
+        ];
+        let is_sqlstate = self.code.len() == 5
+            && self.code.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+        is_sqlstate || OF_THE_TARGET.contains(&self.code.as_str())
+    }
+}
+
 impl DestinationError {
     /// Wraps what `doing` met.
     pub fn during(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
@@ -153,22 +181,24 @@ pub fn may_connect_later(error: &tokio_postgres::Error) -> bool {
 fn remedy(code: &str) -> &'static str {
     match code.get(..2).unwrap_or_default() {
         "40" | "55" => {
-            "find the session that stands in the way (pg_locks, pg_stat_activity) and end it, then restart apply"
+            "find the session that stands in the way (pg_locks, pg_stat_activity) and end it; apply tries again by itself"
         }
-        "22" => "change the target column's type so that it holds the value, then restart apply",
+        "22" => "change the target column's type so that it holds the value; apply tries again by itself",
         "23" => {
-            "remove the constraint from the target, or the row that stands in the way, then restart apply"
+            "remove the constraint from the target, or the row that stands in the way; apply tries again by itself"
         }
         "28" => "correct destination.user and destination.password",
         "3D" | "3F" => "create it, or correct the name in the configuration",
         "42" => match code {
-            "42501" => "grant what is missing: `apply check --print-grants` lists it",
+            "42501" => {
+                "grant what is missing: `apply check --print-grants` lists it; apply tries again by itself"
+            }
             "42P01" | "42703" => {
                 "restore the table or column, or `apply replay --from beginning --clear` the table"
             }
             _ => "look at the target's definition; `apply check` compares it with the source's",
         },
-        _ => "see the server's log, then restart apply",
+        _ => "see the server's log; apply tries again by itself",
     }
 }
 

@@ -6,6 +6,7 @@
 mod faults;
 mod identity;
 mod ownership;
+mod mended;
 mod process;
 mod recreated;
 mod refusals;

@@ -72,6 +72,8 @@ pub struct Task {
     selected: Vec<SelectedTable>,
     next_schema: u32,
     started: std::cell::Cell<u32>,
+    /// Nobody answers a question.
+    pub unanswered: std::cell::Cell<bool>,
 }
 
 fn producer(name: &str) -> BaseProducer {
@@ -116,8 +118,15 @@ impl Task {
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&name);
         std::fs::create_dir_all(&directory).unwrap();
         let producer = producer(&name);
-        let task =
-            Self { name, directory, producer, selected: Vec::new(), next_schema: 1, started: 0.into() };
+        let task = Self {
+            name,
+            directory,
+            producer,
+            selected: Vec::new(),
+            next_schema: 1,
+            started: 0.into(),
+            unanswered: false.into(),
+        };
         task.configure("", "");
         task.create_topic(&history_topic(&task.name), 1);
         task
@@ -163,7 +172,7 @@ impl Task {
         std::fs::write(self.config(), text.replacen(from, to, 1)).unwrap();
     }
 
-    fn config(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.directory.join("task.toml")
     }
 
@@ -316,8 +325,11 @@ impl Task {
         self.started.set(self.started.get() + 1);
         let log = self.directory.join(format!("{:02}.log", self.started.get()));
         let file = std::fs::File::create(&log).unwrap();
+        // What asks a person before it empties a target is answered, unless the test is about that.
+        let asks = command.contains(&"--clear") && !command.contains(&"--yes") && !self.unanswered.get();
         let child = Command::new(env!("CARGO_BIN_EXE_apply"))
             .args(command)
+            .args(asks.then_some("--yes"))
             .arg("--config")
             .arg(self.config())
             .env("RUST_LOG", "info")
@@ -357,10 +369,20 @@ impl Task {
 
     /// What a query gives in the destination, rows with newlines and fields with bars between; `None` if it fails.
     pub fn query(&self, sql: &str) -> Option<String> {
+        self.query_as((env("PG_USER"), env("PG_PASSWORD")), sql)
+    }
+
+    /// As [`Self::query`], as the server's administrator.
+    pub fn administer(&self, sql: &str) -> Option<String> {
+        self.query_as(("postgres", env("PG_SUPERUSER_PASSWORD")), sql)
+    }
+
+    /// As [`Self::query`], as a role with its password.
+    pub fn query_as(&self, (role, password): (&str, &str), sql: &str) -> Option<String> {
         let Output { status, stdout, .. } = Command::new("psql")
             .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", env("PG_HOST"), "-p", env("PG_PORT")])
-            .args(["-U", env("PG_USER"), "-d", env("PG_DATABASE"), "-c", sql])
-            .env("PGPASSWORD", env("PG_PASSWORD"))
+            .args(["-U", role, "-d", env("PG_DATABASE"), "-c", sql])
+            .env("PGPASSWORD", password)
             .stderr(Stdio::null())
             .output()
             .unwrap();

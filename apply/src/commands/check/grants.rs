@@ -4,14 +4,21 @@ use crate::commands::task::Planned;
 use crate::merge::names::{identifier, literal, quote};
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use tributary_schemas::config::{Config, DestinationConfig};
+use tributary_schemas::config::{Config, DestinationConfig, TargetSchemas};
 
-/// SQL and ACLs. `planned` is empty while capture has not written the history.
-pub(super) fn print(config: &Config, destination: &DestinationConfig, planned: &[Planned]) -> String {
+/// SQL and ACLs. `schemas` is what the `[[table]]` rules say; `planned` is what the history adds, and empty while capture
+/// has not written it.
+pub(super) fn print(
+    config: &Config,
+    destination: &DestinationConfig,
+    schemas: &TargetSchemas,
+    planned: &[Planned],
+) -> String {
     let (user, database) = (quote(&destination.user), quote(&destination.database));
     let bookkeeping = identifier(&destination.schema);
     let tasks = || planned.iter().filter_map(|(_, task)| task.as_ref().ok());
-    let schemas: BTreeSet<&str> = tasks().map(|task| task.target.schema.as_str()).collect();
+    let known = tasks().map(|task| task.target.schema.as_str());
+    let named: BTreeSet<&str> = known.chain(schemas.named.iter().map(String::as_str)).collect();
     let mut out = String::from("-- destination: as an administrator, in the database itself\n");
     // Writing to a String cannot fail.
     let _ = writeln!(out, "CREATE ROLE {user} LOGIN PASSWORD '<password>';  -- unless it exists");
@@ -19,16 +26,20 @@ pub(super) fn print(config: &Config, destination: &DestinationConfig, planned: &
     let _ = writeln!(out, "-- offsets, marks and staging tables");
     let _ = writeln!(out, "CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {user};", quote(&bookkeeping));
     let _ = writeln!(out, "-- target tables that apply creates belong to it; it needs nothing else for them");
-    if schemas.is_empty() {
-        let _ = writeln!(
-            out,
-            "-- (capture has not written the history yet: print this again to see the schemas)"
-        );
-    }
-    for schema in schemas {
+    for schema in named {
         let schema = quote(schema);
         let _ = writeln!(out, "CREATE SCHEMA IF NOT EXISTS {schema};");
         let _ = writeln!(out, "GRANT USAGE, CREATE ON SCHEMA {schema} TO {user};");
+    }
+    if !schemas.open.is_empty() {
+        let rules: Vec<String> = schemas.open.iter().map(|source| format!("{source:?}")).collect();
+        let _ = writeln!(
+            out,
+            "-- the schemas of {} are named after what the pattern matches, now or later: apply creates those that are not \
+             there.\n-- To do without this grant, create each of them beforehand, as above; tables wait, parked, until then.",
+            rules.join(", ")
+        );
+        let _ = writeln!(out, "GRANT CREATE ON DATABASE {database} TO {user};");
     }
     let _ = writeln!(
         out,
@@ -60,6 +71,35 @@ pub(super) fn print(config: &Config, destination: &DestinationConfig, planned: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tributary_schemas::config::TableRules;
+
+    fn grants(config: &Config) -> String {
+        let schemas = TableRules::new(config).unwrap().schemas(&config.name);
+        print(config, config.destination.as_ref().unwrap(), &schemas, &[])
+    }
+
+    #[test]
+    fn before_the_history_exists_the_rules_name_the_schemas() {
+        let text = |tables: &str| {
+            let head = "name = \"shop\"\nkafka.brokers = \"b:9092\"\n[destination]\nhost = \"h\"\ndatabase = \"dw\"\n\
+                        user = \"loader\"\n";
+            grants(&toml::from_str(&format!("{head}{tables}")).unwrap())
+        };
+        let exact = text(
+            "[[table]]\nsource = \"crm.*\"\n[[table]]\nsource = \"eu_*.*\"\ntarget = \"d\\\"w.{table}\"\n",
+        );
+        for schema in ["\"crm\"", "\"d\"\"w\""] {
+            assert!(
+                exact.contains(&format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO \"loader\";")),
+                "{exact}"
+            );
+        }
+        let grant = "GRANT CREATE ON DATABASE \"dw\" TO \"loader\";";
+        assert!(!exact.contains(grant), "{exact}");
+        // A newline in a pattern must not end the comment that it stands in.
+        let open = text("[[table]]\nsource = \"eu_*.*\"\n[[table]]\nsource = \"x*\\n; DROP.y\"\n");
+        assert!(open.contains(grant) && !open.contains("\n; DROP"), "{open}");
+    }
 
     #[test]
     fn the_group_and_the_prefix_are_the_task() {
@@ -68,7 +108,7 @@ mod tests {
              user = \"lo\\\"ader\"\n[[table]]\nsource = \"a.*\"\n",
         )
         .unwrap();
-        let text = print(&config, config.destination.as_ref().unwrap(), &[]);
+        let text = grants(&config);
         assert!(
             text.contains("--group shop\n")
                 && text.contains("--topic shop. --resource-pattern-type prefixed")

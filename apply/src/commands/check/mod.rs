@@ -33,7 +33,9 @@ pub fn run(config: &Config, arguments: &CheckArgs) -> Result<Exit, Failure> {
     let destination = destination(config)?;
     if arguments.print_grants {
         let history = history(config).unwrap_or_default();
-        write_out(&grants::print(config, destination, &planned(config, &rules(config)?, &history)));
+        let rules = rules(config)?;
+        let schemas = rules.schemas(&config.name);
+        write_out(&grants::print(config, destination, &schemas, &planned(config, &rules, &history)));
         return Ok(Exit::Done);
     }
     let findings = runtime(2)?.block_on(examine(config));

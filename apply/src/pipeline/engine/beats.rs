@@ -4,6 +4,7 @@
 use super::ends::asked_about;
 use super::jobs::retry_name;
 use super::table::AfterLoad;
+use super::trial::Trial;
 use super::{Ask, Engine, Event};
 use crate::bookkeeping::TaskView;
 use crate::topics::history::History;
@@ -152,7 +153,7 @@ impl Engine {
             for table in &mut self.tables {
                 table.flow.forget();
                 table.retries.forget();
-                table.doomed = None;
+                (table.doomed, table.trial) = (None, None);
                 table.partitions.values_mut().for_each(|reading| reading.stash.clear());
                 table.status.set_state(TableState::CatchingUp);
                 table.after_load = AfterLoad::Unknown;
@@ -173,6 +174,7 @@ impl Engine {
                 // A table that is loading takes its own mark away; what is shown here is older than that.
                 Some(error) if !table.flow.is_parked() && table.flow.has_running() => {
                     table.marked_at = Some(self.beats.views);
+                    table.trial = Trial::after(&error, Instant::now(), self.retry_parked);
                     table.flow.park();
                     table.retries.forget();
                     self.parts.status.retried(&retry_name(table));
@@ -187,7 +189,10 @@ impl Engine {
                 // The mark was there and is gone: another instance, a replay or a restart has taken the table up again.
                 None if table.marked_at.is_some_and(|view| view < self.beats.views) => {
                     table.marked_at = None;
-                    table.status.set_state(TableState::CatchingUp);
+                    match &mut table.trial {
+                        Some(trial) => trial.start(),
+                        None => table.status.set_state(TableState::CatchingUp),
+                    }
                     table.flow.unpark();
                 }
                 _ => {}
@@ -240,8 +245,9 @@ impl Engine {
                 table.status.set_rows_total(load.rows_estimated.max(load.rows_read));
                 table.status.set_rows_read(load.rows_read);
             }
+            let stopped = table.flow.is_parked() || table.is_tried();
             let newest = table.task.generations.values().next_back();
-            if table.flow.is_parked() || self.subscribed.binary_search(&table.task.topic).is_err() {
+            if stopped || self.subscribed.binary_search(&table.task.topic).is_err() {
                 continue;
             }
             if !table.has_partitions() {

@@ -2,6 +2,7 @@
 
 use super::retries::Next;
 use super::table::{AfterLoad, EngineTable};
+use super::trial::Trial;
 use super::{Engine, Event};
 use crate::batches::compact::Batch;
 use crate::destination::{DestinationError, TableError};
@@ -47,6 +48,9 @@ impl Engine {
                     tracing::info!(table = %table.task.id, "the destination is elsewhere: reading its offsets again");
                 }
                 table.oldest_flying_ms = None;
+                if report.rows > 0 || matches!(outcome, Outcome::Arrived { .. }) {
+                    table.recovered();
+                }
                 table.flow.finish(outcome);
                 table.status.add_rows_applied(report.rows);
                 table.status.add_values_substituted(report.substituted);
@@ -117,9 +121,14 @@ impl Engine {
     /// Stops a table; under `strict`, everything.
     pub(super) fn park(&mut self, index: usize, error: TableError) -> Result<(), Failure> {
         let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
-        tracing::error!(
-            table = %table.task.id, code = error.code, place = error.place, remedy = error.remedy, "parked: {}", error.message
-        );
+        if table.trial.as_ref().is_some_and(|trial| trial.is_known(&error)) {
+            tracing::debug!(table = %table.task.id, code = error.code, "still parked");
+        } else {
+            tracing::error!(
+                table = %table.task.id, code = error.code, place = error.place, remedy = error.remedy, "parked: {}", error.message
+            );
+        }
+        table.trial = Trial::after(&error, Instant::now(), self.retry_parked);
         table.flow.park();
         table.doomed = None;
         table.partitions.values_mut().for_each(|reading| reading.stash.clear());
@@ -131,9 +140,12 @@ impl Engine {
             error.remedy.clone(),
         ));
         if self.parts.config.strict {
-            return Err(Failure::new(format!("{} cannot go on", table.task.id), &error.message)
-                .at(&error.place)
-                .remedy(error.remedy));
+            return Err(Failure::new(
+                format!("{} cannot go on (strict = true)", table.task.id),
+                &error.message,
+            )
+            .at(&error.place)
+            .remedy(error.remedy_of_an_end()));
         }
         let (worker, topic) = (Arc::clone(&self.parts.worker), table.task.topic.clone());
         let (storing, sender) = (Arc::clone(&self.storing), self.parts.sender.clone());

@@ -9,6 +9,7 @@ mod jobs;
 mod records;
 mod retries;
 mod table;
+mod trial;
 
 pub use event::{Ask, Event};
 pub use table::EngineTable;
@@ -81,6 +82,8 @@ pub struct Engine {
     history: Arc<History>,
     limits: FlushLimits,
     budget: MemoryBudget,
+    /// How often parked tables are tried again.
+    retry_parked: Duration,
     pressed_since: Option<Instant>,
     all_paused: bool,
     tokens: u64,
@@ -106,6 +109,7 @@ impl Engine {
             bytes: number(apply.flush_bytes),
             age: Duration::from_millis(apply.flush_interval_ms),
         };
+        let retry_parked = Duration::from_millis(apply.retry_parked_ms);
         let budget = MemoryBudget::new(number(apply.memory_bytes));
         let kafka = Backoff::new(Policy::for_limit(parts.config.kafka.retry()));
         Self {
@@ -115,6 +119,7 @@ impl Engine {
             history,
             limits,
             budget,
+            retry_parked,
             pressed_since: None,
             all_paused: false,
             tokens: 0,
@@ -233,6 +238,7 @@ impl Engine {
         if !table.has_partitions() {
             return Ok(());
         }
+        table.try_again(now);
         if table.doomed.is_some()
             && table.flow.is_written()
             && let Some(error) = table.doomed.take()

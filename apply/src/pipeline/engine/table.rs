@@ -2,6 +2,7 @@
 
 use super::event::Ask;
 use super::retries::Retries;
+use super::trial::Trial;
 use crate::batches::compact::Batch;
 use crate::destination::TableError;
 use crate::pipeline::flow::Flow;
@@ -38,6 +39,8 @@ pub struct EngineTable {
     pub(super) newest_taken_ms: Option<i64>,
     /// Why the table is to be parked, once what was taken before is in the destination.
     pub(super) doomed: Option<TableError>,
+    /// Why it is parked, if a person may take the reason away without a word to apply.
+    pub(super) trial: Option<Trial>,
     /// The table is marked as parked in the bookkeeping: the last view that was asked for when that was known. If a
     /// later one does not show the mark, it was taken away.
     pub(super) marked_at: Option<u64>,
@@ -113,6 +116,7 @@ impl EngineTable {
             oldest_flying_ms: None,
             newest_taken_ms: None,
             doomed: None,
+            trial: None,
             marked_at: None,
             after_load: AfterLoad::Unknown,
             ahead: None,
@@ -132,12 +136,43 @@ impl EngineTable {
             // The table is read anew: the way out of whatever has stopped it.
             let stopped = self.flow.is_parked() || self.doomed.is_some();
             if stopped && task.is_reset_after(self.flow.done()) {
-                (self.marked_at, self.doomed) = (None, None);
+                (self.marked_at, self.doomed, self.trial) = (None, None, None);
                 self.flow.unpark();
                 self.status.set_state(TableState::CatchingUp);
             }
         }
         self.task = Arc::new(task);
+    }
+
+    /// Tries a parked table again if it is time; what is known of its mark in the bookkeeping is then of before.
+    pub(super) fn try_again(&mut self, now: Instant) {
+        if self.flow.is_parked()
+            && self.has_partitions()
+            && self.trial.as_mut().is_some_and(|trial| trial.starts(now))
+        {
+            tracing::debug!(table = %self.task.id, "parked: tried again");
+            self.marked_at = None;
+            self.flow.unpark();
+        }
+    }
+
+    /// True while what is tried has neither written anything nor come to an end.
+    pub(super) fn is_tried(&mut self) -> bool {
+        if self.trial.as_ref().is_some_and(Trial::is_running) && !self.flow.is_parked() {
+            if !self.has_partitions() {
+                self.trial = None;
+            } else if self.flow.is_at_end() {
+                self.recovered();
+            }
+        }
+        self.trial.as_ref().is_some_and(Trial::is_running)
+    }
+
+    /// What had stopped the table is gone.
+    pub(super) fn recovered(&mut self) {
+        if self.trial.take().is_some() {
+            tracing::info!(table = %self.task.id, "goes on: what had parked it is mended");
+        }
     }
 
     pub(super) fn has_partitions(&self) -> bool {

@@ -49,7 +49,7 @@ pub(super) async fn copy(
                 code: "unwritable-record".to_owned(),
                 message: error.to_string(),
                 place: place.to_owned(),
-                remedy: "follow what the message says, then restart apply; or exclude the table".to_owned(),
+                remedy: "follow what the message says; apply tries again by itself".to_owned(),
             })
         })?;
         if encoded.deleted && shape == Shape::Direct {

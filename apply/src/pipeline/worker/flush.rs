@@ -216,7 +216,7 @@ pub fn compile(
         code: "target-definition".to_owned(),
         message: error.to_string(),
         place: task.target.to_string(),
-        remedy: "follow what the message says, then restart apply".to_owned(),
+        remedy: "follow what the message says; apply tries again by itself".to_owned(),
     })
 }
 

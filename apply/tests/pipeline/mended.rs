@@ -1,0 +1,67 @@
+//! What a person mends on the destination while apply runs: the table goes on by itself.
+
+use crate::support::{SOON, Task, env, eventually};
+use tributary_schemas::envelope::Operation::Create;
+
+const PASSWORD: &str = "mended";
+
+#[test]
+fn what_was_parked_goes_on_by_itself_once_a_person_has_mended_it() {
+    let mut task = Task::new("mended");
+    // A role as a DBA makes it: it may connect, and has the bookkeeping's schema.
+    let role = task.name.clone();
+    let role_sql = format!(
+        "CREATE ROLE \"{role}\" LOGIN PASSWORD '{PASSWORD}'; CREATE SCHEMA \"bk_{role}\" AUTHORIZATION \"{role}\""
+    );
+    task.administer(&role_sql).unwrap();
+    task.configure(&format!("password = \"{PASSWORD}\"\n"), "retry_parked_ms = 1000\n");
+    let config = std::fs::read_to_string(task.config()).unwrap();
+    let own = config.replace(&format!("user = \"{}\"", env("PG_USER")), &format!("user = \"{role}\""));
+    std::fs::write(task.config(), own).unwrap();
+    // The grants are printed before there is any history.
+    let mut printed = task.start(&["check", "--print-grants"]);
+    printed.expect_exit(0);
+    let printed = printed.output();
+
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("first")])));
+    let mut apply = task.start(&["run"]);
+    let parked = |name: &str, code: &str| {
+        eventually(name, SOON, || apply.table(name).filter(|found| *found == ("parked".into(), code.into())))
+    };
+    parked("shop.t", "42501");
+    // Each statement of the destination's part, as the administrator; the role and its schema are there.
+    let sql = printed.split("\n# Kafka").next().unwrap();
+    let statements = sql.lines().filter(|line| !line.starts_with("--") && !line.starts_with("CREATE ROLE"));
+    for statement in statements {
+        task.administer(statement).unwrap_or_else(|| panic!("{statement}"));
+    }
+    let follows = |name: &str| {
+        eventually(name, SOON, || apply.table(name).filter(|(state, _)| state == "synchronizing"))
+    };
+    follows("shop.t");
+    assert_eq!(task.administer(&format!("SELECT * FROM \"{role}\".t")).unwrap(), "1|first");
+
+    // A target that has rows, and one that is a view.
+    let own = |sql: &str| task.query_as((&role, PASSWORD), sql);
+    own(&format!("CREATE TABLE \"{role}\".u (id int PRIMARY KEY, name varchar(50)); INSERT INTO \"{role}\".u VALUES (7)"))
+        .unwrap();
+    own(&format!("CREATE VIEW \"{role}\".v AS SELECT 1 AS id")).unwrap();
+    let (u, v) = (task.table("u"), task.table("v"));
+    for table in [&u, &v] {
+        task.load(table, 0, true);
+        task.transaction(|task| task.write(table, Create, (1, &[Some("first")])));
+    }
+    parked("shop.u", "existing-data");
+    parked("shop.v", "target-kind");
+    let own = |sql: &str| task.query_as((&role, PASSWORD), sql);
+    own(&format!("DELETE FROM \"{role}\".u; DROP VIEW \"{role}\".v")).unwrap();
+    for table in ["u", "v"] {
+        follows(&format!("shop.{table}"));
+        assert_eq!(task.administer(&format!("SELECT * FROM \"{role}\".{table}")).unwrap(), "1|first");
+    }
+    apply.stop();
+    // However often they were tried.
+    assert_eq!(apply.output().matches("parked: ").count(), 3, "{}", apply.output());
+}
