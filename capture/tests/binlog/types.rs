@@ -154,20 +154,20 @@ async fn keys_of_several_columns_and_columns_left_out() {
     let mut connection = database("tributary_binlog_keys").await;
     run(
         &mut connection,
-        &["CREATE TABLE keyed (a varchar(20), hidden_json json, b bigint unsigned, c decimal(20,5), secret blob,
+        &["CREATE TABLE keyed (a varchar(20), place point, vec vector(3), l varchar(9) CHARACTER SET latin1, hidden_json json, b bigint unsigned, c decimal(20,5), secret blob,
             d datetime(3), e enum('x','y'), n binary(4), bits bit(12), tail char(3), PRIMARY KEY (d, b, a, n, e, c, bits),
             KEY functional ((length(a) + 1)), KEY multi ((CAST(hidden_json AS UNSIGNED ARRAY))))"],
     )
     .await;
-    let excluded = ["secret".to_owned(), "hidden_json".to_owned()];
+    let excluded = ["secret", "hidden_json", "place", "vec"].map(str::to_owned);
     let table = published(&mut connection, "tributary_binlog_keys", "keyed", &excluded).await;
-    assert_eq!((table.0.columns.len(), table.1), (8, 10));
+    assert_eq!((table.0.columns.len(), table.1), (9, 13));
     check(
         &mut connection,
         &[table],
         &[
-            "INSERT INTO keyed VALUES ('é', '[3]', 18446744073709551615, -1.5, repeat('s', 1000), '2024-01-01 00:00:00.5', 'y',
-              0x01, b'101', 'end'), ('', NULL, 0, 0, NULL, '1000-01-01', 'x', 0x00, 0, NULL)",
+            "INSERT INTO keyed VALUES ('é', POINT(1, 2), TO_VECTOR('[1,2,3]'), 'é', '[3]', 18446744073709551615, -1.5, repeat('s', 1000), '2024-01-01 00:00:00.5', 'y',
+              0x01, b'101', 'end'), ('', NULL, NULL, 'ü', NULL, 0, 0, NULL, '1000-01-01', 'x', 0x00, 0, NULL)",
             "UPDATE keyed SET b = 7, tail = 'new' WHERE tail = 'end'",
             "UPDATE keyed SET secret = 'other', hidden_json = '[1]'",
             "DELETE FROM keyed WHERE a = ''",

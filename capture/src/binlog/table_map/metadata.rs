@@ -207,9 +207,10 @@ impl ImageType {
         )
     }
 
-    /// True for the types whose collation the optional metadata lists, binary strings included.
+    /// True for the types whose collation the optional metadata lists: binary strings included, and VECTOR, but neither
+    /// JSON nor GEOMETRY.
     const fn is_text(self) -> bool {
-        matches!(self, Self::String { .. } | Self::VarChar { .. } | Self::Blob { .. })
+        matches!(self, Self::String { .. } | Self::VarChar { .. } | Self::Blob { .. } | Self::Vector { .. })
     }
 
     const fn is_enum(self) -> bool {
@@ -368,6 +369,16 @@ mod tests {
         assert_eq!(map.columns[5].name.as_deref(), Some("f"));
         assert_eq!(map.columns[2].labels, Some(vec![b"a".to_vec(), b"b".to_vec()]));
         assert_eq!(map.primary_key, [(0, 0)]);
+    }
+
+    #[test]
+    fn vectors_are_among_the_texts_and_geometries_are_not() {
+        // varchar(20), geometry, vector, varchar(9) latin1: the exception is the third of the texts.
+        let mut bytes = vec![4, 15, 255, 242, 15, 6, 20, 0, 4, 4, 9, 0, 0];
+        bytes.extend([2, 7, 0xfc, 0xff, 0x00, 1, 63, 2, 8]);
+        let map = parse(&bytes).unwrap();
+        let collations: Vec<_> = map.columns.iter().map(|column| column.collation).collect();
+        assert_eq!(collations, [Some(255), None, Some(63), Some(8)]);
     }
 
     #[test]
