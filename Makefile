@@ -36,9 +36,12 @@ lint: deps ## formatting, and clippy with every warning an error
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 
-test: up ## unit and property tests, and those against the real servers
+# Servers that did not run before are stopped again.
+AROUND := deploy/local/around
+
+test: deps ## unit and property tests, and those against the real servers
 	cargo build --workspace --bins --locked
-	cargo test --workspace --locked --no-fail-fast
+	@$(AROUND) sh -c '$(SERVERS) up && cargo test --workspace --locked --no-fail-fast'
 
 # The binaries that can be broken on purpose lie apart: what `make test` and a release build is never one of them.
 PROFILE_DIR := $${CARGO_TARGET_DIR:-target}/debug
@@ -49,7 +52,7 @@ test-faults: deps ## the long runs: kills, frozen processes and outages under lo
 	mkdir -p "$(PROFILE_DIR)/sabotage"
 	cp -f "$(PROFILE_DIR)/capture" "$(PROFILE_DIR)/apply" "$(PROFILE_DIR)/sabotage/"
 	cargo build --workspace --bins --locked
-	cargo test -p tributary-tests --features faults --test faults --locked -- --test-threads=1 --nocapture
+	@$(AROUND) cargo test -p tributary-tests --features faults --test faults --locked -- --test-threads=1 --nocapture
 
 fuzz: ## damaged binlog events, images, documents and records, many more than in the tests (options: CASES=1000000)
 	PROPTEST_CASES=$${CASES:-1000000} cargo test --release -p tributary-capture -p tributary-apply \

@@ -1,6 +1,6 @@
 //! The parts of the command line that both binaries have in common. Bad usage ends with status 2.
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::load::Overrides;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -100,6 +100,25 @@ pub fn write_out(text: &str) {
     use std::io::Write;
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Asks a person to type yes; `what` says to what, as in "remove all of this".
+///
+/// # Errors
+/// A [`Failure`] if nobody can be asked.
+pub fn confirmed(what: &str) -> Result<bool, Failure> {
+    use std::io::{BufRead, IsTerminal, Write};
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new("nobody can be asked", "stdin is no terminal")
+            .exit(Exit::Usage)
+            .remedy(format!("give --yes to {what} without a question")));
+    }
+    let unanswered = |error: std::io::Error| Failure::new("the answer cannot be read", error);
+    let mut stdout = std::io::stdout().lock();
+    write!(stdout, "type yes to {what}: ").and_then(|()| stdout.flush()).map_err(unanswered)?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(unanswered)?;
+    Ok(line.trim() == "yes")
 }
 
 /// Parses the command line; `Err` is the status to end with: 0 after help and version, 2 after bad usage.

@@ -86,6 +86,11 @@ impl SourceError {
 const AWAY: &str =
     "tried again until source.retry_minutes is over; check that the server runs and can be reached";
 
+/// MySQL does not say that an account does not exist: it names some method for it, as if it did.
+const METHOD: &str = "source.user or source.password may be wrong: for an account that does not exist the server asks for a \
+                      method of its own choosing. If they are right, give the account caching_sha2_password or \
+                      mysql_native_password";
+
 /// Transient or not, the server's number, the remedy.
 fn judge(error: &DriverFailure) -> (bool, Option<u16>, &'static str) {
     match error {
@@ -105,9 +110,7 @@ fn judge(error: &DriverFailure) -> (bool, Option<u16>, &'static str) {
         DriverFailure::Driver(DriverError::NoClientSslFlagFromServer) => {
             (false, None, "enable TLS on the server or set source.tls.mode to disable")
         }
-        DriverFailure::Driver(DriverError::UnknownAuthPlugin { .. }) => {
-            (false, None, "give the account caching_sha2_password or mysql_native_password")
-        }
+        DriverFailure::Driver(DriverError::UnknownAuthPlugin { .. }) => (false, None, METHOD),
         DriverFailure::Driver(_) | DriverFailure::Other(_) | DriverFailure::Url(_) => {
             (false, None, "report this: the driver and the server do not understand each other")
         }
@@ -141,7 +144,7 @@ const fn judge_code(code: u16) -> (bool, &'static str) {
         1130 => {
             (false, "allow this machine's address in the account's host part, or in the cloud's allow list")
         }
-        1251 | 1524 => (false, "give the account caching_sha2_password or mysql_native_password"),
+        1251 | 1524 => (false, METHOD),
         _ => (false, "see the server's error reference for this number"),
     }
 }
@@ -163,6 +166,10 @@ mod tests {
         for code in [1045, 1049, 1142, 1146, 1064] {
             assert!(!server(code).is_transient(), "{code}");
         }
+        let unknown =
+            DriverFailure::Driver(DriverError::UnknownAuthPlugin { name: "sha256_password".into() });
+        let unknown = SourceError::from_driver("connecting", "h:1", &unknown);
+        assert!(unknown.to_string().contains("source.user or source.password may be wrong"), "{unknown}");
         assert_eq!(server(1045).code(), Some(1045));
         assert!(server(1045).to_string().starts_with("reading failed on the source h:1: m (error 1045) ("));
     }

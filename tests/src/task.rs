@@ -108,7 +108,11 @@ source = "{name}.*"
     fn invocation(&self, program: &str, command: &[&str]) -> (Vec<String>, PathBuf) {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let config = self.config.to_string_lossy().into_owned();
-        let arguments = command.iter().map(|&word| word.to_owned()).chain(["--config".to_owned(), config]);
+        // What asks a person before it empties a target is answered.
+        let asks = command.contains(&"--clear") && !command.contains(&"--yes");
+        let answer = asks.then(|| "--yes".to_owned());
+        let arguments = command.iter().map(|&word| word.to_owned()).chain(answer);
+        let arguments = arguments.chain(["--config".to_owned(), config]);
         (arguments.collect(), self.directory.join(format!("{number:03}-{program}.log")))
     }
 

@@ -114,24 +114,25 @@ impl Bookkeeping {
         Ok(row.as_ref().map(target_row))
     }
 
-    /// True if a topic of this task feeds this table. What another task has written counts as existing data.
+    /// The source table whose topic feeds this table, if one of this task does. What another task has written counts as
+    /// existing data.
     ///
     /// # Errors
     /// What the server says.
-    pub async fn is_fed(
+    pub async fn fed_by(
         &self,
         connection: &mut Connection,
         target: &TargetName,
-    ) -> Result<bool, DestinationError> {
+    ) -> Result<Option<String>, DestinationError> {
         let sql = format!(
-            "SELECT 1 FROM {}.targets WHERE task = $1 AND target_schema = $2 AND target_table = $3 LIMIT 1",
+            "SELECT source_table FROM {}.targets WHERE task = $1 AND target_schema = $2 AND target_table = $3 LIMIT 1",
             self.schema
         );
         let row = connection
             .query_opt(&sql, &[&self.task, &target.schema, &target.table])
             .await
             .map_err(DestinationError::during(format!("looking for {target} in the bookkeeping")))?;
-        Ok(row.is_some())
+        Ok(row.map(|row| row.get(0)))
     }
 
     /// The first rows of a topic.

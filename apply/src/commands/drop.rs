@@ -8,9 +8,8 @@ use crate::destination::{Connection, Connector, DestinationError, catalog};
 use crate::merge::names::TargetName;
 use crate::pipeline::run::destination_failure;
 use std::collections::BTreeSet;
-use std::io::{BufRead, IsTerminal, Write};
 use tributary_schemas::config::Config;
-use tributary_service::cli::{DropArgs, write_out};
+use tributary_service::cli::{DropArgs, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
 
 /// Numbers that staging tables may have.
@@ -45,7 +44,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
         let targets: Vec<&TargetName> = view.targets.iter().map(|row| &row.target).collect();
         let stages = stages(&bookkeeping, &connection, &targets).await.map_err(failed)?;
         write_out(&list(config, &bookkeeping, &targets, &stages));
-        if !arguments.yes && !confirmed()? {
+        if !arguments.yes && !confirmed("remove all of this")? {
             write_out("nothing was removed\n");
             return Ok(Exit::Failed);
         }
@@ -96,19 +95,4 @@ fn list(
     }
     list.push_str("topics are kept too: `capture drop` removes them\n");
     list
-}
-
-/// Asks a person.
-fn confirmed() -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new("nobody can be asked", "stdin is no terminal")
-            .exit(Exit::Usage)
-            .remedy("give --yes to remove all of this without a question"));
-    }
-    let unanswered = |error: std::io::Error| Failure::new("the answer cannot be read", error);
-    let mut stdout = std::io::stdout().lock();
-    write!(stdout, "type yes to remove all of this: ").and_then(|()| stdout.flush()).map_err(unanswered)?;
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(unanswered)?;
-    Ok(line.trim() == "yes")
 }

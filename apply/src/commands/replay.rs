@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use tributary_schemas::config::Config;
-use tributary_service::cli::{Common, write_out};
+use tributary_service::cli::{Common, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::Place;
 
@@ -35,6 +35,9 @@ pub struct ReplayArgs {
     /// Empty the target first, and restore its first definition; only from the beginning
     #[arg(long, conflicts_with = "merge")]
     pub clear: bool,
+    /// Do not ask before a target is emptied
+    #[arg(long)]
+    pub yes: bool,
     /// Merge over the rows that are there (the default), no earlier than the last TRUNCATE
     #[arg(long)]
     pub merge: bool,
@@ -78,7 +81,7 @@ impl FromStr for From {
 /// # Errors
 /// A [`Failure`] for arguments that contradict each other, and what Kafka or the destination refuse.
 pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
-    check(arguments)?;
+    check(arguments, jiff::Timestamp::now().as_millisecond())?;
     let rules = rules(config)?;
     let history = history(config).map_err(kafka_failure(config))?;
     let mut tasks = Vec::new();
@@ -98,10 +101,20 @@ pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
         .remedy("write it as database.table on the source; `apply status` lists them")
         .exit(Exit::Usage));
     }
+    if arguments.clear && !arguments.yes && !emptying_is_confirmed(&tasks)? {
+        write_out("nothing was changed\n");
+        return Ok(Exit::Failed);
+    }
     runtime(2)?.block_on(async {
         let (worker, ends) = worker(config).await?;
         for task in &tasks {
-            let replay = plan(config, arguments, task, &ends, &worker).await?;
+            let Some(replay) = plan(config, arguments, task, &ends, &worker).await? else {
+                write_out(&format!(
+                    "{}: nothing to merge again: the topic has no record of that time or later that was merged\n",
+                    task.id
+                ));
+                continue;
+            };
             match attempt(&worker, task, &replay).await {
                 Ok(Some(offsets)) => {
                     let places: Vec<String> =
@@ -124,7 +137,16 @@ pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
     })
 }
 
-fn check(arguments: &ReplayArgs) -> Result<(), Failure> {
+/// Says which targets are emptied, and asks.
+fn emptying_is_confirmed(tasks: &[TableTask]) -> Result<bool, Failure> {
+    write_out("to be emptied, and built anew from the topics:\n");
+    for task in tasks {
+        write_out(&format!("  target table   {}  (from {})\n", task.target, task.id));
+    }
+    confirmed("empty all of this")
+}
+
+fn check(arguments: &ReplayArgs, now_ms: i64) -> Result<(), Failure> {
     let usage = |why: &str, remedy: &str| {
         Err(Failure::new("the arguments do not go together", why).remedy(remedy).exit(Exit::Usage))
     };
@@ -134,22 +156,30 @@ fn check(arguments: &ReplayArgs) -> Result<(), Failure> {
             "give --from beginning",
         );
     }
+    if let From::Time(time_ms) = arguments.from
+        && time_ms > now_ms
+    {
+        return usage(
+            "--from names a time that has not come yet",
+            "give a time in the past, with its time zone",
+        );
+    }
     if matches!(arguments.from, From::Offsets(_)) && arguments.table.is_none() {
         return usage("offsets belong to one topic", "name the table with --table");
     }
     Ok(())
 }
 
-/// Where each partition goes on.
+/// Where each partition goes on; `None` if none would go back.
 async fn plan(
     config: &Config,
     arguments: &ReplayArgs,
     task: &TableTask,
     ends: &Arc<Ends>,
     worker: &Worker,
-) -> Result<Replay, Failure> {
+) -> Result<Option<Replay>, Failure> {
     if arguments.clear {
-        return Ok(Replay::Clear);
+        return Ok(Some(Replay::Clear));
     }
     let partitions = i32::try_from(task.partitions).unwrap_or(i32::MAX);
     let places: Vec<Place> = (0..partitions).map(|partition| (task.topic.clone(), partition)).collect();
@@ -170,7 +200,7 @@ async fn plan(
     };
     let (lows, highs) = (by_partition(lows), by_partition(highs));
     match &arguments.from {
-        From::Beginning => Ok(Replay::Merge(lows)),
+        From::Beginning => Ok(Some(Replay::Merge(lows))),
         From::Time(_) => {
             let mut offsets = by_partition(at_time);
             // A time that the destination has not come to yet must not make it skip what lies between.
@@ -180,7 +210,11 @@ async fn plan(
                     *offset = (*offset).min(*now);
                 }
             }
-            Ok(Replay::Merge(offsets))
+            let goes_back = stored.is_empty()
+                || offsets
+                    .iter()
+                    .any(|(partition, offset)| stored.get(partition).is_none_or(|now| offset < now));
+            Ok(goes_back.then_some(Replay::Merge(offsets)))
         }
         From::Offsets(offsets) => {
             for (partition, offset) in offsets {
@@ -198,7 +232,7 @@ async fn plan(
                     .exit(Exit::Usage));
                 }
             }
-            Ok(Replay::Merge(offsets.clone()))
+            Ok(Some(Replay::Merge(offsets.clone())))
         }
     }
 }

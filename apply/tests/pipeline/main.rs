@@ -5,8 +5,8 @@
 
 mod faults;
 mod identity;
-mod ownership;
 mod mended;
+mod ownership;
 mod process;
 mod recreated;
 mod refusals;

@@ -62,6 +62,7 @@ fn wrong_arguments_configuration_and_passwords_have_their_statuses() {
         &["replay", "--from", "0:5"],
         &["replay", "--from", "0:5", "--table", "shop.t", "--clear"],
         &["replay", "--from", "beginning", "--table", "shop.none"],
+        &["replay", "--from", "2999-01-01T00:00:00Z"],
         &["fly"],
     ] {
         task.start(arguments).expect_exit(2);

@@ -121,6 +121,23 @@ fn a_clearing_replay_builds_what_rows_can_go_into_and_judges_what_it_is_pointed_
     task.load(&t, 0, true);
     task.transaction(|task| task.write(&t, Create, (1, &[Some("x")])));
     task.catch_up();
+    // Nobody says yes.
+    task.unanswered.set(true);
+    let mut asked = task.start(&["replay", "--from", "beginning", "--clear"]);
+    asked.expect_exit(2);
+    let output = asked.output();
+    assert!(output.contains(&format!("{}\".\"t\"", task.name)) && output.contains("give --yes"), "{output}");
+    task.unanswered.set(false);
+    assert_eq!(task.rows("t"), "1|x");
+    // A time behind the last record: nothing is taken back, and nothing else is said.
+    let epoch = format!("SELECT epoch FROM bk_{}.tasks", task.name);
+    let before = task.query(&epoch).unwrap();
+    let now = task
+        .query("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')");
+    let mut nothing = task.start(&["replay", "--from", &now.unwrap()]);
+    nothing.expect_exit(0);
+    assert!(nothing.output().contains("nothing to merge again"), "{}", nothing.output());
+    assert_eq!(task.query(&epoch).unwrap(), before);
     // The definition did not change in the topic, and the key is gone from the target.
     task.query(&format!("ALTER TABLE \"{}\".t DROP COLUMN id", task.name)).unwrap();
     task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);

@@ -9,11 +9,10 @@ use crate::topics::admin::Topics;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::collections::BTreeSet;
-use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 use tributary_schemas::config::Config;
 use tributary_schemas::topic::{history_topic, state_topic};
-use tributary_service::cli::{DropArgs, write_out};
+use tributary_service::cli::{DropArgs, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::{admin_client, client_config};
 
@@ -60,7 +59,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
     list.push_str(&format!("  consumer group  {group}\n"));
     list.push_str("every destination keeps its tables; `apply drop` removes its bookkeeping\n");
     write_out(&list);
-    if !arguments.yes && !confirmed()? {
+    if !arguments.yes && !confirmed("remove all of this")? {
         write_out("nothing was removed\n");
         return Ok(Exit::Failed);
     }
@@ -100,21 +99,6 @@ fn doomed(config: &Config, stored: &Stored, existing: &BTreeSet<String>) -> Vec<
     let probes = existing.iter().filter(|topic| topic.starts_with(&probes));
     let own = [history_topic(&config.name), state_topic(&config.name)];
     tables.into_iter().chain(probes).chain(&own).filter(|topic| existing.contains(*topic)).cloned().collect()
-}
-
-/// Asks a person.
-fn confirmed() -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new("nobody can be asked", "stdin is no terminal")
-            .exit(Exit::Usage)
-            .remedy("give --yes to remove all of this without a question"));
-    }
-    let unanswered = |error: std::io::Error| Failure::new("the answer cannot be read", error);
-    let mut stdout = std::io::stdout().lock();
-    write!(stdout, "type yes to remove all of this: ").and_then(|()| stdout.flush()).map_err(unanswered)?;
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(unanswered)?;
-    Ok(line.trim() == "yes")
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ impl Sequencer {
                 "a table cannot go on (strict = true)",
                 place,
                 &reason.message,
-                &reason.remedy,
+                &reason.remedy_of_an_end(),
             ));
         }
         tracing::error!(

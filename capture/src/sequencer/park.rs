@@ -25,6 +25,15 @@ pub struct ParkReason {
 }
 
 impl ParkReason {
+    /// What to do where this has ended the task: a start comes to the same place of the binlog again.
+    #[must_use]
+    pub fn remedy_of_an_end(&self) -> String {
+        format!(
+            "set strict = false and start capture, which then leaves this table alone and passes the place; after that: {}",
+            self.remedy
+        )
+    }
+
     /// The definition is not the one that the rows were written under.
     #[must_use]
     pub fn catalog(difference: &str) -> Self {

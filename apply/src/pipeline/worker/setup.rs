@@ -116,8 +116,8 @@ impl Worker {
         let shape = match catalog::shape(connection, self.dialect, &task.target).await? {
             Some(shape) => {
                 // This topic's own bookkeeping is not there yet, so another's is.
-                if self.bookkeeping.is_fed(connection, &task.target).await? {
-                    return Err(DestinationError::Table(shared(task)));
+                if let Some(other) = self.bookkeeping.fed_by(connection, &task.target).await? {
+                    return Err(DestinationError::Table(shared(task, &other)));
                 }
                 let foreign = self.judge_rows(connection, task).await?;
                 self.bookkeeping.record_owner(connection, &task.topic, &task.target, foreign).await?;
@@ -228,7 +228,7 @@ impl Worker {
             code: "target-definition".to_owned(),
             message: error.to_string(),
             place: task.target.to_string(),
-            remedy: "follow what the message says, then restart apply".to_owned(),
+            remedy: "follow what the message says; apply tries again by itself".to_owned(),
         })
     }
 }
@@ -292,16 +292,17 @@ fn existing_data(task: &TableTask) -> TableError {
         message: format!("the target table {} holds rows already", task.target),
         place: task.target.to_string(),
         remedy:
-            "empty it, or set existing_data = \"clear\" (removes the rows) or \"append\" (merges into them)"
+            "empty it, and apply goes on by itself; or set existing_data = \"clear\" (removes the rows) or \"append\" \
+             (merges into them), and restart apply"
                 .to_owned(),
     }
 }
 
-fn shared(task: &TableTask) -> TableError {
+fn shared(task: &TableTask, other: &str) -> TableError {
     TableError {
         code: "target-shared".to_owned(),
-        message: format!("the target table {} is fed from another table of this task already", task.target),
-        place: task.id.to_string(),
+        message: format!("the target table {} of {} is fed from {other} already", task.target, task.id),
+        place: task.topic.clone(),
         remedy: "give each table a `target` of its own: several into one is not supported yet".to_owned(),
     }
 }

@@ -16,3 +16,13 @@ pub(super) fn warn(name: &'static str, found: impl Into<String>, remedy: impl In
 pub(super) fn fail(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Item {
     Item::fail(name, found, remedy)
 }
+
+/// What to do about tables that cannot be replicated; with `strict`, none is left out.
+pub(super) const fn left_out(strict: bool) -> &'static str {
+    if strict {
+        "change what is named, or take the tables out of capture.tables, or set strict = false: `run` then leaves them out \
+         and replicates the others"
+    } else {
+        "`run` leaves these tables out and replicates the others"
+    }
+}

@@ -1,7 +1,7 @@
 //! Names of topics and Avro fields that would clash: published tables and the cluster's topics enter, the tables that
 //! cannot be named leave. Pure.
 
-use super::item::{Item, fail, pass};
+use super::item::{Item, fail, left_out, pass};
 use std::collections::{BTreeMap, BTreeSet};
 use tributary_schemas::table::{Table, TableId};
 use tributary_schemas::topic::{history_topic, mangle, state_topic, table_topic};
@@ -73,17 +73,13 @@ fn field_clash(table: &Table) -> Option<String> {
 
 /// `names`: says which tables have none.
 #[must_use]
-pub fn item(clashes: &BTreeMap<TableId, String>) -> Item {
+pub fn item(clashes: &BTreeMap<TableId, String>, strict: bool) -> Item {
     const NAME: &str = "names";
     if clashes.is_empty() {
         return pass(NAME, "every topic and field has a legal name of its own");
     }
     let lines: Vec<&str> = clashes.values().map(String::as_str).collect();
-    fail(
-        NAME,
-        lines.join("\n"),
-        "`run` leaves these tables out and replicates the others, unless strict = true",
-    )
+    fail(NAME, lines.join("\n"), left_out(strict))
 }
 
 #[cfg(test)]

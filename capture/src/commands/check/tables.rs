@@ -1,7 +1,7 @@
 //! Which tables the selection names and which of them can be replicated: the source's tables and the configuration
 //! enter, a [`Judgement`] leaves. A table that cannot be replicated costs only itself. Pure.
 
-use super::item::{Item, fail, pass, warn};
+use super::item::{Item, fail, left_out, pass, warn};
 use super::names;
 use std::collections::{BTreeMap, BTreeSet};
 use tributary_schemas::config::{Config, RuleConflict, TableRules, TableSelection, TableSelector};
@@ -49,7 +49,7 @@ pub fn judge(config: &Config, selection: &TableSelection, rules: &TableRules, kn
     let mut judgement = Judgement::default();
     let selected: Vec<TableId> = known.catalog.iter().map(|table| table.id.clone()).collect();
     let missing = missing(config, &known);
-    judgement.items.push(tables_selected(config, &selected, &missing, &known));
+    judgement.items.push(tables_selected(config, selection, &selected, &missing, &known));
     judgement.excluded.extend(missing);
     judgement.items.push(table_rules(rules, &selected));
     let mut problems: Vec<TableProblem> = Vec::new();
@@ -67,17 +67,24 @@ pub fn judge(config: &Config, selection: &TableSelection, rules: &TableRules, kn
         "primary-keys",
         "every table has a key that identifies its rows",
         &problems,
+        config.strict,
     ));
-    judgement.items.push(summary("types", "every published column has a supported type", &problems));
+    judgement.items.push(summary(
+        "types",
+        "every published column has a supported type",
+        &problems,
+        config.strict,
+    ));
     judgement.items.push(summary(
         "charsets",
         "every published column has a supported character set",
         &problems,
+        config.strict,
     ));
     let tables: Vec<&Table> = judgement.selected.iter().map(|selected| &selected.table).collect();
     let clashes = names::clashes(&config.name, &tables, known.topics);
     judgement.selected.retain(|selected| !clashes.contains_key(&selected.table.id));
-    judgement.items.push(names::item(&clashes));
+    judgement.items.push(names::item(&clashes, config.strict));
     judgement.excluded.extend(clashes);
     judgement
 }
@@ -159,6 +166,7 @@ fn hint(id: &TableId, listed: &[TableId]) -> String {
 
 fn tables_selected(
     config: &Config,
+    selection: &TableSelection,
     selected: &[TableId],
     missing: &BTreeMap<TableId, String>,
     known: &Known<'_>,
@@ -179,7 +187,18 @@ fn tables_selected(
     if selected.is_empty() && gone.is_empty() {
         return fail(NAME, "no table is selected: every match is excluded again", remedy);
     }
-    let found = format!("{} selected", count(selected.len(), "table"));
+    let of_tools = known.listed.iter().filter(|id| selection.selects(id) && !selected.contains(id));
+    let of_tools: Vec<String> = of_tools.map(ToString::to_string).collect();
+    let left_out = if of_tools.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "; left out by their names as tables of an online schema change: {} (name one exactly to have it, or set \
+             capture.online_ddl_tables)",
+            of_tools.join(", ")
+        )
+    };
+    let found = format!("{} selected{left_out}", count(selected.len(), "table"));
     if gone.is_empty() {
         return pass(NAME, found);
     }
@@ -230,17 +249,13 @@ fn bad_column(problem: &TableProblem) -> Option<&str> {
     }
 }
 
-fn summary(name: &'static str, good: &str, problems: &[TableProblem]) -> Item {
+fn summary(name: &'static str, good: &str, problems: &[TableProblem], strict: bool) -> Item {
     let lines: Vec<String> =
         problems.iter().filter(|problem| item_of(problem) == name).map(ToString::to_string).collect();
     if lines.is_empty() {
         return pass(name, good);
     }
-    fail(
-        name,
-        lines.join("\n"),
-        "`run` leaves these tables out and replicates the others, unless strict = true",
-    )
+    fail(name, lines.join("\n"), left_out(strict))
 }
 
 /// `1 table`, `2 tables`.

@@ -57,7 +57,11 @@ fn run(config: &Config, tables: &[CatalogTable], previous: &[&CatalogTable]) -> 
         &TableRules::new(config).unwrap(),
         Known {
             listed: &listed,
-            catalog: tables.iter().filter(|table| selection.selects(&table.id)).cloned().collect(),
+            catalog: tables
+                .iter()
+                .filter(|table| selection.selects_beside(&table.id, |id| listed.contains(id)))
+                .cloned()
+                .collect(),
             previous: &previous.iter().map(|table| (table.id.clone(), published(table))).collect(),
             topics: &BTreeSet::new(),
             charset_supported: |charset| charset != "latin1",
@@ -76,6 +80,20 @@ fn a_selection_that_is_in_order_passes_every_item() {
     assert!(judgement.items.iter().all(|item| item.outcome == Outcome::Pass), "{:?}", judgement.items);
     assert_eq!(judgement.selected.len(), 1);
     assert!(judgement.excluded.is_empty());
+}
+
+#[test]
+fn tables_of_online_schema_changes_are_left_out_by_name() {
+    let config = config("[[table]]\nsource = \"shop.*\"\n");
+    let tables = [catalog("shop", "orders"), catalog("shop", "_orders_old"), catalog("shop", "_items_old")];
+    let judgement = run(&config, &tables, &[]);
+    let item = item(&judgement, "tables-selected");
+    assert_eq!(item.outcome, Outcome::Pass);
+    assert!(
+        item.found.starts_with("2 tables selected; left out") && item.found.contains("shop._orders_old"),
+        "{item:?}"
+    );
+    assert!(!item.found.contains("_items_old"), "there is no shop.items: {item:?}");
 }
 
 #[test]
@@ -116,12 +134,17 @@ fn two_rules_for_a_table_conflict() {
     assert!(item(&judgement, "table-rules").found.contains("shop.orders matches"));
 }
 
+fn keyless_table() -> CatalogTable {
+    let mut keyless = catalog("shop", "keyless");
+    keyless.indexes.clear();
+    keyless
+}
+
 #[test]
 fn every_bad_column_is_named_and_only_its_table_is_left_out() {
     let mut places = catalog("shop", "places");
     places.columns.extend([column("a", "uuid"), column("b", "varchar(9)"), column("c", "inet")]);
-    let mut keyless = catalog("shop", "keyless");
-    keyless.indexes.clear();
+    let keyless = keyless_table();
     let config = config("[[table]]\nsource = \"shop.*\"\n");
     let judgement = run(&config, &[catalog("shop", "orders"), places, keyless], &[]);
     let types = &item(&judgement, "types").found;
@@ -130,6 +153,10 @@ fn every_bad_column_is_named_and_only_its_table_is_left_out() {
     assert!(item(&judgement, "primary-keys").found.contains("shop.keyless"));
     assert_eq!(judgement.selected.len(), 1);
     assert_eq!(judgement.excluded.len(), 2);
+    assert!(item(&judgement, "types").remedy.starts_with("`run` leaves these tables out"));
+    let strict = Config { strict: true, ..config };
+    let keyless = run(&strict, &[keyless_table()], &[]);
+    assert!(item(&keyless, "primary-keys").remedy.contains("set strict = false"));
 }
 
 #[test]
