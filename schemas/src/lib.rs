@@ -11,6 +11,7 @@ pub mod gtid;
 pub mod history;
 pub mod key;
 pub mod position;
+pub mod printed;
 pub mod row;
 pub mod sequence;
 pub mod table;

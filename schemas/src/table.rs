@@ -20,9 +20,11 @@ impl TableId {
     }
 }
 
+/// For people and logs, on one line whatever the names hold; statements quote the parts.
 impl fmt::Display for TableId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.database, self.table)
+        let line = crate::printed::line;
+        write!(f, "{}.{}", line(&self.database), line(&self.table))
     }
 }
 

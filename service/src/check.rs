@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use std::fmt::Write;
+use tributary_schemas::printed::block;
 
 /// How an item came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -107,7 +108,7 @@ impl Report {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    /// For people: outcome, name and finding in columns, the remedy below.
+    /// For people: outcome, name and finding in columns, the remedy below. Control characters of the findings are escaped.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         let mut out = String::new();
@@ -121,11 +122,11 @@ impl Report {
                 (Outcome::Fail, false) => ("FAIL", "\x1b[1;31m"),
             };
             let (paint, off) = if colour { (paint, "\x1b[0m") } else { ("", "") };
-            let found = item.found.replace('\n', &format!("\n{indent}"));
+            let found = block(&item.found).replace('\n', &format!("\n{indent}"));
             // Writing to a String cannot fail.
             let _ = writeln!(out, "{paint}{word}{off}  {:<width$}  {found}", item.name);
             if !item.remedy.is_empty() {
-                let remedy = item.remedy.replace('\n', &format!("\n{indent}   "));
+                let remedy = block(&item.remedy).replace('\n', &format!("\n{indent}   "));
                 let _ = writeln!(out, "{indent}-> {remedy}");
             }
         }

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tributary_schemas::printed;
 
 /// Options of every command that reads the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -95,8 +96,13 @@ impl ConfigCommand {
     }
 }
 
-/// Writes to stdout; a reader that has seen enough (`| head`) is no error.
+/// Writes lines to stdout, without what a terminal would obey; a reader that has seen enough (`| head`) is no error.
 pub fn write_out(text: &str) {
+    write_painted(&printed::block(text));
+}
+
+/// Writes text that has colours of our own to stdout; whoever made it has escaped the rest of it.
+pub fn write_painted(text: &str) {
     use std::io::Write;
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

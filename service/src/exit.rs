@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use tributary_schemas::printed::line;
 
 /// Exit status of `capture` and `apply` (DESIGN.md, section 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,9 +93,9 @@ impl Failure {
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         let (red, dim, off) = if colour { ("\x1b[1;31m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
-        let mut out = format!("{red}error:{off} {}\n", self.what);
+        let mut out = format!("{red}error:{off} {}\n", line(&self.what));
         for (label, text) in [("where", &self.place), ("why", &self.why), ("to do", &self.remedy)] {
-            let mut lines = text.lines();
+            let mut lines = text.lines().map(line);
             if let Some(first) = lines.next() {
                 out.push_str(&format!("  {dim}{label:<6}{off} {first}\n"));
             }

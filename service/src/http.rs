@@ -1,6 +1,8 @@
 //! What a service says over HTTP: a page for people, the status, metrics, probes, and the schemas over the read-only
-//! API of Confluent's registry. Everything is read from memory; no request can change or wait for anything.
+//! API of Confluent's registry. Everything is read from memory; no request can change or wait for anything, and what
+//! clients take is bounded ([`connections`]).
 
+mod connections;
 mod registry_api;
 
 use crate::exit::Failure;
@@ -11,6 +13,7 @@ use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use connections::{Limits, descriptors};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -49,6 +52,16 @@ impl Server {
 /// # Errors
 /// A [`Failure`] if the address is none, or is taken.
 pub async fn serve(listen: &str, status: Status, registry: Registry) -> Result<Server, Failure> {
+    let of_process = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    serve_within(Limits::of_process(descriptors(&of_process)), listen, status, registry).await
+}
+
+async fn serve_within(
+    limits: Limits,
+    listen: &str,
+    status: Status,
+    registry: Registry,
+) -> Result<Server, Failure> {
     let failed = |why: &dyn std::fmt::Display| {
         Failure::new("cannot serve HTTP", why)
             .at(listen)
@@ -59,20 +72,8 @@ pub async fn serve(listen: &str, status: Status, registry: Registry) -> Result<S
     let (stop, stopped) = watch::channel(false);
     let sampled = status.clone();
     let task = tokio::spawn(async move {
-        let ended = || {
-            let mut stopped = stopped.clone();
-            async move {
-                // A server whose handle is gone ends as well.
-                let _ = stopped.wait_for(|stop| *stop).await;
-            }
-        };
-        let serving = axum::serve(listener, routes(status, registry)).with_graceful_shutdown(ended());
         tokio::select! {
-            outcome = serving => {
-                if let Err(error) = outcome {
-                    tracing::error!(error = %error, "http server ended");
-                }
-            }
+            () = connections::serve(listener, routes(status, registry), limits, stopped) => {}
             () = sample(&sampled) => {}
         }
     });

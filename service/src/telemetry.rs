@@ -12,11 +12,12 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+use tributary_schemas::printed::line;
 
 /// Few lines: what a person wants to know of a service that works. `RUST_LOG` replaces it.
 const DEFAULT_FILTER: &str =
@@ -61,7 +62,7 @@ pub fn start(service: Service) -> Result<Telemetry, Failure> {
         })?),
     };
     let terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(terminal);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| HarmlessLines).with_ansi(terminal);
     let lines = match std::env::var("TRIBUTARY_LOG_FORMAT").as_deref() {
         Ok("json") => lines.json().flatten_event(true).boxed(),
         _ => lines.compact().boxed(),
@@ -73,6 +74,49 @@ pub fn start(service: Service) -> Result<Telemetry, Failure> {
     // Another subscriber is there only in tests, and then serves as well.
     let _ = subscriber.try_init();
     Ok(Telemetry { providers })
+}
+
+/// Stderr, a line of the log at a time. Names and words of servers stand in it: what they hold of line feeds and of a
+/// terminal's commands is escaped, but for the colours that the formatter sets.
+#[derive(Debug)]
+struct HarmlessLines;
+
+impl Write for HarmlessLines {
+    /// The formatter gives each event whole.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        std::io::stderr().lock().write_all(harmless(&String::from_utf8_lossy(event)).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        std::io::stderr().lock().flush()
+    }
+}
+
+/// One line and its end, without anything a terminal obeys but a change of colour, which the formatter escapes in values.
+fn harmless(event: &str) -> String {
+    let mut out = String::with_capacity(event.len());
+    let mut rest = event.strip_suffix('\n').unwrap_or(event);
+    while let Some(start) = rest.find("\u{1b}[") {
+        let (before, sequence) = rest.split_at(start);
+        out.push_str(&line(before));
+        let parameters = sequence.get(2..).unwrap_or_default();
+        let length = parameters.find(|character: char| !character.is_ascii_digit() && character != ';');
+        match length {
+            Some(length) if parameters.as_bytes().get(length) == Some(&b'm') => {
+                let (colour, after) = sequence.split_at(2 + length + 1);
+                out.push_str(colour);
+                rest = after;
+            }
+            _ => {
+                out.push_str(&line("\u{1b}["));
+                rest = parameters;
+            }
+        }
+    }
+    out.push_str(&line(rest));
+    out.push('\n');
+    out
 }
 
 impl Telemetry {
@@ -176,7 +220,7 @@ fn observe(meter: &Meter, status: &Status, known: &mut BTreeSet<&'static str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    use std::io::Read;
     use std::net::TcpListener;
     use std::sync::atomic::Ordering;
     use std::sync::mpsc;
@@ -218,6 +262,16 @@ mod tests {
             }
         });
         (address, receiver)
+    }
+
+    #[test]
+    fn an_event_is_one_line_and_moves_no_cursor() {
+        assert_eq!(
+            harmless("\u{1b}[2m10:00\u{1b}[0m a\nb\u{1b}[2Jc\u{9b}\n"),
+            "\u{1b}[2m10:00\u{1b}[0m a\\nb\\u001b[2Jc\\u009b\n"
+        );
+        assert_eq!(harmless("{\"a\":1}\n"), "{\"a\":1}\n");
+        assert_eq!(harmless("cut \u{1b}["), "cut \\u001b[\n");
     }
 
     #[test]

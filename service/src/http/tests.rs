@@ -138,3 +138,80 @@ async fn the_registry_refuses_as_confluents_does() {
     assert_eq!((missing.code, &missing.json()["error_code"]), (404, &40403.into()));
     server.stop().await;
 }
+
+/// Files that this process has open.
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[tokio::test]
+async fn slow_clients_take_no_more_than_their_share_and_keep_nobody_waiting() {
+    let status = Status::new("shop", Service::Capture);
+    let limits = Limits { connections: 8, head: Duration::from_secs(600), age: Duration::from_secs(600) };
+    let server = serve_within(limits, "127.0.0.1:0", status, Registry::default()).await.unwrap();
+    let before = open_files();
+    let mut slow = Vec::new();
+    for number in 0..100 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        // Some say nothing, some never come to the end of what they say.
+        if number % 2 == 0 {
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
+        }
+        slow.push(stream);
+    }
+    assert_eq!(request(server.address, "GET", "/healthz", "").await.code, 200);
+    // Each client has one descriptor on this side; what is left are the server's.
+    let mut ended = 0;
+    for stream in &mut slow[..80] {
+        let mut byte = [0];
+        let end = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut byte)).await;
+        ended += usize::from(!matches!(end.unwrap(), Ok(count) if count > 0));
+    }
+    assert_eq!(ended, 80, "the oldest gave way");
+    assert!(
+        open_files() <= before + slow.len() + limits.connections + 20,
+        "other tests of this process have some"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_says_nothing_is_closed_and_what_talks_for_ever_ends_behind_an_answer() {
+    let status = Status::new("shop", Service::Capture);
+    let limits = Limits { connections: 8, head: Duration::from_millis(50), age: Duration::from_millis(200) };
+    let server = serve_within(limits, "127.0.0.1:0", status, Registry::default()).await.unwrap();
+    let ends = async |mut stream: TcpStream, text: &[u8], again: bool| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut buffer = [0; 4096];
+        stream.write_all(text).await.unwrap();
+        while Instant::now() < deadline {
+            match tokio::time::timeout(Duration::from_millis(20), stream.read(&mut buffer)).await {
+                Ok(Ok(0) | Err(_)) => return true,
+                _ if again && stream.write_all(text).await.is_err() => return true,
+                _ => {}
+            }
+        }
+        false
+    };
+    let connect = async || TcpStream::connect(server.address).await.unwrap();
+    assert!(ends(connect().await, b"", false).await, "silent");
+    assert!(ends(connect().await, b"GET /healthz HTTP/1.1\r\nHo", false).await, "half a head");
+    assert!(ends(connect().await, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", true).await, "talks for ever");
+    server.stop().await;
+}
+
+#[test]
+fn the_share_follows_the_limit_of_the_process() {
+    let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                Max open files            256                  4096                 files     \n";
+    assert_eq!(descriptors(text), Some(256));
+    assert_eq!(
+        descriptors("Max open files            unlimited            unlimited            files"),
+        None
+    );
+    let connections = |descriptors| Limits::of_process(descriptors).connections;
+    assert_eq!(
+        (connections(None), connections(Some(256)), connections(Some(8)), connections(Some(1 << 20))),
+        (64, 32, 4, 64)
+    );
+}

@@ -4,6 +4,7 @@ use super::state::State;
 use super::window::as_f64;
 use super::{Role, Status, TableDocument};
 use std::fmt::Write;
+use tributary_schemas::printed::label;
 
 /// Whether a number only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,10 +151,10 @@ pub fn prometheus(status: &Status) -> String {
             let _ = writeln!(out, "# HELP {} {}\n# TYPE {} {kind}", metric.name, metric.help, metric.name);
             last = metric.name;
         }
-        let _ = write!(out, "{}{{task=\"{}\",service=\"{}\"", metric.name, status.task(), status.service());
+        let task = label(status.task());
+        let _ = write!(out, "{}{{task=\"{task}\",service=\"{}\"", metric.name, status.service());
         for (name, value) in &metric.labels {
-            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(out, ",{name}=\"{value}\"");
+            let _ = write!(out, ",{name}=\"{}\"", label(value));
         }
         let _ = writeln!(out, "}} {}", metric.value);
     }

@@ -1,10 +1,12 @@
 //! `--print-grants`: exactly what apply needs in the destination and on Kafka. Pure.
 
 use crate::commands::task::Planned;
-use crate::merge::names::{identifier, literal, quote};
+use crate::merge::names::{TargetName, identifier, literal, quote};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use tributary_schemas::config::{Config, DestinationConfig, TargetSchemas};
+use tributary_schemas::printed::{line, shell_word};
+use tributary_schemas::table::TableId;
 
 /// SQL and ACLs. `schemas` is what the `[[table]]` rules say; `planned` is what the history adds, and empty while capture
 /// has not written it.
@@ -46,18 +48,13 @@ pub(super) fn print(
         "-- only for target tables that exist and belong to another role; the owner is needed for DDL"
     );
     for task in tasks() {
-        let name = literal(&format!("{}", task.target));
-        let _ = writeln!(
-            out,
-            "--   {}: GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {} TO {user};  -- if to_regclass({name}) is not null",
-            task.id, task.target
-        );
+        let _ = writeln!(out, "--   {}", grant_on_target(&task.id, &task.target, &user));
     }
     let acl = |operations: &[&str], resource: &str| {
         let operations: String = operations.iter().map(|name| format!(" --operation {name}")).collect();
         format!(
             "kafka-acls --bootstrap-server {} --add --allow-principal 'User:<principal>'{operations} {resource}",
-            config.kafka.brokers
+            shell_word(&config.kafka.brokers)
         )
     };
     let task = config.name.as_str();
@@ -66,6 +63,15 @@ pub(super) fn print(
     let _ = writeln!(out, "{}", acl(&["Read", "Describe"], &topics));
     let _ = writeln!(out, "{}", acl(&["Read", "Describe"], &format!("--group {task}")));
     out
+}
+
+/// The rest of a comment: a name with a line feed would end it, and what follows would run as the administrator.
+fn grant_on_target(id: &TableId, target: &TargetName, user: &str) -> String {
+    let name = literal(&target.to_string());
+    let grant = format!(
+        "{id}: GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {target} TO {user};  -- if to_regclass({name}) is not null"
+    );
+    line(&grant).into_owned()
 }
 
 #[cfg(test)]
@@ -99,6 +105,14 @@ mod tests {
         // A newline in a pattern must not end the comment that it stands in.
         let open = text("[[table]]\nsource = \"eu_*.*\"\n[[table]]\nsource = \"x*\\n; DROP.y\"\n");
         assert!(open.contains(grant) && !open.contains("\n; DROP"), "{open}");
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_comment() {
+        let hostile = "orders\nCREATE TABLE pwned (a int); --\r\u{2028}";
+        let text =
+            grant_on_target(&TableId::new("shop", hostile), &TargetName::new("shop", hostile), "\"u\"");
+        assert!(!text.contains(['\n', '\r', '\u{2028}']) && text.contains("orders\\nCREATE"), "{text}");
     }
 
     #[test]

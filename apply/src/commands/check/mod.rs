@@ -16,7 +16,7 @@ use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::config::{Config, DestinationConfig};
 use tributary_schemas::topic::history_topic;
 use tributary_service::check::{CheckItem, Report};
-use tributary_service::cli::{CheckArgs, write_out};
+use tributary_service::cli::{CheckArgs, write_out, write_painted};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::retry::Transient;
 
@@ -43,7 +43,7 @@ pub fn run(config: &Config, arguments: &CheckArgs) -> Result<Exit, Failure> {
     if arguments.json {
         write_out(&report.json());
     } else {
-        write_out(&report.render(std::io::stdout().is_terminal()));
+        write_painted(&report.render(std::io::stdout().is_terminal()));
     }
     Ok(if report.passed() { Exit::Done } else { Exit::Failed })
 }

@@ -5,7 +5,7 @@ use crate::commands::runtime;
 use std::io::IsTerminal;
 use tributary_schemas::config::Config;
 use tributary_service::check::Report;
-use tributary_service::cli::{CheckArgs, write_out};
+use tributary_service::cli::{CheckArgs, write_out, write_painted};
 use tributary_service::exit::{Exit, Failure};
 
 /// Checks once, whether or not a server is away, and prints what was found.
@@ -23,7 +23,7 @@ pub fn run(config: &Config, arguments: &CheckArgs) -> Result<Exit, Failure> {
     if arguments.json {
         write_out(&report.json());
     } else {
-        write_out(&report.render(std::io::stdout().is_terminal()));
+        write_painted(&report.render(std::io::stdout().is_terminal()));
     }
     Ok(if report.passed() { Exit::Done } else { Exit::Failed })
 }

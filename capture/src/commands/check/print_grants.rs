@@ -4,6 +4,7 @@
 use super::tables;
 use std::fmt::Write;
 use tributary_schemas::config::{Config, SourceConfig, TableSelector};
+use tributary_schemas::printed::shell_word;
 
 /// SQL for the source and commands for Kafka, with comments.
 #[must_use]
@@ -61,9 +62,9 @@ fn acls(config: &Config) -> String {
         .get("sasl.username")
         .map_or("User:<principal>".to_owned(), |user| format!("User:{}", user.reveal()));
     let command = format!(
-        "kafka-acls --bootstrap-server {} --add --allow-principal '{}'",
-        config.kafka.brokers.split(',').next().unwrap_or_default(),
-        principal.replace('\'', "'\\''")
+        "kafka-acls --bootstrap-server {} --add --allow-principal {}",
+        shell_word(config.kafka.brokers.split(',').next().unwrap_or_default()),
+        shell_word(&principal)
     );
     let mut out = String::from("# Kafka: capture\n");
     for line in [
