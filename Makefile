@@ -3,7 +3,7 @@
 SERVERS := deploy/local/servers
 
 .DEFAULT_GOAL := help
-.PHONY: help deps up down status reset build demo demo-down lint test test-faults fuzz bench
+.PHONY: help deps up down status reset build demo demo-down lint test test-faults soak fuzz bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,10 @@ test-faults: deps ## the long runs: kills, frozen processes and outages under lo
 	cp -f "$(PROFILE_DIR)/capture" "$(PROFILE_DIR)/apply" "$(PROFILE_DIR)/sabotage/"
 	cargo build --workspace --bins --locked
 	@$(AROUND) cargo test -p tributary-tests --features faults --test faults --locked -- --test-threads=1 --nocapture
+
+soak: deps ## servers that say nothing for minutes; SECONDS_FROZEN=60,200 says for how long
+	cargo build --workspace --bins --locked
+	cargo test -p tributary-tests --features soak --test soak --locked -- --nocapture
 
 fuzz: ## damaged binlog events, images, documents and records, many more than in the tests (options: CASES=1000000)
 	PROPTEST_CASES=$${CASES:-1000000} cargo test --release -p tributary-capture -p tributary-apply \

@@ -8,8 +8,7 @@ use tributary_apply::commands::verify::{self, VerifyArgs};
 use tributary_apply::commands::{check, drop, replay, run, status};
 use tributary_schemas::config::Config;
 use tributary_service::cli::{CheckArgs, Common, ConfigCommand, DropArgs, RunArgs, StatusArgs, parse};
-use tributary_service::exit::{Exit, Failure, conclude};
-use tributary_service::kafka::finish_closing;
+use tributary_service::exit::{Exit, Failure, conclude, ends_with};
 use tributary_service::load::{Service, load};
 use tributary_service::telemetry;
 
@@ -43,12 +42,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(status) = ends_with() {
+        return status;
+    }
     match parse::<Cli>(std::env::args_os()) {
-        Ok(cli) => {
-            let outcome = execute(cli.command);
-            finish_closing();
-            conclude(outcome)
-        }
+        Ok(cli) => conclude(execute(cli.command)),
         Err(code) => code,
     }
 }

@@ -7,8 +7,7 @@ use tributary_capture::commands::{check, drop, status};
 use tributary_capture::pipeline::{self, RunOptions};
 use tributary_schemas::config::Config;
 use tributary_service::cli::{CheckArgs, Common, ConfigCommand, DropArgs, RunArgs, StatusArgs, parse};
-use tributary_service::exit::{Exit, Failure, conclude};
-use tributary_service::kafka::finish_closing;
+use tributary_service::exit::{Exit, Failure, conclude, ends_with};
 use tributary_service::load::{Service, load};
 use tributary_service::telemetry;
 
@@ -43,12 +42,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(status) = ends_with() {
+        return status;
+    }
     match parse::<Cli>(std::env::args_os()) {
-        Ok(cli) => {
-            let outcome = execute(cli.command);
-            finish_closing();
-            conclude(outcome)
-        }
+        Ok(cli) => conclude(execute(cli.command)),
         Err(code) => code,
     }
 }

@@ -1,9 +1,12 @@
 //! How a process ends: the exit status that scripts rely on, and the few lines that say what went wrong. Every
 //! fatal error becomes one [`Failure`] and is printed once, by [`conclude`].
 
+use crate::kafka::finish_closing;
 use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
+use std::time::Duration;
 use tributary_schemas::printed::line;
 
 /// Exit status of `capture` and `apply` (DESIGN.md, section 8).
@@ -121,19 +124,49 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Turns what a command came to into the process's status; prints a failure to stderr, in colour on a terminal.
+/// Turns what a command came to into the process's status, once its Kafka clients are closed; prints a failure to
+/// stderr, in colour on a terminal.
 #[must_use]
 pub fn conclude(result: Result<Exit, Failure>) -> ExitCode {
-    match result {
-        Ok(exit) => exit.into(),
+    let exit = match result {
+        Ok(exit) => exit,
         Err(failure) => {
             let mut stderr = std::io::stderr().lock();
             let text = failure.render(stderr.is_terminal());
             // With stderr closed there is nobody left to tell.
             let _ = stderr.write_all(text.as_bytes());
-            failure.exit.into()
+            failure.exit
         }
+    };
+    if finish_closing(CLOSE_LIMIT) && is_alone() {
+        return exit.into();
     }
+    end_now(exit)
+}
+
+/// True if no thread but this one is left: one that was waiting for a server when the end came may still hold a client.
+fn is_alone() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() <= 1)
+}
+
+/// How long clients may take to close at the end of the process.
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+/// Tells the program that it is only to end, and how.
+const END_WITH: &str = "TRIBUTARY_END_WITH_STATUS";
+
+/// Ends the process at once, whatever its threads are doing. The usual end of a program takes memory down that the
+/// threads of the Kafka client may be using, and then ends by a signal instead of a status. Becoming another program
+/// ends all threads before anything is taken down, so this becomes the same program once more, which only ends.
+pub fn end_now(exit: Exit) -> ! {
+    let _ = std::process::Command::new("/proc/self/exe").env(END_WITH, exit.code().to_string()).exec();
+    // There is no /proc here.
+    std::process::exit(i32::from(exit.code()))
+}
+
+/// The status that a program which [`end_now`] began is to end with: asked for before anything else.
+#[must_use]
+pub fn ends_with() -> Option<ExitCode> {
+    std::env::var(END_WITH).ok()?.parse::<u8>().ok().map(ExitCode::from)
 }
 
 #[cfg(test)]

@@ -71,6 +71,8 @@ pub fn transactional_producer_config(
     }
     config
         .set("enable.idempotence", "true")
+        // A topic that somebody deleted must not come back with the broker's settings because it is written to.
+        .set("allow.auto.create.topics", "false")
         .set("acks", "all")
         .set("transactional.id", transactional_id)
         .set("transaction.timeout.ms", transaction_timeout_ms.to_string())
@@ -177,6 +179,14 @@ const fn is_away(code: RDKafkaErrorCode) -> bool {
             | Code::NotEnoughReplicas
             | Code::NotEnoughReplicasAfterAppend
             | Code::RebalanceInProgress
+            // The client's own word: it does not know the partition yet, of a broker that has just come back, for one.
+            | Code::UnknownPartition
+            | Code::ConcurrentTransactions
+            | Code::ThrottlingQuotaExceeded
+            | Code::KafkaStorageError
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OffsetNotAvailable
     )
 }
 
@@ -231,7 +241,11 @@ mod tests {
 
     #[test]
     fn a_cluster_that_is_away_is_transient_and_a_refusal_is_not() {
-        for code in [RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::OperationTimedOut] {
+        for code in [
+            RDKafkaErrorCode::AllBrokersDown,
+            RDKafkaErrorCode::OperationTimedOut,
+            RDKafkaErrorCode::UnknownPartition,
+        ] {
             assert!(KafkaError::MetadataFetch(code).is_transient());
         }
         for code in [RDKafkaErrorCode::TopicAuthorizationFailed, RDKafkaErrorCode::OffsetOutOfRange] {

@@ -26,10 +26,11 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// For a `retry_minutes` key: from a quarter of a second to half a minute.
+    /// For a `retry_minutes` key: from a quarter of a second to ten seconds, for a server that is back is to be noticed
+    /// well within half a minute.
     #[must_use]
     pub const fn for_limit(limit: Duration) -> Self {
-        Self { first: Duration::from_millis(250), longest: Duration::from_secs(30), limit }
+        Self { first: Duration::from_millis(250), longest: Duration::from_secs(10), limit }
     }
 }
 
@@ -174,7 +175,7 @@ mod tests {
             waits.push(wait.as_millis());
             now += wait;
         }
-        assert_eq!(waits, [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 28_250]);
+        assert_eq!(waits, [250, 500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000, 10_000, 10_000, 4_250]);
         assert_eq!(now - start, MINUTE);
         backoff.succeeded();
         assert_eq!(backoff.failed(now, 0.0), Some(Duration::from_millis(125)));

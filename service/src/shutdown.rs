@@ -1,9 +1,14 @@
 //! The end that is asked for: SIGTERM or SIGINT lets every loop drain and finish with status 0; a second signal ends
-//! the process at once, for a person who does not want to wait.
+//! the process at once, for a person who does not want to wait. A drain that meets a server which says nothing ends after
+//! [`DRAIN_LIMIT`]: what it did not finish is done again after the next start, as after a crash.
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, end_now};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// How long a drain may take.
+const DRAIN_LIMIT: Duration = Duration::from_secs(9);
 
 /// A token that every task holds a clone of.
 #[derive(Debug, Clone)]
@@ -38,13 +43,30 @@ pub fn on_signals() -> Result<(ShutdownHandle, Shutdown), Failure> {
             };
             if *triggered.0.borrow() {
                 tracing::warn!(signal = name, "second signal: ending at once");
-                std::process::exit(i32::from(Exit::Failed.code()));
+                end_now(Exit::Failed);
             }
             tracing::info!(signal = name, "draining; a second signal ends at once");
+            limit_drain();
             triggered.request();
         }
     });
     Ok((handle, shutdown))
+}
+
+/// Ends the process if it has not ended by itself in time. A thread of its own: everything else may be stuck.
+fn limit_drain() {
+    let watch = std::thread::Builder::new().name("drain-limit".to_owned()).spawn(|| {
+        std::thread::sleep(DRAIN_LIMIT);
+        tracing::warn!(
+            "not everything has come to its end within {} s, for a server does not answer: what is left is done again \
+             after the next start",
+            DRAIN_LIMIT.as_secs()
+        );
+        end_now(Exit::Done);
+    });
+    if let Err(error) = watch {
+        tracing::warn!(%error, "the drain has no limit: no thread can be started");
+    }
 }
 
 impl ShutdownHandle {
@@ -74,7 +96,6 @@ impl Shutdown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[tokio::test]
     async fn every_clone_sees_the_request() {

@@ -22,6 +22,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+/// A wait that is shown.
+const LONG_WAIT: Duration = Duration::from_secs(5);
+
 /// A handle that every task of the process holds a clone of.
 #[derive(Debug, Clone)]
 pub struct Status(Arc<Inner>);
@@ -47,6 +50,9 @@ struct Slow {
     error: Option<ErrorDocument>,
     retrying: BTreeMap<String, (Instant, String)>,
     contact: Contact,
+    /// What is waited for at this moment, by a number.
+    waits: BTreeMap<u64, (Instant, String)>,
+    next_wait: u64,
     rows: Window,
     bytes: Window,
 }
@@ -62,6 +68,8 @@ impl Status {
             error: None,
             retrying: BTreeMap::new(),
             contact: Contact::default(),
+            waits: BTreeMap::new(),
+            next_wait: 0,
             rows: Window::default(),
             bytes: Window::default(),
         };
@@ -132,6 +140,16 @@ impl Status {
         let mut slow = self.slow();
         let entry = slow.retrying.entry(what.to_owned()).or_insert_with(|| (Instant::now(), String::new()));
         error.clone_into(&mut entry.1);
+    }
+
+    /// Begins to wait for an answer to `what` (as in "Kafka: committing"). One that has not come after
+    /// [`LONG_WAIT`] is shown like a retry, until what is returned is dropped: the thread that waits cannot show it.
+    pub fn wait(&self, what: &str) -> Wait {
+        let mut slow = self.slow();
+        let number = slow.next_wait;
+        slow.next_wait += 1;
+        slow.waits.insert(number, (Instant::now(), what.to_owned()));
+        Wait { status: self.clone(), number }
     }
 
     /// Ends what [`Status::retrying`] began; true if it had.
@@ -217,6 +235,12 @@ impl Status {
             since_seconds: since.elapsed().as_secs(),
             error: error.clone(),
         });
+        let silent = slow.waits.values().find(|(since, _)| since.elapsed() >= LONG_WAIT);
+        let retrying = retrying.or_else(|| {
+            let (since, what) = silent?;
+            let since_seconds = since.elapsed().as_secs();
+            Some(RetryDocument { what: what.clone(), since_seconds, error: "no answer yet".to_owned() })
+        });
         StatusDocument {
             task: self.0.task.clone(),
             service: self.0.service.name(),
@@ -253,10 +277,36 @@ impl Status {
     }
 }
 
+/// A wait that began; dropped, it is over.
+#[derive(Debug)]
+#[must_use = "a wait that is dropped is over"]
+pub struct Wait {
+    status: Status,
+    number: u64,
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.status.slow().waits.remove(&self.number);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    #[test]
+    fn a_wait_shows_once_it_is_long_and_until_it_ends() {
+        let status = Status::new("t", Service::Capture);
+        let wait = status.wait("Kafka: committing");
+        assert!(status.document().retrying.is_none());
+        status.slow().waits.values_mut().for_each(|(since, _)| *since -= LONG_WAIT);
+        let document = status.document();
+        assert_eq!(document.state, State::Retrying);
+        assert_eq!(document.retrying.unwrap().what, "Kafka: committing");
+        drop(wait);
+        assert!(status.document().retrying.is_none());
+    }
 
     #[test]
     fn the_document_is_the_contract() {

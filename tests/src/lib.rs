@@ -2,6 +2,7 @@
 //! destination without a line of the product's own code, and a load that writes.
 
 pub mod binlog;
+pub mod frozen;
 pub mod load;
 pub mod oracle;
 pub mod process;

@@ -64,6 +64,27 @@ impl Bookkeeping {
         Ok(())
     }
 
+    /// `topic` takes the place of `former`: it has the owner's record, and the rest is forgotten. An instance that still
+    /// writes from the former one finds no offset to move.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn succeed(
+        &self,
+        connection: &mut Connection,
+        former: &str,
+        topic: &str,
+    ) -> Result<(), DestinationError> {
+        let during = || DestinationError::during(format!("handing the target of {former} on"));
+        let sql = format!("UPDATE {}.owners SET topic = $3 WHERE task = $1 AND topic = $2", self.schema);
+        connection.execute(&sql, &[&self.task, &former, &topic]).await.map_err(during())?;
+        for table in ["generations", "offsets", "targets"] {
+            let sql = format!("DELETE FROM {}.{table} WHERE task = $1 AND topic = $2", self.schema);
+            connection.execute(&sql, &[&self.task, &former]).await.map_err(during())?;
+        }
+        Ok(())
+    }
+
     /// Tells running instances to read every offset again.
     ///
     /// # Errors

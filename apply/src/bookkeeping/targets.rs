@@ -135,6 +135,30 @@ impl Bookkeeping {
         Ok(row.map(|row| row.get(0)))
     }
 
+    /// What another topic of this task has put of the same source's table into this target: the topic that `topic` takes
+    /// the place of.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn former(
+        &self,
+        connection: &mut Connection,
+        source: &str,
+        target: &TargetName,
+        topic: &str,
+    ) -> Result<Option<TargetRow>, DestinationError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {}.targets WHERE task = $1 AND source_table = $2 AND target_schema = $3 \
+             AND target_table = $4 AND topic <> $5",
+            self.schema
+        );
+        let row = connection
+            .query_opt(&sql, &[&self.task, &source, &target.schema, &target.table, &topic])
+            .await
+            .map_err(DestinationError::during(format!("looking for {target} in the bookkeeping")))?;
+        Ok(row.as_ref().map(target_row))
+    }
+
     /// The first rows of a topic.
     ///
     /// # Errors

@@ -44,6 +44,8 @@ pub struct TableTask {
     pub storage: Storage,
     /// Generations by number.
     pub generations: BTreeMap<u32, Arc<GenerationRecord>>,
+    /// Those of the topics that the table had before, by number.
+    pub former: BTreeMap<u32, Arc<GenerationRecord>>,
     /// The initial load has not ended.
     pub loading: bool,
 }
@@ -128,6 +130,7 @@ impl TableTask {
                 config::Storage::Heap => Storage::Heap,
                 config::Storage::Column => Storage::Column,
             },
+            former: history.former(&id, &table.topic),
             loading: history.load(&id).is_none_or(|load| !load.complete),
             id,
             generations,

@@ -9,7 +9,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tributary_service::kafka::leave;
 use tributary_service::sabotage;
@@ -73,7 +73,7 @@ impl ConsumerContext for GroupContext {
 
 /// The group's member.
 pub struct GroupConsumer {
-    consumer: BaseConsumer<GroupContext>,
+    consumer: Arc<BaseConsumer<GroupContext>>,
 }
 
 impl Drop for GroupConsumer {
@@ -101,7 +101,7 @@ impl GroupConsumer {
         for (name, value) in client.config_map() {
             config.set(name, value);
         }
-        let consumer = config
+        let consumer: BaseConsumer<GroupContext> = config
             // Ends are asked for elsewhere: see `ends`.
             .set("enable.partition.eof", "false")
             .set("partition.assignment.strategy", "cooperative-sticky")
@@ -111,7 +111,7 @@ impl GroupConsumer {
             .set("topic.metadata.refresh.interval.ms", "5000")
             .create_with_context(GroupContext::default())
             .map_err(TopicError::during("preparing the Kafka consumer"))?;
-        Ok(Self { consumer })
+        Ok(Self { consumer: Arc::new(consumer) })
     }
 
     /// Reads these topics from now on.

@@ -162,6 +162,16 @@ impl History {
         self.generations.get(topic).into_iter().flat_map(BTreeMap::values)
     }
 
+    /// The generations that a table has had in other topics than `topic`, by number: capture goes on in another topic
+    /// where the one before has become unusable.
+    #[must_use]
+    pub fn former(&self, id: &TableId, topic: &str) -> BTreeMap<u32, Arc<GenerationRecord>> {
+        let others = self.generations.iter().filter(|(other, _)| *other != topic);
+        let records = others.flat_map(|(_, generations)| generations.values());
+        let of_table = records.filter(|record| record.table.id == *id);
+        of_table.map(|record| (record.generation, Arc::clone(record))).collect()
+    }
+
     /// One generation of a topic.
     #[must_use]
     pub fn generation(&self, topic: &str, generation: u32) -> Option<&Arc<GenerationRecord>> {

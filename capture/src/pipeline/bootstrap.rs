@@ -4,6 +4,7 @@
 use crate::sequencer::names::ColumnNames;
 use crate::sequencer::table::{SchemaTexts, SequencedTable, Standing};
 use crate::sequencer::{Joining, REREAD, publishable};
+use crate::topics::names::TopicNames;
 use crate::topics::state::{TaskHistory, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,6 +29,10 @@ pub struct Beginning {
     pub joining: Vec<Joining>,
     /// What the history says is selected, deselected tables left out.
     pub selected: BTreeMap<TableId, SelectedTable>,
+    /// The topics that tables have, and had.
+    pub names: TopicNames,
+    /// Tables whose topic is not the one that was written any more.
+    pub lost: BTreeSet<TableId>,
     /// The history says otherwise, and must be told.
     pub selection_changed: bool,
     /// The id that the next schema gets.
@@ -49,6 +54,8 @@ pub struct Wanted<'a> {
     pub selection: &'a TableSelection,
     /// Unique indexes that serve as keys, by table.
     pub key_indexes: &'a BTreeMap<String, String>,
+    /// Tables whose topic is not the one that was written any more, with the reason.
+    pub lost: &'a BTreeMap<TableId, String>,
     /// Parked tables are read anew. Otherwise only those are that were about to be.
     pub retry_parked: bool,
 }
@@ -78,6 +85,13 @@ pub fn begin(
     wanted: Wanted<'_>,
 ) -> Result<Beginning, Failure> {
     let checkpoint = match &state.checkpoint {
+        Some(_) if history.generations.is_empty() && !state.catalog.is_empty() => {
+            return Err(Failure::new(
+                "the task's checkpoint is there but its history is not",
+                format!("{task}.state names tables, {task}.history defines none: what their records mean is not known"),
+            )
+            .remedy("begin anew: `capture drop` removes the task's topics, then `capture run`"));
+        }
         Some(checkpoint) => checkpoint.clone(),
         None if history.generations.is_empty() => Checkpoint {
             format: FORMAT_VERSION,
@@ -148,7 +162,9 @@ pub fn begin(
     }
     let selection_changed = !previously.keys().eq(selected.keys());
     let next_schema_id = history.next_schema_id();
-    Ok(Beginning { checkpoint, running, joining, selected, selection_changed, next_schema_id })
+    let names = history.names(task);
+    let lost = wanted.lost.keys().cloned().collect();
+    Ok(Beginning { checkpoint, running, joining, selected, names, lost, selection_changed, next_schema_id })
 }
 
 /// Why a table cannot simply go on from the checkpoint; `None` if it can.
@@ -164,6 +180,9 @@ fn gap(
     }
     if table.standing == Standing::Dropped {
         return Some("the table was dropped and created again".to_owned());
+    }
+    if let Some(why) = wanted.lost.get(&table.id) {
+        return Some(why.clone());
     }
     let now = publishable(
         wanted.selection,

@@ -86,7 +86,7 @@ impl Membership {
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("leadership".to_owned())
-            .spawn(move || poll(&consumer, &stopped))
+            .spawn(move || poll(&Arc::new(consumer), &stopped))
             .map_err(|error| {
                 KafkaError::ClientCreation(format!("no thread for the group member: {error}"))
             })?;
@@ -110,7 +110,7 @@ impl Drop for Membership {
 }
 
 /// Polls until told to stop: heartbeats depend on it.
-fn poll(consumer: &BaseConsumer<Context>, stop: &AtomicBool) {
+fn poll(consumer: &Arc<BaseConsumer<Context>>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         if let Some(Err(error)) = consumer.poll(POLL) {
             tracing::debug!(%error, "group member");

@@ -9,5 +9,6 @@ pub mod session;
 mod source;
 pub mod stream;
 pub mod target;
+mod watch;
 
 pub use service::{RunOptions, run};

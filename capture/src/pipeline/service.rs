@@ -4,6 +4,7 @@
 use super::leader::{Membership, Role};
 use super::session::{Carried, End, Shared, capture_group, lead};
 use crate::commands::check::precheck;
+use crate::sequencer::own_topic_gone;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::state::TaskState;
 use std::sync::Arc;
@@ -39,6 +40,9 @@ const SESSION: &str = "publishing";
 /// How long another leader may take to write its name, and how often it is looked for.
 const RIVAL_TIMEOUT: Duration = Duration::from_secs(20);
 const RIVAL_BEAT: Duration = Duration::from_millis(500);
+/// How often an instance that stands by looks whether the task is still there, and how long Kafka may take to say so.
+const STANDBY_BEAT: Duration = Duration::from_secs(10);
+const OWN_TOPICS_TIMEOUT: Duration = Duration::from_secs(5);
 /// A session that worked this long starts the count of failures anew.
 const HEALTHY: Duration = Duration::from_secs(30);
 
@@ -108,7 +112,7 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
     let mut backoff = Backoff::new(Policy::for_limit(limit));
     let mut carried = Carried::default();
     loop {
-        if !wait_for_lead(shared, &mut role) {
+        if !wait_for_lead(shared, &mut role)? {
             return Ok(Exit::Done);
         }
         let began = Instant::now();
@@ -135,6 +139,9 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
             },
             End::Restart(why) => why,
         };
+        if let Some(failure) = own_topic_missing(shared) {
+            return Err(failure);
+        }
         let Some(delay) = backoff.failed(Instant::now(), random()) else {
             return Err(Failure::new("capture cannot go on", why).remedy(
                 "mend what the message names and start capture again: it goes on from its checkpoint",
@@ -186,21 +193,50 @@ fn rival(shared: &Shared) -> Option<String> {
     (leader.instance != shared.status.instance()).then_some(leader.instance)
 }
 
-/// Waits until this instance leads; false if the end is asked for first.
-fn wait_for_lead(shared: &Shared, role: &mut watch::Receiver<Role>) -> bool {
+/// Waits until this instance leads; false if the end is asked for first. A topic of the task that is gone ends it:
+/// Kafka gives the lead to nobody then.
+fn wait_for_lead(shared: &Shared, role: &mut watch::Receiver<Role>) -> Result<bool, Failure> {
     if *role.borrow() == Role::Standby {
         shared.status.set_role(ShownRole::Standby);
     }
-    let leads = shared.runtime.block_on(async {
-        tokio::select! {
-            change = role.wait_for(|role| *role == Role::Leader) => change.is_ok(),
-            () = shared.shutdown.wait() => false,
+    loop {
+        let leads = shared.runtime.block_on(async {
+            tokio::select! {
+                change = role.wait_for(|role| *role == Role::Leader) => Some(change.is_ok()),
+                () = shared.shutdown.wait() => Some(false),
+                () = tokio::time::sleep(STANDBY_BEAT) => None,
+            }
+        });
+        match leads {
+            Some(true) => {
+                shared.status.set_role(ShownRole::Leader);
+                return Ok(true);
+            }
+            Some(false) => return Ok(false),
+            None => {
+                if let Some(failure) = own_topic_missing(shared) {
+                    return Err(failure);
+                }
+            }
         }
-    });
-    if leads {
-        shared.status.set_role(ShownRole::Leader);
     }
-    leads
+}
+
+/// Says which of the task's own topics is gone; `None` if both are there, or nobody answers.
+fn own_topic_missing(shared: &Shared) -> Option<Failure> {
+    let topics = Topics::new(&kafka::client_config(&shared.config.kafka), shared.runtime.clone()).ok()?;
+    let own = [state_topic(&shared.config.name), history_topic(&shared.config.name)];
+    let missing = || {
+        let cluster = topics.cluster(OWN_TOPICS_TIMEOUT).ok()?;
+        own.iter().find(|topic| !cluster.contains_key(*topic))
+    };
+    // Asked twice: a broker may have learned of a topic late.
+    let found = missing().and_then(|_| {
+        pause(&shared.runtime, &shared.shutdown, RIVAL_BEAT);
+        missing()
+    });
+    kafka::close(topics);
+    found.map(|topic| own_topic_gone(topic, "it was deleted while capture runs"))
 }
 
 /// Creates the task's own topics and joins its group, retrying while Kafka is away. `None` if the end is asked for.
@@ -240,7 +276,9 @@ fn try_join(shared: &Shared) -> Result<Membership, String> {
     let (state, history) = (state_topic(&config.name), history_topic(&config.name));
     let ensured = topics.ensure(&[&state, &history], &settings).map_err(|error| error.to_string());
     kafka::close(topics);
-    ensured?;
+    for own in ensured? {
+        own.map_err(|error| error.to_string())?;
+    }
     let group = capture_group(&config.name);
     Membership::join(&client, &group, &state).map_err(|error| error.to_string())
 }

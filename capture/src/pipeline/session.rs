@@ -8,11 +8,13 @@ use super::seek::Seek;
 use super::source::{self, Answer};
 use super::stream::{self, StreamMessage, StreamRequest};
 use super::target::Target;
+use super::watch::{Wanted as WatchedTopics, Watch};
 use crate::events::ddl;
 use crate::sequencer::halt::Halt;
 use crate::sequencer::{Output, Sequencer, Setup};
 use crate::snapshot::reader::ReaderMessage;
 use crate::topics::admin::{TopicSettings, Topics};
+use crate::topics::lost;
 use crate::topics::producer::Publisher;
 use crate::topics::state::{TaskHistory, TaskState};
 use std::time::{Duration, Instant};
@@ -33,6 +35,8 @@ use tributary_source::dialect::Dialect;
 
 /// The sequencer is called at least this often.
 const BEAT: Duration = Duration::from_millis(10);
+/// How often the list of topics that are watched is compared with the tables there are.
+const WATCHED: Duration = Duration::from_secs(1);
 /// How long Kafka may take to answer a transactional request.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -99,7 +103,11 @@ pub fn lead(
     carried: &mut Carried,
     progressed: &mut dyn FnMut(),
 ) -> End {
-    match open(shared, carried) {
+    let opened = {
+        let _wait = shared.status.wait("reading the task's state and asking the source");
+        open(shared, carried)
+    };
+    match opened {
         Ok(session) => {
             progressed();
             carried.has_led = true;
@@ -113,6 +121,9 @@ struct Session {
     sequencer: Sequencer,
     stream: stream::Receiver,
     readers: mpsc::Receiver<(usize, ReaderMessage)>,
+    watch: Watch,
+    watched: WatchedTopics,
+    last_watched: Instant,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -161,9 +172,12 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     let followed = history.followed();
     let asked = source::ask(&shared.source, &selection, &followed, &published);
     let Answer { dialect, ddl_session, server, found } = shared.runtime.block_on(asked)?;
+    let topics = topics(shared)?;
+    let lost = lost::lost(&topics, lost::known(&history, &state))?;
     let wanted = Wanted {
         selection: &selection,
         key_indexes: &shared.config.capture.keys,
+        lost: &lost,
         // Who restarts capture has mended the cause; a broker that was away has not.
         retry_parked: !carried.has_led,
     };
@@ -181,7 +195,12 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
         carried.target = Some(Target::new(beginning_target(&server, &dialect, &beginning)));
     }
     let seek = Seek::of(&beginning.checkpoint, &server);
-    start(shared, (&dialect, ddl_session), publisher, (beginning, seek), state)
+    start(shared, (&dialect, ddl_session), (publisher, topics), (beginning, seek), state)
+}
+
+fn topics(shared: &Shared) -> Result<Topics, Halt> {
+    Topics::new(&kafka::client_config(&shared.config.kafka), shared.runtime.clone())
+        .map_err(|error| Halt::Restart(error.to_string()))
 }
 
 /// Where the source stood when the process started.
@@ -206,13 +225,11 @@ fn selection(shared: &Shared) -> Result<TableSelection, Halt> {
 fn start(
     shared: &Shared,
     (dialect, ddl_session): (&Dialect, ddl::Session),
-    publisher: Publisher,
+    (publisher, topics): (Publisher, Topics),
     (beginning, seek): (Beginning, Option<Seek>),
     state: TaskState,
 ) -> Result<Session, Halt> {
     let config = &shared.config;
-    let topics = Topics::new(&kafka::client_config(&config.kafka), shared.runtime.clone())
-        .map_err(|error| Halt::Restart(error.to_string()))?;
     let setup = setup(shared, dialect, ddl_session)?;
     let request = StreamRequest {
         position: beginning.checkpoint.position.clone(),
@@ -236,7 +253,17 @@ fn start(
         &dialect.server_uuid,
     )?;
     sequencer.join_arrived()?;
-    Ok(Session { sequencer, stream, readers, tasks })
+    let watch = Watch::start(self::topics(shared)?)
+        .map_err(|error| Halt::Restart(format!("no thread that watches the topics: {error}")))?;
+    Ok(Session {
+        sequencer,
+        stream,
+        readers,
+        watch,
+        watched: WatchedTopics::new(),
+        last_watched: Instant::now(),
+        tasks,
+    })
 }
 
 /// This instance, as the first record of a session names it.
@@ -341,6 +368,7 @@ impl Session {
             if drained || now.saturating_duration_since(last_beat) >= BEAT {
                 last_beat = now;
                 self.sequencer.tick(now)?;
+                self.watch_topics()?;
                 if *role.borrow() == Role::Standby {
                     return Ok(End::Fenced("Kafka's group took the lead away".to_owned()));
                 }
@@ -352,6 +380,21 @@ impl Session {
                 }
             }
         }
+    }
+
+    fn watch_topics(&mut self) -> Result<(), Halt> {
+        if let Some(seen) = self.watch.seen() {
+            self.sequencer.on_topics(&seen)?;
+        }
+        let now = Instant::now();
+        if now.saturating_duration_since(self.last_watched) >= WATCHED {
+            self.last_watched = now;
+            let wanted = self.sequencer.watched_topics();
+            if wanted != self.watched && self.watch.want(wanted.clone()) {
+                self.watched = wanted;
+            }
+        }
+        Ok(())
     }
 
     fn next(&mut self, runtime: &tokio::runtime::Handle) -> Input {

@@ -66,7 +66,9 @@ impl Sequencer {
             self.put_beat()?;
         }
         let began = Instant::now();
+        let wait = self.setup.status.wait("committing to Kafka");
         self.output.publisher.commit()?;
+        drop(wait);
         self.commit_cost = began.elapsed();
         self.last_commit = self.output.now;
         self.last_checkpoint = Some(checkpoint);

@@ -10,6 +10,8 @@ use super::park::{ParkReason, REREAD};
 use super::table::{HistoryRecords, Origin, SchemaTexts, SequencedTable, Standing};
 use crate::binlog::charset::Charset;
 use crate::snapshot::planner::is_past;
+use crate::topics::admin::{REQUEST_TIMEOUT, TopicError};
+use crate::topics::names::field_clash;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +41,18 @@ pub struct Joining {
     pub after: Position,
     /// Why it is read; empty for a table that was not replicated before.
     pub why: String,
+}
+
+/// What to do about a topic that Kafka refuses.
+const TOPIC_REMEDY: &str =
+    "delete the topic if nobody needs it, or grant Create and Describe on the task's topics";
+
+/// A table that is about to join, with its topic.
+struct Placed {
+    joining: Joining,
+    definition: Table,
+    topic: String,
+    partitions: u32,
 }
 
 impl Sequencer {
@@ -126,28 +140,68 @@ impl Sequencer {
         if arrived.is_empty() {
             return Ok(());
         }
-        let mut defined = Vec::new();
-        for joining in arrived {
-            if let Some(definition) = self.define(&joining.catalog)? {
-                let topic = table_topic(&self.setup.task, &joining.catalog.id);
-                defined.push((joining, definition, topic));
-            }
-        }
-        let topics: Vec<&str> = defined.iter().map(|(.., topic)| topic.as_str()).collect();
-        let partitions = self.topics.ensure(&topics, &self.setup.topic)?;
-        for ((joining, _, topic), partitions) in defined.iter().zip(&partitions) {
-            let recorded = self.selected.get(&joining.catalog.id).map_or(0, |selected| selected.partitions);
-            check_partitions(topic, *partitions, recorded, self.setup.topic.partitions)?;
-        }
+        let ready = self.place(arrived)?;
         // Everything before has its offset now, so that the watermarks are barriers.
         self.commit()?;
-        let partitioned: Vec<(&str, u32)> = topics.iter().copied().zip(partitions).collect();
+        let partitioned: Vec<(&str, u32)> =
+            ready.iter().map(|placed| (placed.topic.as_str(), placed.partitions)).collect();
         let barriers = self.topics.ends(&partitioned)?;
-        for ((joining, definition, topic), barrier) in defined.into_iter().zip(barriers) {
-            self.join(joining, definition, topic, barrier)?;
+        for (placed, barrier) in ready.into_iter().zip(barriers) {
+            self.join(placed, barrier)?;
         }
         self.put_selection()?;
         self.commit()
+    }
+
+    /// Finds or makes the topic of each table that arrived. One that can have none is left out; the others go on.
+    fn place(&mut self, arrived: Vec<Joining>) -> Result<Vec<Placed>, Halt> {
+        // A name that is new may clash with one that somebody has made since the last look.
+        let cluster =
+            self.topics.cluster(REQUEST_TIMEOUT).map_err(|error| Halt::Restart(error.to_string()))?;
+        cluster.keys().for_each(|topic| self.names.see(topic));
+        let mut defined: Vec<Placed> = Vec::new();
+        for joining in arrived {
+            let id = joining.catalog.id.clone();
+            if self.previous(&id).is_some_and(|table| cluster.get(&*table.topic) != Some(&table.partitions)) {
+                // Made anew under the same name it would be taken for the one that is gone.
+                self.lost.insert(id.clone());
+            }
+            let unusable = self.lost.contains(&id);
+            let topic = if unusable { self.names.claim_another(&id) } else { self.names.claim(&id) };
+            match topic.and_then(|topic| Ok((self.define(&joining.catalog)?, topic))) {
+                Ok((definition, topic)) => {
+                    defined.push(Placed { joining, definition, topic, partitions: 0 });
+                }
+                Err(problem) => self.exclude(&id, &problem)?,
+            }
+        }
+        let topics: Vec<&str> = defined.iter().map(|placed| placed.topic.as_str()).collect();
+        let found = self.topics.ensure(&topics, &self.setup.topic)?;
+        let mut ready = Vec::new();
+        for (placed, found) in defined.into_iter().zip(found) {
+            let id = placed.joining.catalog.id.clone();
+            let recorded = self.selected.get(&id).filter(|selected| selected.topic == placed.topic);
+            let recorded = recorded.filter(|selected| selected.excluded.is_none());
+            let expected = recorded.map_or(self.setup.topic.partitions, |selected| selected.partitions);
+            let judged = found.and_then(|partitions| {
+                check_partitions(&placed.topic, partitions, expected, recorded.is_some()).map(|()| partitions)
+            });
+            match judged {
+                Ok(partitions) if partitions != self.setup.topic.partitions => {
+                    let (topic, origin) = (placed.topic, "topics.partitions in the config");
+                    let expected = self.setup.topic.partitions;
+                    return Err(TopicError::Partitions { topic, found: partitions, expected, origin }.into());
+                }
+                Ok(partitions) => ready.push(Placed { partitions, ..placed }),
+                Err(refused) => {
+                    if self.previous(&id).is_none() {
+                        self.names.release(&id);
+                    }
+                    self.exclude(&id, &format!("{refused}; {TOPIC_REMEDY}"))?;
+                }
+            }
+        }
+        Ok(ready)
     }
 
     /// The table is not parked any more.
@@ -164,33 +218,28 @@ impl Sequencer {
         self.tables.find(id).and_then(|index| self.tables.get(index)).filter(|table| table.generation > 0)
     }
 
-    /// What is published of a table that joins; `None` if nothing can be, which is written down.
-    fn define(&mut self, catalog: &CatalogTable) -> Result<Option<Table>, Halt> {
+    /// What is published of a table that joins, or why nothing can be.
+    fn define(&self, catalog: &CatalogTable) -> Result<Table, String> {
         let previous = self.previous(&catalog.id);
         let empty = placeholder(catalog).table;
         let columns = previous.map_or(&empty, |table| &table.table);
-        match self.publishable(catalog, previous, columns) {
-            Ok(definition) => Ok(Some(definition)),
-            Err(problem) => self.exclude(&catalog.id, &problem).map(|()| None),
-        }
+        self.publishable(catalog, previous, columns)
     }
 
     /// The table begins, or begins anew, behind `barrier`, the ends of its topic's partitions. The caller commits.
-    fn join(
-        &mut self,
-        joining: Joining,
-        definition: Table,
-        topic: String,
-        barrier: Vec<i64>,
-    ) -> Result<(), Halt> {
+    fn join(&mut self, placed: Placed, barrier: Vec<i64>) -> Result<(), Halt> {
+        let Placed { joining, definition, topic, partitions } = placed;
         let id = joining.catalog.id.clone();
         let known = self.tables.find(&id);
         let returning = self.previous(&id).is_some() || barrier.iter().any(|offset| *offset > 0);
-        let partitions = u32::try_from(barrier.len()).unwrap_or(u32::MAX);
         let mut table = match known.and_then(|index| self.tables.get_mut(index)) {
             Some(table) => std::mem::replace(table, placeholder(&joining.catalog)),
             None => placeholder(&joining.catalog),
         };
+        if *table.topic != *topic {
+            // The subjects of another topic begin with their first versions.
+            table.schemas = SchemaTexts::default();
+        }
         table.topic = topic.as_str().into();
         table.partitions = partitions;
         table.catalog = joining.catalog.clone();
@@ -211,6 +260,7 @@ impl Sequencer {
         self.put_history(history)?;
         self.put_state(&StateKey::Catalog(id.clone()), &joining.catalog)?;
         self.unpark(index)?;
+        self.lost.remove(&id);
         self.selected.insert(id.clone(), SelectedTable { id, topic, partitions, excluded: None });
         self.begin_reading(index)
     }
@@ -263,6 +313,7 @@ impl Sequencer {
         during: &str,
         answer: impl Future<Output = Result<T, SourceError>>,
     ) -> Result<T, Halt> {
+        let _wait = self.setup.status.wait(&format!("the source: {during}"));
         let answer = self.setup.runtime.block_on(async { tokio::time::timeout(ANSWER, answer).await });
         answer.unwrap_or_else(|_| Err(unanswered(during, &self.setup.source, ANSWER))).map_err(Halt::from)
     }
@@ -303,19 +354,14 @@ fn placeholder(catalog: &CatalogTable) -> SequencedTable {
     }
 }
 
-/// Keys would move between partitions.
-fn check_partitions(topic: &str, found: u32, recorded: u32, configured: u32) -> Result<(), Halt> {
-    use crate::topics::admin::TopicError;
-    let topic = topic.to_owned();
-    if recorded != 0 && found != recorded {
-        let origin = "as recorded when the topic was created";
-        return Err(TopicError::Partitions { topic, found, expected: recorded, origin }.into());
+/// Keys would move between partitions, or somebody else has made the topic.
+fn check_partitions(topic: &str, found: u32, expected: u32, recorded: bool) -> Result<(), TopicError> {
+    if found == expected {
+        return Ok(());
     }
-    if found != configured {
-        let origin = "topics.partitions in the config";
-        return Err(TopicError::Partitions { topic, found, expected: configured, origin }.into());
-    }
-    Ok(())
+    let origin =
+        if recorded { "as recorded when the topic was created" } else { "topics.partitions in the config" };
+    Err(TopicError::Partitions { topic: topic.to_owned(), found, expected, origin })
 }
 
 /// What the source has committed: `gtid_executed`, and file and offset for sources without GTID.
@@ -353,7 +399,8 @@ pub fn publishable(
         key_index: key_indexes.get(&catalog.id.to_string()).map(String::as_str),
         charset_supported: |name| Charset::named(name).is_some(),
     };
-    catalog.published(&wishes).map_err(|problem| problem.to_string())
+    let table = catalog.published(&wishes).map_err(|problem| problem.to_string())?;
+    field_clash(&table).map_or(Ok(table), Err)
 }
 
 /// Waits until everything in `set` is committed and visible; false if that takes longer than a commit ever should.

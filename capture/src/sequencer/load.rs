@@ -19,6 +19,8 @@ use tributary_schemas::history::{HistoryKey, LoadRecord};
 use tributary_schemas::sequence::SourceSequence;
 use tributary_source::publish::PRIMARY;
 
+/// What is being retried, in the status.
+const READING: &str = "reading tables";
 /// A reader that failed is left alone this long.
 const READER_REST: Duration = Duration::from_secs(1);
 /// A chunk that is refused although the stream has passed everything the source had then is tried this often.
@@ -104,8 +106,12 @@ impl Sequencer {
     pub fn on_reader(&mut self, (reader, message): (usize, ReaderMessage)) -> Result<(), Halt> {
         self.output.tick();
         match message {
-            ReaderMessage::Batch { id, batch } => self.on_batch(id, &batch)?,
+            ReaderMessage::Batch { id, batch } => {
+                self.setup.status.retried(READING);
+                self.on_batch(id, &batch)?;
+            }
             ReaderMessage::Finished { id } => {
+                self.setup.status.retried(READING);
                 self.snapshot.end_order(id);
                 self.snapshot.planner.finished(id);
                 self.snapshot.idle(reader, Duration::ZERO);
@@ -184,6 +190,7 @@ impl Sequencer {
             ReadFailure::Undrained | ReadFailure::Behind | ReadFailure::Cancelled => Ok(()),
             ReadFailure::Source(error) if error.is_transient() => {
                 tracing::warn!("a reader failed and will try again: {error}");
+                self.setup.status.retrying(READING, &error.to_string());
                 Ok(())
             }
             // The source may be ahead: a DDL that the stream has not passed explains it. It is waited for.

@@ -22,6 +22,7 @@ mod statements;
 mod stream;
 pub mod table;
 mod tables;
+mod topics;
 mod xa;
 
 pub use join::{Joining, executed, publishable, unanswered, wait_until_committed};
@@ -29,14 +30,17 @@ pub use output::Output;
 pub use park::{ParkReason, REREAD};
 pub use snapshot::Snapshot;
 pub use tables::Tables;
+pub use topics::own_topic_gone;
 
 use crate::binlog::FormatContext;
 use crate::topics::admin::Topics;
+use crate::topics::names::TopicNames;
 use freshness::Freshness;
 use maps::TableMaps;
 use progress::StreamProgress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
+use topics::WatchedTopics;
 use tributary_schemas::checkpoint::{Checkpoint, Leader, Parked};
 use tributary_schemas::config::TableSelection;
 use tributary_schemas::history::SelectedTable;
@@ -106,6 +110,12 @@ pub struct Sequencer {
     transaction_tables: BTreeSet<usize>,
     /// Why tables are parked.
     parked: BTreeMap<TableId, Parked>,
+    /// The topics that tables have, and those that are taken.
+    names: TopicNames,
+    /// Tables whose topic is not the one that was written any more: they go on in another one.
+    lost: BTreeSet<TableId>,
+    /// What is known of the topics.
+    watched: WatchedTopics,
     /// What the history says is selected.
     selected: BTreeMap<TableId, SelectedTable>,
     next_schema_id: u32,

@@ -4,6 +4,7 @@ use super::freshness::Freshness;
 use super::halt::Halt;
 use super::progress::StreamProgress;
 use super::table::Standing;
+use super::topics::WatchedTopics;
 use super::xa::Prepared;
 use super::{Output, Sequencer, Setup, Snapshot};
 use crate::binlog::FormatContext;
@@ -54,6 +55,9 @@ impl Sequencer {
             rereads: BTreeMap::new(),
             transaction_tables: BTreeSet::new(),
             parked,
+            names: beginning.names,
+            lost: beginning.lost,
+            watched: WatchedTopics::default(),
             selected: beginning.selected,
             next_schema_id: beginning.next_schema_id,
             dirty: BTreeSet::new(),

@@ -9,6 +9,7 @@ use super::batch::{BatchBuilder, RowBatch};
 use super::planner::{OrderId, Work};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -132,11 +133,21 @@ pub struct ReaderLimits {
     pub undrained: Duration,
     /// How long the source is given to commit what the stream has passed, seconds.
     pub visibility_seconds: u32,
+    /// How long the server may take to begin to answer: it may wait for a row lock (`innodb_lock_wait_timeout`, 50 s).
+    pub answer: Duration,
+    /// How long the server may say nothing in the middle of an answer.
+    pub silence: Duration,
 }
 
 impl Default for ReaderLimits {
     fn default() -> Self {
-        Self { batch_bytes: 128 * 1024, undrained: Duration::from_secs(10), visibility_seconds: 10 }
+        Self {
+            batch_bytes: 128 * 1024,
+            undrained: Duration::from_secs(10),
+            visibility_seconds: 10,
+            answer: Duration::from_secs(60),
+            silence: Duration::from_secs(20),
+        }
     }
 }
 
@@ -237,12 +248,18 @@ impl Session {
         match &order.work {
             Work::FindBoundary { range, rows } => {
                 let statement = table.sql.boundary(range, *rows)?;
-                Ok(ReaderMessage::Boundary { id, key: find(connection, table, statement).await? })
+                Ok(ReaderMessage::Boundary {
+                    id,
+                    key: find(connection, table, statement, self.limits.answer).await?,
+                })
             }
             Work::FindEnd => {
                 let lock = become_visible(connection, &order.visibility, &self.limits).await?;
                 let statement = table.sql.last_key(lock);
-                Ok(ReaderMessage::End { id, key: find(connection, table, statement).await? })
+                Ok(ReaderMessage::End {
+                    id,
+                    key: find(connection, table, statement, self.limits.answer).await?,
+                })
             }
             Work::Read { range } => {
                 let lock = become_visible(connection, &order.visibility, &self.limits).await?;
@@ -282,9 +299,10 @@ async fn become_visible(
         Visibility::WaitForGtid(set) => set,
     };
     let params: Vec<Value> = vec![set.as_str().into(), limits.visibility_seconds.into()];
-    let rows = connection
-        .query_with("waiting for the source to commit", "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)", params)
-        .await?;
+    const DURING: &str = "waiting for the source to commit";
+    let address = connection.address().to_owned();
+    let sql = "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?)";
+    let rows = within(limits.answer, DURING, &address, connection.query_with(DURING, sql, params)).await??;
     // 0: committed; 1: the time is over.
     let committed = rows.first().and_then(|row| row.get_opt::<u64, _>(0)).and_then(Result::ok) == Some(0);
     if committed { Ok(None) } else { Err(ReadFailure::Behind) }
@@ -295,9 +313,28 @@ async fn find(
     connection: &mut Connection,
     table: &TableReader,
     statement: Statement,
+    limit: Duration,
 ) -> Result<Option<Vec<KeyValue>>, ReadFailure> {
-    let rows = connection.query_with("finding a chunk's end", &statement.sql, statement.params).await?;
+    const DURING: &str = "finding a chunk's end";
+    let address = connection.address().to_owned();
+    let asked = connection.query_with(DURING, &statement.sql, statement.params);
+    let rows = within(limit, DURING, &address, asked).await??;
     rows.first().map(|row| table.sql.key_of_bound(row).map_err(ReadFailure::from)).transpose()
+}
+
+/// Waits for an answer of the server for `limit` at most. The connection must go if there is none.
+async fn within<T>(
+    limit: Duration,
+    during: &str,
+    address: &str,
+    answer: impl Future<Output = T>,
+) -> Result<T, SourceError> {
+    tokio::time::timeout(limit, answer).await.map_err(|_| said_nothing(limit, during, address))
+}
+
+fn said_nothing(limit: Duration, during: &str, address: &str) -> SourceError {
+    let reason = format!("the server has said nothing for {} s", limit.as_secs());
+    SourceError::transient(during, address, reason, "the connection is opened again")
 }
 
 /// The rows of one SELECT on their way to the sequencer.
@@ -319,7 +356,9 @@ impl RowStream<'_> {
         };
         let params = Params::from(statement.params);
         let driver = connection.driver();
-        let mut result = driver.exec_iter(statement.sql, params).await.map_err(|error| match error {
+        let silent = |error: SourceError| Stop::Broken(error.into(), None);
+        let executed = within(limits.answer, DURING, &address, driver.exec_iter(statement.sql, params)).await;
+        let mut result = executed.map_err(silent)?.map_err(|error| match error {
             // The server refused the statement: the session is as good as before.
             mysql_async::Error::Server(_) => {
                 Stop::Failed(SourceError::from_driver(DURING, &address, &error).into())
@@ -331,13 +370,22 @@ impl RowStream<'_> {
         let mut builder = BatchBuilder::default();
         let mut last_key = None;
         let until = Instant::now() + limits.undrained;
-        while let Some(row) = result.next().await.map_err(|error| failed(&error))? {
+        // One timer for the rows of a batch: a row is too little to set one for.
+        let mut silence = pin!(tokio::time::sleep(limits.silence));
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = result.next() => next,
+                () = silence.as_mut() => return Err(silent(said_nothing(limits.silence, DURING, &address))),
+            };
+            let Some(row) = next.map_err(|error| failed(&error))? else { break };
             order.table.encoder.encode_row(&row, encoded).map_err(|error| broken(error.into()))?;
             builder.push(encoded);
             if builder.bytes() >= limits.batch_bytes {
                 let key = order.table.sql.key_of(&row).map_err(|error| broken(error.into()))?;
                 let batch = builder.finish(key);
                 deliver(messages, reader, order, batch, until).await?;
+                silence.as_mut().reset(Instant::now() + limits.silence);
                 // However promptly the rows are taken: statistics may have made the chunk far too large.
                 if Instant::now() >= until {
                     return Err(broken(ReadFailure::Undrained));

@@ -240,3 +240,23 @@ async fn failures_say_which_kind_they_are_and_the_reader_goes_on() {
     let (rows, _, end) = scene.rows().await;
     assert_eq!(rows, 10, "{end:?}");
 }
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_given_up_and_asked_again() {
+    let limits = ReaderLimits { answer: Duration::from_millis(300), ..ReaderLimits::default() };
+    let mut scene = Scene::new("snapshot_silent", 200, limits).await;
+    scene.root.execute("locking", "LOCK TABLES t WRITE").await.unwrap();
+    for work in [Work::Read { range: whole() }, Work::FindEnd, Work::FindBoundary { range: whole(), rows: 1 }]
+    {
+        scene.order(work, anything()).await;
+        let failed = scene.next().await;
+        let ReaderMessage::Failed { failure: ReadFailure::Source(error), .. } = failed else {
+            panic!("{failed:?}")
+        };
+        assert!(error.is_transient() && error.to_string().contains("said nothing"), "{error}");
+    }
+    scene.root.execute("unlocking", "UNLOCK TABLES").await.unwrap();
+    scene.order(Work::Read { range: whole() }, anything()).await;
+    let (rows, _, end) = scene.rows().await;
+    assert_eq!(rows, ROWS, "{end:?}");
+}

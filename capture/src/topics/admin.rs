@@ -1,13 +1,17 @@
 //! Topics: created once with the settings the design rests on, checked ever after.
 
+use super::incarnation::Found;
 use rdkafka::Offset;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tributary_service::kafka::{self, Place};
+use tributary_service::retry::Transient;
 
 /// How long one administrative request may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -15,7 +19,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const LEADERLESS: Duration = Duration::from_millis(10);
 
 /// Why a topic cannot be used.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum TopicError {
     /// The broker did not answer, or refused for a reason that may pass.
     #[error("Kafka did not answer for topic {topic}: {reason}")]
@@ -68,7 +72,7 @@ pub struct Topics {
     config: rdkafka::ClientConfig,
     /// Read-uncommitted, so that a watermark is the true end of a partition: the last stable offset would lie before
     /// records of a transaction whose commit marker is not written yet.
-    watermarks: BaseConsumer,
+    watermarks: Arc<BaseConsumer>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -78,13 +82,13 @@ impl Topics {
     /// # Errors
     /// A configuration that the client refuses.
     pub fn new(config: &rdkafka::ClientConfig, runtime: tokio::runtime::Handle) -> Result<Self, KafkaError> {
-        let watermarks = config
+        let watermarks: BaseConsumer = config
             .clone()
             .set("group.id", "unused")
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_uncommitted")
             .create()?;
-        Ok(Self { config: config.clone(), watermarks, runtime })
+        Ok(Self { config: config.clone(), watermarks: Arc::new(watermarks), runtime })
     }
 
     /// Partitions of `topic`; `None` if it does not exist.
@@ -103,22 +107,47 @@ impl Topics {
         })
     }
 
-    /// Creates those of `topics` that do not exist, in one request. Returns the number of partitions of each.
+    /// Creates those of `topics` that do not exist, in one request. Returns the number of partitions of each, or why
+    /// Kafka refuses it: the others are there all the same.
     ///
     /// # Errors
-    /// [`TopicError`].
-    pub fn ensure(&self, topics: &[&str], settings: &TopicSettings) -> Result<Vec<u32>, TopicError> {
-        let found: Vec<Option<u32>> =
-            topics.iter().map(|topic| self.partitions(topic)).collect::<Result<_, _>>()?;
-        let missing: Vec<&str> =
-            topics.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(topic, _)| *topic).collect();
-        if !missing.is_empty() {
-            self.create(&missing, settings)?;
+    /// [`TopicError::Unavailable`].
+    pub fn ensure(
+        &self,
+        topics: &[&str],
+        settings: &TopicSettings,
+    ) -> Result<Vec<Result<u32, TopicError>>, TopicError> {
+        let mut found: BTreeMap<&str, Result<u32, TopicError>> = BTreeMap::new();
+        let mut missing: BTreeSet<&str> = BTreeSet::new();
+        for topic in topics {
+            match self.partitions(topic) {
+                Ok(Some(count)) => drop(found.insert(topic, Ok(count))),
+                Ok(None) => drop(missing.insert(topic)),
+                Err(refused @ TopicError::Refused { .. }) => drop(found.insert(topic, Err(refused))),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(found.into_iter().map(|found| found.unwrap_or(settings.partitions)).collect())
+        if !missing.is_empty() {
+            // A name twice in a request would leave a result without a name, which the Rust client does not survive.
+            let missing: Vec<&str> = missing.into_iter().collect();
+            for (topic, refused) in missing.iter().zip(self.create(&missing, settings)?) {
+                found.insert(topic, refused.map_or(Ok(settings.partitions), Err));
+            }
+        }
+        let unknown =
+            |topic: &str| unavailable(topic, &KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopic));
+        Ok(topics
+            .iter()
+            .map(|topic| found.get(topic).cloned().unwrap_or_else(|| Err(unknown(topic))))
+            .collect())
     }
 
-    fn create(&self, topics: &[&str], settings: &TopicSettings) -> Result<(), TopicError> {
+    /// Creates topics, each named once; returns why each was refused.
+    fn create(
+        &self,
+        topics: &[&str],
+        settings: &TopicSettings,
+    ) -> Result<Vec<Option<TopicError>>, TopicError> {
         let (lag, retention, size) = (
             settings.min_compaction_lag_ms.to_string(),
             settings.delete_retention_ms.to_string(),
@@ -138,13 +167,56 @@ impl Topics {
         let new: Vec<NewTopic<'_>> = new.collect();
         let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
         let results = self.administer(topics, async |admin| admin.create_topics(&new, &options).await)?;
+        let mut refused: BTreeMap<String, TopicError> = BTreeMap::new();
         for result in results {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((topic, code)) => return Err(TopicError::Refused { topic, reason: code.to_string() }),
+                Err((topic, code)) => {
+                    let error = KafkaError::AdminOp(code);
+                    if error.is_transient() {
+                        return Err(unavailable(&topic, &error));
+                    }
+                    refused.insert(topic.clone(), TopicError::Refused { topic, reason: code.to_string() });
+                }
             }
         }
-        self.wait_for(topics, settings.partitions)
+        let created: Vec<&str> =
+            topics.iter().copied().filter(|topic| !refused.contains_key(*topic)).collect();
+        self.wait_for(&created, settings.partitions)?;
+        Ok(topics.iter().map(|topic| refused.remove(*topic)).collect())
+    }
+
+    /// What became of topics that had so many partitions; in their order.
+    ///
+    /// # Errors
+    /// [`TopicError::Unavailable`].
+    pub fn look(&self, topics: &[(&str, u32)]) -> Result<Vec<Found>, TopicError> {
+        let all = || topics.iter().map(|(topic, _)| *topic).collect::<Vec<_>>().join(", ");
+        let counts = self.cluster(REQUEST_TIMEOUT).map_err(|error| unavailable(&all(), &error))?;
+        let present: Vec<(&str, u32)> =
+            topics.iter().copied().filter(|(topic, count)| counts.get(*topic) == Some(count)).collect();
+        let ends = self.ends(&present)?;
+        let mut ends: BTreeMap<&str, Vec<i64>> = present.iter().map(|(topic, _)| *topic).zip(ends).collect();
+        let found = |topic: &str| match (ends.remove(topic), counts.get(topic)) {
+            (Some(ends), _) => Found::Ends(ends),
+            (None, Some(count)) => Found::Partitions(*count),
+            (None, None) => Found::Missing,
+        };
+        Ok(topics.iter().map(|(topic, _)| *topic).map(found).collect())
+    }
+
+    /// Every topic of the cluster that may be seen, with its partitions. Asks for no topic by name, so that none is
+    /// created by being asked for.
+    ///
+    /// # Errors
+    /// No answer within `limit`.
+    pub fn cluster(&self, limit: Duration) -> Result<BTreeMap<String, u32>, KafkaError> {
+        let metadata = self.watermarks.fetch_metadata(None, limit)?;
+        let named = metadata.topics().iter().filter_map(|topic| {
+            let count = u32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0)?;
+            Some((topic.name().to_owned(), count))
+        });
+        Ok(named.collect())
     }
 
     fn administer<T>(
@@ -226,6 +298,8 @@ impl Topics {
     /// # Errors
     /// [`TopicError`].
     pub fn delete(&self, topics: &[&str]) -> Result<(), TopicError> {
+        let topics: Vec<&str> = topics.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let topics = topics.as_slice();
         let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
         let results = self.administer(topics, async |admin| admin.delete_topics(topics, &options).await)?;
         for result in results {

@@ -2,6 +2,9 @@
 //! state and history that a new leader goes on from.
 
 pub mod admin;
+pub mod incarnation;
+pub mod lost;
+pub mod names;
 pub mod producer;
 pub mod records;
 pub mod state;

@@ -2,6 +2,7 @@
 //! `init_transactions` has ended what a predecessor left open. Bytes enter, typed records leave; a record of a newer
 //! format is refused, not guessed at.
 
+use super::names::TopicNames;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -129,6 +130,16 @@ impl TaskHistory {
     #[must_use]
     pub fn next_schema_id(&self) -> u32 {
         self.schemas.iter().map(|schema| schema.id).max().unwrap_or(0) + 1
+    }
+
+    /// The topics that its tables have, and had, as names of `task`.
+    #[must_use]
+    pub fn names(&self, task: &str) -> TopicNames {
+        let mut names = TopicNames::new(task);
+        for (id, generations) in &self.generations {
+            generations.values().for_each(|record| names.record(id, &record.topic));
+        }
+        names
     }
 
     /// The newest generation of a table.

@@ -19,6 +19,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (&["retries", "message.send.max.retries"], "the idempotent producer sets it"),
     (&["enable.gapless.guarantee"], "the transaction gives it"),
+    (&["allow.auto.create.topics"], "capture creates topics with the settings that they need"),
     (&["partitioner"], "keys must stay in the partition where their earlier changes are"),
     (&["message.max.bytes", "max.message.bytes"], "topics.max_message_bytes sets it for topic and producer"),
     (&["queue.buffering.max.kbytes"], "capture bounds what is not acknowledged yet"),

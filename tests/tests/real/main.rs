@@ -16,6 +16,7 @@ mod plain;
 mod refusals;
 mod replay;
 mod source;
+mod topics;
 mod types;
 mod verify;
 mod wide;

@@ -69,24 +69,41 @@ impl Worker {
             self.claim(connection, task, &Act::Empty(emptying(task, record))).await?;
             statements.push(clear_target(&task.target, &task.rule.constants));
         }
-        if record.cause != Cause::Drop && task.alter {
-            let allowed = match Act::narrowing(task, before, record) {
-                Some(act) => self.claim(connection, task, &act).await,
-                None => Ok(()),
-            };
-            match allowed {
-                Ok(()) => match self.alter(connection, task, before, record).await? {
-                    Ok(alter) => statements.extend(alter),
-                    Err(_) if task.is_reset_after(generation) => {}
-                    Err(error) => return Err(DestinationError::Table(unsupported(task, record, &error))),
-                },
-                // The reset asks again, and what lies before it does not matter.
-                Err(DestinationError::Table(_)) if task.is_reset_after(generation) => {}
-                Err(error) => return Err(error),
-            }
-        }
         carry_out(connection, task, generation, &statements).await?;
+        statements.extend(self.follow(connection, task, before, record).await?);
         Ok(statements)
+    }
+
+    /// Gives the target the definition of `record`; its rows stay.
+    pub(super) async fn follow(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        before: &GenerationRecord,
+        record: &GenerationRecord,
+    ) -> Result<Vec<String>, DestinationError> {
+        if record.cause == Cause::Drop || !task.alter {
+            return Ok(Vec::new());
+        }
+        let reset_after = task.is_reset_after(record.generation);
+        let allowed = match Act::narrowing(task, before, record) {
+            Some(act) => self.claim(connection, task, &act).await,
+            None => Ok(()),
+        };
+        match allowed {
+            Ok(()) => {}
+            // The reset asks again, and what lies before it does not matter.
+            Err(DestinationError::Table(_)) if reset_after => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        }
+        match self.alter(connection, task, before, record).await? {
+            Ok(alter) => {
+                carry_out(connection, task, record.generation, &alter).await?;
+                Ok(alter)
+            }
+            Err(_) if reset_after => Ok(Vec::new()),
+            Err(error) => Err(DestinationError::Table(unsupported(task, record, &error))),
+        }
     }
 
     /// The statements from one definition to the next.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tributary_schemas::config::ExistingData;
+use tributary_schemas::history::GenerationRecord;
 use tributary_schemas::table::Table;
 use tributary_service::kafka::Place;
 
@@ -84,11 +85,17 @@ impl Worker {
         let generation = beginning.generation;
         let definition =
             task.generations.get(&generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
-        self.prepare_target(connection, task, &definition.table, generation).await?;
+        let source = task.id.to_string();
+        match self.bookkeeping.former(connection, &source, &task.target, &task.topic).await? {
+            // One that knows of a later topic than this instance does stays what it is.
+            Some(former) if former.applied < generation => {
+                self.take_over(connection, task, &former, definition).await?;
+            }
+            _ => self.prepare_target(connection, task, &definition.table, generation).await?,
+        }
         let lows = self.beginnings(task).await?;
         let next_offsets: Vec<i64> =
             (0_i32..).zip(lows).map(|(partition, low)| low.max(beginning.offset(partition))).collect();
-        let source = task.id.to_string();
         let new = NewTarget {
             topic: &task.topic,
             source: &source,
@@ -103,6 +110,32 @@ impl Worker {
             .target(connection, &task.topic, false)
             .await?
             .ok_or_else(|| DestinationError::Table(undefined(task)))
+    }
+
+    /// This topic takes the place of the one before, which has become unusable: capture reads the table anew into it. The
+    /// target is emptied and gets the definition of `record`, as at any re-read.
+    async fn take_over(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        former: &TargetRow,
+        record: &GenerationRecord,
+    ) -> Result<(), DestinationError> {
+        let before = task.former.get(&former.applied).map_or(record, Arc::as_ref);
+        // Whose rows the target holds does not change with the topic.
+        self.bookkeeping.succeed(connection, &former.topic, &task.topic).await?;
+        if task.is_reset(record.generation) {
+            let how = format!("reading {} anew, from topic {}", task.id, task.topic);
+            self.claim(connection, task, &Act::Empty(how)).await?;
+            self.reset(connection, task, before, record).await?;
+        } else {
+            self.follow(connection, task, before, record).await?;
+        }
+        tracing::info!(
+            table = %task.id, topic = task.topic, before = former.topic,
+            "the table goes on in another topic, from its beginning"
+        );
+        Ok(())
     }
 
     /// Creates the table, or judges the one that is there.
@@ -281,7 +314,7 @@ pub(in crate::pipeline) fn partitions_changed(task: &TableTask, other: impl Disp
             task.topic, task.partitions
         ),
         place: task.topic.clone(),
-        remedy: "partitions of a topic must not be added; have capture read the table anew into a new topic"
+        remedy: "keep `capture run` running: it reads the table anew into another topic, and apply follows by itself"
             .to_owned(),
     }
 }

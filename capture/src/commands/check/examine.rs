@@ -13,11 +13,13 @@ use crate::commands::stored::{Stored, StoredError};
 use crate::pipeline::bootstrap::is_wanted;
 use crate::pipeline::position::{ServerHistory, resumable};
 use crate::pipeline::session::{capture_group, default_server_id};
+use crate::topics::lost;
+use crate::topics::names::TopicNames;
 use std::collections::BTreeSet;
 use tributary_schemas::config::{Config, SourceConfig, TableRules, TableSelection};
 use tributary_schemas::position::Position;
 use tributary_schemas::table::TableId;
-use tributary_schemas::topic::{history_topic, state_topic, table_topic};
+use tributary_schemas::topic::{history_topic, state_topic};
 use tributary_service::sabotage;
 use tributary_source::catalog::{list_tables, read_tables};
 use tributary_source::connect::{Connection, SourceOptions};
@@ -42,9 +44,9 @@ pub(super) async fn examine(config: &Config, source: &SourceConfig, proof: Proof
         Some((cluster, stored)) => (Some(cluster), stored),
         None => (None, default),
     };
-    let topics =
-        cluster.as_ref().map(|cluster| cluster.facts.topics.keys().cloned().collect()).unwrap_or_default();
-    if let Err(error) = ask_source(config, source, &stored, &topics, &mut findings).await {
+    let mut names = stored.history.names(&config.name);
+    cluster.iter().flat_map(|cluster| cluster.facts.topics.keys()).for_each(|topic| names.see(topic));
+    if let Err(error) = ask_source(config, source, &stored, names, &mut findings).await {
         if error.is_transient() {
             findings.away.push(Away::Source(error.to_string()));
         }
@@ -127,7 +129,7 @@ async fn ask_source(
     config: &Config,
     source: &SourceConfig,
     stored: &Stored,
-    topics: &BTreeSet<String>,
+    names: TopicNames,
     findings: &mut Findings,
 ) -> Result<(), SourceError> {
     let options = SourceOptions::new(source)?;
@@ -181,7 +183,7 @@ async fn ask_source(
             listed: &listed,
             catalog,
             previous: &stored.definitions(),
-            topics,
+            names,
             charset_supported: |name| Charset::named(name).is_some(),
         },
     );
@@ -224,8 +226,7 @@ async fn try_kafka(
 ) {
     let own = vec![state_topic(&config.name), history_topic(&config.name)];
     let selected = findings.tables.selected.iter();
-    let tables: Vec<String> =
-        selected.map(|selected| table_topic(&config.name, &selected.table.id)).collect();
+    let tables: Vec<String> = selected.map(|selected| selected.topic.clone()).collect();
     let probe_topic = format!("{}.probe-{}", config.name, uuid::Uuid::new_v4().simple());
     let (owned, fresh) = (config.clone(), stored.state.checkpoint.is_none());
     let wanted: Vec<String> = own.iter().chain(&tables).cloned().collect();
@@ -234,6 +235,7 @@ async fn try_kafka(
     let selected = stored.history.selection.iter().flat_map(|selection| &selection.tables);
     let recorded = selected.filter(|table| table.excluded.is_none() && names.contains(&table.topic));
     let recorded: Vec<String> = recorded.map(|table| table.topic.clone()).collect();
+    let known = lost::known(&stored.history, &stored.state);
     let tried = tokio::task::spawn_blocking(move || {
         sabotage::pass("check-read");
         cluster.look_again_for(&recorded);
@@ -247,11 +249,12 @@ async fn try_kafka(
             cluster.find_orphans(&table_topics, begun);
         }
         let probe = (fresh || proof == Proof::Always).then(|| cluster.probe(&owned, &probe_topic));
-        (cluster.into_facts(), probe)
+        let lost = cluster.lost_topics(known);
+        (cluster.into_facts(), probe, lost)
     })
     .await;
     let items = &mut findings.kafka;
-    let (cluster, probe) = match tried {
+    let (cluster, probe, lost) = match tried {
         Ok(tried) => tried,
         Err(error) => {
             items.push(fail("kafka-transactions", error.to_string(), "report this as a bug"));
@@ -278,6 +281,7 @@ async fn try_kafka(
         items.push(kafka::compaction(probe));
         items.push(kafka::message_size(probe, &cluster, config.topics.max_message_bytes));
     }
-    let topics = TaskTopics { own: &own, tables: &tables, recorded: stored.history.selection.as_ref() };
+    let recorded = stored.history.selection.as_ref();
+    let topics = TaskTopics { own: &own, tables: &tables, recorded, lost: &lost };
     items.push(kafka::topic_settings(topics, &cluster, &config.topics));
 }

@@ -66,6 +66,9 @@ pub const ABORTED: &str = "aborted";
 /// The record of the transaction that is committed.
 pub const COMMITTED: &str = "committed";
 
+/// What to do about what may pass by itself.
+const BUSY: &str = "check again once the cluster answers: it is away, or busy; `run` waits for it";
+
 /// `kafka-transactions`: exactly once stands and falls with them.
 #[must_use]
 pub fn transactions(probe: &ProbeFacts) -> Item {
@@ -75,6 +78,7 @@ pub fn transactions(probe: &ProbeFacts) -> Item {
     let visibility = match &probe.transactions {
         Some(Ok(visibility)) => visibility,
         Some(Err(refusal)) => {
+            let remedy = if refusal.transient { BUSY } else { remedy };
             return fail(NAME, format!("{} failed: {}", refusal.action, refusal.reason), remedy);
         }
         None => return fail(NAME, "not tried, for the probe topic could not be created", remedy),
@@ -99,7 +103,10 @@ pub fn compaction(probe: &ProbeFacts) -> Item {
     let remedy = "use a cluster whose topics may have cleanup.policy=compact: without it old rows vanish, or every \
                   change is kept for ever";
     match &probe.settings {
-        Err(refusal) => fail(NAME, format!("{} failed: {}", refusal.action, refusal.reason), remedy),
+        Err(refusal) => {
+            let remedy = if refusal.transient { BUSY } else { remedy };
+            fail(NAME, format!("{} failed: {}", refusal.action, refusal.reason), remedy)
+        }
         Ok(settings) => match settings.get("cleanup.policy").map(String::as_str) {
             Some("compact") => pass(
                 NAME,
@@ -189,6 +196,8 @@ pub struct TaskTopics<'a> {
     pub tables: &'a [String],
     /// What the history says about them.
     pub recorded: Option<&'a SelectionRecord>,
+    /// Topics of tables that are not those any more that were written, with the reason.
+    pub lost: &'a BTreeMap<String, String>,
 }
 
 /// `topic-settings`: topics that exist must be as this task would create them.
@@ -207,6 +216,10 @@ pub fn topic_settings(topics: TaskTopics<'_>, cluster: &ClusterFacts, config: &T
     }
     for topic in topics.own.iter().chain(topics.tables) {
         let own = topics.own.contains(topic);
+        if let Some(why) = topics.lost.get(topic) {
+            doubtful.push(format!("{why}: its table is read anew, into another topic"));
+            continue;
+        }
         let record = recorded.iter().find(|record| record.topic == *topic && record.excluded.is_none());
         let expected = if own { 1 } else { config.partitions };
         if let Some(record) = record.filter(|record| !own && record.partitions != config.partitions) {
@@ -217,14 +230,15 @@ pub fn topic_settings(topics: TaskTopics<'_>, cluster: &ClusterFacts, config: &T
         }
         match (cluster.topics.get(topic), record) {
             (Some(found), None) if *found != expected => {
-                wrong.push(format!("topic {topic} has {found} partitions, {expected} are expected"));
+                let what = format!("topic {topic} has {found} partitions, {expected} are expected");
+                if own { wrong.push(what) } else { doubtful.push(format!("{what}: its table is left out")) }
             }
-            (Some(found), Some(record)) if *found != record.partitions => wrong.push(format!(
-                "topic {topic} has {found} partitions and was created with {}: keys have moved",
+            (Some(found), Some(record)) if *found != record.partitions => doubtful.push(format!(
+                "topic {topic} has {found} partitions and was created with {}: its table is read anew, into another topic",
                 record.partitions
             )),
             (None, Some(_)) if !cluster.unseen.contains(topic) => {
-                wrong.push(format!("topic {topic} of the task is gone"))
+                doubtful.push(format!("topic {topic} is gone: its table is read anew, into another topic"));
             }
             _ => {}
         }
@@ -359,7 +373,8 @@ mod tests {
             unseen: (!seen).then(|| topic.clone()).into_iter().collect(),
             ..ClusterFacts::default()
         };
-        let topics = TaskTopics { own: &[], tables: &[topic], recorded: record.as_ref() };
+        let lost = BTreeMap::new();
+        let topics = TaskTopics { own: &[], tables: &[topic], recorded: record.as_ref(), lost: &lost };
         topic_settings(topics, &cluster, &TopicsConfig::default())
     }
 
@@ -367,9 +382,27 @@ mod tests {
     fn partition_counts_never_change() {
         assert_eq!(judge_topics(None, None, &[]).outcome, Outcome::Pass);
         assert_eq!(judge_topics(Some(4), Some(4), &[]).outcome, Outcome::Pass);
-        for (found, recorded) in [(Some(5), None), (Some(5), Some(4)), (Some(8), Some(8)), (None, Some(4))] {
-            assert_eq!(judge_topics(found, recorded, &[]).outcome, Outcome::Fail, "{found:?} {recorded:?}");
+        assert_eq!(judge_topics(Some(8), Some(8), &[]).outcome, Outcome::Fail, "the config's changed");
+        // One topic's trouble is its table's alone.
+        for (found, recorded) in [(Some(5), None), (Some(5), Some(4)), (None, Some(4))] {
+            assert_eq!(judge_topics(found, recorded, &[]).outcome, Outcome::Warn, "{found:?} {recorded:?}");
         }
+    }
+
+    #[test]
+    fn what_a_lost_topic_is_like_does_not_matter() {
+        let topic = "t.a.b".to_owned();
+        let pairs = settings(&[("cleanup.policy", "delete")]);
+        let cluster = ClusterFacts {
+            brokers: 1,
+            topics: BTreeMap::from([(topic.clone(), 1)]),
+            settings: BTreeMap::from([(topic.clone(), pairs)]),
+            ..ClusterFacts::default()
+        };
+        let lost = BTreeMap::from([(topic.clone(), "topic t.a.b was deleted and created anew".to_owned())]);
+        let topics = TaskTopics { own: &[], tables: &[topic], recorded: None, lost: &lost };
+        let item = topic_settings(topics, &cluster, &TopicsConfig::default());
+        assert!(item.outcome == Outcome::Warn && item.found.contains("read anew"), "{item:?}");
     }
 
     #[test]
@@ -391,7 +424,7 @@ mod tests {
     #[test]
     fn more_replicas_than_brokers_and_orphans_are_refused() {
         let config = TopicsConfig { replication_factor: 3, ..TopicsConfig::default() };
-        let topics = TaskTopics { own: &[], tables: &[], recorded: None };
+        let topics = TaskTopics { own: &[], tables: &[], recorded: None, lost: &BTreeMap::new() };
         let one = ClusterFacts { brokers: 1, ..ClusterFacts::default() };
         assert_eq!(topic_settings(topics, &one, &config).outcome, Outcome::Fail);
         let orphans = ClusterFacts { orphans: vec!["t.a.b".into()], ..one };

@@ -11,7 +11,6 @@ mod gather;
 mod grants;
 mod item;
 mod kafka;
-mod names;
 mod print_grants;
 mod probe;
 mod server;
@@ -123,7 +122,7 @@ mod tests {
     fn names(items: Vec<Item>, away: Vec<Away>, strict: bool, selected: usize) -> Vec<String> {
         let catalog = tables::tests::catalog("shop", "orders");
         let table = tables::tests::published(&catalog);
-        let selected = vec![Selected { catalog, table }; selected];
+        let selected = vec![Selected { catalog, table, topic: "t.shop.orders".to_owned() }; selected];
         let check = Precheck { items, selected, excluded: BTreeMap::new(), away };
         check.obstacles(strict, &["types".to_owned()]).into_iter().map(|item| item.name.clone()).collect()
     }

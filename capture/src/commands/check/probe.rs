@@ -3,6 +3,9 @@
 
 use super::kafka::{ABORTED, COMMITTED, ClusterFacts, ProbeFacts, Refusal, TopicSettings, Visibility};
 use crate::commands::reach::{Listener, reach};
+use crate::topics::admin::Topics;
+use crate::topics::incarnation::Known;
+use crate::topics::lost::lost;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -10,10 +13,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tributary_schemas::config::{Config, KafkaConfig};
+use tributary_schemas::table::TableId;
 use tributary_service::kafka::{
     Place, ReadError, TracingContext, await_leader, client_config, close, log, offsets, partitions,
 };
@@ -117,6 +121,25 @@ impl Cluster {
         }
     }
 
+    /// Those topics of tables that are not the ones any more that were written, with the reason.
+    pub fn lost_topics(&mut self, known: Vec<(TableId, String, Known)>) -> BTreeMap<String, String> {
+        let names: BTreeMap<TableId, String> =
+            known.iter().map(|(id, topic, _)| (id.clone(), topic.clone())).collect();
+        let lost = Topics::new(&self.client, self.runtime.clone())
+            .map_err(|error| error.to_string())
+            .and_then(|topics| lost(&topics, known).map_err(|error| error.to_string()));
+        match lost {
+            Ok(lost) => {
+                lost.into_iter().filter_map(|(id, why)| Some((names.get(&id)?.clone(), why))).collect()
+            }
+            Err(reason) => {
+                let action = "looking at the topics of the task";
+                self.facts.refusals.push(Refusal { action, reason, denied: false, transient: true });
+                BTreeMap::new()
+            }
+        }
+    }
+
     /// What is known of it; nothing more is asked.
     #[must_use]
     pub fn into_facts(mut self) -> ClusterFacts {
@@ -215,7 +238,7 @@ impl Cluster {
     #[must_use]
     pub fn probe(&self, config: &Config, topic: &str) -> ProbeFacts {
         let settings = self.create(config, topic);
-        let transactions = settings.is_ok().then(|| self.try_transactions(topic));
+        let transactions = settings.is_ok().then(|| patiently(REQUEST, || self.try_transactions(topic)));
         let settings = settings.and_then(|()| {
             let read = self.describe_configs(
                 "reading the settings of the probe topic",
@@ -272,7 +295,7 @@ impl Cluster {
             .set("transaction.timeout.ms", "30000")
             .create_with_context(Quiet)
             .map_err(|error| refusal(ACTION, &error))?;
-        let explain = |error: KafkaError| refusal(ACTION, &error);
+        let explain = |error: KafkaError| refusal_of_new_topic(ACTION, &error);
         await_leader(producer.client(), topic, REQUEST).map_err(explain)?;
         producer.init_transactions(REQUEST).map_err(explain)?;
         for record in [ABORTED, COMMITTED] {
@@ -354,9 +377,58 @@ fn refusal(action: &'static str, error: &KafkaError) -> Refusal {
         KafkaError::Transaction(inner) => (Some(inner.code()), inner.string()),
         other => (other.rdkafka_error_code(), other.to_string()),
     };
+    let transient = error.is_transient();
     match code {
-        Some(code) => Refusal { reason: text, ..refused(action, code) },
-        None => Refusal { action, reason: text, denied: false, transient: false },
+        Some(code) => Refusal { reason: text, transient, ..refused(action, code) },
+        None => Refusal { action, reason: text, denied: false, transient },
+    }
+}
+
+/// The same about a topic that was created a moment ago: a cluster that is busy has brokers that do not know it yet.
+fn refusal_of_new_topic(action: &'static str, error: &KafkaError) -> Refusal {
+    use RDKafkaErrorCode as Code;
+    let code = match error {
+        KafkaError::Transaction(inner) => Some(inner.code()),
+        other => other.rdkafka_error_code(),
+    };
+    let unknown = matches!(
+        code,
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::InvalidProducerIdMapping)
+    );
+    let refusal = refusal(action, error);
+    Refusal { transient: refusal.transient || unknown, ..refusal }
+}
+
+/// Tries again while the refusal may pass by itself, for `limit` at most.
+fn patiently<T>(limit: Duration, mut attempt: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match attempt() {
+            Err(refusal) if refusal.transient && Instant::now() < deadline => std::thread::sleep(SLICE),
+            outcome => return outcome,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_does_not_know_a_new_topic_yet_is_asked_again() {
+        let unknown = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopicOrPartition);
+        let busy = refusal_of_new_topic("a", &unknown);
+        assert!(busy.transient && !busy.denied);
+        assert!(!refusal("a", &unknown).transient, "of a topic that is old it means what it says");
+        let mut answers = vec![Ok(7), Err(busy.clone()), Err(busy.clone())];
+        assert_eq!(patiently(Duration::from_secs(60), || answers.pop().unwrap()), Ok(7));
+        let denied = refusal_of_new_topic(
+            "a",
+            &KafkaError::MessageProduction(RDKafkaErrorCode::TransactionalIdAuthorizationFailed),
+        );
+        let mut answers = vec![Ok(7), Err(denied.clone())];
+        assert_eq!(patiently(Duration::from_secs(60), || answers.pop().unwrap()), Err(denied));
+        assert_eq!(patiently(Duration::ZERO, || Err::<(), _>(busy.clone())), Err(busy));
     }
 }
 

@@ -2,8 +2,8 @@
 //! enter, a [`Judgement`] leaves. A table that cannot be replicated costs only itself. Pure.
 
 use super::item::{Item, fail, left_out, pass, warn};
-use super::names;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::topics::names::{TopicNames, field_clash};
+use std::collections::BTreeMap;
 use tributary_schemas::config::{Config, RuleConflict, TableRules, TableSelection, TableSelector};
 use tributary_schemas::table::{Table, TableId};
 use tributary_source::catalog::CatalogTable;
@@ -16,6 +16,8 @@ pub struct Selected {
     pub catalog: CatalogTable,
     /// As it is published.
     pub table: Table,
+    /// Its topic, which may have to be created yet.
+    pub topic: String,
 }
 
 /// What became of the selection.
@@ -37,8 +39,8 @@ pub struct Known<'a> {
     pub catalog: Vec<CatalogTable>,
     /// The last definition of tables that were replicated before.
     pub previous: &'a BTreeMap<TableId, Table>,
-    /// Every topic of the cluster.
-    pub topics: &'a BTreeSet<String>,
+    /// The topics that the task's tables have, and those of the cluster.
+    pub names: TopicNames,
     /// True for a character set whose bytes can be decoded.
     pub charset_supported: fn(&str) -> bool,
 }
@@ -46,6 +48,8 @@ pub struct Known<'a> {
 /// Judges every table.
 #[must_use]
 pub fn judge(config: &Config, selection: &TableSelection, rules: &TableRules, known: Known<'_>) -> Judgement {
+    let mut topics = known.names.clone();
+    let mut unnamed: BTreeMap<TableId, String> = BTreeMap::new();
     let mut judgement = Judgement::default();
     let selected: Vec<TableId> = known.catalog.iter().map(|table| table.id.clone()).collect();
     let missing = missing(config, &known);
@@ -55,7 +59,13 @@ pub fn judge(config: &Config, selection: &TableSelection, rules: &TableRules, kn
     let mut problems: Vec<TableProblem> = Vec::new();
     for catalog in known.catalog {
         match published(config, selection, known.previous, known.charset_supported, &catalog) {
-            Ok(table) => judgement.selected.push(Selected { catalog, table }),
+            Ok(table) => match (topics.claim(&table.id), field_clash(&table)) {
+                (Ok(topic), None) => judgement.selected.push(Selected { catalog, table, topic }),
+                (topic, clash) => {
+                    let reasons: Vec<String> = topic.err().into_iter().chain(clash).collect();
+                    unnamed.insert(table.id, reasons.join("; "));
+                }
+            },
             Err(mut all) => {
                 let reasons: Vec<String> = all.iter().map(ToString::to_string).collect();
                 judgement.excluded.insert(catalog.id.clone(), reasons.join("; "));
@@ -81,11 +91,8 @@ pub fn judge(config: &Config, selection: &TableSelection, rules: &TableRules, kn
         &problems,
         config.strict,
     ));
-    let tables: Vec<&Table> = judgement.selected.iter().map(|selected| &selected.table).collect();
-    let clashes = names::clashes(&config.name, &tables, known.topics);
-    judgement.selected.retain(|selected| !clashes.contains_key(&selected.table.id));
-    judgement.items.push(names::item(&clashes, config.strict));
-    judgement.excluded.extend(clashes);
+    judgement.items.push(named(&unnamed, config.strict));
+    judgement.excluded.extend(unnamed);
     judgement
 }
 
@@ -222,6 +229,16 @@ fn table_rules(rules: &TableRules, selected: &[TableId]) -> Item {
         found.join("\n"),
         "make one of the patterns narrower, or name the table exactly in a [[table]] of its own",
     )
+}
+
+/// `names`: says which tables have none.
+fn named(unnamed: &BTreeMap<TableId, String>, strict: bool) -> Item {
+    const NAME: &str = "names";
+    if unnamed.is_empty() {
+        return pass(NAME, "every topic and field has a legal name of its own");
+    }
+    let lines: Vec<&str> = unnamed.values().map(String::as_str).collect();
+    fail(NAME, lines.join("\n"), left_out(strict))
 }
 
 /// The item that a problem belongs to.

@@ -63,7 +63,7 @@ fn run(config: &Config, tables: &[CatalogTable], previous: &[&CatalogTable]) -> 
                 .cloned()
                 .collect(),
             previous: &previous.iter().map(|table| (table.id.clone(), published(table))).collect(),
-            topics: &BTreeSet::new(),
+            names: TopicNames::new(&config.name),
             charset_supported: |charset| charset != "latin1",
         },
     )
@@ -165,4 +165,14 @@ fn columns_that_are_not_published_need_no_type() {
     places.columns.push(column("a", "uuid"));
     let config = config("[capture]\nexclude_columns = [\"shop.places.a\"]\n[[table]]\nsource = \"shop.*\"\n");
     assert_eq!(run(&config, &[places], &[]).selected.len(), 1);
+}
+
+#[test]
+fn a_table_that_cannot_have_a_topic_is_left_out_and_the_one_that_has_it_stays() {
+    let config = config("[[table]]\nsource = \"shop.*\"\n");
+    let judgement =
+        run(&config, &[catalog("shop", "a-b"), catalog("shop", "a_x002Db"), catalog("shop", "c")], &[]);
+    assert!(item(&judgement, "names").found.contains("would both have the topic"));
+    assert_eq!(judgement.selected.len(), 2);
+    assert_eq!(judgement.excluded.keys().next().unwrap().table, "a_x002Db");
 }

@@ -1,0 +1,141 @@
+//! Topics that cannot be, and topics that somebody else has laid hands on: each costs its own table at most.
+
+use mysql_async::prelude::Queryable;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use std::time::Duration;
+use tributary_tests::eventually;
+use tributary_tests::load::{TABLE, create};
+use tributary_tests::oracle::{assert_table_equal, eventually_equal};
+use tributary_tests::process::Process;
+use tributary_tests::task::{RUN, Task};
+
+const SOON: Duration = Duration::from_secs(90);
+
+fn admin(task: &Task) -> AdminClient<DefaultClientContext> {
+    rdkafka::ClientConfig::new().set("bootstrap.servers", task.servers.get("KAFKA_BROKERS")).create().unwrap()
+}
+
+async fn delete(admin: &AdminClient<DefaultClientContext>, topic: &str) {
+    let results = admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
+
+/// The state of a table in `/status`, and its error.
+fn table(process: &Process, name: &str) -> (String, String) {
+    let status = process.status().unwrap_or_default();
+    let tables = status["tables"].as_array().cloned().unwrap_or_default();
+    let found = tables.into_iter().find(|table| table["name"] == name).unwrap_or_default();
+    (found["state"].as_str().unwrap_or_default().to_owned(), found["error"].to_string())
+}
+
+#[tokio::test]
+async fn a_table_whose_topic_cannot_be_costs_that_table_only() {
+    let task = Task::new("unnamed");
+    create(&task, "good", 10).await;
+    create(&task, "a_x002Db", 10).await;
+    let mut capture = task.capture();
+    capture.expect_state("synchronizing", RUN);
+    // Created under the pattern while capture runs: the same topic, one that Kafka takes for the same, and one too long.
+    let mut mysql = task.servers.mysql().await;
+    let long = "名".repeat(41);
+    let other = format!("{}.good", task.name);
+    mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
+    for name in ["a-b", &long] {
+        mysql.query_drop(format!("CREATE TABLE `{name}` ({TABLE})")).await.unwrap();
+        mysql.query_drop(format!("INSERT INTO `{name}` VALUES (1, 1, 'x', NULL)")).await.unwrap();
+    }
+    mysql.query_drop("UPDATE good SET n = n + 1").await.unwrap();
+    eventually("both are shown as left out", SOON, || async {
+        let excluded = |name: &str, why: &str| {
+            let (state, error) = table(&capture, &format!("{}.{name}", task.name));
+            state == "excluded" && error.contains(why)
+        };
+        excluded("a-b", "would both have the topic") && excluded(&long, "Kafka allows 249")
+    })
+    .await;
+    eventually("the others go on", SOON, || async { table(&capture, &other).0 == "synchronizing" }).await;
+    capture.stop();
+    // At the next start they are left out in the same words, and `check` says the same.
+    task.catch_up();
+    assert_table_equal(&task, "good").await;
+    assert_table_equal(&task, "a_x002Db").await;
+    let mut check = task.start("capture", &["check"]);
+    check.wait(SOON);
+    assert!(check.output().contains("would both have the topic"), "{}", check.output());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_deleted_or_has_more_partitions_costs_one_read_of_its_table() {
+    let task = Task::new("handled");
+    for name in ["a", "b", "c", "d"] {
+        create(&task, name, 20).await;
+    }
+    let (mut capture, mut apply) = (task.capture(), task.apply());
+    for process in [&mut capture, &mut apply] {
+        process.expect_state("synchronizing", RUN);
+    }
+    let admin = admin(&task);
+    let topic = |table: &str| format!("{0}.{0}.{table}", task.name);
+    delete(&admin, &topic("a")).await;
+    let more = topic("b");
+    let results =
+        admin.create_partitions(&[NewPartitions::new(&more, 6)], &AdminOptions::new()).await.unwrap();
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let mut mysql = task.servers.mysql().await;
+    mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
+    for name in ["a", "b", "c", "d"] {
+        mysql.query_drop(format!("DELETE FROM {name} WHERE id = 3")).await.unwrap();
+        mysql.query_drop(format!("UPDATE {name} SET n = -1 WHERE id < 10")).await.unwrap();
+    }
+    for name in ["a", "b", "c"] {
+        eventually_equal(&task, name, "while both run").await;
+    }
+    assert!(capture.is_running() && apply.is_running(), "{}{}", capture.output(), apply.output());
+    capture.stop();
+    apply.stop();
+    // And while nobody runs: one is gone, one is another of the same name.
+    for name in ["c", "d"] {
+        delete(&admin, &topic(name)).await;
+    }
+    let again = topic("d");
+    let created = NewTopic::new(&again, 4, TopicReplication::Fixed(1));
+    eventually("the topic is made by somebody", SOON, || async {
+        let results = admin.create_topics([&created], &AdminOptions::new()).await.unwrap();
+        results.iter().all(Result::is_ok)
+    })
+    .await;
+    for name in ["c", "d"] {
+        mysql.query_drop(format!("DELETE FROM {name} WHERE id = 4")).await.unwrap();
+    }
+    task.catch_up();
+    for name in ["a", "b", "c", "d"] {
+        assert_table_equal(&task, name).await;
+    }
+    // A rebuild from the topics alone.
+    task.start("apply", &["replay", "--from", "beginning", "--clear"]).expect_exit(0, RUN);
+    task.start("apply", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+    for name in ["a", "b", "c", "d"] {
+        assert_table_equal(&task, name).await;
+    }
+}
+
+#[tokio::test]
+async fn a_topic_of_the_task_itself_that_is_deleted_ends_it_at_once() {
+    for own in ["state", "history"] {
+        let task = Task::new("ownerless");
+        create(&task, "a", 10).await;
+        let mut capture = task.capture();
+        capture.expect_state("synchronizing", RUN);
+        delete(&admin(&task), &format!("{}.{own}", task.name)).await;
+        let mut mysql = task.servers.mysql().await;
+        mysql.query_drop(format!("UPDATE `{}`.a SET n = n + 1", task.name)).await.unwrap();
+        capture.expect_exit(1, SOON);
+        let (output, topic) = (capture.output(), format!("{}.{own}", task.name));
+        assert!(output.contains("a topic of the task itself is gone") && output.contains(&topic), "{output}");
+        // A start makes it anew, empty: what it held is not guessed at.
+        let mut again = task.start("capture", &["run", "--until-caught-up"]);
+        again.expect_exit(1, SOON);
+        assert!(again.output().contains("capture drop"), "{}", again.output());
+    }
+}

@@ -1,0 +1,30 @@
+//! Servers that say nothing for a minute and for minutes: `make soak`.
+
+use tributary_tests::frozen::{ALL, end_within_limit, live_through};
+use tributary_tests::load::create;
+use tributary_tests::oracle::assert_equal;
+use tributary_tests::servers::Servers;
+use tributary_tests::task::{RUN, Task};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_services_live_through_long_silences_of_each_server() {
+    let servers = Servers::up("soak", &[]);
+    let task = Task::with("soak", &servers, |config| config);
+    create(&task, "a", 100).await;
+    let seconds: Vec<u64> = std::env::var("SECONDS_FROZEN").map_or(vec![60, 200], |text| {
+        text.split(',').filter_map(|number| number.trim().parse().ok()).collect()
+    });
+    for server in ALL {
+        for seconds in &seconds {
+            let (mut capture, mut apply) = (task.capture(), task.apply());
+            for process in [&mut capture, &mut apply] {
+                process.expect_state("synchronizing", RUN);
+            }
+            live_through(&task, (&mut capture, &mut apply), server, *seconds).await;
+            end_within_limit(&task, (&mut capture, &mut apply), &[server]).await;
+        }
+    }
+    task.catch_up();
+    assert_equal(&task).await;
+    servers.discard();
+}
