@@ -113,7 +113,7 @@ async fn a_topic_that_was_deleted_or_has_more_partitions_costs_one_read_of_its_t
         assert_table_equal(&task, name).await;
     }
     // A rebuild from the topics alone.
-    task.start("apply", &["replay", "--from", "beginning", "--clear"]).expect_exit(0, RUN);
+    task.start("apply", &["replay", "--from", "beginning", "--clear", "--yes"]).expect_exit(0, RUN);
     task.start("apply", &["run", "--until-caught-up"]).expect_exit(0, RUN);
     for name in ["a", "b", "c", "d"] {
         assert_table_equal(&task, name).await;
