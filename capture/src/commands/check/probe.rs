@@ -410,6 +410,19 @@ fn patiently<T>(limit: Duration, mut attempt: impl FnMut() -> Result<T, Refusal>
     }
 }
 
+fn refused(action: &'static str, code: RDKafkaErrorCode) -> Refusal {
+    use RDKafkaErrorCode as Code;
+    let denied = matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+    );
+    let transient = KafkaError::Global(code).is_transient();
+    Refusal { action, reason: code.to_string(), denied, transient }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -430,17 +443,4 @@ mod tests {
         assert_eq!(patiently(Duration::from_secs(60), || answers.pop().unwrap()), Err(denied));
         assert_eq!(patiently(Duration::ZERO, || Err::<(), _>(busy.clone())), Err(busy));
     }
-}
-
-fn refused(action: &'static str, code: RDKafkaErrorCode) -> Refusal {
-    use RDKafkaErrorCode as Code;
-    let denied = matches!(
-        code,
-        Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed
-    );
-    let transient = KafkaError::Global(code).is_transient();
-    Refusal { action, reason: code.to_string(), denied, transient }
 }
