@@ -3,7 +3,7 @@
 
 use super::runtime;
 use super::task::{history, planned, rules, worker};
-use crate::destination::DestinationError;
+use crate::destination::{DestinationError, TRIES_AGAIN};
 use crate::pipeline::run::{destination_failure, kafka_failure};
 use crate::pipeline::table::TableTask;
 use crate::pipeline::worker::{Replay, Worker};
@@ -128,7 +128,7 @@ pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
                 Err(DestinationError::Table(error)) => {
                     return Err(Failure::new(format!("{} cannot be taken back", task.id), error.message)
                         .at(error.place)
-                        .remedy(error.remedy));
+                        .remedy(error.remedy.replace(TRIES_AGAIN, "then run the command again")));
                 }
                 Err(error) => return Err(destination_failure(config, &error).at(task.id.to_string())),
             }

@@ -5,6 +5,7 @@ use super::{Connection, DestinationError};
 use crate::merge::dialect::{
     Dialect, PROBE_DISTRIBUTED, PROBE_MERGE, PROBE_ON_CONFLICT, Probe, accepts_syntax,
 };
+use crate::merge::hazards::Hazards;
 use crate::merge::names::{TargetName, literal};
 use crate::merge::target::{TargetColumn, TargetShape};
 
@@ -39,6 +40,43 @@ async fn understands(connection: &Connection, sql: &str) -> Result<bool, Destina
     }
 }
 
+/// What the catalog says of a table's columns, unique indexes and kind, as one text: another text, another shape. `None`
+/// if there is no such table. Asked in every flush, in the transaction that holds the table's lock by then.
+///
+/// # Errors
+/// What the server says.
+pub async fn fingerprint(
+    connection: &mut Connection,
+    dialect: Dialect,
+    target: &TargetName,
+) -> Result<Option<String>, DestinationError> {
+    let during = || DestinationError::during(format!("asking whether {target} has changed"));
+    let statement = connection.prepared(&fingerprint_sql(dialect)).await.map_err(during())?;
+    let row = connection.query_opt(&statement, &[&target.schema, &target.table]).await.map_err(during())?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// Plain catalogs, and hashes that every kernel has: `md5` is refused where only approved algorithms are.
+fn fingerprint_sql(dialect: Dialect) -> String {
+    let (identity, security) = if dialect.kernel >= 10 {
+        (", a.attidentity", ", c.relrowsecurity, c.relforcerowsecurity, c.relispartition")
+    } else {
+        ("", "")
+    };
+    let generated = if dialect.kernel >= 12 { ", a.attgenerated" } else { "" };
+    format!(
+        "SELECT hashtext(f.said)::text || '.' || hashtext(reverse(f.said))::text || '.' || length(f.said)::text FROM ( \
+         SELECT concat_ws('|', c.oid, c.relkind, c.relpersistence, c.relhasrules, c.relhastriggers{security}, \
+         (SELECT string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.atthasdef, \
+         a.attcollation{identity}{generated}), ',' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a \
+         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
+         (SELECT string_agg(concat_ws(' ', i.indexrelid, i.indkey, i.indisvalid, i.indimmediate), ',' \
+         ORDER BY i.indexrelid) FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisunique)) AS said \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = $1 AND c.relname = $2) AS f"
+    )
+}
+
 /// The table as it is; `None` if it does not exist.
 ///
 /// # Errors
@@ -56,7 +94,7 @@ pub async fn shape(
     if kind != "r" && kind != "p" {
         return Err(DestinationError::Table(super::TableError {
             code: "target-kind".to_owned(),
-            message: format!("{target} is not a table"),
+            message: format!("{target} is {}, not a table", kind_name(&kind)),
             place: target.to_string(),
             remedy: "rename it, and apply goes on by itself; or choose another `target`, and restart apply"
                 .to_owned(),
@@ -71,6 +109,7 @@ pub async fn shape(
         has_default: row.get(3),
         generated: row.get(4),
         deterministic: row.get(5),
+        identity_always: row.get(6),
     });
     let columns = columns.collect();
     let statement = connection.prepared(UNIQUE_KEYS).await.map_err(during())?;
@@ -81,7 +120,86 @@ pub async fn shape(
     } else {
         (false, Vec::new())
     };
-    Ok(Some(TargetShape { name: target.clone(), columns, unique_keys, append_optimized, distributed_by }))
+    let hazards = hazards(connection, dialect, oid).await?;
+    Ok(Some(TargetShape {
+        name: target.clone(),
+        columns,
+        unique_keys,
+        append_optimized,
+        distributed_by,
+        hazards,
+    }))
+}
+
+/// What a relation of a kind that no rows go into is called.
+fn kind_name(kind: &str) -> &'static str {
+    match kind {
+        "v" => "a view",
+        "m" => "a materialized view",
+        "f" => "a foreign table",
+        "S" => "a sequence",
+        "c" => "a type",
+        _ => "an index or the like",
+    }
+}
+
+async fn hazards(
+    connection: &mut Connection,
+    dialect: Dialect,
+    oid: u32,
+) -> Result<Hazards, DestinationError> {
+    let during =
+        || DestinationError::during("looking at rules, triggers, policies and partitions of a table");
+    let statement = connection.prepared(&hazards_sql(dialect)).await.map_err(during())?;
+    let row = connection.query_one(&statement, &[&oid]).await.map_err(during())?;
+    let names = |column: usize| row.get::<_, Option<Vec<String>>>(column).unwrap_or_default();
+    Ok(Hazards {
+        unlogged: row.get(0),
+        rules: names(1),
+        triggers: names(2),
+        row_security: row.get(3),
+        is_partition: row.get(4),
+        without_default_partition: row.get(5),
+        foreign_partitions: names(6),
+        unlogged_partitions: names(7),
+    })
+}
+
+/// Partitions, policies and their columns are asked for only where the kernel has them.
+fn hazards_sql(dialect: Dialect) -> String {
+    let security = if dialect.kernel >= 10 {
+        "pg_catalog.row_security_active(c.oid), c.relispartition"
+    } else {
+        "false, false"
+    };
+    let default = if dialect.kernel >= 11 {
+        "EXISTS (SELECT 1 FROM pg_catalog.pg_partitioned_table p WHERE p.partrelid = c.oid AND p.partdefid = 0 \
+         AND p.partstrat <> 'h')"
+    } else {
+        "false"
+    };
+    let partitions = |condition: &str| {
+        if dialect.kernel < 10 {
+            return "NULL::text[]".to_owned();
+        }
+        format!(
+            "CASE WHEN c.relkind = 'p' THEN (WITH RECURSIVE below (oid) AS (SELECT i.inhrelid FROM pg_catalog.pg_inherits i \
+             WHERE i.inhparent = c.oid UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i \
+             JOIN below ON i.inhparent = below.oid) SELECT array_agg(pg_catalog.quote_ident(m.nspname) || '.' || \
+             pg_catalog.quote_ident(k.relname) ORDER BY 1) FROM below JOIN pg_catalog.pg_class k ON k.oid = below.oid \
+             JOIN pg_catalog.pg_namespace m ON m.oid = k.relnamespace WHERE {condition}) END"
+        )
+    };
+    format!(
+        "SELECT c.relpersistence = 'u', \
+         (SELECT array_agg(r.rulename::text ORDER BY 1) FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid \
+         AND r.ev_type IN ('2', '3', '4') AND r.ev_enabled IN ('O', 'A')), \
+         (SELECT array_agg(g.tgname::text ORDER BY 1) FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid \
+         AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND (g.tgtype & 3) = 3), \
+         {security}, {default}, {}, {} FROM pg_catalog.pg_class c WHERE c.oid = $1",
+        partitions("k.relkind = 'f'"),
+        partitions("k.relpersistence = 'u'")
+    )
 }
 
 /// True if the table holds a row.
@@ -123,7 +241,8 @@ const UNIQUE_KEYS: &str = "SELECT array_agg(a.attname::text) FROM pg_catalog.pg_
 /// Columns of later kernels are asked for only where they exist.
 fn columns_sql(dialect: Dialect) -> String {
     let generated = if dialect.kernel >= 12 { "a.attgenerated <> ''" } else { "false" };
-    let identity = if dialect.kernel >= 10 { " OR a.attidentity <> ''" } else { "" };
+    let (identity, always) =
+        if dialect.kernel >= 10 { (" OR a.attidentity <> ''", "a.attidentity = 'a'") } else { ("", "false") };
     let deterministic = if dialect.kernel >= 12 {
         "coalesce((SELECT l.collisdeterministic FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation), true)"
     } else {
@@ -131,7 +250,7 @@ fn columns_sql(dialect: Dialect) -> String {
     };
     format!(
         "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, \
-         a.atthasdef{identity}, {generated}, {deterministic} FROM pg_catalog.pg_attribute a \
+         a.atthasdef{identity}, {generated}, {deterministic}, {always} FROM pg_catalog.pg_attribute a \
          WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
     )
 }
@@ -209,6 +328,29 @@ pub async fn may_use_schema(connection: &Connection, schema: &str) -> Result<(bo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_kernel_is_asked_for_nothing_that_it_does_not_have() {
+        let of = |version: &str| {
+            let probe =
+                Probe { version: version.into(), on_conflict: false, merge: false, distributed: true };
+            let dialect = Dialect::of(&probe);
+            [fingerprint_sql(dialect), hazards_sql(dialect), columns_sql(dialect)].concat()
+        };
+        let (old, new) =
+            (of("PostgreSQL 9.4.26 (Greenplum Database 6.24.3)"), of("PostgreSQL 15.1 on x86_64"));
+        for name in [
+            "attidentity",
+            "attgenerated",
+            "relrowsecurity",
+            "row_security_active",
+            "relispartition",
+            "pg_partitioned_table",
+            "collisdeterministic",
+        ] {
+            assert!(!old.contains(name) && new.contains(name), "{name}");
+        }
+    }
 
     #[test]
     fn distribution_keys_are_parsed() {

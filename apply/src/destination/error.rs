@@ -67,8 +67,10 @@ impl TableError {
     /// refused, and what is wrong with the target.
     #[must_use]
     pub fn may_be_mended(&self) -> bool {
-        const OF_THE_TARGET: [&str; 6] = [
+        const OF_THE_TARGET: [&str; 8] = [
             "existing-data",
+            "target-not-alone",
+            "target-unsafe",
             "target-kind",
             "target-definition",
             "target-gone",

@@ -5,4 +5,4 @@ pub mod connection;
 pub mod error;
 
 pub use connection::{Connection, Connector, Lease, Pool};
-pub use error::{DestinationError, TableError};
+pub use error::{DestinationError, TRIES_AGAIN, TableError};

@@ -7,6 +7,7 @@ pub mod ddl;
 mod defaults;
 pub mod dialect;
 pub mod encode;
+pub mod hazards;
 mod key_text;
 pub mod layout;
 pub mod names;

@@ -101,7 +101,7 @@ impl TransferPlan {
         let mut place_in_row = Vec::new();
         for planned in &layout.columns {
             let there = find(target, planned)?;
-            if there.generated {
+            if there.generated || there.identity_always {
                 return Err(PlanError::Generated { target: name(), column: planned.name.clone() });
             }
             if layout.key.contains(&planned.name) && !there.deterministic {

@@ -1,5 +1,6 @@
 //! A destination table as it is: what the catalog says enters, types that can be compared leave.
 
+use super::hazards::Hazards;
 use super::names::TargetName;
 
 /// A destination table as `pg_catalog` has it.
@@ -15,6 +16,8 @@ pub struct TargetShape {
     pub append_optimized: bool,
     /// Distribution key; empty on a single server and for a random distribution.
     pub distributed_by: Vec<String>,
+    /// What else it is or carries.
+    pub hazards: Hazards,
 }
 
 impl TargetShape {
@@ -40,6 +43,8 @@ pub struct TargetColumn {
     pub has_default: bool,
     /// GENERATED ALWAYS AS (…), which no INSERT may name.
     pub generated: bool,
+    /// GENERATED ALWAYS AS IDENTITY, which an INSERT may name only if it overrides it.
+    pub identity_always: bool,
     /// Its collation is deterministic: equal means equal bytes. True for types without collation, and on kernels
     /// before PostgreSQL 12.
     pub deterministic: bool,
@@ -163,6 +168,7 @@ mod tests {
             unique_keys: vec![vec!["a".into(), "b".into(), "c".into()], vec!["b".into(), "a".into()]],
             append_optimized: false,
             distributed_by: vec![],
+            hazards: Default::default(),
         };
         assert!(shape.has_unique_key(&["a".into(), "b".into()]));
         assert!(!shape.has_unique_key(&["a".into()]));

@@ -3,7 +3,7 @@
 
 use super::table::TableTask;
 use crate::bookkeeping::{Feeder, Ownership};
-use crate::destination::TableError;
+use crate::destination::{TRIES_AGAIN, TableError};
 use crate::merge::changes::{Change, changes};
 use tributary_schemas::config::ExistingData;
 use tributary_schemas::history::GenerationRecord;
@@ -111,9 +111,7 @@ pub fn refusal(task: &TableTask, ownership: &Ownership, act: &Act) -> TableError
     let (would, remedy) = match act {
         Act::Empty(how) => (
             format!("{how} would remove every row of it"),
-            format!(
-                "{first}copy what is to be kept elsewhere, TRUNCATE TABLE {target}, and start again what was refused (restart apply)"
-            ),
+            format!("{first}copy what is to be kept elsewhere, and TRUNCATE TABLE {target}; {TRIES_AGAIN}"),
         ),
         Act::Narrow { changes, keys } => (
             format!("{changes} would change it for others too"),

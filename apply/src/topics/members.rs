@@ -8,6 +8,8 @@ use super::error::TopicError;
 use super::reader::REQUEST_TIMEOUT;
 use rdkafka::ClientConfig;
 use std::collections::BTreeSet;
+use tributary_schemas::topic::history_topic;
+use tributary_service::kafka::await_leader;
 
 /// Stands between a client's own name and the identity.
 const SEPARATOR: char = '@';
@@ -43,16 +45,16 @@ pub fn must_yield(strangers: &BTreeSet<&str>, identity: &str) -> bool {
 }
 
 impl Ends {
-    /// The client ids of the members of `group`. Blocks.
+    /// The client ids of the members of `task`'s group. Blocks.
     ///
     /// # Errors
     /// [`TopicError`].
-    pub fn members(&self, group: &str) -> Result<Vec<String>, TopicError> {
-        let list = self
-            .client()
-            .fetch_group_list(Some(group), REQUEST_TIMEOUT)
-            .map_err(TopicError::during(format!("asking for the members of group {group}")))?;
-        let members = list.groups().iter().filter(|found| found.name() == group);
+    pub fn members(&self, task: &str) -> Result<Vec<String>, TopicError> {
+        let during = || TopicError::during(format!("asking for the members of group {task}"));
+        // A question to all brokers connects to none: without a connection it waits for half a second.
+        await_leader(self.client(), &history_topic(task), REQUEST_TIMEOUT).map_err(during())?;
+        let list = self.client().fetch_group_list(Some(task), REQUEST_TIMEOUT).map_err(during())?;
+        let members = list.groups().iter().filter(|found| found.name() == task);
         Ok(members.flat_map(|found| found.members()).map(|member| member.client_id().to_owned()).collect())
     }
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests: what is missing fails the test")]
 
+mod altered;
 mod faults;
 mod identity;
 mod mended;

@@ -115,11 +115,13 @@ impl Session {
                     has_default: row.get(3),
                     generated: row.get(4),
                     deterministic: row.get(5),
+                    identity_always: false,
                 })
                 .collect(),
             unique_keys: keys.iter().map(|row| row.get(0)).collect(),
             append_optimized: false,
             distributed_by: vec![],
+            hazards: Default::default(),
         }
     }
 

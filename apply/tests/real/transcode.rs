@@ -33,11 +33,13 @@ fn shape(table: &Table, rule: &TableRule) -> TargetShape {
                 has_default: false,
                 generated: false,
                 deterministic: true,
+                identity_always: false,
             })
             .collect(),
         unique_keys: vec![layout.key],
         append_optimized: false,
         distributed_by: vec![],
+        hazards: Default::default(),
     }
 }
 

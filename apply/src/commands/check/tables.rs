@@ -8,7 +8,7 @@ use crate::merge::ddl::Creation;
 use crate::merge::dialect::Dialect;
 use crate::pipeline::ownership::{Act, refusal};
 use crate::pipeline::table::{Left, TableTask};
-use crate::pipeline::worker::compile;
+use crate::pipeline::worker::{compile, warnings};
 use crate::topics::history::History;
 use std::collections::BTreeMap;
 use tributary_schemas::config::{Config, ExistingData};
@@ -206,6 +206,10 @@ async fn examine_table(
         let remedy = "nothing, if that is meant: TRUNCATE, DROP TABLE, DROP or RENAME COLUMN and re-reads on the source then \
                       park the table";
         return Ok(CheckItem::warn("", found, remedy));
+    }
+    let warnings = warnings(task, &shape);
+    if !warnings.is_empty() {
+        return Ok(CheckItem::warn("", warnings.join("\n"), ""));
     }
     let unknown = task.rule.unknown_columns(&record.table);
     if !unknown.is_empty() {

@@ -33,6 +33,7 @@ fn shape(table: &Table, rule: &TableRule) -> TargetShape {
         has_default: false,
         generated: false,
         deterministic: true,
+        identity_always: false,
     });
     TargetShape {
         name: TargetName::new("s", "t"),
@@ -40,6 +41,7 @@ fn shape(table: &Table, rule: &TableRule) -> TargetShape {
         unique_keys: vec![layout.key.clone()],
         append_optimized: false,
         distributed_by: vec![],
+        hazards: Default::default(),
     }
 }
 

@@ -29,6 +29,7 @@ fn plan(declaration: &str, target: &str, rule: &TableRule) -> TransferPlan {
         has_default: false,
         generated: false,
         deterministic: true,
+        identity_always: false,
     };
     let table = Table {
         id: TableId::new("s", "t"),
@@ -43,6 +44,7 @@ fn plan(declaration: &str, target: &str, rule: &TableRule) -> TransferPlan {
         unique_keys: vec![],
         append_optimized: false,
         distributed_by: vec![],
+        hazards: Default::default(),
     };
     TransferPlan::compile(&table, rule, &shape).unwrap()
 }
@@ -158,10 +160,12 @@ fn a_key_is_never_changed() {
             has_default: false,
             generated: false,
             deterministic: true,
+            identity_always: false,
         }],
         unique_keys: vec![],
         append_optimized: false,
         distributed_by: vec![],
+        hazards: Default::default(),
     };
     let plan = TransferPlan::compile(&table, &rule, &shape).unwrap();
     let mut datum = vec![NULL_BRANCH, VALUE_BRANCH];

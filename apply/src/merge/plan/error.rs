@@ -77,7 +77,8 @@ pub enum PlanError {
     },
     /// The destination computes the column itself.
     #[error(
-        "{target}: column {column} is GENERATED ALWAYS and takes no values; leave it out with columns.drop, or drop the expression"
+        "{target}: column {column} is GENERATED ALWAYS and takes no values; leave it out with columns.drop, or ALTER TABLE \
+         {target} ALTER COLUMN \"{column}\" DROP EXPRESSION (DROP IDENTITY if it is one)"
     )]
     Generated {
         /// Destination table.

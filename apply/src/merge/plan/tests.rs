@@ -32,6 +32,7 @@ fn there(name: &str, type_name: &str) -> TargetColumn {
         has_default: false,
         generated: false,
         deterministic: true,
+        identity_always: false,
     }
 }
 
@@ -42,6 +43,7 @@ fn shape() -> TargetShape {
         unique_keys: vec![vec!["id".into()]],
         append_optimized: false,
         distributed_by: vec![],
+        hazards: Default::default(),
     }
 }
 

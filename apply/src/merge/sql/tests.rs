@@ -35,6 +35,7 @@ fn plan(extra: bool) -> TransferPlan {
         has_default: false,
         generated: false,
         deterministic: true,
+        identity_always: false,
     };
     let mut columns = vec![there("id", "integer"), there("Name", "text")];
     if extra {
@@ -46,6 +47,7 @@ fn plan(extra: bool) -> TransferPlan {
         unique_keys: vec![vec!["id".into()]],
         append_optimized: false,
         distributed_by: vec![],
+        hazards: Default::default(),
     };
     TransferPlan::compile(&table, &TableRule::default(), &shape).unwrap()
 }

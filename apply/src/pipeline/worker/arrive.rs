@@ -2,7 +2,8 @@
 //! turn it is carries out the DDL in the same transaction.
 
 use super::Worker;
-use super::flush::{Cache, compile};
+use super::fit::compile;
+use super::flush::Cache;
 use crate::barriers::{Arrival, Passage, arrive};
 use crate::batches::compact::Batch;
 use crate::bookkeeping::ArrivalStep;

@@ -1,7 +1,11 @@
 //! A flush: stage, merge, and last the offsets, in one transaction. During the initial load rows go straight into the
 //! target as long as none of them is there.
+//!
+//! Invariant: what is committed was written into the target as the catalog said it was, under the lock that the merge
+//! has taken: a definition that somebody has changed since it was read is read again, and the rows are written anew.
 
 use super::copy::{Copied, copy};
+use super::fit::{compile, key_gone, restless, target_gone, target_gone_wrong};
 use super::staging::Staging;
 use super::{Report, Worker};
 use crate::batches::compact::Batch;
@@ -26,8 +30,8 @@ const STAGES_MADE_MAX: u32 = 3;
 /// What is remembered of a table; forgotten whenever something fails or the definition changes.
 #[derive(Default)]
 pub(super) struct Cache {
-    /// The target as it is, and the generation it was read at.
-    shape: Option<(u32, Arc<TargetShape>)>,
+    /// The target as it was when it was read.
+    shape: Option<Seen>,
     /// Plans by the generation of the rows.
     plans: HashMap<u32, Arc<TransferPlan>>,
     /// The staging table that this process has made.
@@ -36,6 +40,25 @@ pub(super) struct Cache {
     /// The target has not been at the end of its topic yet.
     pub(super) fresh: bool,
 }
+
+/// A target, and what tells whether it is still the same.
+struct Seen {
+    /// Generation it was read at.
+    generation: u32,
+    /// Asked for before the shape: a change in between shows as one behind it.
+    fingerprint: Option<String>,
+    shape: Arc<TargetShape>,
+}
+
+impl Cache {
+    /// Forgets the target's definition and what was made from it.
+    fn forget_shape(&mut self) {
+        *self = Self { violations: self.violations, fresh: self.fresh, ..Self::default() };
+    }
+}
+
+/// How often rows are written into a target whose definition changes under each attempt.
+const ATTEMPTS_MAX: u32 = 5;
 
 impl Worker {
     /// Merges `rows` of generation `generations.0` into the target, which has at least generation `generations.1`.
@@ -50,20 +73,69 @@ impl Worker {
         rows: &Batch,
         moves: &[Move],
     ) -> Result<Report, DestinationError> {
-        let writer = self.attend().await?;
-        let mut lease = self.pool.acquire().await?;
-        let plan = self.plan(&mut lease, task, cache, generations).await?;
-        let stage = task.target.stage(self.bookkeeping.schema_name(), writer);
-        let place = place_of(task, rows);
-        let mut loaded = None;
-        if self.may_load_directly(task, cache, &plan, rows) {
-            self.begin_on(&lease, Some(&task.target)).await?;
-            loaded = load_directly(&mut lease, cache, &plan, &stage, rows, &place).await?;
+        let mut key_was_unique = false;
+        for _ in 0..ATTEMPTS_MAX {
+            let writer = self.attend().await?;
+            let mut lease = self.pool.acquire().await?;
+            let plan = self.plan(&mut lease, task, cache, generations).await?;
+            if key_was_unique && !plan.has_unique_key() {
+                return Err(DestinationError::Table(key_gone(task, &plan)));
+            }
+            key_was_unique = plan.has_unique_key();
+            let stage = task.target.stage(self.bookkeeping.schema_name(), writer);
+            let written = self.write(&mut lease, task, cache, &plan, &stage, rows).await;
+            let written = match written {
+                Err(error) if !may_be_stale(&error) => return Err(error),
+                written => written,
+            };
+            // Behind an error no lock is held any more, and the definition may be newer than what failed.
+            if written.is_err() {
+                lease.batch_execute("ROLLBACK").await.map_err(DestinationError::during("rolling back"))?;
+            }
+            let seen = catalog::fingerprint(&mut lease, self.dialect, &task.target).await?;
+            if cache.shape.as_ref().is_some_and(|known| known.fingerprint == seen) {
+                let (report, staged) = written?;
+                return self.end(lease, task, cache, (&stage, report, staged), moves).await;
+            }
+            if written.is_ok() {
+                lease.batch_execute("ROLLBACK").await.map_err(DestinationError::during("rolling back"))?;
+            }
+            tracing::warn!(table = %task.id, target = %task.target, "the target's definition was changed: it is read again");
+            lease.release();
+            cache.forget_shape();
         }
-        let (report, staged) = match loaded {
-            Some(report) => (report, false),
-            None => (self.merge(&mut lease, task, cache, &plan, &stage, rows, &place).await?, true),
-        };
+        Err(DestinationError::Table(restless(task)))
+    }
+
+    /// Writes the rows in a transaction that stays open. True: by way of the staging table.
+    async fn write(
+        &self,
+        lease: &mut Lease,
+        task: &TableTask,
+        cache: &mut Cache,
+        plan: &TransferPlan,
+        stage: &TargetName,
+        rows: &Batch,
+    ) -> Result<(Report, bool), DestinationError> {
+        let place = place_of(task, rows);
+        if self.may_load_directly(task, cache, plan, rows) {
+            self.begin_on(lease, Some(&task.target)).await?;
+            if let Some(report) = load_directly(lease, cache, plan, stage, rows, &place).await? {
+                return Ok((report, false));
+            }
+        }
+        Ok((self.merge(lease, task, cache, plan, stage, rows, &place).await?, true))
+    }
+
+    /// Moves the offsets, and commits.
+    async fn end(
+        &self,
+        mut lease: Lease,
+        task: &TableTask,
+        cache: &mut Cache,
+        (stage, report, staged): (&TargetName, Report, bool),
+        moves: &[Move],
+    ) -> Result<Report, DestinationError> {
         self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None).await?;
         if task.loading {
             sabotage::pass("snapshot-batch");
@@ -72,7 +144,7 @@ impl Worker {
         lease.commit().await?;
         sabotage::pass("destination-committed");
         if staged {
-            cache.staging.leave(&lease, &stage, report.bytes).await;
+            cache.staging.leave(&lease, stage, report.bytes).await;
         }
         lease.release();
         Ok(report)
@@ -86,18 +158,20 @@ impl Worker {
         cache: &mut Cache,
         (generation, target): (u32, u32),
     ) -> Result<Arc<TransferPlan>, DestinationError> {
-        if cache.shape.as_ref().is_some_and(|(known, _)| *known != target) {
-            *cache = Cache { violations: cache.violations, fresh: cache.fresh, ..Cache::default() };
+        if cache.shape.as_ref().is_some_and(|known| known.generation != target) {
+            cache.forget_shape();
         }
         if let Some(plan) = cache.plans.get(&generation) {
             return Ok(Arc::clone(plan));
         }
         let shape = match &cache.shape {
-            Some((_, shape)) => Arc::clone(shape),
+            Some(known) => Arc::clone(&known.shape),
             None => {
+                let fingerprint = catalog::fingerprint(connection, self.dialect, &task.target).await?;
                 let shape = catalog::shape(connection, self.dialect, &task.target).await?;
                 let shape = Arc::new(shape.ok_or_else(|| target_gone(task))?);
-                cache.shape = Some((target, Arc::clone(&shape)));
+                let seen = Seen { generation: target, fingerprint, shape: Arc::clone(&shape) };
+                cache.shape = Some(seen);
                 shape
             }
         };
@@ -189,67 +263,11 @@ async fn load_directly(
     Ok(None)
 }
 
-/// The plan for rows of `generation` into a target that has the definition of `target`.
-///
-/// # Errors
-/// Why the rows do not fit.
-pub fn compile(
-    task: &TableTask,
-    generation: u32,
-    target: u32,
-    shape: &TargetShape,
-) -> Result<TransferPlan, TableError> {
-    let unknown = |generation: u32| unknown_generation(task, generation);
-    let rows = task.generations.get(&generation).ok_or_else(|| unknown(generation))?;
-    let newest = task.generations.get(&target).ok_or_else(|| unknown(target))?;
-    let mut rule = task.rule_between(&rows.table, &newest.table);
-    if !task.alter {
-        // Changes of the definition are not taken: what the target does not have is left out.
-        let missing = rows.table.columns.iter().filter(|column| {
-            let name = rule.target_name(column);
-            !rows.table.is_key(column) && !shape.columns.iter().any(|there| there.name == name)
-        });
-        let missing: Vec<String> = missing.map(|column| column.name.clone()).collect();
-        rule.drop.extend(missing);
-    }
-    TransferPlan::compile(&rows.table, &rule, shape).map_err(|error| TableError {
-        code: "target-definition".to_owned(),
-        message: error.to_string(),
-        place: task.target.to_string(),
-        remedy: "follow what the message says; apply tries again by itself".to_owned(),
-    })
-}
-
-/// The history does not say what a generation looks like.
-pub(in crate::pipeline) fn unknown_generation(task: &TableTask, generation: u32) -> TableError {
-    TableError {
-        code: "unknown-generation".to_owned(),
-        message: format!("the history does not hold generation {generation} of {}", task.id),
-        place: task.topic.clone(),
-        remedy: "has the history topic been recreated? `apply replay --from beginning --clear` the table"
-            .to_owned(),
-    }
-}
-
-fn target_gone(task: &TableTask) -> DestinationError {
-    DestinationError::Table(TableError {
-        code: "target-gone".to_owned(),
-        message: format!("the target table {} does not exist any more", task.target),
-        place: task.target.to_string(),
-        remedy: format!(
-            "`apply replay --from beginning --clear --table {}` builds it anew, or exclude the table",
-            task.id
-        ),
-    })
-}
-
-fn target_gone_wrong(task: &TableTask) -> TableError {
-    TableError {
-        code: "staging".to_owned(),
-        message: "a delete could not be staged".to_owned(),
-        place: task.target.to_string(),
-        remedy: "this is a defect of Tributary; report it".to_owned(),
-    }
+/// True for an error that the server gives where a statement was made for another definition than the target has: data,
+/// constraints, names and features.
+fn may_be_stale(error: &DestinationError) -> bool {
+    let class = error.code().and_then(|code| code.get(..2));
+    !error.is_transient() && matches!(class, Some("0A" | "21" | "22" | "23" | "42" | "44" | "55"))
 }
 
 /// Topic, partitions and offsets of a batch.

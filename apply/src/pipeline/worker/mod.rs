@@ -5,14 +5,15 @@
 mod arrive;
 mod claim;
 mod copy;
+mod fit;
 mod flush;
 mod presence;
 mod replay;
 mod setup;
 mod staging;
 
-pub use flush::compile;
-pub(in crate::pipeline) use flush::unknown_generation;
+pub(in crate::pipeline) use fit::unknown_generation;
+pub use fit::{compile, warnings};
 pub use replay::Replay;
 pub(in crate::pipeline) use setup::partitions_changed;
 

@@ -1,7 +1,7 @@
 //! The first time a topic meets its target: schema, table, `existing_data`, first offsets, all in one transaction
 //! under an advisory lock, by whichever instance comes first. And every later time: reading the offsets.
 
-use super::flush::compile;
+use super::fit::{check_hazards, compile, warnings};
 use super::{TableMemory, Worker};
 use crate::batches::compact::Batch;
 use crate::bookkeeping::{NewTarget, OffsetRow, Ownership, TargetRow};
@@ -38,6 +38,7 @@ impl Worker {
             None => self.set_up(&mut lease, task).await?,
         };
         check_identity(task, &target).map_err(DestinationError::Table)?;
+        self.look_at_target(&mut lease, task).await?;
         let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, true).await?;
         let missing =
             |row: &&OffsetRow| row.may_have_missed(self.retention) && !task.is_reset_after(row.generation);
@@ -64,6 +65,24 @@ impl Worker {
             })
             .collect();
         Ok(Outcome::Loaded { done: target.applied, offsets })
+    }
+
+    /// Sees at each start what the target is and carries: what loses rows in silence stops the table before its first row,
+    /// also where nothing comes for it; what a person should know is logged.
+    async fn look_at_target(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+    ) -> Result<(), DestinationError> {
+        // One that is gone is told of by the first flush: a re-read may make it anew before.
+        let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await? else {
+            return Ok(());
+        };
+        check_hazards(task, &shape).map_err(DestinationError::Table)?;
+        for warning in warnings(task, &shape) {
+            tracing::warn!(table = %task.id, "{warning}");
+        }
+        Ok(())
     }
 
     async fn set_up(

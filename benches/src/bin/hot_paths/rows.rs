@@ -2,6 +2,7 @@
 //! of the binary protocol, and as the table both belong to.
 
 use mysql_async::Value;
+use tributary_apply::merge::hazards::Hazards;
 use tributary_apply::merge::layout::{Layout, TableRule};
 use tributary_apply::merge::names::TargetName;
 use tributary_apply::merge::target::{TargetColumn, TargetShape};
@@ -104,6 +105,7 @@ pub fn target(table: &Table, rule: &TableRule) -> Result<TargetShape> {
         has_default: false,
         generated: false,
         deterministic: true,
+        identity_always: false,
     };
     let columns = layout.columns.into_iter();
     Ok(TargetShape {
@@ -112,6 +114,7 @@ pub fn target(table: &Table, rule: &TableRule) -> Result<TargetShape> {
         unique_keys: vec![layout.key],
         append_optimized: false,
         distributed_by: vec![],
+        hazards: Hazards::default(),
     })
 }
 
