@@ -158,6 +158,36 @@ impl ChunkSql {
         self.read_key(row, |index, _| index)
     }
 
+    /// A key as text, for people: `id=5, part="x"`.
+    #[must_use]
+    pub fn describe(&self, key: &[KeyValue]) -> String {
+        let pairs = self.key.iter().zip(key).map(|(column, value)| {
+            let quoted = column.name.strip_prefix('`').and_then(|name| name.strip_suffix('`'));
+            let name = quoted.unwrap_or(&column.name).replace("``", "`");
+            match value {
+                KeyValue::Int(number) => format!("{name}={number}"),
+                KeyValue::UInt(number) => format!("{name}={number}"),
+                KeyValue::Double(number) => format!("{name}={number}"),
+                KeyValue::Text(text) => format!("{name}={text:?}"),
+                KeyValue::Hex(digits) => format!("{name}=0x{digits}"),
+            }
+        });
+        pairs.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The bounds of a range as text, for people.
+    #[must_use]
+    pub fn describe_range(&self, range: &KeyRange) -> String {
+        let bound = |bound: &Option<Vec<KeyValue>>, open: &str| {
+            bound.as_ref().map_or_else(|| open.to_owned(), |key| format!("({})", self.describe(key)))
+        };
+        format!(
+            "in the chunk behind {} up to {}",
+            bound(&range.after, "the beginning"),
+            bound(&range.through, "the end")
+        )
+    }
+
     fn read_key(
         &self,
         row: &Row,
@@ -278,6 +308,15 @@ mod tests {
         let columns: Vec<Column> = (1..).zip(key).map(column).collect();
         let key = columns.iter().map(|column| column.id).collect();
         Table { id: TableId::new("d", "t`t"), columns, key, indexes: vec![], comment: String::new() }
+    }
+
+    #[test]
+    fn a_row_is_named_by_its_key_and_else_by_its_chunk() {
+        let sql = ChunkSql::new(&table(&[("a", "int"), ("b`", "varchar(9)")]), "PRIMARY").unwrap();
+        let key = vec![KeyValue::Int(1), KeyValue::Text("x y".into())];
+        assert_eq!(sql.describe(&key), "a=1, b`=\"x y\"");
+        let range = KeyRange { after: Some(key), through: None };
+        assert_eq!(sql.describe_range(&range), "in the chunk behind (a=1, b`=\"x y\") up to the end");
     }
 
     #[test]

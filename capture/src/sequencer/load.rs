@@ -196,14 +196,14 @@ impl Sequencer {
             // The source may be ahead: a DDL that the stream has not passed explains it. It is waited for.
             ReadFailure::Source(_)
             | ReadFailure::Columns(_)
-            | ReadFailure::Row(_)
+            | ReadFailure::Row { .. }
             | ReadFailure::Chunk(_) => {
                 let place = self.source_position()?;
                 let Some(reading) = self.snapshot.tables.get_mut(&index) else { return Ok(()) };
                 reading.refusals += 1;
                 if reading.refusals > REFUSALS {
                     let reason = match failure {
-                        ReadFailure::Row(error) => ParkReason::row(error),
+                        ReadFailure::Row { error, place } => ParkReason::row(error, Some(place)),
                         _ => ParkReason::read(&failure.to_string()),
                     };
                     return self.park(index, &reason);

@@ -106,6 +106,8 @@ pub struct Sequencer {
     joining: Vec<Joining>,
     /// Tables to be read anew as soon as the open transaction ends, with the reason.
     rereads: BTreeMap<usize, String>,
+    /// Tables whose definition was at odds with their rows, and how, until rows can be read again.
+    disagreed: BTreeMap<usize, String>,
     /// Tables with rows in the open transaction.
     transaction_tables: BTreeSet<usize>,
     /// Why tables are parked.

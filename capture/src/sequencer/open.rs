@@ -53,6 +53,7 @@ impl Sequencer {
             snapshot,
             joining: beginning.joining,
             rereads: BTreeMap::new(),
+            disagreed: BTreeMap::new(),
             transaction_tables: BTreeSet::new(),
             parked,
             names: beginning.names,

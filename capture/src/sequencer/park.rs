@@ -42,13 +42,15 @@ impl ParkReason {
             message: format!(
                 "the table's definition is not the one its row events were written under: {difference}"
             ),
-            remedy: "restart capture: the definition and the table are read anew".to_owned(),
+            remedy:
+                "restart capture: the definition and the table are read anew; report it if that does not help"
+                    .to_owned(),
         }
     }
 
-    /// A row that cannot be encoded.
+    /// A row that cannot be encoded. `place` says which, as far as that is known: its key, or the chunk that it is in.
     #[must_use]
-    pub fn row(error: &RowError) -> Self {
+    pub fn row(error: &RowError, place: Option<&str>) -> Self {
         let (code, remedy) = match error {
             RowError::PartialImage { .. } => {
                 ("row-image", "set binlog_row_image=FULL on the source for all sessions,")
@@ -58,7 +60,8 @@ impl ParkReason {
                 ("bad-row", "correct the row on the source, or exclude the column,")
             }
         };
-        Self { code, message: error.to_string(), remedy: format!("{remedy} {RESTART}") }
+        let message = place.map_or_else(|| error.to_string(), |place| format!("the row {place}: {error}"));
+        Self { code, message, remedy: format!("{remedy} {RESTART}") }
     }
 
     /// A row that the topic does not take.
@@ -99,5 +102,20 @@ impl ParkReason {
             message: format!("reading the table failed: {why}"),
             remedy: format!("mend what the message names, {RESTART}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_row_is_named_as_far_as_it_is_known() {
+        let error = RowError::Invalid { column: "c".into(), column_type: "json".into() };
+        let reason = ParkReason::row(&error, Some("id=5"));
+        assert_eq!(reason.message, "the row id=5: column c holds a value that is not a valid json");
+        assert_eq!(ParkReason::row(&error, None).message, error.to_string());
+        // A start comes to the same place: what strict forbids is not recommended without saying so.
+        assert!(reason.remedy_of_an_end().starts_with("set strict = false"));
     }
 }

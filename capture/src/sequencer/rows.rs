@@ -43,12 +43,26 @@ impl Sequencer {
             RowDecoder::compile(&table.table, &map).map_err(|error| error.to_string())
         });
         match compiled {
-            Ok(decoder) => Ok(Mapped::Decoded(index, Rc::new(decoder))),
+            Ok(decoder) => {
+                self.disagreed.remove(&index);
+                Ok(Mapped::Decoded(index, Rc::new(decoder)))
+            }
             Err(why) => {
-                self.park(index, &ParkReason::catalog(&why))?;
+                self.disagree(index, &why)?;
                 Ok(Mapped::Ignored)
             }
         }
+    }
+
+    /// The definition is not the one that the table's rows are written under: both are read anew, behind this transaction.
+    /// If what was read anew is at odds with the rows in the same way, reading it again would not end.
+    fn disagree(&mut self, index: usize, why: &str) -> Result<(), Halt> {
+        let reason = ParkReason::catalog(why);
+        if self.disagreed.insert(index, why.to_owned()).is_some_and(|before| before == why) {
+            return self.park(index, &reason);
+        }
+        self.rereads.insert(index, reason.message);
+        Ok(())
     }
 
     /// A ROWS event.
@@ -67,10 +81,19 @@ impl Sequencer {
         let mut images = event.images;
         let mut row_in_event = 0;
         while !images.is_empty() {
+            let row = images;
             match self.on_row(index, &decoder, event, &mut images, row_in_event) {
                 Ok(()) => row_in_event += 1,
                 Err(RowFailure::Halt(halt)) => return Err(halt),
                 Err(RowFailure::Park(reason)) => return self.park(index, &reason),
+                Err(RowFailure::Row(error)) => {
+                    // Whatever is wrong with the row, its key may be readable.
+                    let readable = decoder.encode_key(&mut { row }, event.present, &mut self.before).is_ok();
+                    let table = self.tables.get(index).filter(|_| readable);
+                    let place =
+                        table.map(|table| tributary_schemas::key::describe(&table.table, &self.before.key));
+                    return self.park(index, &ParkReason::row(&error, place.as_deref()));
+                }
             }
         }
         Ok(())
@@ -160,12 +183,13 @@ fn whole(row: &EncodedRow) -> BatchRow<'_> {
 /// What a row can lead to besides a record.
 enum RowFailure {
     Park(ParkReason),
+    Row(RowError),
     Halt(Halt),
 }
 
 impl From<RowError> for RowFailure {
     fn from(error: RowError) -> Self {
-        Self::Park(ParkReason::row(&error))
+        Self::Row(error)
     }
 }
 

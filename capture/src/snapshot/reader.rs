@@ -108,8 +108,13 @@ pub enum ReadFailure {
     #[error(transparent)]
     Columns(#[from] ColumnMismatch),
     /// A row that cannot be published: as [`Self::Columns`], or else it parks the table.
-    #[error(transparent)]
-    Row(#[from] RowError),
+    #[error("the row {place}: {error}")]
+    Row {
+        /// What is wrong with it.
+        error: RowError,
+        /// Its key, or the chunk that it is in.
+        place: String,
+    },
     /// A bound that does not fit the key: as [`Self::Columns`], or else it parks the table.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
@@ -379,7 +384,10 @@ impl RowStream<'_> {
                 () = silence.as_mut() => return Err(silent(said_nothing(limits.silence, DURING, &address))),
             };
             let Some(row) = next.map_err(|error| failed(&error))? else { break };
-            order.table.encoder.encode_row(&row, encoded).map_err(|error| broken(error.into()))?;
+            order.table.encoder.encode_row(&row, encoded).map_err(|error| {
+                let place = place_of(order, &row);
+                broken(ReadFailure::Row { error, place })
+            })?;
             builder.push(encoded);
             if builder.bytes() >= limits.batch_bytes {
                 let key = order.table.sql.key_of(&row).map_err(|error| broken(error.into()))?;
@@ -400,6 +408,17 @@ impl RowStream<'_> {
             deliver(messages, reader, order, builder.finish(key), until).await?;
         }
         Ok(())
+    }
+}
+
+/// Which row it is, for a person who has to find it: by its key, or else by the chunk.
+#[cold]
+fn place_of(order: &ReaderOrder, row: &mysql_async::Row) -> String {
+    let sql = &order.table.sql;
+    match (sql.key_of(row), &order.work) {
+        (Ok(key), _) => sql.describe(&key),
+        (Err(_), Work::Read { range }) => sql.describe_range(range),
+        (Err(_), _) => "whose key cannot be read".to_owned(),
     }
 }
 

@@ -74,11 +74,57 @@ async fn a_source_whose_gtids_were_switched_off_is_followed_by_file_and_offset()
     capture().expect_exit(0, RUN);
     task.start("apply", &["run", "--until-caught-up"]).expect_exit(0, RUN);
     assert_equal(&task).await;
+    let mut running = task.start("capture", &["run", "--ignore", "gtid-mode"]);
+    running.expect_state("synchronizing", RUN);
+    // The place that the new table waits for is in a file that nothing else is written to.
+    run(&mut mysql, &["CREATE TABLE late (id INT PRIMARY KEY); FLUSH BINARY LOGS"]).await;
+    eventually("a table joins a source that writes nothing more", RUN, || async {
+        let tables = running.status().unwrap_or_default()["tables"].as_array().cloned().unwrap_or_default();
+        tables.iter().any(|table| {
+            table["name"].as_str().is_some_and(|name| name.ends_with(".late"))
+                && table["state"] == "synchronizing"
+        })
+    })
+    .await;
+    running.stop();
     xa_that_is_rolled_back(&task, &mut mysql).await;
     capture().expect_exit(0, RUN);
     task.start("apply", &["run", "--until-caught-up"]).expect_exit(0, RUN);
     assert_equal(&task).await;
     servers.discard();
+}
+
+/// A definition that changed without a word in the binlog.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_the_binlog_does_not_tell_of_is_read_anew_by_itself() {
+    let task = Task::new("untold");
+    create(&task, "a", 50).await;
+    let (mut capture, mut apply) = (task.capture(), task.apply());
+    eventually_equal(&task, "a", "a is in step").await;
+    let mut mysql = task.servers.mysql().await;
+    run(&mut mysql, &[&format!("USE `{}`", task.name), "SET sql_log_bin = 0"]).await;
+    run(&mut mysql, &["ALTER TABLE a ADD COLUMN untold VARCHAR(9) DEFAULT 'x'", "SET sql_log_bin = 1"]).await;
+    run(&mut mysql, &["INSERT INTO a (id, n, s, untold) VALUES (777, 1, 'y', 'z')"]).await;
+    let there =
+        format!("SELECT count(*) FROM \"{}\".a AS t WHERE to_jsonb(t) ->> 'untold' IS NOT NULL", task.name);
+    eventually("the column is there", RUN, || async {
+        let postgres = task.servers.postgres().await;
+        postgres.query_one(&there, &[]).await.is_ok_and(|row| row.get::<_, i64>(0) == 51)
+    })
+    .await;
+    // Once more, and the second time it is no less by itself than the first.
+    run(&mut mysql, &["SET sql_log_bin = 0", "ALTER TABLE a DROP COLUMN untold", "SET sql_log_bin = 1"])
+        .await;
+    run(&mut mysql, &["UPDATE a SET n = n + 1"]).await;
+    eventually("the column is gone", RUN, || async {
+        let postgres = task.servers.postgres().await;
+        postgres.query_one(&there, &[]).await.is_ok_and(|row| row.get::<_, i64>(0) == 0)
+    })
+    .await;
+    eventually_equal(&task, "a", "a is in step").await;
+    assert!(!capture.output().contains("catalog-disagrees"), "{}", capture.output());
+    capture.stop();
+    apply.stop();
 }
 
 /// The old name stands for nothing once its table is renamed away: IF NOT EXISTS makes a table.

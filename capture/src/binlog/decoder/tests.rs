@@ -289,6 +289,10 @@ fn errors_name_the_column() {
         encode(&[0, 1, 0, 0, 0, 4], 0xff),
         Err(RowError::Invalid { column: "c".into(), column_type: "set('x','y')".into() })
     );
+    // Its key is readable all the same, and says which row it is.
+    decoder.encode_key(&mut &[0, 5, 0, 0, 0, 4][..], Bitmap(&[0xff]), &mut out).unwrap();
+    let of = table(vec![column(1, "id", "int", false)], &[1]);
+    assert_eq!(tributary_schemas::key::describe(&of, &out.key), "id=5");
 }
 
 #[test]
