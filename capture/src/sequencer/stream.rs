@@ -91,7 +91,7 @@ impl Sequencer {
             EventBody::Rotate { offset, file } => self.progress.rotate(file.to_owned(), offset),
             EventBody::Heartbeat { .. } => {
                 self.freshness.heartbeat();
-                self.progress.settle();
+                self.settle()?;
             }
             EventBody::PreviousGtids(before) => self.on_previous_gtids(&before)?,
             EventBody::XaPrepare { xid, one_phase } => {
@@ -136,8 +136,14 @@ impl Sequencer {
                 "transactions before the file {file} were not sent; the binlog is searched for them by GTID"
             )));
         }
+        self.settle()
+    }
+
+    /// An event of no transaction ends. A source that writes nothing more has brought the stream to the place that a table
+    /// waits for all the same.
+    fn settle(&mut self) -> Result<(), Halt> {
         self.progress.settle();
-        Ok(())
+        if self.progress.open().is_none() && !self.joining.is_empty() { self.join_arrived() } else { Ok(()) }
     }
 
     fn begin(&mut self, gtid: Option<Gtid>) {
