@@ -79,6 +79,8 @@ pub struct Compared {
     pub left_out: u64,
     /// Names of the columns, by place.
     pub columns: Vec<String>,
+    /// Rows that only one side has do not all count: the task does not carry everything over.
+    pub partly: bool,
 }
 
 impl Compared {
@@ -109,6 +111,7 @@ pub async fn compare(servers: &Servers, lag: &mut Lag, subject: &Subject) -> Res
         foreign: if subject.judged.surplus { suspects.foreign } else { 0 },
         left_out: suspects.left_out,
         columns: comparison.columns.clone(),
+        partly: !(subject.judged.missing && subject.judged.surplus),
         ..Compared::default()
     };
     let restless = comparison.recheck(lag, suspects, &mut compared).await?;

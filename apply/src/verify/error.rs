@@ -80,6 +80,14 @@ pub enum VerifyError {
         /// What to do.
         remedy: String,
     },
+    /// Apply has written nothing of the table, and could not.
+    #[error("apply cannot begin the table: {found}")]
+    NotBegun {
+        /// What is in the way.
+        found: String,
+        /// What to do.
+        remedy: String,
+    },
     /// More keys changed than could be looked at again.
     #[error("{0} rows changed while the table was read, more than memory has room for")]
     TooMany(u64),
@@ -103,7 +111,7 @@ impl VerifyError {
             Self::TooMany(_) => "raise apply.memory_bytes, or verify when fewer rows are written",
             Self::Restless(_) => "run `apply verify` again when these rows are written less often",
             Self::Stalled { remedy, .. } => remedy,
-            Self::Parked { remedy, .. } => remedy,
+            Self::Parked { remedy, .. } | Self::NotBegun { remedy, .. } => remedy,
             Self::Key => "report this with the types of the key's columns",
             Self::NotCopy(_) => "report this with the destination's version",
             Self::Source(_)

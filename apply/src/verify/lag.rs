@@ -3,6 +3,7 @@
 //! time in which nothing moves.
 
 use super::error::VerifyError;
+use super::select::{SILENCE, STALLED};
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::Connection as Destination;
 use crate::topics::ends::Ends;
@@ -18,6 +19,7 @@ use tributary_schemas::config::Config;
 use tributary_schemas::position::Position;
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::state_topic;
+use tributary_service::cli::write_out;
 use tributary_service::kafka::Place;
 use tributary_service::kafka::{TracingContext, consumer_config, read_to_end};
 use tributary_source::connect::Connection as Source;
@@ -103,7 +105,7 @@ impl StateFollower {
 
     /// Blocks until everything up to `wanted` has been published.
     fn wait(&mut self, wanted: &Position) -> Result<(), VerifyError> {
-        let mut moved = Instant::now();
+        let (mut moved, mut said) = (Instant::now(), false);
         loop {
             if self.checkpoint.as_ref().is_some_and(|now| is_published(wanted, &now.position)) {
                 return Ok(());
@@ -116,8 +118,11 @@ impl StateFollower {
                         "capture has published up to {at}, the source is at {wanted}, and in {} s nothing moved",
                         STALL.as_secs()
                     ),
-                    remedy: "start `capture run`, and look at `capture status`",
+                    remedy: STALLED,
                 });
+            }
+            if moved.elapsed() > SILENCE && !std::mem::replace(&mut said, true) {
+                write_out("waiting       for capture to publish what the source has now\n");
             }
             match self.consumer.poll(BEAT) {
                 Some(Ok(message)) => {
@@ -178,7 +183,7 @@ impl Lag {
             self.state.wait(&wanted)?;
             self.ends.high(&places).map_err(VerifyError::from)
         })?;
-        let mut moved = Instant::now();
+        let (mut moved, mut said) = (Instant::now(), false);
         let mut last = BTreeMap::new();
         loop {
             let stored = self.bookkeeping.all_offsets(destination).await?;
@@ -202,8 +207,11 @@ impl Lag {
                         "apply has merged {topic} partition {partition} up to {at} of {end}, and in {} s nothing moved",
                         STALL.as_secs()
                     ),
-                    remedy: "start `apply run`, and look at `apply status`",
+                    remedy: STALLED,
                 });
+            }
+            if moved.elapsed() > SILENCE && !std::mem::replace(&mut said, true) {
+                write_out(&format!("waiting       for apply to merge what {topic} has now\n"));
             }
             tokio::time::sleep(BEAT).await;
         }

@@ -166,7 +166,7 @@ impl Session {
         }
         let (lag, catalog) = block_in_place(|| {
             let lag = Lag::open(config, bookkeeping.clone(), source_dialect)?;
-            Ok::<_, VerifyError>((lag, Catalog::open(config, bookkeeping)?))
+            Ok::<_, VerifyError>((lag, Catalog::open(config, bookkeeping, dialect)?))
         })
         .map_err(cannot)?;
         let memory_bytes = config.apply.memory_bytes;

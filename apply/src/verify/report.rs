@@ -65,6 +65,11 @@ fn compared_text(name: &str, source: &str, compared: &Compared) -> String {
     let rate = compared.source_rows.saturating_mul(1_000) / milliseconds;
     let rows = if compared.source_rows == compared.destination_rows {
         format!("{} rows", compared.source_rows)
+    } else if count == 0 && compared.partly {
+        format!(
+            "{} rows in the source, {} in the destination, of which not all are judged",
+            compared.source_rows, compared.destination_rows
+        )
     } else if count == 0 {
         // Both were counted at moments of their own, and what looked different was looked at again.
         format!("about {} rows (they were being written)", compared.source_rows)
@@ -113,6 +118,14 @@ fn compared_text(name: &str, source: &str, compared: &Compared) -> String {
         &mut out,
         format_args!("    to do: apply replay --config FILE --table {source} --from beginning {way}"),
     );
+    if compared.differences.values().any(|difference| matches!(difference, Difference::Repeated(_))) {
+        push(
+            &mut out,
+            format_args!(
+                "    to do then: give the target its primary key again; without one a row can be written twice"
+            ),
+        );
+    }
     out
 }
 
@@ -210,7 +223,8 @@ mod tests {
         let expected = "different     shop.a → dw.a: 100 rows, 0.5 s, 200 rows/s, 4 differences\n    \
                         differs in price, note: id=1\n    missing in the destination: id=2\n    \
                         surplus in the destination: id=3\n    2 times in the destination: id=4\n    \
-                        to do: apply replay --config FILE --table shop.a --from beginning --clear\n";
+                        to do: apply replay --config FILE --table shop.a --from beginning --clear\n    \
+                        to do then: give the target its primary key again; without one a row can be written twice\n";
         assert_eq!(text, expected);
         let text = report(Outcome::Compared(compared(&differences[..2]))).text();
         assert!(text.ends_with("--from beginning --merge\n"), "{text}");
@@ -224,6 +238,16 @@ mod tests {
         let text = report(Outcome::Compared(written)).text();
         assert!(
             text.starts_with("equal") && text.contains("about 100 rows (they were being written)"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn rows_that_are_not_judged_are_not_called_written() {
+        let partly = Compared { destination_rows: 103, partly: true, ..compared(&[]) };
+        let text = report(Outcome::Compared(partly)).text();
+        assert!(
+            text.contains("100 rows in the source, 103 in the destination, of which not all are judged"),
             "{text}"
         );
     }

@@ -7,7 +7,9 @@ use super::judge::Judged;
 use super::lag::STALL;
 use crate::batches::operations::Operations;
 use crate::bookkeeping::{Bookkeeping, TaskView};
+use crate::commands::check::obstacle;
 use crate::destination::Connection;
+use crate::merge::dialect::Dialect;
 use crate::pipeline::table::{Left, TableTask};
 use crate::topics::history::History;
 use crate::topics::reader::HistoryReader;
@@ -18,8 +20,11 @@ use tributary_schemas::config::{Config, ExistingData, TableRules, TableSelector}
 use tributary_schemas::history::{Cause, SelectedTable};
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::history_topic;
+use tributary_service::cli::write_out;
 use tributary_service::kafka::consumer_config;
 
+/// How long is waited without a word.
+pub(super) const SILENCE: Duration = Duration::from_secs(3);
 /// How often a table that is not ready is looked at again.
 const BEAT: Duration = Duration::from_millis(200);
 
@@ -48,6 +53,7 @@ pub struct Ready {
 pub struct Catalog {
     reader: HistoryReader,
     bookkeeping: Bookkeeping,
+    dialect: Dialect,
 }
 
 impl Catalog {
@@ -55,11 +61,11 @@ impl Catalog {
     ///
     /// # Errors
     /// What Kafka says.
-    pub fn open(config: &Config, bookkeeping: Bookkeeping) -> Result<Self, VerifyError> {
+    pub fn open(config: &Config, bookkeeping: Bookkeeping, dialect: Dialect) -> Result<Self, VerifyError> {
         let client = consumer_config(&config.kafka, &config.name);
         let mut reader = HistoryReader::open(&client, &history_topic(&config.name))?;
         reader.read_to_end(|| false)?;
-        Ok(Self { reader, bookkeeping })
+        Ok(Self { reader, bookkeeping, dialect })
     }
 
     /// The selected tables that `only` matches, by name.
@@ -86,6 +92,11 @@ impl Catalog {
         Ok(self.reader.history().generations(topic).next_back().map(|record| record.generation))
     }
 
+    async fn is_begun(&self, connection: &mut Connection, topic: &str) -> Result<bool, VerifyError> {
+        let view = self.bookkeeping.view(connection).await?;
+        Ok(view.targets.iter().any(|row| row.topic == topic))
+    }
+
     /// Waits until the table has been loaded and its newest definition carried out; `None` if it was dropped.
     ///
     /// # Errors
@@ -98,7 +109,7 @@ impl Catalog {
         wanted: &Wanted,
     ) -> Result<Option<Ready>, VerifyError> {
         let topic = &wanted.selected.topic;
-        let (mut moved, mut last) = (Instant::now(), None);
+        let (mut moved, mut last, mut said) = (Instant::now(), None, false);
         loop {
             block_in_place(|| self.newest(topic))?;
             let view = self.bookkeeping.view(connection).await?;
@@ -111,19 +122,36 @@ impl Catalog {
                 Stage::Ready(ready) => return Ok(Some(*ready)),
                 Stage::Parked(error) => return Err(error),
                 Stage::Waiting(progress) => progress,
+                Stage::NotBegun(task) => {
+                    // What keeps apply from beginning a table is in no bookkeeping: it is looked for, once nobody can
+                    // have begun meanwhile.
+                    if let Some((found, remedy)) =
+                        obstacle((connection, self.dialect), &self.bookkeeping, &task).await?
+                        && !self.is_begun(connection, &task.topic).await?
+                    {
+                        return Err(VerifyError::NotBegun { found, remedy });
+                    }
+                    "apply has not begun the table".to_owned()
+                }
             };
             if last.as_ref() != Some(&progress) {
-                (last, moved) = (Some(progress), Instant::now());
+                (last, moved, said) = (Some(progress), Instant::now(), false);
             } else if moved.elapsed() > STALL {
                 return Err(VerifyError::Stalled {
                     what: format!("{progress}, and in {} s nothing moved", STALL.as_secs()),
-                    remedy: "start `capture run` and `apply run`, and look at their `status`",
+                    remedy: STALLED,
                 });
+            } else if moved.elapsed() > SILENCE && !std::mem::replace(&mut said, true) {
+                write_out(&format!("waiting       {}: {progress}\n", wanted.id));
             }
             tokio::time::sleep(BEAT).await;
         }
     }
 }
+
+/// What to do where nothing moves.
+pub(super) const STALLED: &str =
+    "see what `capture status` and `apply status` say; start `capture run` or `apply run` if it does not run";
 
 fn wanted(config: &Config, rules: &TableRules, history: &History, selected: &SelectedTable) -> Wanted {
     let (mut id, mut target) = (selected.id.clone(), String::new());
@@ -142,6 +170,8 @@ fn wanted(config: &Config, rules: &TableRules, history: &History, selected: &Sel
 
 enum Stage {
     Dropped,
+    /// Apply has written nothing of the table yet.
+    NotBegun(Box<TableTask>),
     Ready(Box<Ready>),
     Parked(VerifyError),
     /// What has been reached, in words.
@@ -154,7 +184,7 @@ fn stage(task: &TableTask, history: &History, view: &TaskView) -> Stage {
         return Stage::Waiting("capture has not begun to read the table".to_owned());
     };
     let Some(row) = view.targets.iter().find(|row| row.topic == task.topic) else {
-        return Stage::Waiting("apply has not begun the table".to_owned());
+        return Stage::NotBegun(Box::new(task.clone()));
     };
     if let Some(error) = &row.parked {
         return Stage::Parked(VerifyError::Parked {

@@ -205,6 +205,10 @@ async fn nulls_and_repeated_keys_are_found_and_restricted_tasks_are_not_accused(
     mysql.query_drop(format!("DELETE FROM `{}`.a WHERE id < 10", task.name)).await.unwrap();
     let output = verify(&task, &[], 0);
     assert!(output.contains("does not take deletes"), "{output}");
+    assert!(
+        output.contains("40 rows in the source, 50 in the destination") && !output.contains("being written"),
+        "{output}"
+    );
     assert!(output.contains("1 table left out"), "{output}");
     let postgres = task.servers.postgres().await;
     let table = format!("\"{}\".a", task.name);
@@ -229,6 +233,14 @@ async fn a_table_that_stands_still_is_not_called_equal() {
         config.replace("[apply]\n", "[apply]\non_nul_byte = \"fail\"\n")
     });
     create(&task, "a", 20).await;
+    // The target of another holds somebody's row: apply never begins it, and no bookkeeping says so.
+    create(&task, "b", 20).await;
+    let theirs = format!(
+        "CREATE SCHEMA \"{0}\"; CREATE TABLE \"{0}\".b (id bigint PRIMARY KEY, n integer, s varchar(60), at timestamp(6)); \
+         INSERT INTO \"{0}\".b VALUES (777)",
+        task.name
+    );
+    task.servers.postgres().await.batch_execute(&theirs).await.unwrap();
     let mut mysql = task.servers.mysql().await;
     mysql
         .query_drop(format!("UPDATE `{}`.a SET s = CONCAT('x', CHAR(0)) WHERE id = 3", task.name))
@@ -236,11 +248,17 @@ async fn a_table_that_stands_still_is_not_called_equal() {
         .unwrap();
     let (_capture, apply) = (task.capture(), task.apply());
     eventually("apply has parked it", RUN, || async {
-        apply.status().is_some_and(|status| status["tables"][0]["state"] == "parked")
+        apply.status().is_some_and(|status| {
+            status["tables"][0]["state"] == "parked" && status["tables"][1]["state"] == "parked"
+        })
     })
     .await;
     let output = verify(&task, &[], 1);
     assert!(output.contains("apply has parked the table") && output.contains("to do: "), "{output}");
+    assert!(
+        output.contains("apply cannot begin the table: ") && output.contains("holds rows already"),
+        "{output}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

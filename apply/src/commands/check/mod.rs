@@ -3,6 +3,8 @@
 mod grants;
 mod tables;
 
+pub use tables::obstacle;
+
 use super::runtime;
 use super::task::{destination, history, planned, rules};
 use crate::bookkeeping::Bookkeeping;

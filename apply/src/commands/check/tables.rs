@@ -123,6 +123,22 @@ async fn examine_once(
     findings
 }
 
+/// What keeps apply from beginning a table, and what to do about it; `None` if nothing does.
+///
+/// # Errors
+/// What the server says.
+pub async fn obstacle(
+    (connection, dialect): (&mut Connection, Dialect),
+    bookkeeping: &Bookkeeping,
+    task: &TableTask,
+) -> Result<Option<(String, String)>, DestinationError> {
+    match examine_table((connection, dialect), bookkeeping, None, task).await {
+        Ok(item) => Ok((item.outcome == Outcome::Fail).then_some((item.found, item.remedy))),
+        Err(DestinationError::Table(error)) => Ok(Some((error.message, error.remedy))),
+        Err(error) => Err(error),
+    }
+}
+
 async fn examine_table(
     (connection, dialect): (&mut Connection, Dialect),
     bookkeeping: &Bookkeeping,
