@@ -32,44 +32,58 @@ pub struct Wishes<'a> {
 #[allow(missing_docs, reason = "the fields are the names that the message prints")]
 pub enum TableProblem {
     #[error(
-        "table {table} has no primary key: add one, or name a NOT NULL unique index in [capture], or leave the \
-         table out of capture.tables"
+        "table {table} has no primary key: add one (an AUTO_INCREMENT column that is INVISIBLE will do), or leave the table \
+         out with \"!{table}\" in capture.tables"
     )]
     NoPrimaryKey { table: TableId },
-    #[error("table {table} has no unique index {index}: correct the name in [capture]")]
+    #[error("table {table} has no unique index {index}: correct the name")]
     NoSuchKey { table: TableId, index: String },
-    #[error("index {index} of table {table} is not unique: name a NOT NULL unique index in [capture]")]
+    #[error("index {index} of table {table} is not unique: name a NOT NULL unique index")]
     KeyNotUnique { table: TableId, index: String },
     #[error(
-        "key column {column} of table {table} may be NULL: declare it NOT NULL, or name another unique index in \
-         [capture]"
+        "key column {column} of table {table} may be NULL: declare it NOT NULL, or leave the table out with \"!{table}\" \
+         in capture.tables"
     )]
     NullableKey { table: TableId, column: String },
     #[error(
-        "the key {index} of table {table} covers only a prefix of column {column}: name a unique index over whole \
-         columns in [capture]"
+        "the key {index} of table {table} covers only a prefix of column {column}: make a key of whole columns, or leave \
+         the table out with \"!{table}\" in capture.tables"
     )]
     PrefixKey { table: TableId, index: String, column: String },
     #[error(
-        "the key {index} of table {table} has an expression: name a unique index over plain columns in [capture]"
+        "the key {index} of table {table} has an expression: make a key of plain columns, or leave the table out with \
+         \"!{table}\" in capture.tables"
     )]
     ExpressionKey { table: TableId, index: String },
     #[error(
-        "key column {column} of table {table} is in capture.exclude_columns: the key has to be published"
+        "key column {column} of table {table} is in capture.exclude_columns: take it out of there, for the key \
+         has to be published"
     )]
     ExcludedKeyColumn { table: TableId, column: String },
     #[error(
-        "column {column} of table {table} has the type {declared_type}, which is not supported: list \
-         {table}.{column} in capture.exclude_columns, or leave the table out"
+        "column {column} of table {table} has the type {declared_type}, which is not supported: {}",
+        leave_out(table, column, *in_key, "change its type")
     )]
-    UnsupportedType { table: TableId, column: String, declared_type: String },
+    UnsupportedType { table: TableId, column: String, declared_type: String, in_key: bool },
     #[error(
-        "column {column} of table {table} has the character set {charset}, which is not supported: convert it to \
-         utf8mb4, or list {table}.{column} in capture.exclude_columns"
+        "column {column} of table {table} has the character set {charset}, which is not supported: {}",
+        leave_out(table, column, *in_key, "convert it to utf8mb4")
     )]
-    UnsupportedCharset { table: TableId, column: String, charset: String },
-    #[error("every column of table {table} is excluded: leave the table out of capture.tables")]
+    UnsupportedCharset { table: TableId, column: String, charset: String, in_key: bool },
+    #[error(
+        "every column of table {table} is excluded: leave the table out with \"!{table}\" in capture.tables"
+    )]
     NoColumns { table: TableId },
+}
+
+/// What to do about a column: a key has to be published, whatever its type.
+fn leave_out(table: &TableId, column: &str, in_key: bool, change: &str) -> String {
+    let way = if in_key {
+        format!("leave the table out with \"!{table}\" in capture.tables: the column is in its key")
+    } else {
+        format!("list {table}.{column} in capture.exclude_columns")
+    };
+    format!("{change}, or {way}")
 }
 
 impl CatalogTable {
@@ -154,10 +168,14 @@ impl CatalogTable {
         ordinal: u32,
         wishes: &Wishes<'_>,
     ) -> Result<Column, TableProblem> {
+        let key = self.key(wishes.key_index).into_iter().flat_map(|key| &key.parts);
+        let in_key =
+            key.filter_map(|part| part.column.as_deref()).any(|name| same_column(name, &column.name));
         let unsupported = || TableProblem::UnsupportedType {
             table: self.id.clone(),
             column: column.name.clone(),
             declared_type: column.declared_type.clone(),
+            in_key,
         };
         let column_type: ColumnType = column.declared_type.parse().map_err(|_| unsupported())?;
         column_type.avro().map_err(|_| unsupported())?;
@@ -168,6 +186,7 @@ impl CatalogTable {
                 table: self.id.clone(),
                 column: column.name.clone(),
                 charset: charset.to_owned(),
+                in_key,
             });
         }
         Ok(Column {
@@ -281,7 +300,17 @@ mod tests {
         assert!(problem(&Wishes { key_index: Some("by_prefix"), ..base }).contains("a prefix"));
         assert!(problem(&Wishes { key_index: Some("plain"), ..base }).contains("is not unique"));
         assert!(problem(&Wishes { key_index: Some("absent"), ..base }).contains("correct the name"));
-        assert!(problem(&Wishes { charset_supported: |_| false, ..base }).contains("character set latin1"));
+        let charset = problem(&Wishes { charset_supported: |_| false, ..base });
+        assert!(
+            charset.contains("character set latin1") && charset.contains("capture.exclude_columns"),
+            "{charset}"
+        );
+        // A key is published, or the table is not.
+        let mut named = table();
+        named.columns[2].nullable = false;
+        let by_name = Wishes { key_index: Some("by_name"), charset_supported: |_| false, ..base };
+        let charset = named.published(&by_name).unwrap_err().to_string();
+        assert!(!charset.contains("exclude_columns") && charset.contains("!shop.orders"), "{charset}");
         let by_code = table().published(&Wishes { key_index: Some("by_code"), ..base }).unwrap();
         assert_eq!(by_code.key, [3]);
         let mut keyless = table();

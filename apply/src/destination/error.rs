@@ -185,7 +185,11 @@ fn remedy(code: &str) -> &'static str {
         "40" | "55" => {
             "find the session that stands in the way (pg_locks, pg_stat_activity) and end it; apply tries again by itself"
         }
-        "22" => "change the target column's type so that it holds the value; apply tries again by itself",
+        // Values were compared with the column's type before they were sent: what does not fit is computed here.
+        "22" => {
+            "look for what the target computes by itself (a trigger, a generated column, an index or a check with an \
+             expression, a column whose type was changed by hand) and mend it; apply tries again by itself"
+        }
         "23" => {
             "remove the constraint from the target, or the row that stands in the way; apply tries again by itself"
         }
@@ -196,7 +200,12 @@ fn remedy(code: &str) -> &'static str {
                 "grant what is missing: `apply check --print-grants` lists it; apply tries again by itself"
             }
             "42P01" | "42703" => {
-                "restore the table or column, or `apply replay --from beginning --clear` the table"
+                "build the target anew: `apply replay --from beginning --clear --table T`, with T as database.table on the source; \
+                 a column that is only added again is NULL in every row of before"
+            }
+            "42939" => {
+                "names that begin with pg_ or gp_ belong to the server: give the table a `target` in another schema, and \
+                 restart apply"
             }
             _ => "look at the target's definition; `apply check` compares it with the source's",
         },

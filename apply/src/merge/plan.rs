@@ -7,7 +7,7 @@ use super::names::TargetName;
 use super::pairing::{Skip, Writer, writer};
 use super::target::{TargetColumn, TargetKind, TargetShape};
 use super::{copy, numeric};
-use tributary_schemas::table::{Column, Table};
+use tributary_schemas::table::{Column, Table, TableId};
 
 mod error;
 
@@ -100,7 +100,7 @@ impl TransferPlan {
         let mut plan = Self::empty(table, rule, target, &layout);
         let mut place_in_row = Vec::new();
         for planned in &layout.columns {
-            let there = find(target, planned)?;
+            let there = find(&table.id, target, planned)?;
             if there.generated || there.identity_always {
                 return Err(PlanError::Generated { target: name(), column: planned.name.clone() });
             }
@@ -267,7 +267,11 @@ impl TransferPlan {
 }
 
 /// The destination's column for a planned one.
-fn find<'a>(target: &'a TargetShape, planned: &PlannedColumn) -> Result<&'a TargetColumn, PlanError> {
+fn find<'a>(
+    source: &TableId,
+    target: &'a TargetShape,
+    planned: &PlannedColumn,
+) -> Result<&'a TargetColumn, PlanError> {
     if let Some(column) = target.columns.iter().find(|column| column.name == planned.name) {
         return Ok(column);
     }
@@ -275,8 +279,10 @@ fn find<'a>(target: &'a TargetShape, planned: &PlannedColumn) -> Result<&'a Targ
         target.columns.iter().find(|column| column.name.to_lowercase() == planned.name.to_lowercase());
     let remedy = match alike {
         Some(column) => format!("it has {0}: say columns.rename = {{ … = \"{0}\" }}", column.name),
+        // A column that is added by hand is NULL in every row that is there.
         None => format!(
-            "ALTER TABLE {} ADD COLUMN {} {}, or leave the column out with columns.drop",
+            "`apply replay --from beginning --clear --table {source}` builds the target anew with it; before the first row \
+             of {source} is in it, ALTER TABLE {} ADD COLUMN {} {} does; or leave the column out with columns.drop",
             target.name,
             super::names::quote(&planned.name),
             planned.target_type

@@ -65,3 +65,27 @@ fn what_was_parked_goes_on_by_itself_once_a_person_has_mended_it() {
     // However often they were tried.
     assert_eq!(apply.output().matches("parked: ").count(), 3, "{}", apply.output());
 }
+
+#[test]
+fn a_column_that_was_dropped_by_hand_is_back_with_its_values_once_the_remedy_is_followed() {
+    let mut task = Task::new("dropped");
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("first")])));
+    task.catch_up();
+    task.query(&format!("ALTER TABLE \"{}\".t DROP COLUMN name", task.name)).unwrap();
+    let mut apply = task.start(&["run"]);
+    task.transaction(|task| task.write(&t, Create, (2, &[Some("second")])));
+    let error = eventually("parked", SOON, || {
+        let table = apply.status()?["tables"][0].clone();
+        (table["state"] == "parked").then(|| table["error"].to_string())
+    });
+    let command = ["replay", "--from", "beginning", "--clear", "--table", "shop.t"];
+    assert!(error.contains(&format!("apply {}", command.join(" "))), "{error}");
+    task.start(&command).expect_exit(0);
+    let rows = format!("SELECT id, name FROM \"{}\".t ORDER BY 1", task.name);
+    eventually("both rows with their names", SOON, || {
+        task.query(&rows).filter(|rows| rows == "1|first\n2|second")
+    });
+    apply.stop();
+}

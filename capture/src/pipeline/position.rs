@@ -23,7 +23,8 @@ pub struct ServerHistory {
 /// Remedy for every gap that nothing can close.
 const ANEW: &str = "the missing events cannot be had from this server: begin anew with `capture drop`, then `capture \
                     run` (the tables are read whole); for the future, keep the binlog longer \
-                    (binlog_expire_logs_seconds)";
+                    (binlog_expire_logs_seconds). A replica that does not log what it replicates (log_replica_updates) \
+                    never has them: use its primary, or switch that on";
 
 /// Refuses a position that the server's history does not hold.
 ///

@@ -14,6 +14,7 @@ mod leadership;
 mod live;
 mod plain;
 mod refusals;
+mod remedies;
 mod replay;
 mod source;
 mod topics;

@@ -40,9 +40,7 @@ pub enum PlanError {
         wanted: String,
     },
     /// A constant is no value of its column's type.
-    #[error(
-        "{target}: the constant {value:?} is no value of column {column}, which is {target_type}; correct `constants`"
-    )]
+    #[error("{target}: the constant {value:?} is no value of column {column}, which is {target_type}")]
     BadConstant {
         /// Destination table.
         target: String,
@@ -56,7 +54,7 @@ pub enum PlanError {
     /// The destination wants a value that the source does not have.
     #[error(
         "{target}: column {column} is NOT NULL, has no default and is not in the source; \
-         give it a default, make it nullable, or fill it with `constants`"
+         give it a default, or make it nullable"
     )]
     RequiredColumn {
         /// Destination table.

@@ -59,6 +59,7 @@ fn a_destination_that_does_not_fit_is_refused_with_a_remedy() {
     assert!(missing.to_string().contains("columns.rename = { … = \"C\" }"), "{missing}");
     let missing = refused(&|shape| drop(shape.columns.remove(1)));
     assert!(missing.to_string().contains("ADD COLUMN \"c\" varchar(9)"), "{missing}");
+    assert!(missing.to_string().contains("`apply replay --from beginning --clear --table "), "{missing}");
     let narrow = refused(&|shape| shape.columns[1].type_name = "character varying(8)".into());
     assert!(narrow.to_string().contains("ALTER COLUMN \"c\" TYPE varchar(9)"), "{narrow}");
     let required =
