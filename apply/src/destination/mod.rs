@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod connection;
 pub mod error;
+pub mod pieces;
 
 pub use connection::{Connection, Connector, Lease, Pool};
 pub use error::{DestinationError, TRIES_AGAIN, TableError};

@@ -24,9 +24,21 @@ impl TargetShape {
     /// True if a unique index covers exactly these columns, in any order.
     #[must_use]
     pub fn has_unique_key(&self, key: &[String]) -> bool {
-        self.unique_keys
-            .iter()
-            .any(|unique| unique.len() == key.len() && key.iter().all(|name| unique.contains(name)))
+        self.unique_key(key).is_some()
+    }
+
+    /// The columns of a unique index that covers exactly these, in the order of the index.
+    #[must_use]
+    pub fn unique_key(&self, key: &[String]) -> Option<&[String]> {
+        let covers =
+            |unique: &&Vec<String>| unique.len() == key.len() && key.iter().all(|name| unique.contains(name));
+        self.unique_keys.iter().find(covers).map(Vec::as_slice)
+    }
+
+    /// True if the table has the column, and it is never null.
+    #[must_use]
+    pub fn is_not_null(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| column.name == name && column.not_null)
     }
 }
 

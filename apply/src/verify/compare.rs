@@ -32,6 +32,12 @@ const ROW_BYTES: u64 = 128;
 /// Memory that a key takes while it is looked at again, bytes, about; and each of its columns.
 const KEY_BYTES: u64 = 512;
 const COLUMN_BYTES: u64 = 48;
+/// Bytes that one SELECT of a scan shall read, by the source's estimate.
+const PIECE_BYTES: u64 = 32 << 20;
+/// Fewest and most rows of one SELECT.
+const PIECE_ROWS: std::ops::RangeInclusive<u64> = 100..=100_000;
+/// A distributed destination may sort every row for a piece: it gets fewer of them.
+const DISTRIBUTED: u64 = 10;
 /// How often keys that change are looked at again.
 const ROUNDS: usize = 12;
 
@@ -77,6 +83,8 @@ pub struct Compared {
     pub foreign: u64,
     /// Keys that looked different and were not looked at again.
     pub left_out: u64,
+    /// The destination's table was read by one statement at a time.
+    pub whole: bool,
     /// Names of the columns, by place.
     pub columns: Vec<String>,
     /// Rows that only one side has do not all count: the task does not carry everything over.
@@ -112,6 +120,7 @@ pub async fn compare(servers: &Servers, lag: &mut Lag, subject: &Subject) -> Res
         left_out: suspects.left_out,
         columns: comparison.columns.clone(),
         partly: !(subject.judged.missing && subject.judged.surplus),
+        whole: comparison.destination.is_whole(),
         ..Compared::default()
     };
     let restless = comparison.recheck(lag, suspects, &mut compared).await?;
@@ -149,11 +158,21 @@ impl<'a> Comparison<'a> {
         let columns = canonical.names().to_vec();
         let key_bytes = KEY_BYTES + COLUMN_BYTES * u64::try_from(columns.len()).unwrap_or(u64::MAX);
         let key_limit = (servers.memory_bytes / key_bytes).max(1_000);
+        let piece_rows =
+            (PIECE_BYTES / found.row_bytes_estimated().max(1)).clamp(*PIECE_ROWS.start(), *PIECE_ROWS.end());
         Ok(Self {
             subject,
             table: Arc::clone(table),
-            source: SourceSide::new(source, table, &plan, canonical.clone(), found.row_bytes_estimated())?,
-            destination: DestinationSide::new(destination, table, &subject.rule, &plan, canonical),
+            source: SourceSide::new(source, table, &plan, canonical.clone(), piece_rows)?,
+            destination: DestinationSide::new(
+                destination,
+                table,
+                &subject.rule,
+                &plan,
+                &shape,
+                canonical,
+                if servers.dialect.distributed { piece_rows * DISTRIBUTED } else { piece_rows },
+            ),
             columns,
             rows_estimated: found.rows_estimated,
             key_limit: usize::try_from(key_limit).unwrap_or(usize::MAX),

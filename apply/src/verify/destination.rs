@@ -1,22 +1,19 @@
-//! The destination's side: a binary COPY of the whole table, or rows by key, enter; digests and Avro keys leave.
+//! The destination's side: the table in pieces, or rows by key, enter; digests and Avro keys leave.
 
 use super::buckets::Digest;
 use super::canonical::{Canonical, RowColumns};
 use super::error::VerifyError;
 use super::keys::{put_avro, put_params};
-use super::stream::{Fields, NotCopy, Tuples};
+use super::tuple::Fields;
+use crate::destination::pieces::{self, Pieces, RawParam};
 use crate::destination::{Connection, DestinationError};
 use crate::merge::layout::TableRule;
 use crate::merge::names::{quote, quote_list};
 use crate::merge::plan::TransferPlan;
-use crate::merge::target::TargetKind;
-use bytes::BytesMut;
-use futures_util::TryStreamExt;
+use crate::merge::target::{TargetKind, TargetShape};
 use std::collections::HashMap;
-use std::error::Error;
-use std::pin::pin;
 use std::sync::Arc;
-use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::ToSql;
 use tributary_schemas::table::Table;
 use tributary_schemas::types::ColumnType;
 
@@ -30,22 +27,26 @@ pub struct DestinationSide {
     canonical: Canonical,
     key: AvroKey,
     select: String,
+    pieces: Pieces,
 }
 
 impl DestinationSide {
-    /// Prepares the reading of the plan's target, as the rows of `table`.
+    /// Prepares the reading of the plan's target, which has this `shape`, as the rows of `table`; in pieces of `piece_rows`.
     #[must_use]
     pub fn new(
         connection: Connection,
         table: &Arc<Table>,
         rule: &TableRule,
         plan: &Arc<TransferPlan>,
+        shape: &TargetShape,
         canonical: Canonical,
+        piece_rows: u64,
     ) -> Self {
+        let pieces = Pieces::new(shape, canonical.names(), plan.key(), piece_rows);
         let columns = quote_list(canonical.names());
         let select = format!("SELECT {columns} FROM {}", plan.target());
         let key = AvroKey::new(table, rule, plan);
-        Self { connection, plan: Arc::clone(plan), canonical, key, select }
+        Self { connection, plan: Arc::clone(plan), canonical, key, select, pieces }
     }
 
     /// The session, for other questions.
@@ -62,18 +63,18 @@ impl DestinationSide {
         &mut self,
         mut visit: impl FnMut(Digest, &dyn Fn() -> Option<Vec<u8>>),
     ) -> Result<(), VerifyError> {
-        let during = || DestinationError::during("reading rows to compare");
-        let sql = format!("COPY ({}) TO STDOUT (FORMAT binary)", self.select);
-        let mut stream = pin!(self.connection.copy_out(&sql).await.map_err(during())?);
-        let mut tuples = Tuples::default();
-        while let Some(bytes) = stream.try_next().await.map_err(during())? {
-            tuples.feed(&bytes);
-            while let Some(fields) = tuples.next_tuple()? {
-                let digest = self.canonical.digest(fields);
-                visit(digest, &|| self.key.of(fields));
-            }
-        }
-        if tuples.is_ended() { Ok(()) } else { Err(NotCopy.into()) }
+        let (canonical, key) = (&mut self.canonical, &self.key);
+        let read = self.pieces.read(&mut self.connection, |fields| {
+            let digest = canonical.digest(fields);
+            visit(digest, &|| key.of(fields));
+        });
+        Ok(read.await?)
+    }
+
+    /// True if the table has to be read by one statement, which holds its lock for as long.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.pieces.is_whole()
     }
 
     /// The rows of these Avro keys, by the key's hash.
@@ -109,11 +110,7 @@ impl DestinationSide {
                 params.iter().map(|param| -> &(dyn ToSql + Sync) { param }).collect();
             let rows = self.connection.query(&statement, &params).await.map_err(during())?;
             for row in &rows {
-                let fields: Result<Vec<Option<RawField<'_>>>, _> =
-                    (0..row.len()).map(|index| row.try_get(index)).collect();
-                let fields = fields.map_err(during())?;
-                let fields = fields.iter().map(|field| field.as_ref().map(|field| field.0));
-                let columns = self.canonical.columns(fields);
+                let columns = self.canonical.columns(pieces::Fields::of(row));
                 found.entry(columns.id).or_default().push(columns);
             }
         }
@@ -142,7 +139,7 @@ impl AvroKey {
     }
 
     /// `None` for a key that could not lead back to a row of the source and to this one.
-    fn of(&self, fields: Fields<'_>) -> Option<Vec<u8>> {
+    fn of<'a>(&self, fields: impl Iterator<Item = Option<&'a [u8]>>) -> Option<Vec<u8>> {
         let fields: Vec<Option<&[u8]>> = fields.collect();
         let mut key = Vec::new();
         for (place, source, kind) in &self.columns {
@@ -151,35 +148,5 @@ impl AvroKey {
         put_params(&self.table, &key, &mut Vec::new())?;
         self.plan.encode_delete(&key, &mut Vec::new()).ok()?;
         Some(key)
-    }
-}
-
-/// A parameter that is in the server's binary form already.
-#[derive(Debug)]
-struct RawParam(Vec<u8>);
-
-impl ToSql for RawParam {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        out.extend_from_slice(&self.0);
-        Ok(IsNull::No)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    to_sql_checked!();
-}
-
-/// A field in the server's binary form.
-struct RawField<'a>(&'a [u8]);
-
-impl<'a> FromSql<'a> for RawField<'a> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        Ok(Self(raw))
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
     }
 }

@@ -1,6 +1,5 @@
 //! Why a table could not be compared, and what to do about it.
 
-use super::stream::NotCopy;
 use crate::destination::DestinationError;
 use crate::merge::encode::EncodeError;
 use crate::merge::plan::PlanError;
@@ -57,9 +56,6 @@ pub enum VerifyError {
     /// A key that does not lead back to its row.
     #[error("a key of the table cannot be written as a condition on the source")]
     Key,
-    /// The destination's answer is broken.
-    #[error(transparent)]
-    NotCopy(#[from] NotCopy),
     /// What was waited for does not come.
     #[error("the lag does not pass: {what}")]
     Stalled {
@@ -113,7 +109,6 @@ impl VerifyError {
             Self::Stalled { remedy, .. } => remedy,
             Self::Parked { remedy, .. } | Self::NotBegun { remedy, .. } => remedy,
             Self::Key => "report this with the types of the key's columns",
-            Self::NotCopy(_) => "report this with the destination's version",
             Self::Source(_)
             | Self::Destination(_)
             | Self::Topic(_)

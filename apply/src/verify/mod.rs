@@ -1,7 +1,7 @@
 //! `apply verify`: are source and destination equal? Rows of both enter, each brought to one form; what leaves is the
 //! keys that differ, and an exit status.
 //!
-//! Invariants: nothing is written anywhere and nothing is locked; memory does not grow with the tables; a row is called
+//! Invariants: nothing is written anywhere, and no lock of a reader outlives a piece of a table; memory does not grow with the tables; a row is called
 //! different only after everything that the source had was merged, twice.
 
 mod buckets;
@@ -19,7 +19,7 @@ mod progress;
 mod report;
 mod select;
 mod source;
-mod stream;
+mod tuple;
 
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::{Connection, Connector, catalog};
@@ -214,6 +214,14 @@ impl Session {
         if newest != Some(ready.subject.generation.generation) {
             return Err(VerifyError::Changed);
         }
-        Ok(Outcome::Compared(outcome?))
+        let compared = outcome?;
+        if compared.whole {
+            notes.push(format!(
+                "{} has no unique key without NULL to read it in pieces by: each look at it was one statement, and an ALTER \
+                 of it waited for that",
+                ready.subject.target
+            ));
+        }
+        Ok(Outcome::Compared(compared))
     }
 }

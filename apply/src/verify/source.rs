@@ -5,7 +5,7 @@ use super::buckets::Digest;
 use super::canonical::{Canonical, RowColumns};
 use super::error::VerifyError;
 use super::keys::{condition, put_params};
-use super::stream::Fields;
+use super::tuple::Fields;
 use crate::batches::raw::{RawValues, put_raw};
 use crate::merge::encode::Shape;
 use crate::merge::plan::TransferPlan;
@@ -24,10 +24,6 @@ use tributary_source::error::SourceError;
 use tributary_source::publish::PRIMARY;
 use tributary_source::rows::RowEncoder;
 
-/// Bytes that one SELECT of a scan shall read, by the server's estimate.
-const PIECE_BYTES: u64 = 32 << 20;
-/// Fewest and most rows of one SELECT.
-const PIECE_ROWS: std::ops::RangeInclusive<u64> = 100..=100_000;
 /// Keys that one SELECT looks up.
 const LOOKUP_KEYS: usize = 100;
 
@@ -41,7 +37,7 @@ pub struct SourceSide {
 }
 
 impl SourceSide {
-    /// Prepares the reading of `table`; rows take about `row_bytes` each.
+    /// Prepares the reading of `table`, in pieces of `piece_rows`.
     ///
     /// # Errors
     /// A definition that cannot be read in pieces or encoded.
@@ -50,12 +46,12 @@ impl SourceSide {
         table: &Arc<Table>,
         plan: &Arc<TransferPlan>,
         canonical: Canonical,
-        row_bytes: u64,
+        piece_rows: u64,
     ) -> Result<Self, VerifyError> {
         Ok(Self {
             connection,
             sql: ChunkSql::new(table, PRIMARY)?,
-            piece_rows: (PIECE_BYTES / row_bytes.max(1)).clamp(*PIECE_ROWS.start(), *PIECE_ROWS.end()),
+            piece_rows,
             rows: RowMaker {
                 encoder: RowEncoder::compile(table)?,
                 plan: Arc::clone(plan),

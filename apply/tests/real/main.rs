@@ -6,6 +6,7 @@
 mod alter;
 mod decoder;
 mod merge_model;
+mod pieces;
 mod postgres;
 mod random_rows;
 mod transcode;

@@ -6,8 +6,10 @@ use std::pin::pin;
 use std::process::Command;
 use std::sync::OnceLock;
 use tokio_postgres::{Client, NoTls};
+use tributary_apply::destination::{Connection, Connector};
 use tributary_apply::merge::names::{TargetName, quote};
 use tributary_apply::merge::target::{TargetColumn, TargetShape};
+use tributary_schemas::config::DestinationConfig;
 
 /// Connection string of the server, started on the first call.
 fn server() -> &'static str {
@@ -32,6 +34,17 @@ fn server() -> &'static str {
             })
             .join(" ")
     })
+}
+
+/// A session of the product's own.
+pub async fn connection() -> Connection {
+    let parts = server().split(' ').map(|part| {
+        let (name, value) = part.split_once('=').unwrap();
+        let name = if name == "dbname" { "database" } else { name };
+        if name == "port" { format!("{name} = {value}") } else { format!("{name} = \"{value}\"") }
+    });
+    let config: DestinationConfig = toml::from_str(&parts.collect::<Vec<_>>().join("\n")).unwrap();
+    Connector::new(&config).unwrap().connect().await.unwrap()
 }
 
 /// A session whose schema is empty, and goes with [`Session::done`].
