@@ -82,6 +82,9 @@ pub struct Checkpoint {
     /// source may send another transaction first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partials: Vec<Partial>,
+    /// XA transactions that are prepared before `position` and not decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undecided: Vec<Undecided>,
 }
 
 impl Checkpoint {
@@ -92,6 +95,19 @@ impl Checkpoint {
         self.partials.iter().filter_map(Partial::gtid).for_each(|gtid| set.insert(&gtid));
         set
     }
+}
+
+/// An XA transaction whose outcome is not known. If its rows cannot be had any more when it is committed, its tables are
+/// read anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undecided {
+    /// Its xid, as the server writes it in the binlog.
+    pub xid: String,
+    /// GTID of the group that ended in XA PREPARE, as text; `None` for a source without GTID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gtid: Option<String>,
+    /// The selected tables that it writes.
+    pub tables: Vec<TableId>,
 }
 
 /// A transaction that was published in part.

@@ -206,6 +206,8 @@ pub enum EventBody<'a> {
     PreviousGtids(GtidSet),
     /// A statement: BEGIN, COMMIT, DDL, XA, or DML in statement format.
     Query(Query<'a>),
+    /// LOAD DATA in statement format; the file came before.
+    LoadQuery(Query<'a>),
     /// Which table a table id stands for in the row events behind it.
     TableMap(TableMapEvent<'a>),
     /// Row images.
@@ -259,7 +261,8 @@ pub fn parse<'a>(kind: u8, data: &'a [u8], context: &FormatContext) -> Result<Ev
         kind::TABLE_MAP => EventBody::TableMap(TableMapEvent::parse(data, context)?),
         kind::GTID => EventBody::Gtid(gtid::parse_plain(data)?),
         kind::GTID_TAGGED => EventBody::Gtid(gtid::parse_tagged(data)?),
-        kind::QUERY => EventBody::Query(query::parse_query(data, context)?),
+        kind::QUERY => EventBody::Query(query::parse_query(kind, data, context)?),
+        kind::EXECUTE_LOAD_QUERY => EventBody::LoadQuery(query::parse_query(kind, data, context)?),
         kind::XID => EventBody::Xid(cursor.u64().ok_or(malformed("transaction number"))?),
         kind::ANONYMOUS_GTID => EventBody::AnonymousGtid,
         kind::HEARTBEAT => EventBody::Heartbeat { file: data, offset: None },
@@ -285,13 +288,9 @@ pub fn parse<'a>(kind: u8, data: &'a [u8], context: &FormatContext) -> Result<Ev
         kind::ROWS_QUERY => EventBody::RowsQuery(data.get(1..).ok_or(malformed("statement"))?),
         kind::STOP => EventBody::Stop,
         // 6 to 12 are the pieces of LOAD DATA in statement format, by age of the server.
-        kind::INTVAR
-        | 6
-        | 8..=12
-        | kind::RAND
-        | kind::USER_VAR
-        | kind::BEGIN_LOAD_QUERY
-        | kind::EXECUTE_LOAD_QUERY => EventBody::StatementFormat(kind),
+        kind::INTVAR | 6 | 8..=12 | kind::RAND | kind::USER_VAR | kind::BEGIN_LOAD_QUERY => {
+            EventBody::StatementFormat(kind)
+        }
         // The events in a payload follow it; that they are all there is for `payload`.
         kind::IGNORABLE | kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE | kind::TRANSACTION_PAYLOAD => {
             EventBody::Other(kind)

@@ -3,7 +3,7 @@
 
 use super::charset::{Charset, charset_of_collation};
 use super::cursor::Cursor;
-use super::event::{DecodeError, FormatContext, kind};
+use super::event::{DecodeError, FormatContext};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -43,9 +43,13 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Parses the data of a QUERY event.
-pub(super) fn parse_query<'a>(data: &'a [u8], context: &FormatContext) -> Result<Query<'a>, DecodeError> {
-    let malformed = |what| DecodeError::malformed(kind::QUERY, what);
+/// Parses the data of a QUERY event, or of an EXECUTE_LOAD_QUERY event, whose fixed part is longer.
+pub(super) fn parse_query<'a>(
+    kind: u8,
+    data: &'a [u8],
+    context: &FormatContext,
+) -> Result<Query<'a>, DecodeError> {
+    let malformed = |what| DecodeError::malformed(kind, what);
     let mut cursor = Cursor::new(data);
     let (database, error_code, variables) = (|| {
         cursor.take(8)?; // thread id and execution time
@@ -53,7 +57,7 @@ pub(super) fn parse_query<'a>(data: &'a [u8], context: &FormatContext) -> Result
         let error_code = cursor.u16()?;
         let variables_length = usize::from(cursor.u16()?);
         // A later version may have a longer fixed part.
-        cursor.take(usize::from(context.post_header_length(kind::QUERY)).saturating_sub(13))?;
+        cursor.take(usize::from(context.post_header_length(kind)).saturating_sub(13))?;
         let variables = cursor.take(variables_length)?;
         let database = cursor.take(database_length)?;
         (cursor.u8()? == 0).then_some((database, error_code, variables))
@@ -149,6 +153,7 @@ pub(super) fn parse_xa_prepare<'a>(cursor: &mut Cursor<'a>) -> Option<(Xid<'a>, 
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::kind;
     use super::*;
 
     #[test]
@@ -159,14 +164,14 @@ mod tests {
         data.extend(u16::try_from(variables.len()).unwrap().to_le_bytes());
         data.extend(&variables);
         data.extend(b"shop\0DROP TABLE x");
-        let query = parse_query(&data, &FormatContext::default()).unwrap();
+        let query = parse_query(kind::QUERY, &data, &FormatContext::default()).unwrap();
         assert_eq!(query.database, "shop");
         assert_eq!(query.statement, b"DROP TABLE x");
         assert_eq!(query.error_code, 1066);
         assert_eq!(query.client_collation, Some(45));
         assert_eq!(query.sql_mode, Some(4));
         for end in 0..data.len() - b"DROP TABLE x".len() {
-            assert!(parse_query(&data[..end], &FormatContext::default()).is_err(), "{end}");
+            assert!(parse_query(kind::QUERY, &data[..end], &FormatContext::default()).is_err(), "{end}");
         }
     }
 

@@ -99,6 +99,7 @@ pub fn begin(
             file_created: None,
             transaction: 0,
             partials: Vec::new(),
+            undecided: Vec::new(),
         },
         None => {
             return Err(Failure::new(

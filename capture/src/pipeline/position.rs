@@ -1,7 +1,8 @@
 //! May the stream go on at a stored position? Pure: the position and what the server says of itself enter, yes or the
 //! reason leaves.
 
-use tributary_schemas::gtid::GtidSet;
+use tributary_schemas::checkpoint::Checkpoint;
+use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::position::Position;
 use tributary_service::exit::Failure;
 
@@ -25,6 +26,16 @@ const ANEW: &str = "the missing events cannot be had from this server: begin ane
                     run` (the tables are read whole); for the future, keep the binlog longer \
                     (binlog_expire_logs_seconds). A replica that does not log what it replicates (log_replica_updates) \
                     never has them: use its primary, or switch that on";
+
+/// Leaves out prepared XA transactions whose groups the server has purged: they cannot be had any more, and once one of
+/// them is committed its tables are read anew. A transaction that was forgotten does not hold the task.
+pub fn give_up_purged(checkpoint: &mut Checkpoint, server: &ServerHistory) {
+    let gtids =
+        checkpoint.undecided.iter().filter_map(|undecided| undecided.gtid.as_deref()?.parse::<Gtid>().ok());
+    for gtid in gtids.filter(|gtid| server.purged.contains(gtid)) {
+        checkpoint.position.gtid_set.insert(&gtid);
+    }
+}
 
 /// Refuses a position that the server's history does not hold.
 ///
@@ -114,6 +125,32 @@ mod tests {
         assert!(purged.what.contains("purged") && purged.remedy.contains("capture drop"), "{purged}");
         let lost = resumable(&position, &server(&format!("{UUID}:1-49"), "")).unwrap_err();
         assert!(lost.what.contains("does not know"), "{lost}");
+    }
+
+    #[test]
+    fn a_prepared_transaction_that_was_purged_does_not_hold_the_task() {
+        let undecided = |number: u32| tributary_schemas::checkpoint::Undecided {
+            xid: format!("X'6{number}',X'',1"),
+            gtid: Some(format!("{UUID}:{number}")),
+            tables: Vec::new(),
+        };
+        let mut checkpoint = Checkpoint {
+            format: 1,
+            position: at(&format!("{UUID}:1-2:4-5:7-50")),
+            file_created: None,
+            transaction: 50,
+            partials: Vec::new(),
+            undecided: vec![undecided(3), undecided(6)],
+        };
+        let server = server(&format!("{UUID}:1-90"), &format!("{UUID}:1-4"));
+        assert!(resumable(&checkpoint.position, &server).is_err());
+        give_up_purged(&mut checkpoint, &server);
+        assert!(resumable(&checkpoint.position, &server).is_ok());
+        assert_eq!(
+            checkpoint.position.gtid_set.to_string(),
+            format!("{UUID}:1-5:7-50"),
+            "the other is sent again"
+        );
     }
 
     #[test]

@@ -145,6 +145,7 @@ mod tests {
             file_created: Some(1000),
             transaction: 7,
             partials: Vec::new(),
+            undecided: Vec::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::bootstrap::{self, Beginning, Wanted};
 use super::leader::Role;
-use super::position::{ServerHistory, resumable};
+use super::position::{ServerHistory, give_up_purged, resumable};
 use super::seek::Seek;
 use super::source::{self, Answer};
 use super::stream::{self, StreamMessage, StreamRequest};
@@ -187,10 +187,12 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
         // What is left of a time with GTIDs never grows again: every place would count as passed.
         beginning.checkpoint.position.gtid_set = GtidSet::default();
     }
+    give_up_purged(&mut beginning.checkpoint, &server);
     let position = &beginning.checkpoint.position;
     resumable(position, &server).map_err(stop)?;
     // A transaction of which a part is published must be in the server's history, too.
-    resumable(&Position { gtid_set: published, ..position.clone() }, &server).map_err(stop)?;
+    resumable(&Position { gtid_set: beginning.checkpoint.published(), ..position.clone() }, &server)
+        .map_err(stop)?;
     if carried.target.is_none() && shared.until_caught_up {
         carried.target = Some(Target::new(beginning_target(&server, &dialect, &beginning)));
     }

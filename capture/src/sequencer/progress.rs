@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::checkpoint::{Checkpoint, Partial, PublishedRows};
+use tributary_schemas::checkpoint::{Checkpoint, Partial, PublishedRows, Undecided};
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::position::Position;
 use tributary_schemas::table::TableId;
@@ -45,6 +45,8 @@ pub struct StreamProgress {
     file_created: Option<u32>,
     /// XA transactions before `position` that are missing in its GTID set.
     undecided: Vec<Gtid>,
+    /// Every XA transaction that is not decided, also those that a predecessor passed.
+    prepared: Vec<Undecided>,
     /// The stream was asked for by GTIDs alone.
     searched: bool,
 }
@@ -63,6 +65,7 @@ impl StreamProgress {
             partials: checkpoint.partials.clone(),
             file_created: checkpoint.file_created,
             undecided: Vec::new(),
+            prepared: checkpoint.undecided.clone(),
             searched: checkpoint.file_created.is_none(),
         }
     }
@@ -98,6 +101,7 @@ impl StreamProgress {
             file_created: self.file_created.filter(|_| whole),
             transaction,
             partials,
+            undecided: self.prepared.clone(),
         }
     }
 
@@ -223,18 +227,24 @@ impl StreamProgress {
 
     /// The open transaction is an XA PREPARE whose outcome is not known: its GTID stays out of the position, so that
     /// the server sends it again after a restart.
-    pub fn leave_undecided(&mut self) {
+    pub fn leave_undecided(&mut self, xid: &str, tables: impl Iterator<Item = TableId>) {
+        let gtid = self.open.as_ref().and_then(|open| open.gtid_text.clone());
         if let Some(open) = &mut self.open {
             open.undecided = true;
         }
+        self.prepared.retain(|undecided| undecided.xid != xid);
+        self.prepared.push(Undecided { xid: xid.to_owned(), gtid, tables: tables.collect() });
     }
 
-    /// An XA transaction prepared earlier is decided.
-    pub fn decided(&mut self, prepared: Option<&Gtid>) {
+    /// An XA transaction prepared earlier is decided; its tables, if it was ever seen. `prepared` is the GTID of its group
+    /// if the group is at hand.
+    pub fn decided(&mut self, xid: &str, prepared: Option<&Gtid>) -> Option<Vec<TableId>> {
         if let Some(gtid) = prepared {
             self.position.gtid_set.insert(gtid);
             self.undecided.retain(|undecided| undecided != gtid);
         }
+        let place = self.prepared.iter().position(|undecided| undecided.xid == xid)?;
+        Some(self.prepared.remove(place).tables)
     }
 
     /// The open transaction ends with the event being handled.
@@ -286,6 +296,7 @@ mod tests {
             file_created: None,
             transaction: 0,
             partials: Vec::new(),
+            undecided: Vec::new(),
         }
     }
 
@@ -397,13 +408,30 @@ mod tests {
     fn an_undecided_prepare_stays_out_of_the_position_until_it_is_decided() {
         let mut progress = StreamProgress::resume(&start());
         progress.begin(gtid(1), find);
-        progress.leave_undecided();
+        progress.leave_undecided("x", std::iter::empty());
         progress.end();
         progress.begin(gtid(2), find);
         progress.end();
         assert_eq!(progress.position().gtid_set.to_string(), format!("{UUID}:2"));
-        progress.decided(gtid(1).as_ref());
+        progress.decided("x", gtid(1).as_ref());
         assert_eq!(progress.position().gtid_set.to_string(), format!("{UUID}:1-2"));
+    }
+
+    #[test]
+    fn what_a_prepared_transaction_writes_is_known_after_a_restart() {
+        let mut progress = StreamProgress::resume(&start());
+        progress.begin(gtid(1), find);
+        progress.leave_undecided("X'61',X'',1", name(2).into_iter());
+        progress.end();
+        let stored = progress.checkpoint(name);
+        assert_eq!(
+            (stored.undecided[0].gtid.clone(), stored.undecided[0].tables.clone()),
+            (gtid(1).map(|gtid| gtid.to_string()), vec![name(2).unwrap()])
+        );
+        let mut resumed = StreamProgress::resume(&stored);
+        assert_eq!(resumed.decided("X'62',X'',1", None), None);
+        assert_eq!(resumed.decided("X'61',X'',1", None), Some(vec![name(2).unwrap()]));
+        assert_eq!(resumed.checkpoint(name).undecided, []);
     }
 
     #[test]
@@ -415,13 +443,13 @@ mod tests {
         progress.describe(1000);
         assert_eq!(told(&progress), Some(1000));
         progress.begin(gtid(1), find);
-        progress.leave_undecided();
+        progress.leave_undecided("x", std::iter::empty());
         progress.end();
         assert_eq!(told(&progress), None);
         progress.begin(gtid(2), find);
         progress.end();
         assert_eq!(told(&progress), None, "the offset is behind a transaction that the set lacks");
-        progress.decided(gtid(1).as_ref());
+        progress.decided("x", gtid(1).as_ref());
         assert_eq!(told(&progress), Some(1000));
         let mut resumed = StreamProgress::resume(&progress.checkpoint(name));
         assert_eq!(told(&resumed), Some(1000));
@@ -444,14 +472,14 @@ mod tests {
         for number in 1..=2 {
             progress.begin(gtid(number), find);
             if number == 2 {
-                progress.leave_undecided();
+                progress.leave_undecided("x", std::iter::empty());
             }
             progress.end();
         }
         let set = |last: u64| format!("{UUID}:1-{last}").parse::<GtidSet>().unwrap();
         assert!(!progress.misses(&GtidSet::default()) && !progress.misses(&set(2)));
         assert!(progress.misses(&set(3)));
-        progress.decided(gtid(2).as_ref());
+        progress.decided("x", gtid(2).as_ref());
         progress.describe(1000);
         assert_eq!(progress.checkpoint(name).file_created, Some(1000));
         progress.forget_file();

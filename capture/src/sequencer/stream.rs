@@ -3,8 +3,8 @@
 //! skipped.
 
 use super::Sequencer;
-use super::follows::Names;
 use super::halt::Halt;
+use super::table::Standing;
 use super::xa::Group;
 use crate::binlog::batch::{BatchedEvent, EventBatch};
 use crate::binlog::event::kind;
@@ -48,25 +48,25 @@ impl Sequencer {
             self.progress.advance(header.next_offset);
         }
         let body = parse(header.kind, data, &self.format)?;
-        if self.prepared.is_collecting() && matches!(body, EventBody::TableMap(_) | EventBody::Rows(_)) {
-            return self.keep_prepared(event);
+        if self.prepared.is_collecting() {
+            match &body {
+                EventBody::TableMap(map) => {
+                    let table = TableId::new(map.database, map.table);
+                    let selected = Some(table).filter(|table| self.setup.selection.selects(table));
+                    self.prepared.keep_map(map.table_id, selected, event);
+                    return Ok(());
+                }
+                EventBody::Rows(rows) => {
+                    self.prepared.keep_rows(rows.table_id, event);
+                    return Ok(());
+                }
+                _ => {}
+            }
         }
         if header.timestamp_seconds > 0 && !matches!(body, EventBody::FormatDescription(_)) {
             self.freshness.event(header.timestamp_seconds);
         }
         self.on_body(&header, body)
-    }
-
-    fn keep_prepared(&mut self, event: BatchedEvent<'_>) -> Result<(), Halt> {
-        if self.prepared.keep(event) {
-            return Ok(());
-        }
-        Err(Halt::stop(
-            "prepared XA transactions take more memory than there is",
-            self.progress.position(),
-            "capture.memory_bytes is exhausted by transactions that are prepared but not decided",
-            "decide them on the source (XA RECOVER lists them), or raise capture.memory_bytes",
-        ))
     }
 
     fn on_body(&mut self, header: &EventHeader, body: EventBody<'_>) -> Result<(), Halt> {
@@ -103,10 +103,13 @@ impl Sequencer {
                 let message = String::from_utf8_lossy(message).into_owned();
                 return Err(self.lost("the source lost events (an INCIDENT event)", &message));
             }
-            // What such an event belongs to follows as a QUERY event; its tables are named there.
-            EventBody::StatementFormat(kind::BEGIN_LOAD_QUERY | kind::EXECUTE_LOAD_QUERY) => {
-                return Err(self
-                    .lost("LOAD DATA was logged in statement format", "there are no row events to follow"));
+            EventBody::LoadQuery(query) => {
+                let (text, _) = query.text();
+                let tables = match classify(&text, query.database) {
+                    Statement::Dml { tables } => tables,
+                    _ => None,
+                };
+                self.on_statement_dml(tables.as_deref(), &text);
             }
             EventBody::Unknown(kind) if !header.is_ignorable() => {
                 let why = format!("events of type {kind} are not known to this version");
@@ -223,12 +226,14 @@ impl Sequencer {
                 }
             }
             Statement::XaRollback { xid } => {
-                if let Some(group) = self.prepared.decide(&xid) {
-                    self.progress.decided(group.gtid.as_ref());
-                }
+                let group = self.prepared.decide(&xid);
+                self.progress.decided(&xid.to_string(), group.and_then(|group| group.gtid).as_ref());
                 self.end()
             }
-            Statement::Dml { tables } => self.on_statement_dml(tables.as_deref(), &text),
+            Statement::Dml { tables } => {
+                self.on_statement_dml(tables.as_deref(), &text);
+                Ok(())
+            }
             Statement::Other | Statement::DatabaseCharset { .. } => self.end_implicit(),
             Statement::Unreadable { reason } => {
                 Err(self
@@ -260,38 +265,77 @@ impl Sequencer {
         }
     }
 
-    fn on_statement_dml(&mut self, tables: Option<&[TableId]>, text: &str) -> Result<(), Halt> {
-        let concerned = match tables {
-            Some(tables) => tables.iter().any(|table| self.follows(table, &Names::default())),
-            None => true,
-        };
-        if concerned {
-            let why = format!("{text:?} has no row events; binlog_format must be ROW for every session");
-            return Err(self.lost("a change was logged in statement format", &why));
+    /// Rows changed that no row event tells of: the tables that the statement may have written are read anew; all of
+    /// them, where it does not show.
+    fn on_statement_dml(&mut self, tables: Option<&[TableId]>, text: &str) {
+        let why = format!(
+            "a change was logged in statement format, and binlog_format must be ROW for every session: {text:?}"
+        );
+        self.reread_tables(tables, &why);
+    }
+
+    /// Has those of `tables` that are replicated read anew once the open transaction has ended; `None`: every one. A table
+    /// that waits to join is read behind this place in any case.
+    fn reread_tables(&mut self, tables: Option<&[TableId]>, why: &str) {
+        let concerned: Vec<usize> = self
+            .tables
+            .iter()
+            .filter(|(_, table)| table.standing == Standing::Running)
+            .filter(|(_, table)| tables.is_none_or(|tables| tables.contains(&table.id)))
+            .map(|(index, _)| index)
+            .collect();
+        for index in concerned {
+            self.rereads.insert(index, why.to_owned());
         }
-        Ok(())
     }
 
     fn on_xa_prepare(&mut self, xid: Xid, one_phase: bool) -> Result<(), Halt> {
         if one_phase {
-            if let Some(group) = self.prepared.take_collected() {
-                self.replay(group)?;
+            match self.prepared.take_collected() {
+                Some(group) if group.dropped => {
+                    let tables: Vec<TableId> = group.tables.into_iter().collect();
+                    let why = format!(
+                        "XA transaction {xid} took more memory than there is for prepared transactions"
+                    );
+                    self.reread_tables(Some(&tables), &why);
+                }
+                Some(group) => self.replay(group)?,
+                None => {}
             }
             return self.end();
         }
         let gtid = self.progress.open().and_then(|open| open.gtid.clone());
+        let tables = self.prepared.collected_tables();
+        self.progress.leave_undecided(&xid.to_string(), tables.into_iter());
         self.prepared.prepare(xid, gtid);
-        self.progress.leave_undecided();
         self.end()
     }
 
     fn on_xa_commit(&mut self, xid: &Xid) -> Result<(), Halt> {
-        let Some(group) = self.prepared.decide(xid) else {
-            let why = "it was prepared before this task began, so its rows, and their tables, are not known";
-            return Err(self.lost("an XA transaction was committed that was never seen", why));
-        };
-        self.progress.decided(group.gtid.as_ref());
-        self.replay(group)?;
+        let group = self.prepared.decide(xid);
+        let known =
+            self.progress.decided(&xid.to_string(), group.as_ref().and_then(|group| group.gtid.as_ref()));
+        match group {
+            Some(group) if group.dropped => {
+                let tables: Vec<TableId> = group.tables.into_iter().collect();
+                let why = format!(
+                    "XA transaction {xid} was committed, and its rows took more memory than capture.memory_bytes leaves for \
+                     prepared transactions"
+                );
+                self.reread_tables(Some(&tables), &why);
+            }
+            Some(group) => self.replay(group)?,
+            None => {
+                let why = match &known {
+                    Some(_) => "its rows were in a part of the binlog that is not read again",
+                    None => {
+                        "it was prepared before this task began, so that its rows, and their tables, are not known"
+                    }
+                };
+                let why = format!("XA transaction {xid} was committed: {why}");
+                self.reread_tables(known.as_deref(), &why);
+            }
+        }
         self.end()
     }
 

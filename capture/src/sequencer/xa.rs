@@ -5,16 +5,23 @@
 
 use crate::binlog::batch::{BatchedEvent, EventBatch};
 use crate::events::ddl::Xid;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use tributary_schemas::gtid::Gtid;
+use tributary_schemas::table::TableId;
 
 /// A prepared transaction whose outcome is not known.
 #[derive(Debug, Default)]
 pub struct Group {
     /// GTID of the group that ended in XA PREPARE.
     pub gtid: Option<Gtid>,
-    /// TABLE_MAP and ROWS events, in order.
+    /// TABLE_MAP and ROWS events of selected tables, in order.
     pub events: EventBatch,
+    /// The selected tables that they are about.
+    pub tables: BTreeSet<TableId>,
+    /// There was no room for the events: once it is committed, the tables are read anew.
+    pub dropped: bool,
+    /// The table ids of the selected tables.
+    ids: HashSet<u64>,
     /// A part of it was rolled back in the binlog: some of the rows did not happen.
     pub rolled_back: bool,
 }
@@ -47,14 +54,37 @@ impl Prepared {
         self.collecting.is_some()
     }
 
-    /// Keeps an event. False if there is no room: the transaction cannot be followed.
-    #[must_use]
-    pub fn keep(&mut self, event: BatchedEvent<'_>) -> bool {
-        let Some(group) = &mut self.collecting else { return false };
+    /// A TABLE_MAP: what the row events of `table_id` are about; `None` for a table that is not selected.
+    pub fn keep_map(&mut self, table_id: u64, table: Option<TableId>, event: BatchedEvent<'_>) {
+        let Some(group) = &mut self.collecting else { return };
+        match table {
+            Some(table) => {
+                group.ids.insert(table_id);
+                group.tables.insert(table);
+                self.keep(event);
+            }
+            None => drop(group.ids.remove(&table_id)),
+        }
+    }
+
+    /// A row event of `table_id`: kept if its table is selected.
+    pub fn keep_rows(&mut self, table_id: u64, event: BatchedEvent<'_>) {
+        if self.collecting.as_ref().is_some_and(|group| group.ids.contains(&table_id)) {
+            self.keep(event);
+        }
+    }
+
+    /// Where there is no room, the group at hand goes without its events.
+    fn keep(&mut self, event: BatchedEvent<'_>) {
+        let Some(group) = self.collecting.as_mut().filter(|group| !group.dropped) else { return };
         let before = group.events.size_bytes();
         group.events.push(event);
         self.bytes += group.events.size_bytes() - before;
-        self.bytes <= self.limit_bytes
+        if self.bytes > self.limit_bytes {
+            self.bytes -= group.events.size_bytes();
+            group.events = EventBatch::default();
+            group.dropped = true;
+        }
     }
 
     /// XA PREPARE: the group waits for its outcome under `xid`.
@@ -64,6 +94,12 @@ impl Prepared {
             group.events.shrink();
             self.groups.insert(xid, group);
         }
+    }
+
+    /// The selected tables of the group being collected.
+    #[must_use]
+    pub fn collected_tables(&self) -> BTreeSet<TableId> {
+        self.collecting.as_ref().map(|group| group.tables.clone()).unwrap_or_default()
     }
 
     /// A part of the group being collected was rolled back.
@@ -87,5 +123,66 @@ impl Prepared {
         let group = self.groups.remove(xid)?;
         self.bytes -= group.events.size_bytes();
         Some(group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binlog::EventHeader;
+
+    fn event(data: &[u8]) -> BatchedEvent<'_> {
+        let header = EventHeader {
+            timestamp_seconds: 1,
+            kind: 30,
+            server_id: 1,
+            size_bytes: 9,
+            next_offset: 0,
+            flags: 0,
+        };
+        BatchedEvent { header, data, inside_payload: false }
+    }
+
+    fn xid(name: &str) -> Xid {
+        Xid { format: 1, gtrid: name.into(), bqual: Vec::new() }
+    }
+
+    #[test]
+    fn only_events_of_selected_tables_are_kept() {
+        let mut prepared = Prepared::new(1000);
+        prepared.start();
+        prepared.keep_map(1, Some(TableId::new("shop", "orders")), event(b"map"));
+        prepared.keep_map(2, None, event(b"map"));
+        for _ in 0..100 {
+            prepared.keep_rows(2, event(&[0; 1000]));
+        }
+        prepared.keep_rows(1, event(b"rows"));
+        // An id may come to stand for another table.
+        prepared.keep_map(1, None, event(b"map"));
+        prepared.keep_rows(1, event(b"more"));
+        prepared.prepare(xid("a"), None);
+        let group = prepared.decide(&xid("a")).unwrap();
+        assert_eq!((group.events.iter().count(), group.dropped), (2, false));
+        assert_eq!(group.tables.len(), 1);
+        assert_eq!(prepared.bytes, 0);
+    }
+
+    #[test]
+    fn a_group_that_does_not_fit_names_its_tables_and_leaves_room_for_the_others() {
+        let mut prepared = Prepared::new(1000);
+        for (name, bytes) in [("small", 100), ("large", 10_000), ("another", 100)] {
+            prepared.start();
+            prepared.keep_map(1, Some(TableId::new("shop", name)), event(b"map"));
+            prepared.keep_rows(1, event(&vec![0; bytes]));
+            prepared.keep_rows(1, event(b"rows"));
+            prepared.prepare(xid(name), None);
+        }
+        let mut decide = |name: &str| {
+            let group = prepared.decide(&xid(name)).unwrap();
+            (group.dropped, group.events.iter().count(), group.tables.len())
+        };
+        assert_eq!(decide("large"), (true, 0, 1));
+        assert_eq!((decide("small"), decide("another")), ((false, 3, 1), (false, 3, 1)));
+        assert_eq!(prepared.bytes, 0);
     }
 }

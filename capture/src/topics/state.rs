@@ -229,6 +229,7 @@ mod tests {
             file_created: Some(1_700_000_000),
             transaction: 9,
             partials: Vec::new(),
+            undecided: Vec::new(),
         };
         let records = [record(r#"{"kind":"checkpoint"}"#, &serde_json::to_string(&checkpoint).unwrap())];
         assert_eq!(TaskState::parse("t.state", &records).unwrap().checkpoint, Some(checkpoint));

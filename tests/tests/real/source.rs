@@ -295,9 +295,14 @@ async fn prepared_xa_transactions_outlive_restarts_and_happen_once_they_are_comm
     let servers = Servers::up("test-xa", &[]);
     let task = Task::with("xa", &servers, |config| config);
     create(&task, "a", 60).await;
+    // Before the task begins: nothing tells which tables these rows are of once it is committed.
+    prepare(&task, "p0", &["UPDATE a SET n = 1000 WHERE id = 40"]).await;
     task.catch_up();
     let mut mysql = servers.mysql().await;
-    run(&mut mysql, &[&format!("USE `{}`", task.name), "UPDATE a SET n = 1 WHERE id = 20"]).await;
+    run(&mut mysql, &[&format!("USE `{}`", task.name), "XA COMMIT 'p0'"]).await;
+    task.catch_up();
+    assert_equal(&task).await;
+    run(&mut mysql, &["UPDATE a SET n = 1 WHERE id = 20"]).await;
     task.catch_up();
     assert!(has_place_in_file(&task));
 
@@ -344,5 +349,67 @@ async fn prepared_xa_transactions_outlive_restarts_and_happen_once_they_are_comm
     assert!(seen.values().all(|&times| times == 1), "{seen:?}");
     // 7 of single statements, 6 + 5 + 2 of p1, p4 and p5, and a delete, its tombstone and a create of p3.
     assert_eq!(seen.len(), 23, "{seen:?}");
+
+    // One that is forgotten until its part of the binlog is gone holds neither the task nor its rows.
+    prepare(&task, "p6", &["UPDATE a SET n = 1006 WHERE id = 41"]).await;
+    task.catch_up();
+    run(&mut mysql, &["FLUSH BINARY LOGS", "UPDATE a SET n = 8 WHERE id = 21"]).await;
+    let logs: Vec<mysql_async::Row> = mysql.query("SHOW BINARY LOGS").await.unwrap();
+    let last: String = logs.last().unwrap().get(0).unwrap();
+    task.catch_up();
+    run(&mut mysql, &[&format!("PURGE BINARY LOGS TO '{last}'"), "UPDATE a SET n = 9 WHERE id = 21"]).await;
+    task.catch_up();
+    run(&mut mysql, &["XA COMMIT 'p6'"]).await;
+    task.catch_up();
+    assert_equal(&task).await;
     servers.discard();
+}
+
+/// What is logged as a statement has no row events: a selected table is read anew, and another is none of our business.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_without_row_events_cost_their_tables_one_read() {
+    let task = Task::new("statements");
+    create(&task, "a", 50).await;
+    create(&task, "b", 50).await;
+    let mut mysql = task.servers.mysql().await;
+    let other = format!("{}_other", task.name);
+    run(
+        &mut mysql,
+        &[&format!("CREATE DATABASE `{other}`"), &format!("CREATE TABLE `{other}`.t LIKE `{}`.a", task.name)],
+    )
+    .await;
+    task.catch_up();
+    let mut capture = task.capture();
+    capture.expect_state("synchronizing", RUN);
+    run(&mut mysql, &[&format!("USE `{other}`"), "SET SESSION binlog_format = STATEMENT"]).await;
+    run(
+        &mut mysql,
+        &[
+            &format!("INSERT INTO t SELECT * FROM `{}`.a", task.name),
+            "WITH c AS (SELECT 1 AS id) UPDATE t JOIN c ON t.id = c.id SET t.n = 5",
+            "SELECT 100, 1, 'x', NULL INTO OUTFILE 'loaded.txt'",
+            "LOAD DATA INFILE 'loaded.txt' INTO TABLE t",
+            // Too large to be kept, and of a table that is not selected.
+            "SET SESSION binlog_format = ROW",
+            "XA START 'unselected'",
+            "UPDATE t SET s = REPEAT('y', 60)",
+            "XA END 'unselected'",
+            "XA PREPARE 'unselected'",
+            "XA COMMIT 'unselected'",
+            "SET SESSION binlog_format = STATEMENT",
+            &format!("DELETE FROM `{}`.a WHERE id < 7", task.name),
+            &format!("LOAD DATA INFILE 'loaded.txt' INTO TABLE `{}`.a", task.name),
+            &format!("UPDATE `{}`.b SET n = n + 1 WHERE id < 9", task.name),
+        ],
+    )
+    .await;
+    let mut apply = task.apply();
+    for table in ["a", "b"] {
+        eventually_equal(&task, table, "read anew").await;
+    }
+    assert!(capture.is_running(), "{}", capture.output());
+    capture.stop();
+    apply.stop();
+    task.catch_up();
+    assert_equal(&task).await;
 }

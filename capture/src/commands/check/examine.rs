@@ -11,13 +11,13 @@ use super::{Away, Precheck, Proof, gather, kafka, server};
 use crate::binlog::charset::Charset;
 use crate::commands::stored::{Stored, StoredError};
 use crate::pipeline::bootstrap::is_wanted;
-use crate::pipeline::position::{ServerHistory, resumable};
+use crate::pipeline::position::{ServerHistory, give_up_purged, resumable};
 use crate::pipeline::session::{capture_group, default_server_id};
 use crate::topics::lost;
 use crate::topics::names::TopicNames;
 use std::collections::BTreeSet;
+use tributary_schemas::checkpoint::Checkpoint;
 use tributary_schemas::config::{Config, SourceConfig, TableRules, TableSelection};
-use tributary_schemas::position::Position;
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::{history_topic, state_topic};
 use tributary_service::sabotage;
@@ -170,7 +170,7 @@ async fn ask_source(
     ));
     let ours = source.server_id.unwrap_or_else(|| default_server_id(&config.name));
     items.push(server_id(ours, facts.server_id, &gather::replicas(&mut connection).await?));
-    items.push(position_retained(position, &facts));
+    items.push(position_retained(stored.state.checkpoint.as_ref(), &facts));
     items.push(binlog_expiry(&facts, source.retry_minutes));
     items.push(xa_prepared(&gather::prepared(&mut connection).await?));
     let cascades = gather::cascades(&mut connection).await?;
@@ -198,9 +198,9 @@ async fn close(connection: Connection) {
     }
 }
 
-fn position_retained(position: Option<&Position>, facts: &ServerFacts) -> Item {
+fn position_retained(checkpoint: Option<&Checkpoint>, facts: &ServerFacts) -> Item {
     const NAME: &str = "position-retained";
-    let Some(position) = position else {
+    let Some(mut checkpoint) = checkpoint.cloned() else {
         return pass(NAME, "the task has no position yet: it begins at the end of the binlog");
     };
     let history = ServerHistory {
@@ -210,6 +210,8 @@ fn position_retained(position: Option<&Position>, facts: &ServerFacts) -> Item {
         purged: facts.gtid_purged.clone(),
         files: facts.binary_logs.iter().map(|log| (log.name.clone(), log.size_bytes)).collect(),
     };
+    give_up_purged(&mut checkpoint, &history);
+    let position = &checkpoint.position;
     match resumable(position, &history) {
         Ok(()) => pass(NAME, format!("the server still has everything behind {position}")),
         Err(gap) => fail(NAME, format!("{}: {} (checkpoint {position})", gap.what, gap.why), gap.remedy),

@@ -79,7 +79,29 @@ fn top(cursor: &mut Cursor<'_, '_>, default_database: &str) -> Option<Statement>
             }
             Some(Statement::Dml { tables: cursor.table(default_database).map(|table| vec![table]) })
         }
-        Some("WITH" | "CALL") => Some(Statement::Dml { tables: None }),
+        Some("WITH") => Some(with(cursor, default_database).unwrap_or(Statement::Dml { tables: None })),
+        Some("CALL") => Some(Statement::Dml { tables: None }),
+        _ => Some(Statement::Other),
+    }
+}
+
+/// The statement behind the common table expressions.
+fn with(cursor: &mut Cursor<'_, '_>, default_database: &str) -> Option<Statement> {
+    cursor.word("RECURSIVE");
+    loop {
+        cursor.name()?;
+        // Names of columns may stand before AS.
+        let _ = cursor.parenthesized();
+        if !cursor.word("AS") {
+            return None;
+        }
+        cursor.parenthesized()?;
+        if !cursor.symbol(",") {
+            break;
+        }
+    }
+    match cursor.any_word(&["UPDATE", "DELETE", "SELECT", "TABLE", "VALUES"])? {
+        "UPDATE" | "DELETE" => Some(Statement::Dml { tables: written(cursor, default_database) }),
         _ => Some(Statement::Other),
     }
 }

@@ -169,6 +169,12 @@ fn dml_names_what_it_may_write() {
         ("UPDATE LOW_PRIORITY a JOIN db.b ON a.x = b.x, c SET a.y = 1", vec!["shop.a", "db.b", "shop.c"]),
         ("DELETE FROM t WHERE a IN (1, 2)", vec!["shop.t"]),
         ("DELETE a, b FROM a INNER JOIN b", vec!["shop.a", "shop.b"]),
+        ("WITH c AS (SELECT 1) DELETE FROM t", vec!["shop.t"]),
+        (
+            "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c), `d` AS (SELECT (2)) \
+             UPDATE db.t JOIN c ON t.id = c.n SET t.v = 1",
+            vec!["db.t", "shop.c"],
+        ),
         ("LOAD DATA INFILE 'x' IGNORE INTO TABLE `t` FIELDS TERMINATED BY ','", vec!["shop.t"]),
     ] {
         let Statement::Dml { tables: Some(tables) } = classify(statement, "shop") else {
@@ -176,7 +182,8 @@ fn dml_names_what_it_may_write() {
         };
         assert_eq!(tables.iter().map(ToString::to_string).collect::<Vec<_>>(), names, "{statement}");
     }
-    assert_eq!(classify("WITH c AS (SELECT 1) DELETE FROM t", "shop"), Statement::Dml { tables: None });
+    assert_eq!(classify("WITH c AS (SELECT 1) CALL p()", "shop"), Statement::Dml { tables: None });
+    assert_eq!(classify("WITH c AS (SELECT 1) SELECT * FROM c", "shop"), Statement::Other);
 }
 
 #[test]
