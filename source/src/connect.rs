@@ -18,7 +18,7 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const MAX_PACKET_BYTES: usize = 1 << 30;
 
 /// Statements every session begins with.
-const SESSION: [&str; 7] = [
+const SESSION: [&str; 9] = [
     "SET NAMES utf8mb4",
     "SET SESSION time_zone = '+00:00'",
     "SET SESSION sql_mode = ''",
@@ -28,18 +28,29 @@ const SESSION: [&str; 7] = [
     // The default is a year: behind an ALTER a reader would hang without a word.
     "SET SESSION lock_wait_timeout = 60",
     "SET SESSION autocommit = 1",
+    // A server whose default is READ UNCOMMITTED would show rows that are rolled back later.
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    // Limits and readings that a server may have as its defaults: rows that are not sent, SELECTs that are refused, keys
+    // whose first bytes alone are sorted by, names without quotes.
+    "SET SESSION sql_select_limit = 18446744073709551615, sql_big_selects = 1, sql_auto_is_null = 0, \
+     sql_quote_show_create = 1, max_sort_length = 4096",
 ];
 /// Statements for variables that not every server has.
-const OPTIONAL: [&str; 3] = [
+const OPTIONAL: [&str; 6] = [
     // A server-wide limit on the time of a SELECT is not meant for this.
     "SET SESSION max_execution_time = 0",
     // Else a hidden primary key is missing from the catalog, but not from row images.
     "SET SESSION show_gipk_in_create_table_and_information_schema = ON",
     // Else estimates of tables can be a day old.
     "SET SESSION information_schema_stats_expiry = 0",
+    // Else a column's type is printed with a comment.
+    "SET SESSION show_old_temporals = OFF",
+    // A secondary engine, or PolarDB's column index, is behind the rows.
+    "SET SESSION use_secondary_engine = OFF",
+    "SET SESSION use_imci_engine = OFF",
 ];
-/// Unknown system variable.
-const UNKNOWN_VARIABLE: u16 = 1193;
+/// Unknown system variable, one that is global only, one that cannot be set.
+const UNKNOWN_VARIABLE: [u16; 3] = [1193, 1229, 1238];
 
 /// What is being done, for messages.
 const CONNECTING: &str = "connecting";
@@ -107,7 +118,9 @@ impl SourceOptions {
         }
         for statement in OPTIONAL {
             match connection.execute("setting up the session", statement).await {
-                Err(error) if error.code() != Some(UNKNOWN_VARIABLE) => return Err(error),
+                Err(error) if !error.code().is_some_and(|code| UNKNOWN_VARIABLE.contains(&code)) => {
+                    return Err(error);
+                }
                 _ => {}
             }
         }

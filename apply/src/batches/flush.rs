@@ -95,6 +95,24 @@ impl MemoryBudget {
     pub const fn is_pressed(&self) -> bool {
         self.pressed
     }
+
+    /// What is held as far as it counts against tables that go on: those that stand still may fill two thirds of the
+    /// memory between them, and keep nobody from the last.
+    #[must_use]
+    pub const fn counted(&self, stalled_bytes: usize, moving_bytes: usize) -> usize {
+        let share = self.limit_bytes - self.limit_bytes / 3;
+        let stalled = if stalled_bytes < share { stalled_bytes } else { share };
+        stalled + moving_bytes
+    }
+
+    /// True if a table that stands still holds its share, so that nothing more of it is to be read: twice what is free
+    /// then, which leaves a third of the memory to the others if there is one such table, a fifth if there are two.
+    /// `over`: what this last said; it ends when as much is free as the table holds.
+    #[must_use]
+    pub const fn is_over(&self, table_bytes: usize, held_bytes: usize, over: bool) -> bool {
+        let free = self.limit_bytes.saturating_sub(held_bytes);
+        if over { table_bytes > free } else { table_bytes / 2 >= free && table_bytes > 0 }
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +142,34 @@ mod tests {
         }
         let empty = BatchState { since: None, ..small };
         assert_eq!(LIMITS.decide(&empty, true, due), FlushDecision::Wait);
+    }
+
+    #[test]
+    fn tables_that_stand_still_leave_memory_to_the_others() {
+        let budget = MemoryBudget::new(900);
+        for tables in 1..5_usize {
+            let mut held = vec![0_usize; tables];
+            for _ in 0..1000 {
+                for table in 0..tables {
+                    let all: usize = held.iter().sum();
+                    if !budget.is_over(held[table], all, false) {
+                        held[table] += 1;
+                    }
+                }
+            }
+            let all: usize = held.iter().sum();
+            let left = 900 / (2 * tables + 1);
+            assert!(900 - all + 10 > left && all > 500, "{tables}: {held:?}");
+            assert!(held.iter().all(|bytes| bytes.abs_diff(held[0]) < 10), "each has as much: {held:?}");
+        }
+        assert!(
+            budget.is_over(500, 500, true) && !budget.is_over(300, 300, true),
+            "it ends below where it began"
+        );
+        assert!(!budget.is_over(0, 900, false), "one that holds nothing is not stopped");
+        // Rows that came before it was known that the table stands still.
+        assert_eq!(budget.counted(900, 0), 600);
+        assert_eq!(budget.counted(100, 300), 400);
     }
 
     #[test]

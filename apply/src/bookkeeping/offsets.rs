@@ -182,7 +182,7 @@ impl Bookkeeping {
         if usize::try_from(hit) == Ok(moves.len()) { Ok(()) } else { Err(DestinationError::OffsetMoved) }
     }
 
-    /// How many partitions of a topic have arrived at a generation.
+    /// How many partitions of a topic, `besides` some, have arrived at a generation.
     ///
     /// # Errors
     /// What the server says.
@@ -191,14 +191,16 @@ impl Bookkeeping {
         connection: &mut Connection,
         topic: &str,
         generation: u32,
+        besides: &[i32],
     ) -> Result<u64, DestinationError> {
         let sql = format!(
-            "SELECT count(*) FROM {}.offsets WHERE task = $1 AND topic = $2 AND generation >= $3",
+            "SELECT count(*) FROM {}.offsets WHERE task = $1 AND topic = $2 AND generation >= $3 \
+             AND \"partition\" <> ALL ($4)",
             self.schema
         );
         let generation = i32::try_from(generation).unwrap_or(i32::MAX);
         let row = connection
-            .query_one(&sql, &[&self.task, &topic, &generation])
+            .query_one(&sql, &[&self.task, &topic, &generation, &besides])
             .await
             .map_err(DestinationError::during(format!("counting the arrivals of {topic}")))?;
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))

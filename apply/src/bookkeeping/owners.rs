@@ -7,6 +7,7 @@ use super::Bookkeeping;
 use crate::destination::{Connection, DestinationError};
 use crate::merge::names::{TargetName, quote};
 use std::fmt;
+use tokio_postgres::error::SqlState;
 
 /// Another task that feeds a target, or may.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,8 +123,11 @@ impl Bookkeeping {
                  ORDER BY 1, 2",
                 quote(&schema)
             );
-            let rows =
-                connection.query(&sql, &[&target.schema, &target.table]).await.map_err(asking(target))?;
+            let rows = connection.query(&sql, &[&target.schema, &target.table]).await;
+            let rows = rows.map_err(|error| match error.code() {
+                Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME) => gone(&schema),
+                _ => asking(target)(error),
+            })?;
             let own = schema == self.schema_name();
             feeders.extend(rows.iter().filter_map(|row| {
                 let (task, fed_from, source): (String, String, String) = (row.get(0), row.get(1), row.get(2));
@@ -200,4 +204,13 @@ impl Bookkeeping {
 
 fn asking(target: &TargetName) -> impl FnOnce(tokio_postgres::Error) -> DestinationError {
     DestinationError::during(format!("asking who else feeds {target}"))
+}
+
+/// A bookkeeping that was there a moment ago: asking again finds it gone.
+fn gone(schema: &str) -> DestinationError {
+    DestinationError::Connect {
+        address: format!("schema {schema}"),
+        reason: "the bookkeeping in it was dropped this moment".to_owned(),
+        transient: true,
+    }
 }

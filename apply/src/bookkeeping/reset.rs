@@ -1,7 +1,7 @@
 //! Taking a topic back, and forgetting a task: what `replay` and `drop` do to the bookkeeping.
 
 use super::Bookkeeping;
-use crate::destination::{Connection, DestinationError};
+use crate::destination::{Connection, DestinationError, describe};
 use crate::merge::names::TargetName;
 
 impl Bookkeeping {
@@ -118,7 +118,10 @@ impl Bookkeeping {
             let sql = crate::merge::sql::drop_stage(stage);
             connection.batch_execute(&sql).await.map_err(during())?;
         }
-        let tables = self.tables(connection).await?;
+        let mut tables = self.tables(connection).await?;
+        // In the order of every transaction.
+        let order = ["owners", "targets", "generations", "offsets", "tasks"];
+        tables.sort_by_key(|table| order.iter().position(|name| name == table).unwrap_or(order.len()));
         for table in &tables {
             let sql = format!("DELETE FROM {schema}.{table} WHERE task = $1");
             connection.execute(&sql, &[&self.task]).await.map_err(during())?;
@@ -138,7 +141,7 @@ impl Bookkeeping {
             // Somebody else's objects may be in it, or the role may not own it: then the schema stays.
             let sql = format!("DROP SCHEMA {schema}");
             if let Err(error) = connection.batch_execute(&sql).await {
-                tracing::info!(schema, error = %error, "the schema stays");
+                tracing::info!(schema, error = describe(&error), "the schema stays");
             }
         }
         Ok(last)

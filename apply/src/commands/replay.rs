@@ -18,7 +18,7 @@ use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::Place;
 
 /// Attempts at a table whose locks are held by a flush.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 40;
 
 /// Options of `replay`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

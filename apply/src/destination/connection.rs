@@ -1,7 +1,8 @@
 //! Connections to the destination: `[destination]` enters, sessions with known settings leave. The pool bounds how
 //! many merges run at a time.
 
-use super::error::DestinationError;
+use super::error::{DestinationError, describe};
+use super::session;
 use native_tls::{Certificate, Identity, TlsConnector};
 use postgres_native_tls::MakeTlsConnector;
 use std::collections::HashMap;
@@ -13,11 +14,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::{Client, NoTls, Statement};
 use tributary_schemas::config::{DestinationConfig, TlsConfig, TlsMode};
 use tributary_service::exit::{Exit, Failure};
+use tributary_service::retry::random;
 
 /// When an idle connection is probed by the kernel: a peer that vanished must not be waited for.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// The server is asked whether the client is gone, and the client gives up on one that does not acknowledge.
+/// When the client gives up on a server that does not acknowledge.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the sessions of a running instance are called, before numbers.
+const INSTANCES: &str = "tributary apply ";
 
 /// What connections are made from.
 pub struct Connector {
@@ -25,6 +30,8 @@ pub struct Connector {
     tls: Option<MakeTlsConnector>,
     address: String,
     lock_timeout_ms: u64,
+    application: String,
+    siblings: String,
 }
 
 impl Connector {
@@ -46,7 +53,7 @@ impl Connector {
             .port(destination.port)
             .dbname(&destination.database)
             .user(&destination.user)
-            .application_name("tributary apply")
+            .application_name(INSTANCES.trim_end())
             .connect_timeout(Duration::from_millis(destination.connect_timeout_ms))
             .keepalives(true)
             .keepalives_idle(KEEPALIVE)
@@ -59,7 +66,35 @@ impl Connector {
         } else {
             config.ssl_mode(tokio_postgres::config::SslMode::Disable);
         }
-        Ok(Self { config, tls, address, lock_timeout_ms: destination.lock_timeout_ms })
+        let lock_timeout_ms = destination.lock_timeout_ms;
+        let application = INSTANCES.trim_end().to_owned();
+        Ok(Self { config, tls, address, lock_timeout_ms, application, siblings: INSTANCES.to_owned() })
+    }
+
+    /// As [`Self::new`], with a name that tells the sessions of this instance from those of others; `bookkeeping`: a number
+    /// that the instances with one bookkeeping have in common.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_instance(destination: &DestinationConfig, bookkeeping: i64) -> Result<Self, Failure> {
+        let mut connector = Self::new(destination)?;
+        let own = random().to_bits();
+        connector.siblings = format!("{INSTANCES}{bookkeeping:016x} ");
+        connector.application = format!("{}{own:016x}", connector.siblings);
+        connector.config.application_name(&connector.application);
+        Ok(connector)
+    }
+
+    /// What its sessions are called, and what the names of all instances with its bookkeeping begin with.
+    #[must_use]
+    pub fn names(&self) -> (&str, &str) {
+        (&self.application, &self.siblings)
+    }
+
+    /// How long a session waits for a lock, ms.
+    #[must_use]
+    pub const fn lock_timeout_ms(&self) -> u64 {
+        self.lock_timeout_ms
     }
 
     /// `host:port/database`, for messages.
@@ -77,11 +112,7 @@ impl Connector {
         let failed = |error: tokio_postgres::Error| DestinationError::Connect {
             address: self.address.clone(),
             transient: super::error::may_connect_later(&error),
-            reason: match (error.as_db_error(), std::error::Error::source(&error)) {
-                (Some(server), _) => format!("{} ({})", server.message(), server.code().code()),
-                (None, Some(cause)) => format!("{error}: {cause}"),
-                (None, None) => error.to_string(),
-            },
+            reason: describe(&error),
         };
         let client = if let Some(tls) = &self.tls {
             let (client, connection) = self.config.connect(tls.clone()).await.map_err(failed)?;
@@ -92,15 +123,8 @@ impl Connector {
             tokio::spawn(connection);
             client
         };
-        // TimeZone decides how a timestamp becomes a timestamptz, DateStyle how text does.
-        let session = format!(
-            "SET lock_timeout = {}; SET statement_timeout = 0; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
-             SET IntervalStyle = 'postgres'; SET client_min_messages = warning; \
-             SET standard_conforming_strings = on; SET default_transaction_isolation = 'read committed'",
-            self.lock_timeout_ms
-        );
-        client.batch_execute(&session).await.map_err(failed)?;
-        Ok(Connection { client, statements: HashMap::new() })
+        let unlike = session::set_up(&client, self.lock_timeout_ms).await.map_err(failed)?;
+        Ok(Connection { client, statements: HashMap::new(), unlike })
     }
 }
 
@@ -135,9 +159,16 @@ fn tls_connector(tls: &TlsConfig) -> Result<Option<MakeTlsConnector>, String> {
 pub struct Connection {
     client: Client,
     statements: HashMap<String, Statement>,
+    unlike: Vec<String>,
 }
 
 impl Connection {
+    /// Settings of the session that this role may not change, and that are not what they should be; for people.
+    #[must_use]
+    pub fn unlike(&self) -> &[String] {
+        &self.unlike
+    }
+
     /// `sql`, prepared once a session.
     ///
     /// # Errors
@@ -162,7 +193,7 @@ impl Connection {
             Err(error) if error.code().is_some() && !self.client.is_closed() => {
                 Err(DestinationError::Statement { doing: "committing".to_owned(), source: error })
             }
-            Err(error) => Err(DestinationError::CommitUnknown { reason: error.to_string() }),
+            Err(error) => Err(DestinationError::CommitUnknown { reason: describe(&error) }),
         }
     }
 }
@@ -180,6 +211,7 @@ pub struct Pool {
     connector: Connector,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
+    definitions: Arc<Semaphore>,
 }
 
 impl Pool {
@@ -187,7 +219,29 @@ impl Pool {
     #[must_use]
     pub fn new(connector: Connector, size: u32) -> Arc<Self> {
         let size = usize::try_from(size.max(1)).unwrap_or(1);
-        Arc::new(Self { connector, idle: Mutex::new(Vec::new()), permits: Arc::new(Semaphore::new(size)) })
+        Arc::new(Self {
+            connector,
+            idle: Mutex::new(Vec::new()),
+            permits: Arc::new(Semaphore::new(size)),
+            definitions: Arc::new(Semaphore::new((size / 2).max(1))),
+        })
+    }
+
+    /// A turn to change the definition of a table, which may wait for its readers: such waits never take more than half
+    /// of the connections. Taken before the connection.
+    ///
+    /// # Errors
+    /// As [`Self::acquire`].
+    pub async fn turn(&self) -> Result<OwnedSemaphorePermit, DestinationError> {
+        Arc::clone(&self.definitions).acquire_owned().await.map_err(|_| self.closed())
+    }
+
+    fn closed(&self) -> DestinationError {
+        DestinationError::Connect {
+            address: self.connector.address.clone(),
+            reason: "the pool is closed".to_owned(),
+            transient: false,
+        }
     }
 
     /// What it connects with.
@@ -201,12 +255,7 @@ impl Pool {
     /// # Errors
     /// As [`Connector::connect`].
     pub async fn acquire(self: &Arc<Self>) -> Result<Lease, DestinationError> {
-        let permit =
-            Arc::clone(&self.permits).acquire_owned().await.map_err(|_| DestinationError::Connect {
-                address: self.connector.address.clone(),
-                reason: "the pool is closed".to_owned(),
-                transient: false,
-            })?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| self.closed())?;
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match idle {

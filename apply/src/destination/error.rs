@@ -1,5 +1,9 @@
 //! What goes wrong at the destination, and whether it passes: a connection that broke is tried again, a value that
 //! does not fit parks its table.
+//!
+//! Invariant: the text of an error holds no value of a row, and may be logged. What the server says of values, in its
+//! details and in some of its messages, a person needs to find the row: [`DestinationError::full`] has it, for the
+//! status and the bookkeeping, behind a mark that [`loggable`] cuts at.
 
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
@@ -25,6 +29,16 @@ pub enum DestinationError {
         /// What the driver or the server said.
         source: tokio_postgres::Error,
     },
+    /// Another session holds what was wanted, and was waited for long enough this time.
+    #[error("waiting for {target}, which is held by {holders}: {doing}")]
+    Locked {
+        /// What was being done.
+        doing: String,
+        /// Table of the destination.
+        target: String,
+        /// Who holds locks of it, as far as this role may see.
+        holders: String,
+    },
     /// An offset in the destination is not what this instance last saw there: another instance has it.
     #[error("an offset differs from what was last read: another instance has written it")]
     OffsetMoved,
@@ -41,11 +55,11 @@ pub enum DestinationError {
 
 /// Why a table cannot go on, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Error, serde::Serialize, serde::Deserialize)]
-#[error("{message}")]
+#[error("{}", loggable(message))]
 pub struct TableError {
     /// A short name that the operations guide explains, or the server's SQLSTATE.
     pub code: String,
-    /// What happened, and why.
+    /// What happened, and why; may be logged as far as [`loggable`] says.
     pub message: String,
     /// Topic, partition and offset, or the target; empty where there is none.
     pub place: String,
@@ -95,7 +109,7 @@ impl DestinationError {
         match self {
             Self::Connect { transient, .. } => *transient,
             Self::Statement { source, .. } => is_transient(source),
-            Self::OffsetMoved | Self::CommitUnknown { .. } => true,
+            Self::OffsetMoved | Self::CommitUnknown { .. } | Self::Locked { .. } => true,
             Self::Table(_) => false,
         }
     }
@@ -106,6 +120,19 @@ impl DestinationError {
         self.code().is_some_and(|code| code.starts_with("40") || matches!(code, "55P03" | "55006"))
     }
 
+    /// All that is known, values of rows included. For status and bookkeeping, never for the log.
+    #[must_use]
+    pub fn full(&self) -> String {
+        let detail = match self {
+            Self::Statement { source, .. } => details(source),
+            _ => None,
+        };
+        match detail {
+            Some(detail) => format!("{self}{DETAIL}{detail}"),
+            None => self.to_string(),
+        }
+    }
+
     /// As the reason why a table is parked.
     #[must_use]
     pub fn into_table_error(self, place: &str) -> TableError {
@@ -114,7 +141,7 @@ impl DestinationError {
             other => {
                 let code = other.code().unwrap_or("destination-error").to_owned();
                 let remedy = remedy(&code).to_owned();
-                TableError { code, message: other.to_string(), place: place.to_owned(), remedy }
+                TableError { code, message: other.full(), place: place.to_owned(), remedy }
             }
         }
     }
@@ -124,24 +151,38 @@ impl DestinationError {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Statement { source, .. } => source.code().map(SqlState::code),
+            Self::Locked { .. } => Some(SqlState::LOCK_NOT_AVAILABLE.code()),
             _ => None,
         }
     }
 }
 
-/// What the server said, with its detail; what the driver said, with its cause. Details can quote a row's key, which
-/// a person needs to find the row, and so go to status and bookkeeping, not to the log.
-fn describe(error: &tokio_postgres::Error) -> String {
+/// Between what may be logged and what may not.
+const DETAIL: &str = "\ndetail: ";
+
+/// What may be logged of a text that [`DestinationError::full`] or a [`TableError`] has given.
+#[must_use]
+pub fn loggable(text: &str) -> &str {
+    text.split_once(DETAIL).map_or(text, |(told, _)| told)
+}
+
+/// What the server said, without values; what the driver said, with its cause.
+#[must_use]
+pub fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(server) => {
-            let mut text = format!("{} ({})", server.message(), server.code().code());
-            if let Some(detail) = server.detail() {
-                text.push_str(": ");
-                text.push_str(detail);
-            }
-            if let Some(place) = server.where_() {
-                text.push_str("; ");
-                text.push_str(place.lines().next().unwrap_or_default());
+            let code = server.code().code();
+            let mut text = if may_quote_values(code) {
+                format!("the server refuses a value, SQLSTATE {code}")
+            } else {
+                format!("{} ({code})", server.message())
+            };
+            for (what, name) in
+                [("table", server.table()), ("column", server.column()), ("constraint", server.constraint())]
+            {
+                if let Some(name) = name.filter(|name| !server.message().contains(*name)) {
+                    text.push_str(&format!(", {what} {name}"));
+                }
             }
             text
         }
@@ -150,6 +191,26 @@ fn describe(error: &tokio_postgres::Error) -> String {
             None => error.to_string(),
         },
     }
+}
+
+/// True if the very message can hold a value: data exceptions ("value \"…\" is out of range"), and what triggers of the
+/// user's raise.
+fn may_quote_values(code: &str) -> bool {
+    let class = code.get(..2).unwrap_or_default();
+    let own = [
+        "00", "01", "02", "08", "0A", "21", "23", "25", "26", "28", "2B", "34", "3D", "3F", "40", "42", "53",
+    ];
+    let own = own.contains(&class) || ["54", "55", "57", "58", "72", "F0", "HV", "XX"].contains(&class);
+    !own
+}
+
+/// What the server says of values: its detail, where in the data it was, and its message if that was kept back.
+fn details(error: &tokio_postgres::Error) -> Option<String> {
+    let server = error.as_db_error()?;
+    let message = Some(server.message()).filter(|_| may_quote_values(server.code().code()));
+    let place = server.where_().and_then(|place| place.lines().next());
+    let parts: Vec<&str> = [message, server.detail(), place].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// True for what passes without anyone's doing.
@@ -165,7 +226,8 @@ pub fn is_transient(error: &tokio_postgres::Error) -> bool {
     matches!(class, "08" | "40" | "53" | "57" | "58")
         // A read-only standby after a failover, a lock that was not got in time, a catalog row that was just
         // changed by another session, an internal error (how Greenplum reports a lost segment).
-        || matches!(code, "25006" | "55P03" | "55006" | "XX000")
+        // Timeouts that end a session in a transaction do so once.
+        || matches!(code, "25006" | "25P03" | "25P04" | "55P03" | "55006" | "XX000")
 }
 
 /// True if connecting may succeed later. The driver gives a cause for what is configured wrongly (a password that is

@@ -3,7 +3,9 @@
 pub mod catalog;
 pub mod connection;
 pub mod error;
+pub mod holders;
 pub mod pieces;
+mod session;
 
 pub use connection::{Connection, Connector, Lease, Pool};
-pub use error::{DestinationError, TRIES_AGAIN, TableError};
+pub use error::{DestinationError, TRIES_AGAIN, TableError, describe, loggable};

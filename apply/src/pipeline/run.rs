@@ -219,8 +219,9 @@ impl Run {
         let destination = self.destination()?;
         let worker = self
             .with_destination(|| async {
-                let pool = Pool::new(Connector::new(destination).map_err(unusable)?, destination.connections);
                 let bookkeeping = Bookkeeping::new(&destination.schema, &self.config.name);
+                let connector = Connector::of_instance(destination, bookkeeping.lock_key("instances"));
+                let pool = Pool::new(connector.map_err(unusable)?, destination.connections);
                 let retention = Duration::from_millis(self.config.topics.retention_ms());
                 Worker::start(pool, bookkeeping, Arc::clone(ends), retention).await
             })

@@ -5,7 +5,7 @@ use super::run::{Run, kafka_failure};
 use super::table::{Left, TableTask};
 use super::worker::Worker;
 use crate::bookkeeping::{StoredOffset, TaskView};
-use crate::destination::DestinationError;
+use crate::destination::{DestinationError, loggable};
 use crate::topics::ends::Ends;
 use crate::topics::error::TopicError;
 use crate::topics::history::History;
@@ -83,7 +83,7 @@ impl Watcher {
                 let tables = self.status.document().tables;
                 let reason = |name: &String| {
                     let error = tables.iter().find(|table| table.name == *name)?.error.as_ref()?;
-                    Some(format!("{name}: {}; {}", error.message, error.remedy))
+                    Some(format!("{name}: {}; {}", loggable(&error.message), error.remedy))
                 };
                 let lines = parked.iter().map(|name| reason(name).unwrap_or_else(|| name.clone()));
                 Err(Failure::new("not every table could be merged", lines.collect::<Vec<_>>().join("\n"))

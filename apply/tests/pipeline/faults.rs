@@ -115,6 +115,16 @@ fn a_session_in_the_way_of_one_table_ends_neither_the_process_nor_the_others() {
     eventually("the row", SOON, || (task.rows("blocked") == "1|old").then_some(()));
     let mut reader = task.hold(&format!("SELECT count(*) FROM \"{}\".blocked", task.name));
     task.advance(&mut blocked, Cause::Truncate);
+    // While it is waited for, nobody needs to wait for the bookkeeping.
+    let locked = format!(
+        "WITH w AS MATERIALIZED (SELECT count(*) AS n FROM pg_locks WHERE NOT granted AND relation = '\"{0}\".blocked'::regclass), \
+         t AS (SELECT 1 FROM bk_{0}.targets FOR UPDATE SKIP LOCKED), o AS (SELECT 1 FROM bk_{0}.offsets FOR UPDATE SKIP LOCKED) \
+         SELECT (SELECT n FROM w), (SELECT count(*) FROM t), (SELECT count(*) FROM o)",
+        task.name
+    );
+    let found =
+        eventually("the TRUNCATE waits", SOON, || task.query(&locked).filter(|row| !row.starts_with('0')));
+    assert_eq!(found, "1|2|8", "waiting, rows of targets and of offsets that are free");
     eventually("the TRUNCATE is tried again", SOON, || {
         (apply.output().matches("tried again").count() > 2).then_some(())
     });
@@ -123,8 +133,87 @@ fn a_session_in_the_way_of_one_table_ends_neither_the_process_nor_the_others() {
         eventually(table, SOON, || (task.rows(table) == expected).then_some(()));
     };
     rows("free", "1|old\n2|new");
+    eventually("the status says who holds it", SOON, || {
+        apply.status()?["retrying"].to_string().contains(&task.name).then_some(())
+    });
     reader.kill().unwrap();
     reader.wait().unwrap();
     rows("blocked", "");
     apply.stop();
+}
+
+#[test]
+fn ddl_that_waits_leaves_connections_to_the_others_and_readers_of_the_table_go_on() {
+    let mut task = Task::new("waits");
+    let mut blocked: Vec<_> = ["a", "b", "c"].iter().map(|name| task.table(name)).collect();
+    let free = task.table("free");
+    for table in blocked.iter().chain([&free]) {
+        task.load(table, 0, true);
+        task.transaction(|task| task.write(table, Create, (1, &[Some("old")])));
+    }
+    // Whoever waited for a lock by the rule would do so for longer than this test.
+    task.configure("connections = 2\nlock_timeout_ms = 600000\n", "");
+    let mut apply = task.start(&["run"]);
+    for table in ["a", "b", "c", "free"] {
+        eventually(table, SOON, || (task.rows(table) == "1|old").then_some(()));
+    }
+    let schema = task.name.clone();
+    let read = |name: &str| format!("SELECT count(*) FROM \"{schema}\".{name}");
+    let mut reader = task.hold(&["a", "b", "c"].map(read).join("; "));
+    for table in &mut blocked {
+        table.add_column("more", None);
+        task.advance(table, Cause::Alter);
+    }
+    eventually("each is tried again", SOON, || {
+        let output = apply.output();
+        ["shop.a", "shop.b", "shop.c"]
+            .iter()
+            .all(|name| output.contains(&format!("tried again table={name}")))
+            .then_some(())
+    });
+    task.transaction(|task| task.write(&free, Create, (2, &[Some("new")])));
+    eventually("free", SOON, || (task.rows("free") == "1|old\n2|new").then_some(()));
+    let analyst = format!("SET statement_timeout = '20s'; {}", read("a"));
+    eventually("an analyst", SOON, || task.query(&analyst).filter(|answer| answer.ends_with('1')));
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    for table in ["a", "b", "c"] {
+        eventually(table, SOON, || (task.rows(table) == "1|old|").then_some(()));
+    }
+    apply.stop();
+}
+
+#[test]
+fn a_session_of_an_instance_that_hangs_is_ended_by_its_heir() {
+    let mut task = Task::new("hangs");
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.configure("lock_timeout_ms = 500\n", "");
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("old")])));
+    let frozen = task.start(&["run"]);
+    eventually("the row", SOON, || (task.rows("t") == "1|old").then_some(()));
+    // It waits for a lock while it is stopped, and gets it when nobody is there to go on.
+    let mut holder = task.hold(&format!("SELECT FROM \"{}\".t WHERE id = 1 FOR UPDATE", task.name));
+    task.transaction(|task| task.write(&t, Update, (1, &[Some("new")])));
+    let session = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'tributary apply%' AND ";
+    let merge = format!("query LIKE '%{}%' AND ", task.name);
+    eventually("the merge waits", SOON, || {
+        frozen.signal("STOP");
+        let waits = format!("{session}{merge}wait_event_type = 'Lock'");
+        let found = task.query(&waits).filter(|count| count == "1").map(drop);
+        if found.is_none() {
+            frozen.signal("CONT");
+        }
+        found
+    });
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let hangs = format!("{session}{merge}state = 'idle in transaction'");
+    eventually("the session hangs in its transaction", SOON, || {
+        task.query(&hangs).filter(|count| count == "1")
+    });
+    let mut heir = task.start(&["run"]);
+    eventually("the heir", SOON, || (task.rows("t") == "1|new").then_some(()));
+    assert!(heir.output().contains("hangs in a transaction was ended"), "{}", heir.output());
+    heir.stop();
 }

@@ -12,5 +12,6 @@ mod process;
 mod recreated;
 mod refusals;
 mod rows;
+mod sessions;
 mod support;
 mod topic;

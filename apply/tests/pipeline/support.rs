@@ -172,6 +172,14 @@ impl Task {
         std::fs::write(self.config(), text.replacen(from, to, 1)).unwrap();
     }
 
+    /// As [`Self::configure`], with another role.
+    pub fn configure_role(&self, role: &str, password: &str) {
+        self.configure(&format!("password = \"{password}\"\n"), "");
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let own = format!("user = \"{}\"", env("PG_USER"));
+        std::fs::write(self.config(), text.replace(&own, &format!("user = \"{role}\""))).unwrap();
+    }
+
     pub fn config(&self) -> PathBuf {
         self.directory.join("task.toml")
     }

@@ -6,6 +6,7 @@
 mod catalog;
 mod chunk;
 mod rows;
+mod session;
 
 use std::process::Command;
 use std::sync::OnceLock;

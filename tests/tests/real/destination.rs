@@ -28,7 +28,7 @@ async fn a_warehouse_that_dies_during_a_merge_starts_again_and_goes_on() {
         let lock = format!("BEGIN; SELECT FROM \"{}\".a WHERE id = 1 FOR UPDATE", task.name);
         reader.batch_execute(&lock).await.unwrap();
         mysql.query_drop("UPDATE a SET n = n + 1 WHERE id < 90").await.unwrap();
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tributary apply' \
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'tributary apply%' \
                        AND wait_event_type = 'Lock'";
         eventually("the merge waits", RUN, || async {
             watcher.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) > 0

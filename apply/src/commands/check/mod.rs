@@ -172,6 +172,13 @@ async fn examine_destination(
         }
     };
     findings.push(CheckItem::pass("destination-reachable", connector.address()));
+    if !connection.unlike().is_empty() {
+        findings.push(CheckItem::warn(
+            "destination-session",
+            connection.unlike().join("\n"),
+            "ALTER ROLE … RESET the setting, or GRANT SET ON PARAMETER (PostgreSQL 15) to destination.user",
+        ));
+    }
     match catalog::probe(&mut connection).await {
         Ok((dialect, version)) => {
             let version = version.split(',').next().unwrap_or_default().to_owned();

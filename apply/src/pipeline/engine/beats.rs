@@ -126,7 +126,7 @@ impl Engine {
         self.parts.runtime.spawn(async move {
             let view = async {
                 // An instance that has nothing to do is there too.
-                worker.attend().await?;
+                worker.beat().await?;
                 let mut lease = worker.pool().acquire().await?;
                 let view = worker.bookkeeping().view(&mut lease).await?;
                 lease.release();

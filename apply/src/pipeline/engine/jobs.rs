@@ -5,7 +5,7 @@ use super::table::{AfterLoad, EngineTable};
 use super::trial::Trial;
 use super::{Engine, Event};
 use crate::batches::compact::Batch;
-use crate::destination::{DestinationError, TableError};
+use crate::destination::{DestinationError, TableError, loggable};
 use crate::pipeline::job::{Job, Outcome};
 use crate::pipeline::worker::{Failed, Report};
 use std::sync::Arc;
@@ -22,6 +22,7 @@ impl Engine {
             return;
         }
         let Some(job) = table.flow.next_job(&self.limits, pressed, now) else { return };
+        table.stuck_since.get_or_insert(now);
         if matches!(job, Job::Flush { .. }) {
             table.oldest_flying_ms = table.oldest_flying_ms.or_else(|| table.oldest_waiting_ms.take());
         }
@@ -51,6 +52,7 @@ impl Engine {
                 if report.rows > 0 || matches!(outcome, Outcome::Arrived { .. }) {
                     table.recovered();
                 }
+                table.stuck_since = None;
                 table.flow.finish(outcome);
                 table.status.add_rows_applied(report.rows);
                 table.status.add_values_substituted(report.substituted);
@@ -85,7 +87,7 @@ impl Engine {
         match table.retries.failed(error.is_conflict(), others, now, random()) {
             Next::Again => {
                 tracing::warn!(table = %table.task.id, error = %error, "tried again");
-                self.parts.status.retrying(&retry_name(table), &error.to_string());
+                self.parts.status.retrying(&retry_name(table), &error.full());
                 Ok(())
             }
             Next::Park => {
@@ -102,6 +104,7 @@ impl Engine {
     pub(super) fn forget_failures(&mut self, index: usize) {
         if let Some(table) = self.tables.get_mut(index) {
             table.retries.forget();
+            table.stuck_since = None;
             self.parts.status.retried(&retry_name(table));
         }
     }
@@ -125,7 +128,8 @@ impl Engine {
             tracing::debug!(table = %table.task.id, code = error.code, "still parked");
         } else {
             tracing::error!(
-                table = %table.task.id, code = error.code, place = error.place, remedy = error.remedy, "parked: {}", error.message
+                table = %table.task.id, code = error.code, place = error.place, remedy = error.remedy, "parked: {}",
+                loggable(&error.message)
             );
         }
         table.trial = Trial::after(&error, Instant::now(), self.retry_parked);
@@ -142,7 +146,7 @@ impl Engine {
         if self.parts.config.strict {
             return Err(Failure::new(
                 format!("{} cannot go on (strict = true)", table.task.id),
-                &error.message,
+                loggable(&error.message),
             )
             .at(&error.place)
             .remedy(error.remedy_of_an_end()));

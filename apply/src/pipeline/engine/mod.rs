@@ -218,10 +218,19 @@ impl Engine {
         false
     }
 
-    /// True if memory is short. After a while of that, partitions are paused so that polling can go on.
+    /// True if memory is short. After a while of that, partitions are paused so that polling can go on. A table that stands
+    /// still beside others is held to its share before.
     fn watch_memory(&mut self, now: Instant) -> bool {
-        let held = self.tables.iter().map(EngineTable::bytes).sum();
-        let pressed = self.budget.observe(held);
+        let alone = self.tables.iter().filter(|table| table.has_partitions()).count() < 2;
+        let bytes: Vec<usize> = self.tables.iter().map(EngineTable::bytes).collect();
+        let held: usize = bytes.iter().sum();
+        let mut stalled = 0;
+        for (table, bytes) in self.tables.iter_mut().zip(bytes) {
+            let still = !alone && table.is_stalled(now);
+            table.over = still && self.budget.is_over(bytes, held, table.over);
+            stalled += if still { bytes } else { 0 };
+        }
+        let pressed = self.budget.observe(self.budget.counted(stalled, held - stalled));
         if pressed {
             let since = *self.pressed_since.get_or_insert(now);
             self.all_paused = now.duration_since(since) > PRESSED_PATIENCE;
@@ -253,7 +262,8 @@ impl Engine {
         self.drain_stash(index, now);
         let (all_paused, draining) = (self.all_paused, self.draining.is_some());
         if let Some(table) = self.tables.get_mut(index) {
-            table.sync_pauses(&self.parts.consumer, all_paused, now);
+            let paused = all_paused || table.over;
+            table.sync_pauses(&self.parts.consumer, paused, now);
         }
         self.start_job(index, pressed || draining || doomed, now);
         Ok(())

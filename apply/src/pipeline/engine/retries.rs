@@ -7,6 +7,9 @@ use tributary_service::retry::{Backoff, Policy};
 /// that are away, and a deadlock is broken by trying again.
 const CONFLICT: Duration = Duration::from_secs(60);
 
+/// Longest wait before a lock is asked for again: whoever holds it may be gone the next moment.
+const CONFLICT_LONGEST: Duration = Duration::from_secs(10);
+
 /// What follows a failure that may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -32,7 +35,10 @@ impl Retries {
     pub fn new(limit: Duration) -> Self {
         Self {
             away: Backoff::new(Policy::for_limit(limit)),
-            conflicts: Backoff::new(Policy::for_limit(limit.max(CONFLICT))),
+            conflicts: Backoff::new(Policy {
+                longest: CONFLICT_LONGEST,
+                ..Policy::for_limit(limit.max(CONFLICT))
+            }),
             succeeded: None,
             not_before: None,
         }

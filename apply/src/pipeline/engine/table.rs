@@ -20,6 +20,8 @@ use tributary_service::status::{TableState, TableStatus};
 /// How long a partition may be read though nothing of it may be taken, and how many records are held back.
 const PATIENCE: Duration = Duration::from_secs(2);
 const STASH_RECORDS: usize = 1_000;
+/// How long a job may be out before its table stands still.
+const STALLED: Duration = Duration::from_millis(500);
 
 /// A table in the loop.
 pub struct EngineTable {
@@ -37,6 +39,10 @@ pub struct EngineTable {
     pub(super) oldest_waiting_ms: Option<i64>,
     pub(super) oldest_flying_ms: Option<i64>,
     pub(super) newest_taken_ms: Option<i64>,
+    /// Since when a job is out or tried again without having succeeded.
+    pub(super) stuck_since: Option<Instant>,
+    /// It stands still, and holds its share of the memory.
+    pub(super) over: bool,
     /// Why the table is to be parked, once what was taken before is in the destination.
     pub(super) doomed: Option<TableError>,
     /// Why it is parked, if a person may take the reason away without a word to apply.
@@ -115,6 +121,8 @@ impl EngineTable {
             oldest_waiting_ms: None,
             oldest_flying_ms: None,
             newest_taken_ms: None,
+            stuck_since: None,
+            over: false,
             doomed: None,
             trial: None,
             marked_at: None,
@@ -173,6 +181,11 @@ impl EngineTable {
         if self.trial.take().is_some() {
             tracing::info!(table = %self.task.id, "goes on: what had parked it is mended");
         }
+    }
+
+    /// True if nothing of it has been written for longer than a merge takes: it is locked, or the server is slow.
+    pub(super) fn is_stalled(&self, now: Instant) -> bool {
+        self.stuck_since.is_some_and(|since| now.saturating_duration_since(since) > STALLED)
     }
 
     pub(super) fn has_partitions(&self) -> bool {

@@ -1,9 +1,13 @@
-//! Arrivals at a generation: each is recorded with its offset under the lock of the topic's row, and the one whose
-//! turn it is carries out the DDL in the same transaction.
+//! Arrivals at a generation: each is recorded with its offset, and the one whose turn it is carries out the DDL in the
+//! same transaction. Arrivals at one target come one after the other, by its advisory lock.
+//!
+//! Invariant: while DDL waits for the target's readers no row of the bookkeeping is held, and the wait is short, for
+//! every SELECT that comes later waits behind it: it is given up and begun again.
 
 use super::Worker;
 use super::fit::compile;
 use super::flush::Cache;
+use super::locks::{DEFINITION_LOCK_MS, Hold};
 use crate::barriers::{Arrival, Passage, arrive};
 use crate::batches::compact::Batch;
 use crate::bookkeeping::ArrivalStep;
@@ -27,25 +31,50 @@ impl Worker {
         passage: Passage,
         moves: &[Move],
     ) -> Result<Outcome<Batch>, DestinationError> {
-        let mut lease = self.begin(Some(&task.target)).await?;
-        let row = self.bookkeeping.target(&mut lease, &task.topic, true).await?;
-        let applied = row.map_or(0, |row| row.applied);
-        let step = ArrivalStep { from, to: generation, anew: task.is_reset(generation) };
-        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, Some(step)).await?;
-        let arrived = self.bookkeeping.arrived(&mut lease, &task.topic, generation).await?;
+        let _turn = self.pool.turn().await?;
+        let mut lease = self.begin(Hold::Target(&task.target)).await?;
+        let own: Vec<i32> = moves.iter().map(|step| step.partition).collect();
+        let (applied, verdict) = self.judge(&mut lease, task, generation, passage, &own, false).await?;
+        let statements = match verdict {
+            Arrival::Execute => Some(self.execute(&mut lease, task, from, generation).await?),
+            _ => None,
+        };
+        // An instance of an older version queues up at the row alone. What it has done meanwhile is seen here.
+        if self.judge(&mut lease, task, generation, passage, &own, true).await? != (applied, verdict) {
+            return Ok(Outcome::Again(None));
+        }
         let mut done = applied;
-        if arrive(passage, generation, applied, arrived, u64::from(task.partitions)) == Arrival::Execute {
-            let statements = self.execute(&mut lease, task, from, generation).await?;
+        if let Some(statements) = statements {
             self.bookkeeping.mark_done(&mut lease, &task.topic, generation, &statements).await?;
             done = generation;
             tracing::info!(table = %task.id, generation, statements = statements.len(), "definition followed");
         }
+        let step = ArrivalStep { from, to: generation, anew: task.is_reset(generation) };
+        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, Some(step)).await?;
         sabotage::pass("ddl-barrier");
         lease.commit().await?;
         sabotage::pass("ddl-barrier");
         lease.release();
         *cache = Cache::default();
         Ok(Outcome::Arrived { generation, done })
+    }
+
+    /// The newest generation that is done, and what is to be done by those who bring the partitions `own`. `lock`: as
+    /// the row says that cannot change any more.
+    async fn judge(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        generation: u32,
+        passage: Passage,
+        own: &[i32],
+        lock: bool,
+    ) -> Result<(u32, Arrival), DestinationError> {
+        let row = self.bookkeeping.target(connection, &task.topic, lock && self.locks_rows()).await?;
+        let applied = row.map_or(0, |row| row.applied);
+        let others = self.bookkeeping.arrived(connection, &task.topic, generation, own).await?;
+        let arrived = others + u64::try_from(own.len()).unwrap_or(u64::MAX);
+        Ok((applied, arrive(passage, generation, applied, arrived, u64::from(task.partitions))))
     }
 
     async fn execute(
@@ -61,12 +90,17 @@ impl Worker {
         };
         if task.is_reset(generation) {
             let how = format!("reading {} anew (generation {generation})", task.id);
+            self.lock_definition(connection, task).await?;
             self.claim(connection, task, &Act::Empty(how)).await?;
             return self.reset(connection, task, before, record).await;
         }
+        let empties = record.cause.empties() && task.operations.delete;
+        if empties || self.is_altered(connection, task, before, record).await? {
+            self.lock_definition(connection, task).await?;
+        }
         let mut statements = Vec::new();
         // The table itself stays when it is dropped on the source: views and grants hang on it.
-        if record.cause.empties() && task.operations.delete {
+        if empties {
             self.claim(connection, task, &Act::Empty(emptying(task, record))).await?;
             statements.push(clear_target(&task.target, &task.rule.constants));
         }
@@ -105,6 +139,39 @@ impl Worker {
             Err(_) if reset_after => Ok(Vec::new()),
             Err(error) => Err(DestinationError::Table(unsupported(task, record, &error))),
         }
+    }
+
+    /// True if the target is to be changed, as it is now.
+    async fn is_altered(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        before: &GenerationRecord,
+        record: &GenerationRecord,
+    ) -> Result<bool, DestinationError> {
+        if record.cause == Cause::Drop || !task.alter {
+            return Ok(false);
+        }
+        // What cannot be followed is told by `follow`.
+        Ok(self.alter(connection, task, before, record).await?.is_ok_and(|statements| !statements.is_empty()))
+    }
+
+    /// Takes the target for this transaction alone, or gives up soon: whoever reads it meanwhile is waited for, and every
+    /// later reader waits for that.
+    pub(super) async fn lock_definition(
+        &self,
+        connection: &Connection,
+        task: &TableTask,
+    ) -> Result<(), DestinationError> {
+        let usual = self.pool.connector().lock_timeout_ms();
+        connection
+            .batch_execute(&format!(
+                "SET LOCAL lock_timeout = {}; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE; SET LOCAL lock_timeout = {usual}",
+                usual.min(DEFINITION_LOCK_MS),
+                task.target
+            ))
+            .await
+            .map_err(DestinationError::during(format!("changing the definition of {}", task.target)))
     }
 
     /// The statements from one definition to the next.

@@ -6,6 +6,7 @@
 
 use super::copy::{Copied, copy};
 use super::fit::{compile, key_gone, restless, target_gone, target_gone_wrong};
+use super::locks::Hold;
 use super::staging::Staging;
 use super::{Report, Worker};
 use crate::batches::compact::Batch;
@@ -119,7 +120,7 @@ impl Worker {
     ) -> Result<(Report, bool), DestinationError> {
         let place = place_of(task, rows);
         if self.may_load_directly(task, cache, plan, rows) {
-            self.begin_on(lease, Some(&task.target)).await?;
+            self.begin_on(lease, Hold::Writer(&task.target)).await?;
             if let Some(report) = load_directly(lease, cache, plan, stage, rows, &place).await? {
                 return Ok((report, false));
             }
@@ -224,7 +225,7 @@ impl Worker {
     ) -> Result<(), DestinationError> {
         for _ in 0..STAGES_MADE_MAX {
             staging.prepare(lease, self.dialect, plan, stage).await?;
-            self.begin_on(lease, Some(&task.target)).await?;
+            self.begin_on(lease, Hold::Writer(&task.target)).await?;
             if staging.take(lease, stage).await? {
                 return Ok(());
             }

@@ -7,6 +7,7 @@ mod claim;
 mod copy;
 mod fit;
 mod flush;
+mod locks;
 mod presence;
 mod replay;
 mod setup;
@@ -21,11 +22,11 @@ use super::job::{Job, Outcome};
 use super::table::TableTask;
 use crate::batches::compact::Batch;
 use crate::bookkeeping::Bookkeeping;
-use crate::destination::{DestinationError, Lease, Pool, TableError, catalog};
+use crate::destination::{DestinationError, Pool, TableError, catalog};
 use crate::merge::dialect::Dialect;
-use crate::merge::names::TargetName;
 use crate::topics::ends::Ends;
 use flush::Cache;
+use locks::Hold;
 use presence::Presence;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,6 +89,9 @@ impl Worker {
         // First of all: an `apply drop` that is under way is waited for, and none begins behind this.
         let presence = Presence::take(pool.connector().connect().await?, &bookkeeping).await?;
         let mut connection = pool.acquire().await?;
+        for setting in connection.unlike() {
+            tracing::warn!("the destination's session is not as it should be: {setting}");
+        }
         let (dialect, version) = catalog::probe(&mut connection).await?;
         bookkeeping.create(&mut connection).await?;
         let found = bookkeeping.newest_format(&connection).await?;
@@ -121,6 +125,15 @@ impl Worker {
     #[must_use]
     pub fn identity(&self) -> &str {
         &self.identity
+    }
+
+    /// Says that this instance lives; asked for every two seconds.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn beat(&self) -> Result<(), DestinationError> {
+        self.attend().await?;
+        self.presence.beat().await
     }
 
     /// The bookkeeping.
@@ -185,6 +198,7 @@ impl Worker {
                 if !error.is_transient() && self.is_overtaken(task, &moves).await {
                     return Ok((Outcome::Lost, Report::default()));
                 }
+                let error = self.explain(task, error).await;
                 Err(Failed { error, rows })
             }
         }
@@ -195,8 +209,9 @@ impl Worker {
     async fn is_overtaken(&self, task: &TableTask, moves: &[super::job::Move]) -> bool {
         let numbers: Vec<i32> = moves.iter().map(|step| step.partition).collect();
         let read = async {
-            let mut lease = self.begin(None).await?;
-            let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, true).await?;
+            let mut lease = self.begin(Hold::Writer(&task.target)).await?;
+            let lock = self.locks_rows();
+            let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, lock).await?;
             lease.commit().await?;
             lease.release();
             Ok::<_, DestinationError>(rows)
@@ -213,31 +228,11 @@ impl Worker {
         task: &TableTask,
         moves: &[super::job::Move],
     ) -> Result<Outcome<Batch>, DestinationError> {
-        let mut lease = self.begin(None).await?;
+        let mut lease = self.begin(Hold::Nothing).await?;
         self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None).await?;
         lease.commit().await?;
         lease.release();
         Ok(Outcome::Written)
-    }
-
-    /// A transaction on a connection of its own, under the locks of this instance.
-    async fn begin(&self, target: Option<&TargetName>) -> Result<Lease, DestinationError> {
-        self.attend().await?;
-        let lease = self.pool.acquire().await?;
-        self.begin_on(&lease, target).await?;
-        Ok(lease)
-    }
-
-    /// A transaction; on servers where a table takes one writer at a time, with `target` locked for this one.
-    async fn begin_on(&self, lease: &Lease, target: Option<&TargetName>) -> Result<(), DestinationError> {
-        let lock = target.filter(|_| self.dialect.one_writer()).map(|target| {
-            let key = self.bookkeeping.lock_key(&format!("target {target}"));
-            format!("; SELECT pg_advisory_xact_lock({key})")
-        });
-        lease
-            .batch_execute(&format!("BEGIN{}", lock.unwrap_or_default()))
-            .await
-            .map_err(DestinationError::during("beginning a transaction"))
     }
 
     /// What follows the initial load: the planner's statistics and secondary indexes. Once; may be repeated.

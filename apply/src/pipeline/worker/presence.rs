@@ -43,6 +43,17 @@ impl Presence {
     }
 }
 
+impl Presence {
+    /// Says that this instance lives: one whose sessions are all silent counts as dead, see `destination::holders`.
+    pub(super) async fn beat(&self) -> Result<(), DestinationError> {
+        let held = self.held.lock().await;
+        held.session
+            .batch_execute("SELECT 1")
+            .await
+            .map_err(DestinationError::during("saying that this instance lives"))
+    }
+}
+
 impl Held {
     async fn take(session: Connection, bookkeeping: &Bookkeeping) -> Result<Self, DestinationError> {
         let key = bookkeeping.task_lock_key();

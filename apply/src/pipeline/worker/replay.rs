@@ -2,6 +2,7 @@
 //! running instances are told. Flushes of before fail their compare-and-set, or have come to their end first.
 
 use super::Worker;
+use super::locks::Hold;
 use super::setup::{check_identity, undefined};
 use crate::bookkeeping::TargetRow;
 use crate::destination::{Connection, DestinationError, catalog};
@@ -29,24 +30,19 @@ impl Worker {
         replay: &Replay,
     ) -> Result<Option<BTreeMap<i32, i64>>, DestinationError> {
         let mut lease = self.pool.acquire().await?;
-        let key = self.bookkeeping.lock_key(&format!("target {}", task.target));
-        lease
-            .batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({key})"))
-            .await
-            .map_err(DestinationError::during("beginning a transaction"))?;
+        self.begin_on(&lease, Hold::Target(&task.target)).await?;
         let exists = catalog::shape(&mut lease, self.dialect, &task.target).await?.is_some();
         if exists {
             // Waits for the flush that is under way; the next one finds other offsets.
-            lease
-                .batch_execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", task.target))
-                .await
-                .map_err(DestinationError::during(format!("locking {}", task.target)))?;
+            self.lock_definition(&lease, task).await?;
         }
-        let Some(row) = self.bookkeeping.target(&mut lease, &task.topic, true).await? else {
+        let lock = self.locks_rows();
+        let Some(row) = self.bookkeeping.target(&mut lease, &task.topic, lock).await? else {
             return Ok(None);
         };
         let numbers: Vec<i32> = (0..row.partitions).collect();
-        let stored = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, true).await?;
+        self.bookkeeping.set_parked(&mut lease, &task.topic, None).await?;
+        let stored = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, lock).await?;
         let mut begun = BTreeMap::new();
         match replay {
             Replay::Clear => {
@@ -88,7 +84,6 @@ impl Worker {
                 }
             }
         }
-        self.bookkeeping.set_parked(&mut lease, &task.topic, None).await?;
         self.bookkeeping.bump_epoch(&mut lease).await?;
         lease.commit().await?;
         lease.release();

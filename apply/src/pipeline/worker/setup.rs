@@ -2,6 +2,7 @@
 //! under an advisory lock, by whichever instance comes first. And every later time: reading the offsets.
 
 use super::fit::{check_hazards, compile, warnings};
+use super::locks::{DOUBT_LOCK_MS, Hold};
 use super::{TableMemory, Worker};
 use crate::batches::compact::Batch;
 use crate::bookkeeping::{NewTarget, OffsetRow, Ownership, TargetRow};
@@ -29,7 +30,7 @@ impl Worker {
         partitions: &[(i32, u64)],
     ) -> Result<Outcome<Batch>, DestinationError> {
         let numbers: Vec<i32> = partitions.iter().map(|(number, _)| *number).collect();
-        let mut lease = self.begin(None).await?;
+        let mut lease = self.begin(Hold::Writer(&task.target)).await?;
         let target = match self.bookkeeping.target(&mut lease, &task.topic, false).await? {
             Some(target) => {
                 self.watch_owners(&mut lease, task).await?;
@@ -39,14 +40,19 @@ impl Worker {
         };
         check_identity(task, &target).map_err(DestinationError::Table)?;
         self.look_at_target(&mut lease, task).await?;
-        let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, true).await?;
+        if target.parked.is_some() {
+            self.bookkeeping.set_parked(&mut lease, &task.topic, None).await?;
+        }
+        let limit = self.pool.connector().lock_timeout_ms().min(DOUBT_LOCK_MS);
+        lease
+            .batch_execute(&format!("SET LOCAL lock_timeout = {limit}"))
+            .await
+            .map_err(DestinationError::during(format!("reading the offsets of {}", task.topic)))?;
+        let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, self.locks_rows()).await?;
         let missing =
             |row: &&OffsetRow| row.may_have_missed(self.retention) && !task.is_reset_after(row.generation);
         if let Some(row) = rows.iter().find(missing) {
             return Err(DestinationError::Table(missed(task, row, self.retention)));
-        }
-        if target.parked.is_some() {
-            self.bookkeeping.set_parked(&mut lease, &task.topic, None).await?;
         }
         lease.commit().await?;
         lease.release();
@@ -195,10 +201,14 @@ impl Worker {
     ) -> Result<(), DestinationError> {
         let during = || DestinationError::during(format!("setting up {}", task.target));
         let created = self.creation(task, table).map_err(DestinationError::Table)?;
-        // IF NOT EXISTS does not keep two sessions from creating one schema at the same time.
-        let key = self.bookkeeping.lock_key(&format!("schema {}", task.target.schema));
-        connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({key})")).await.map_err(during())?;
-        let (exists, _) = catalog::may_use_schema(connection, &task.target.schema).await?;
+        let (mut exists, _) = catalog::may_use_schema(connection, &task.target.schema).await?;
+        if !exists {
+            // IF NOT EXISTS does not keep two sessions from creating one schema at the same time.
+            let key = self.bookkeeping.lock_key(&format!("schema {}", task.target.schema));
+            let lock = format!("SELECT pg_advisory_xact_lock({key})");
+            connection.batch_execute(&lock).await.map_err(during())?;
+            (exists, _) = catalog::may_use_schema(connection, &task.target.schema).await?;
+        }
         // The first statement creates the schema, which wants a privilege even where there is one.
         for sql in created.statements.iter().skip(usize::from(exists)) {
             connection.batch_execute(sql).await.map_err(during())?;

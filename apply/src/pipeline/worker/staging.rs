@@ -9,7 +9,7 @@
 //! Invariant: between [`Staging::take`] and COMMIT the staging table holds this flush's rows and no others, whoever
 //! else has the same number and whatever was left behind.
 
-use crate::destination::{Connection, DestinationError};
+use crate::destination::{Connection, DestinationError, describe};
 use crate::merge::dialect::Dialect;
 use crate::merge::names::TargetName;
 use crate::merge::plan::{StageColumn, TransferPlan};
@@ -101,7 +101,8 @@ impl Staging {
         match connection.batch_execute(&truncate_stage(stage)).await {
             Ok(()) => made.bytes = 0,
             Err(error) => {
-                tracing::warn!(%stage, %error, "a staging table was not emptied; the rows in it are merged and committed");
+                let why = describe(&error);
+                tracing::warn!(%stage, error = why, "a staging table was not emptied; the rows in it are merged and committed");
                 if error.code() == Some(&SqlState::UNDEFINED_TABLE) {
                     self.made = None;
                 }

@@ -1,0 +1,84 @@
+//! What a transaction holds from its beginning, and what becomes of one that has waited for another's locks: who holds
+//! them is told, and sessions of instances that hang are ended.
+
+use super::Worker;
+use crate::destination::{DestinationError, Lease, holders};
+use crate::merge::names::TargetName;
+use crate::pipeline::table::TableTask;
+
+/// How long DDL waits for the readers of its table, ms. Every reader that comes later waits behind it.
+pub(super) const DEFINITION_LOCK_MS: u64 = 1_500;
+/// How long the offsets of a partition that was just assigned are waited for, ms: a transaction that is in doubt ends
+/// soon, or belongs to an instance that hangs.
+pub(super) const DOUBT_LOCK_MS: u64 = 5_000;
+
+/// What a transaction holds from its beginning.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Hold<'a> {
+    /// Nothing.
+    Nothing,
+    /// The advisory lock of a target where a table takes one writer at a time.
+    Writer(&'a TargetName),
+    /// The advisory lock of a target.
+    Target(&'a TargetName),
+}
+
+impl Worker {
+    /// False where a row that is read FOR UPDATE is the whole table: the advisory lock of the target stands in for it.
+    pub(super) const fn locks_rows(&self) -> bool {
+        !self.dialect.one_writer()
+    }
+
+    /// A transaction on a connection of its own, under the locks of this instance.
+    pub(super) async fn begin(&self, hold: Hold<'_>) -> Result<Lease, DestinationError> {
+        self.attend().await?;
+        let lease = self.pool.acquire().await?;
+        self.begin_on(&lease, hold).await?;
+        Ok(lease)
+    }
+
+    /// A transaction.
+    pub(super) async fn begin_on(&self, lease: &Lease, hold: Hold<'_>) -> Result<(), DestinationError> {
+        let target = match hold {
+            Hold::Target(target) => Some(target),
+            Hold::Writer(target) => Some(target).filter(|_| self.dialect.one_writer()),
+            Hold::Nothing => None,
+        };
+        let lock = target.map(|target| {
+            let key = self.bookkeeping.lock_key(&format!("target {target}"));
+            format!("; SELECT pg_advisory_xact_lock({key})")
+        });
+        lease
+            .batch_execute(&format!("BEGIN{}", lock.unwrap_or_default()))
+            .await
+            .map_err(DestinationError::during("beginning a transaction"))
+    }
+
+    /// What is to be said of a transaction that failed with `error`: one that has waited for a lock for long enough says
+    /// who holds the target. Sessions of instances that hang are ended.
+    pub(super) async fn explain(&self, task: &TableTask, error: DestinationError) -> DestinationError {
+        if error.code() != Some("55P03") {
+            return error;
+        }
+        let looked = async {
+            let lease = self.pool.acquire().await?;
+            let ended = holders::end_dead(&lease, self.dialect, self.pool.connector().names()).await?;
+            for pid in ended {
+                tracing::warn!(pid, table = %task.id, "the session of an instance that hangs in a transaction was ended");
+            }
+            let found = holders::holders(&lease, self.dialect, &task.target).await?;
+            lease.release();
+            Ok::<_, DestinationError>(found)
+        };
+        match looked.await {
+            // The lock may be one of the bookkeeping, or gone by now.
+            Ok(found) if found.is_empty() => error,
+            Ok(found) => DestinationError::Locked {
+                doing: error.to_string(),
+                target: task.target.to_string(),
+                holders: holders::listed(&found),
+            },
+            Err(_) => error,
+        }
+    }
+}
