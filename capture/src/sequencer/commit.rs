@@ -2,18 +2,22 @@
 
 use super::Sequencer;
 use super::halt::Halt;
-use super::park::ParkReason;
-use super::table::{HistoryRecords, Standing};
+use super::park::{MESSAGE_BYTES, ParkReason, cut};
+use super::table::{HistoryRecords, Origin, SequencedTable, Standing};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{Beat, LEADER_BEAT, Leader, Parked, StateKey};
 use tributary_schemas::history::{HistoryKey, SelectionRecord};
+use tributary_schemas::table::Table;
+use tributary_source::catalog::CatalogTable;
 
 /// The checkpoint advances this often where nothing selected is written, and the leader shows that it is alive.
 const IDLE_COMMIT: Duration = LEADER_BEAT;
 /// However slow commits are, one is made this often.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(2);
+/// What Kafka adds to a record of the task's own, and a state record's key, bytes; generous.
+const RECORD_OVERHEAD: usize = 1024;
 /// How often the status is brought up to date.
 const SHOW: Duration = Duration::from_millis(200);
 /// A Kafka transaction that waits for the end of a source transaction waits at most this many commit intervals.
@@ -110,6 +114,28 @@ impl Sequencer {
         Ok(())
     }
 
+    /// Moves `table` to its next generation, whose records leave; it stays as it is if one of them would not fit its topic.
+    pub(super) fn advance(
+        &mut self,
+        table: &mut SequencedTable,
+        definition: Table,
+        origin: Origin,
+        catalog: &CatalogTable,
+    ) -> Result<HistoryRecords, ParkReason> {
+        let (mut moved, mut next, mut records) =
+            (table.clone(), self.next_schema_id, HistoryRecords::default());
+        moved
+            .advance(definition, origin, &mut next, &mut records)
+            .map_err(|error| ParkReason::definition(&error.to_string()))?;
+        let catalog = serde_json::to_vec(catalog).map_or(0, |text| text.len());
+        self.output
+            .publisher
+            .admit(records.largest().max(catalog) + RECORD_OVERHEAD)
+            .map_err(|error| ParkReason::definition_too_large(&error))?;
+        (*table, self.next_schema_id) = (moved, next);
+        Ok(records)
+    }
+
     /// Writes which tables are selected.
     pub(super) fn put_selection(&mut self) -> Result<(), Halt> {
         let record =
@@ -143,7 +169,7 @@ impl Sequencer {
         let parked = Parked {
             format: FORMAT_VERSION,
             code: reason.code.to_owned(),
-            message: format!("{} ({})", reason.message, self.progress.position()),
+            message: format!("{} ({})", cut(&reason.message, MESSAGE_BYTES), self.progress.position()),
             remedy: reason.remedy.clone(),
             active: true,
         };

@@ -6,8 +6,8 @@ use super::Sequencer;
 use super::follows::first_of;
 use super::halt::Halt;
 use super::names::ColumnNames;
-use super::park::{ParkReason, REREAD};
-use super::table::{HistoryRecords, Origin, SchemaTexts, SequencedTable, Standing};
+use super::park::{MESSAGE_BYTES, ParkReason, REREAD, cut};
+use super::table::{Origin, SchemaTexts, SequencedTable, Standing};
 use crate::binlog::charset::Charset;
 use crate::snapshot::planner::is_past;
 use crate::topics::admin::{REQUEST_TIMEOUT, TopicError};
@@ -81,7 +81,7 @@ impl Sequencer {
             let parked = Parked {
                 format: FORMAT_VERSION,
                 code: REREAD.to_owned(),
-                message: why.to_owned(),
+                message: cut(why, MESSAGE_BYTES).into_owned(),
                 remedy: "none: the table is read anew by itself".to_owned(),
                 active: true,
             };
@@ -232,8 +232,8 @@ impl Sequencer {
         let id = joining.catalog.id.clone();
         let known = self.tables.find(&id);
         let returning = self.previous(&id).is_some() || barrier.iter().any(|offset| *offset > 0);
-        let mut table = match known.and_then(|index| self.tables.get_mut(index)) {
-            Some(table) => std::mem::replace(table, placeholder(&joining.catalog)),
+        let mut table = match known.and_then(|index| self.tables.get(index)) {
+            Some(table) => table.clone(),
             None => placeholder(&joining.catalog),
         };
         if *table.topic != *topic {
@@ -251,10 +251,15 @@ impl Sequencer {
             transaction: self.progress.transaction(),
             position: self.progress.position().clone(),
         };
-        let mut history = HistoryRecords::default();
-        table
-            .advance(definition, origin, &mut self.next_schema_id, &mut history)
-            .map_err(|error| Halt::Restart(error.to_string()))?;
+        let history = match self.advance(&mut table, definition, origin, &joining.catalog) {
+            Ok(history) => history,
+            Err(reason) => {
+                return match known {
+                    Some(index) => self.park(index, &reason),
+                    None => self.exclude(&id, &format!("{}; {}", reason.message, reason.remedy)),
+                };
+            }
+        };
         let index = self.tables.insert(table);
         self.maps.clear();
         self.put_history(history)?;

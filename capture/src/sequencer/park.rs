@@ -2,6 +2,7 @@
 //! what to do. Never a row's values, except those of a key that has to be found.
 
 use crate::topics::producer::PublishError;
+use std::borrow::Cow;
 use tributary_schemas::row::RowError;
 
 /// Reads the table anew after the cause is gone: the way out of every gap.
@@ -12,6 +13,9 @@ pub const REREAD: &str = "re-read";
 
 /// The code of a table whose name stands for nothing any more.
 pub const RENAMED: &str = "table-renamed";
+
+/// As much of a message as a parked table's record holds.
+pub const MESSAGE_BYTES: usize = 4 * 1024;
 
 /// Why a table is parked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +28,31 @@ pub struct ParkReason {
     pub remedy: String,
 }
 
+/// Text of a statement, or of a server, that goes into a record: no more of it than `bytes`, for the record has to fit its
+/// topic.
+#[must_use]
+pub fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
+    if text.len() <= bytes {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    Cow::Owned(format!("{} … ({} bytes)", text.get(..end).unwrap_or_default(), text.len()))
+}
+
 impl ParkReason {
+    /// The definition makes a record that the task's own topics do not take.
+    #[must_use]
+    pub fn definition_too_large(error: &PublishError) -> Self {
+        Self {
+            code: "definition-too-large",
+            message: format!("the table's definition: {error}"),
+            remedy: format!(
+                "shorten comments, defaults or lists of labels; or raise topics.max_message_bytes, and max.message.bytes of \
+                 the task's history and state topics; {RESTART}"
+            ),
+        }
+    }
+
     /// What to do where this has ended the task: a start comes to the same place of the binlog again.
     #[must_use]
     pub fn remedy_of_an_end(&self) -> String {

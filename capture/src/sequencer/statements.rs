@@ -202,18 +202,21 @@ impl Sequencer {
                 transaction: self.progress.transaction(),
                 position: self.progress.position().clone(),
             };
-            let Some(table) = self.tables.get_mut(index) else { continue };
-            if let Err(unsupported) =
-                table.advance(definition, origin, &mut self.next_schema_id, &mut history)
-            {
-                self.park(index, &ParkReason::definition(&unsupported.to_string()))?;
-                continue;
+            let Some(mut table) = self.tables.get(index).cloned() else { continue };
+            let known = catalog.as_ref().unwrap_or(&table.catalog).clone();
+            match self.advance(&mut table, definition, origin, &known) {
+                Ok(records) => history.append(records),
+                Err(reason) => {
+                    self.park(index, &reason)?;
+                    continue;
+                }
             }
+            let id = table.id.clone();
+            table.catalog = known;
             if let Some(catalog) = catalog {
-                let id = table.id.clone();
-                table.catalog = catalog.clone();
                 self.put_state(&StateKey::Catalog(id), &catalog)?;
             }
+            self.tables.insert(table);
             if cause == Cause::Drop {
                 if let Some(table) = self.tables.get_mut(index) {
                     table.standing = Standing::Dropped;

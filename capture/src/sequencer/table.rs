@@ -2,6 +2,7 @@
 //! it writes to the history.
 
 use super::names::ColumnNames;
+use super::park::cut;
 use std::sync::Arc;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::envelope::{key_schema, value_schema};
@@ -24,7 +25,7 @@ pub enum Standing {
 }
 
 /// One selected table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SequencedTable {
     /// Name on the source.
     pub id: TableId,
@@ -63,6 +64,9 @@ pub struct SchemaTexts {
     pub value_versions: u32,
 }
 
+/// As much of a statement as a generation's record holds: it is there to be read by people.
+const STATEMENT_BYTES: usize = 16 * 1024;
+
 /// What made a generation, as far as the table itself does not say it.
 #[derive(Debug, Clone)]
 pub struct Origin {
@@ -94,6 +98,18 @@ impl HistoryRecords {
         if let (Ok(key), Ok(value)) = (serde_json::to_vec(key), serde_json::to_vec(value)) {
             self.records.push((key, value));
         }
+    }
+
+    /// Adds what another table wrote.
+    pub fn append(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.schemas.extend(other.schemas);
+    }
+
+    /// Bytes of the largest record.
+    #[must_use]
+    pub fn largest(&self) -> usize {
+        self.records.iter().map(|(key, value)| key.len() + value.len()).max().unwrap_or(0)
     }
 
     fn push_schema(&mut self, subject: String, version: u32, id: u32, schema: String) {
@@ -138,7 +154,7 @@ impl SequencedTable {
             generation,
             table: table.clone(),
             cause: origin.cause,
-            statement: origin.statement,
+            statement: cut(&origin.statement, STATEMENT_BYTES).into_owned(),
             barrier: origin.barrier,
             key_schema_id: self.key_schema_id,
             value_schema_id: self.value_schema_id,

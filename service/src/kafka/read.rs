@@ -55,7 +55,7 @@ pub enum ReadError {
         partitions: u32,
     },
     /// The end did not come in time.
-    #[error("the topic {topic} could not be read to its end in {} s: at offset {at} of {end}", waited.as_secs())]
+    #[error("the topic {topic} could not be read to its end: no record came for {} s at offset {at} of {end}", waited.as_secs())]
     Deadline {
         /// Topic.
         topic: String,
@@ -86,8 +86,8 @@ impl Transient for ReadError {
     }
 }
 
-/// Reads `topic` from its beginning to its last stable offset. Blocks, for `limit` at most: call it where blocking is
-/// allowed. `group` is only a name for the brokers' access control; nothing is committed and no group is joined.
+/// Reads `topic` from its beginning to its last stable offset. Blocks as long as records come, and for `limit` at most
+/// when none does: call it where blocking is allowed. What lies in the topic must not be too much for a start. `group` is only a name for the brokers' access control; nothing is committed and no group is joined.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -119,15 +119,16 @@ fn read_with(
     limit: Duration,
     failed: impl Fn(KafkaError) -> ReadError + Copy,
 ) -> Result<TopicContents, ReadError> {
-    let deadline = Instant::now() + limit;
-    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    match super::partitions(consumer, topic, left()).map_err(failed)? {
+    let mut deadline = Instant::now() + limit;
+    let left =
+        |deadline: Instant| deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    match super::partitions(consumer, topic, left(deadline)).map_err(failed)? {
         None => return Err(ReadError::NoTopic(topic.to_owned())),
         Some(1) => {}
         Some(partitions) => return Err(ReadError::Partitions { topic: topic.to_owned(), partitions }),
     }
     // For a consumer of committed records the high watermark is the last stable offset.
-    let (_, end) = consumer.fetch_watermarks(topic, 0, left()).map_err(failed)?;
+    let (_, end) = consumer.fetch_watermarks(topic, 0, left(deadline)).map_err(failed)?;
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(topic, 0, Offset::Beginning).map_err(failed)?;
     consumer.assign(&assignment).map_err(failed)?;
@@ -138,10 +139,11 @@ fn read_with(
             let topic = topic.to_owned();
             return Err(ReadError::Deadline { topic, at: next_offset, end, waited: limit });
         }
-        match consumer.poll(POLL.min(left())) {
+        match consumer.poll(POLL.min(left(deadline))) {
             None => {}
             Some(Ok(message)) if message.offset() >= end => next_offset = end,
             Some(Ok(message)) => {
+                deadline = Instant::now() + limit;
                 next_offset = message.offset() + 1;
                 contents.add(Record {
                     key: message.key().unwrap_or_default().to_vec(),

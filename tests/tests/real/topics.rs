@@ -139,3 +139,43 @@ async fn a_topic_of_the_task_itself_that_is_deleted_ends_it_at_once() {
         assert!(again.output().contains("capture drop"), "{}", again.output());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_does_not_fit_its_topic_costs_its_table_and_a_long_statement_nothing() {
+    let task = Task::with("oversized", tributary_tests::servers::Servers::shared(), |config| {
+        config.replace("[topics]\n", "[topics]\nmax_message_bytes = 100000\n")
+    });
+    for name in ["long", "wide"] {
+        create(&task, name, 5).await;
+    }
+    let (mut capture, mut apply) = (task.capture(), task.apply());
+    for process in [&mut capture, &mut apply] {
+        process.expect_state("synchronizing", RUN);
+    }
+    let mut mysql = task.servers.mysql().await;
+    mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
+    let columns: Vec<String> =
+        (0..150).map(|number| format!("ADD COLUMN c{number} INT COMMENT '{}'", "x".repeat(1000))).collect();
+    mysql.query_drop(format!("ALTER TABLE wide {}", columns.join(", "))).await.unwrap();
+    let comment = "y".repeat(200_000);
+    mysql
+        .query_drop(format!("ALTER TABLE `long` /* {comment} */ ADD COLUMN added INT NOT NULL DEFAULT 7"))
+        .await
+        .unwrap();
+    mysql.query_drop("UPDATE `long` SET n = n + 1").await.unwrap();
+    eventually("the wide table is parked", SOON, || async {
+        let (state, error) = table(&capture, &format!("{}.wide", task.name));
+        state == "parked" && error.contains("definition-too-large")
+    })
+    .await;
+    eventually_equal(&task, "long", "followed").await;
+    capture.stop();
+    apply.stop();
+    // Mended, it is read anew.
+    let drops: Vec<String> = (0..150).map(|number| format!("DROP COLUMN c{number}")).collect();
+    mysql.query_drop(format!("ALTER TABLE wide {}", drops.join(", "))).await.unwrap();
+    task.catch_up();
+    for name in ["long", "wide"] {
+        assert_table_equal(&task, name).await;
+    }
+}
