@@ -123,6 +123,21 @@ impl Bookkeeping {
         generation: u32,
         next_offsets: &[i64],
     ) -> Result<(), DestinationError> {
+        for (partition, next_offset) in (0_i32..).zip(next_offsets) {
+            self.insert_offset(connection, topic, partition, *next_offset, generation).await?;
+        }
+        Ok(())
+    }
+
+    /// The first offset of a partition.
+    pub(super) async fn insert_offset(
+        &self,
+        connection: &mut Connection,
+        topic: &str,
+        partition: i32,
+        next_offset: i64,
+        generation: u32,
+    ) -> Result<(), DestinationError> {
         let during = || DestinationError::during(format!("writing the first offsets of {topic}"));
         let sql = format!(
             "INSERT INTO {}.offsets (task, topic, \"partition\", next_offset, generation) \
@@ -131,17 +146,16 @@ impl Bookkeeping {
         );
         let statement = connection.prepared(&sql).await.map_err(during())?;
         let generation = i32::try_from(generation).unwrap_or(i32::MAX);
-        for (partition, next_offset) in (0_i32..).zip(next_offsets) {
-            connection
-                .execute(&statement, &[&self.task, &topic, &partition, next_offset, &generation])
-                .await
-                .map_err(during())?;
-        }
+        connection
+            .execute(&statement, &[&self.task, &topic, &partition, &next_offset, &generation])
+            .await
+            .map_err(during())?;
         Ok(())
     }
 
     /// Moves offsets, each from the value that was last seen; for an arrival also the generation. The last statement of
-    /// a transaction.
+    /// a transaction. `retention`, if what was missed matters: an offset that may have missed a delete (see
+    /// [`OffsetRow::may_have_missed`]) is not moved, however long this process itself has been frozen or cut off.
     ///
     /// # Errors
     /// [`DestinationError::OffsetMoved`] if not exactly one row a partition was hit; what the server says.
@@ -151,6 +165,7 @@ impl Bookkeeping {
         topic: &str,
         moves: &[Move],
         arrival: Option<ArrivalStep>,
+        retention: Option<Duration>,
     ) -> Result<(), DestinationError> {
         let during = || DestinationError::during(format!("moving the offsets of {topic}"));
         let sql = format!(
@@ -161,9 +176,12 @@ impl Bookkeeping {
              FROM unnest($3::integer[], $4::bigint[], $5::bigint[], $6::boolean[]) \
              AS m (\"partition\", expected, next_offset, at_end) \
              WHERE o.task = $1 AND o.topic = $2 AND o.\"partition\" = m.\"partition\" \
-             AND o.next_offset = m.expected AND ($7 < 0 OR o.generation = $7)",
+             AND o.next_offset = m.expected AND ($7 < 0 OR o.generation = $7) \
+             AND ($10::double precision < 0 OR NOT (coalesce(o.at_end_at < now() - 2 * $10 * interval '1 second', false) \
+             OR (o.begun_at < now() - $10 * interval '1 second' AND coalesce(o.at_end_at < o.begun_at, true))))",
             schema = self.schema
         );
+        let retention = retention.map_or(-1.0, |retention| retention.as_secs_f64());
         let partitions: Vec<i32> = moves.iter().map(|step| step.partition).collect();
         let expected: Vec<i64> = moves.iter().map(|step| step.expected).collect();
         let next: Vec<i64> = moves.iter().map(|step| step.next).collect();
@@ -175,11 +193,31 @@ impl Bookkeeping {
         let hit = connection
             .execute(
                 &statement,
-                &[&self.task, &topic, &partitions, &expected, &next, &at_end, &from, &to, &anew],
+                &[&self.task, &topic, &partitions, &expected, &next, &at_end, &from, &to, &anew, &retention],
             )
             .await
             .map_err(during())?;
         if usize::try_from(hit) == Ok(moves.len()) { Ok(()) } else { Err(DestinationError::OffsetMoved) }
+    }
+
+    /// Forgets the offsets and done generations of a topic; how many rows there were.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn forget_offsets(
+        &self,
+        connection: &Connection,
+        topic: &str,
+    ) -> Result<u64, DestinationError> {
+        let mut forgotten = 0;
+        for table in ["offsets", "generations"] {
+            let sql = format!("DELETE FROM {}.{table} WHERE task = $1 AND topic = $2", self.schema);
+            forgotten += connection
+                .execute(&sql, &[&self.task, &topic])
+                .await
+                .map_err(DestinationError::during(format!("forgetting the offsets of {topic}")))?;
+        }
+        Ok(forgotten)
     }
 
     /// How many partitions of a topic, `besides` some, have arrived at a generation.

@@ -27,11 +27,15 @@ impl Bookkeeping {
              WHERE task = $1 AND topic = $2 AND \"partition\" = $3",
             self.schema
         );
-        let generation = i32::try_from(generation).unwrap_or(i32::MAX);
-        connection
-            .execute(&sql, &[&self.task, &topic, &partition, &next_offset, &generation, &emptied])
+        let number = i32::try_from(generation).unwrap_or(i32::MAX);
+        let changed = connection
+            .execute(&sql, &[&self.task, &topic, &partition, &next_offset, &number, &emptied])
             .await
             .map_err(DestinationError::during(format!("taking the offsets of {topic} back")))?;
+        // One that somebody has removed comes back. The others are not deleted first: who waits for them would find none.
+        if changed == 0 {
+            self.insert_offset(connection, topic, partition, next_offset, generation).await?;
+        }
         Ok(())
     }
 

@@ -47,6 +47,8 @@ pub struct NewTarget<'a> {
 pub struct TaskView {
     /// Grows with every `replay`.
     pub epoch: i64,
+    /// The task has a row of its own. Without one nobody could tell it of a replay.
+    pub known: bool,
     /// Every topic that has been set up.
     pub targets: Vec<TargetRow>,
 }
@@ -88,6 +90,7 @@ impl Bookkeeping {
         let statement = connection.prepared(&sql).await.map_err(during())?;
         let rows = connection.query(&statement, &[&self.task]).await.map_err(during())?;
         Ok(TaskView {
+            known: epoch.is_some(),
             epoch: epoch.map_or(0, |row| row.get(0)),
             targets: rows.iter().map(target_row).collect(),
         })

@@ -365,6 +365,14 @@ fn answer(ends: &Ends, group: &str, questions: &Receiver<Ask>, sender: &Sender<E
                     Ok(None)
                 }
             },
+            Ask::Topics(topics) => {
+                // Those that could not be asked for are asked for again in their turn.
+                let known = topics.into_iter().filter_map(|topic| {
+                    let partitions = ends.partitions(&topic).ok()?;
+                    Some((topic, partitions))
+                });
+                Ok(Some(Event::Topics(known.collect())))
+            }
             Ask::Lows(places) => ends.low(&places).map(|lows| Some(Event::Lows(lows))),
             Ask::Probe { place, position, end } => ends
                 .probe(&place, position, end)

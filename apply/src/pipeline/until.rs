@@ -222,7 +222,7 @@ mod tests {
         goals.names.insert("t".into(), "a.b".into());
         let stored = |next_offset| vec![StoredOffset { topic: "t".into(), partition: 0, next_offset }];
         let missing = |offset, applied, parked| {
-            let view = TaskView { epoch: 0, targets: vec![row("t", applied, parked)] };
+            let view = TaskView { epoch: 0, known: true, targets: vec![row("t", applied, parked)] };
             let missing = goals.missing(&stored(offset), &view, &BTreeSet::new());
             (missing.behind.len(), missing.parked.len())
         };

@@ -5,6 +5,7 @@
 
 mod altered;
 mod faults;
+mod gone;
 mod identity;
 mod mended;
 mod ownership;

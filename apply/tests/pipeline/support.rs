@@ -194,9 +194,14 @@ impl Task {
         });
     }
 
+    /// Deletes a topic.
+    pub fn delete_topic(&self, topic: &str) {
+        blocking(admin().delete_topics(&[topic], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+    }
+
     /// Deletes a topic and creates it again, empty.
     pub fn recreate_topic(&mut self, topic: &str, partitions: i32) {
-        blocking(admin().delete_topics(&[topic], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+        self.delete_topic(topic);
         self.create_topic(topic, partitions);
         // The old producer knows the topic that is gone.
         self.producer = producer(&self.name);

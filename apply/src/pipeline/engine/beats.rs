@@ -29,6 +29,8 @@ const ADVANCE: Duration = Duration::from_secs(60);
 const COMMIT: Duration = Duration::from_secs(5);
 /// The members of the group.
 const MEMBERS: Duration = Duration::from_secs(30);
+/// A few topics, whether they are there.
+const TOPICS: Duration = Duration::from_secs(1);
 /// States and lags.
 const STATUS: Duration = Duration::from_millis(500);
 /// A table that lags less than this follows the stream.
@@ -46,6 +48,7 @@ pub(super) struct Beats {
     advance: Instant,
     commit: Instant,
     members: Instant,
+    topics: Instant,
     status: Instant,
     /// The epoch that is known.
     epoch: i64,
@@ -63,9 +66,15 @@ impl Beats {
             advance: now,
             commit: now,
             members: now,
+            topics: now,
             status: now,
             epoch,
         }
+    }
+
+    /// The number of the last view that was asked for; one is out at a time.
+    pub(super) const fn views(&self) -> u64 {
+        self.views
     }
 }
 
@@ -107,6 +116,9 @@ impl Engine {
         if due(&mut self.beats.members, MEMBERS, now) {
             self.ask(Ask::Members);
         }
+        if due(&mut self.beats.topics, TOPICS, now) {
+            self.ask_for_topics();
+        }
         if due(&mut self.beats.status, STATUS, now) {
             self.show();
         }
@@ -136,6 +148,11 @@ impl Engine {
                 Ok(view) => {
                     let _ = sender.send(Event::View(Some(view)));
                 }
+                Err(error) if !error.is_transient() => {
+                    let failure = Failure::new("the bookkeeping cannot be read any more", error)
+                        .remedy("if somebody has removed it, restart apply, which makes it anew and judges each target as at the first time");
+                    let _ = sender.send(Event::Fatal(failure));
+                }
                 Err(error) => {
                     // The jobs judge how long the destination may be away; this is asked again.
                     tracing::debug!(error = %error, "looking at the bookkeeping");
@@ -145,9 +162,18 @@ impl Engine {
         });
     }
 
-    pub(super) fn take_view(&mut self, view: Option<TaskView>) {
+    pub(super) fn take_view(&mut self, view: Option<TaskView>) -> Result<(), Failure> {
         self.beats.view_asked = false;
-        let Some(view) = view else { return };
+        let Some(view) = view else { return Ok(()) };
+        if !view.known {
+            return Err(Failure::new(
+                "the bookkeeping does not know this task any more",
+                "somebody has removed its row from the table tasks: a replay could not be noticed",
+            )
+            .remedy("restart apply, which writes the row anew"));
+        }
+        let shown: Vec<String> = view.targets.iter().map(|row| row.topic.clone()).collect();
+        self.miss_rows(&shown);
         if std::mem::replace(&mut self.beats.epoch, view.epoch) != view.epoch {
             tracing::info!(epoch = view.epoch, "replay: reading every offset again");
             for table in &mut self.tables {
@@ -198,6 +224,7 @@ impl Engine {
                 _ => {}
             }
         }
+        Ok(())
     }
 
     /// A table that was parked here is marked as such. The view that is under way may be older than the mark.

@@ -35,6 +35,8 @@ pub enum Event {
     Lows(BTreeMap<Place, i64>),
     /// Client ids of the members of the task's group.
     Members(Vec<String>),
+    /// How many partitions topics have; `None` for one that does not exist.
+    Topics(Vec<(String, Option<u32>)>),
     /// Nothing lies between `position` and `next`.
     Probed {
         /// Partition.
@@ -69,6 +71,8 @@ pub enum Ask {
     Lows(Vec<Place>),
     /// The members of the task's group.
     Members,
+    /// How many partitions each topic has.
+    Topics(Vec<String>),
     /// What lies between a position and an end that is known.
     Probe {
         /// Partition.

@@ -48,6 +48,9 @@ impl Engine {
                 if matches!(outcome, Outcome::Lost) {
                     tracing::info!(table = %table.task.id, "the destination is elsewhere: reading its offsets again");
                 }
+                if matches!(outcome, Outcome::Loaded { .. }) {
+                    table.loaded_at = Some(self.beats.views());
+                }
                 table.oldest_flying_ms = None;
                 if report.rows > 0 || matches!(outcome, Outcome::Arrived { .. }) {
                     table.recovered();

@@ -9,6 +9,7 @@ mod jobs;
 mod records;
 mod retries;
 mod table;
+mod topics;
 mod trial;
 
 pub use event::{Ask, Event};
@@ -96,6 +97,8 @@ pub struct Engine {
     storing: Arc<()>,
     /// Topics that were found to have more partitions than the history says.
     grown: Vec<String>,
+    /// Which topics are asked for next.
+    roll: topics::Roll,
 }
 
 impl Engine {
@@ -129,6 +132,7 @@ impl Engine {
             subscribed: Vec::new(),
             storing: Arc::new(()),
             grown: Vec::new(),
+            roll: topics::Roll::default(),
         }
     }
 
@@ -186,10 +190,8 @@ impl Engine {
                 }
                 Ok(())
             }
-            Event::View(view) => {
-                self.take_view(view);
-                Ok(())
-            }
+            Event::Topics(topics) => self.take_topics(topics, now),
+            Event::View(view) => self.take_view(view),
             Event::Marked(topic) => {
                 self.marked(&topic);
                 Ok(())

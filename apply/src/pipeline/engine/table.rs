@@ -50,6 +50,10 @@ pub struct EngineTable {
     /// The table is marked as parked in the bookkeeping: the last view that was asked for when that was known. If a
     /// later one does not show the mark, it was taken away.
     pub(super) marked_at: Option<u64>,
+    /// The last view that was asked for when the offsets were read.
+    pub(super) loaded_at: Option<u64>,
+    /// Since when the brokers say that there is no such topic.
+    pub(super) gone_since: Option<Instant>,
     pub(super) after_load: AfterLoad,
     /// The destination has a generation that the history did not hold.
     pub(super) ahead: Option<Unknown>,
@@ -126,6 +130,8 @@ impl EngineTable {
             doomed: None,
             trial: None,
             marked_at: None,
+            loaded_at: None,
+            gone_since: None,
             after_load: AfterLoad::Unknown,
             ahead: None,
         }

@@ -50,7 +50,8 @@ impl Worker {
             tracing::info!(table = %task.id, generation, statements = statements.len(), "definition followed");
         }
         let step = ArrivalStep { from, to: generation, anew: task.is_reset(generation) };
-        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, Some(step)).await?;
+        let retention = self.retention_at(task, from);
+        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, Some(step), retention).await?;
         sabotage::pass("ddl-barrier");
         lease.commit().await?;
         sabotage::pass("ddl-barrier");

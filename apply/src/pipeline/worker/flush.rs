@@ -96,7 +96,7 @@ impl Worker {
             let seen = catalog::fingerprint(&mut lease, self.dialect, &task.target).await?;
             if cache.shape.as_ref().is_some_and(|known| known.fingerprint == seen) {
                 let (report, staged) = written?;
-                return self.end(lease, task, cache, (&stage, report, staged), moves).await;
+                return self.end(lease, task, cache, (&stage, report, staged), (generations.0, moves)).await;
             }
             if written.is_ok() {
                 lease.batch_execute("ROLLBACK").await.map_err(DestinationError::during("rolling back"))?;
@@ -135,9 +135,10 @@ impl Worker {
         task: &TableTask,
         cache: &mut Cache,
         (stage, report, staged): (&TargetName, Report, bool),
-        moves: &[Move],
+        (generation, moves): (u32, &[Move]),
     ) -> Result<Report, DestinationError> {
-        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None).await?;
+        let retention = self.retention_at(task, generation);
+        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None, retention).await?;
         if task.loading {
             sabotage::pass("snapshot-batch");
         }

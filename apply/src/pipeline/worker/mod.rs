@@ -223,13 +223,20 @@ impl Worker {
         moves.iter().any(|step| offset(step.partition) != Some(step.expected))
     }
 
+    /// How long deletes stay, for a partition at `generation`; `None` if what it has missed does not matter, because the
+    /// table is read anew behind it.
+    fn retention_at(&self, task: &TableTask, generation: u32) -> Option<Duration> {
+        (!task.is_reset_after(generation)).then_some(self.retention)
+    }
+
     async fn advance(
         &self,
         task: &TableTask,
         moves: &[super::job::Move],
     ) -> Result<Outcome<Batch>, DestinationError> {
         let mut lease = self.begin(Hold::Nothing).await?;
-        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None).await?;
+        // A partition that stands before a reset goes there by arriving, not this way.
+        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None, Some(self.retention)).await?;
         lease.commit().await?;
         lease.release();
         Ok(Outcome::Written)

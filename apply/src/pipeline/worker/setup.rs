@@ -51,6 +51,10 @@ impl Worker {
         let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, self.locks_rows()).await?;
         let missing =
             |row: &&OffsetRow| row.may_have_missed(self.retention) && !task.is_reset_after(row.generation);
+        if let Some(number) = numbers.iter().find(|number| !rows.iter().any(|row| row.partition == **number))
+        {
+            return Err(DestinationError::Table(incomplete(task, *number)));
+        }
         if let Some(row) = rows.iter().find(missing) {
             return Err(DestinationError::Table(missed(task, row, self.retention)));
         }
@@ -129,6 +133,13 @@ impl Worker {
             generation,
             next_offsets: &next_offsets,
         };
+        let left = self.bookkeeping.forget_offsets(connection, &task.topic).await?;
+        if left > 0 {
+            tracing::warn!(
+                table = %task.id, rows = left,
+                "somebody has removed the row of this table from the bookkeeping: its target is judged as at the first time"
+            );
+        }
         self.bookkeeping.insert_target(connection, &new).await?;
         tracing::info!(table = %task.id, target = %task.target, generation, "target set up");
         self.bookkeeping
@@ -375,6 +386,19 @@ pub(super) fn undefined(task: &TableTask) -> TableError {
         message: format!("the history does not define {}", task.id),
         place: task.topic.clone(),
         remedy: "start capture, which writes the definition".to_owned(),
+    }
+}
+
+/// A partition has no offset though its topic has a target.
+fn incomplete(task: &TableTask, partition: i32) -> TableError {
+    TableError {
+        code: "bookkeeping-incomplete".to_owned(),
+        message: format!(
+            "the bookkeeping has no offset of partition {partition} of topic {}: somebody has removed it",
+            task.topic
+        ),
+        place: format!("topic {}, partition {partition}", task.topic),
+        remedy: format!("`apply replay --from beginning --clear --table {}`", task.id),
     }
 }
 

@@ -1,0 +1,134 @@
+//! Whether the topics are still there: a topic that is deleted takes its partitions from the group, and nothing fails.
+//! Each is asked for in turn, whoever reads its partitions.
+
+use super::table::AfterLoad;
+use super::{Ask, Engine};
+use crate::destination::TableError;
+use crate::pipeline::table::TableTask;
+use crate::pipeline::worker::partitions_changed;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tributary_schemas::topic::history_topic;
+use tributary_service::exit::Failure;
+
+/// Topics that are asked for at a time, each by a request of its own.
+const AT_A_TIME: usize = 5;
+/// How long brokers must say that there is no such topic: one that was just created, or a broker that has just started,
+/// is not known everywhere at once.
+const GONE: Duration = Duration::from_secs(10);
+
+/// Topics in turn, and since when which of them are gone.
+#[derive(Default)]
+pub(super) struct Roll {
+    next: usize,
+    asked: bool,
+    history_gone: Option<Instant>,
+}
+
+/// True once a topic has been gone for long enough; `since` is when that was first said, and forgotten when it is there.
+fn is_gone(since: &mut Option<Instant>, there: bool, now: Instant) -> bool {
+    if there {
+        *since = None;
+        return false;
+    }
+    now.duration_since(*since.get_or_insert(now)) >= GONE
+}
+
+impl Engine {
+    /// Asks for the next few topics.
+    pub(super) fn ask_for_topics(&mut self) {
+        if std::mem::replace(&mut self.roll.asked, true) {
+            return;
+        }
+        let history = history_topic(&self.parts.config.name);
+        let topics = self.subscribed.iter().chain([&history]);
+        let count = self.subscribed.len() + 1;
+        let names = topics.cycle().skip(self.roll.next % count).take(AT_A_TIME.min(count)).cloned().collect();
+        self.roll.next = (self.roll.next + AT_A_TIME) % count;
+        self.ask(Ask::Topics(names));
+    }
+
+    /// Takes how many partitions each topic has, `None` for one that does not exist. Nothing is said of those that could
+    /// not be asked for.
+    pub(super) fn take_topics(
+        &mut self,
+        topics: Vec<(String, Option<u32>)>,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        self.roll.asked = false;
+        let history = history_topic(&self.parts.config.name);
+        for (topic, partitions) in topics {
+            if topic == history {
+                if is_gone(&mut self.roll.history_gone, partitions.is_some(), now) {
+                    return Err(history_gone(&history, &self.parts.config.kafka.brokers));
+                }
+                continue;
+            }
+            let Some(index) = self.by_topic.get(&topic).copied() else { continue };
+            let Some(table) = self.tables.get_mut(index).filter(|table| !table.flow.is_parked()) else {
+                continue;
+            };
+            let task = Arc::clone(&table.task);
+            let gone = is_gone(&mut table.gone_since, partitions.is_some(), now);
+            match partitions {
+                None if gone => self.park(index, topic_gone(&task))?,
+                Some(count) if count != task.partitions => {
+                    self.park(index, partitions_changed(&task, count))?
+                }
+                Some(_) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Notices that the row of a table that works was removed from the bookkeeping: a view that was asked for after the
+    /// table's offsets were read does not show it. Its target is then judged as at the first time.
+    pub(super) fn miss_rows(&mut self, shown: &[String]) {
+        let views = self.beats.views();
+        for table in &mut self.tables {
+            let is_shown = shown.contains(&table.task.topic);
+            let loaded_before = table.loaded_at.is_some_and(|view| view < views);
+            if is_shown || !loaded_before || table.flow.is_parked() || !table.flow.has_running() {
+                continue;
+            }
+            tracing::warn!(table = %table.task.id, "the bookkeeping has no row of this table any more");
+            table.loaded_at = None;
+            table.after_load = AfterLoad::Unknown;
+            table.flow.reload();
+        }
+    }
+}
+
+fn topic_gone(task: &TableTask) -> TableError {
+    TableError {
+        code: "topic-gone".to_owned(),
+        message: format!("topic {} does not exist any more: somebody has deleted it", task.topic),
+        place: task.topic.clone(),
+        remedy: "restart capture, which says what to do about it; rows that are in the target stay meanwhile"
+            .to_owned(),
+    }
+}
+
+fn history_gone(topic: &str, brokers: &str) -> Failure {
+    Failure::new(
+        "the history is gone",
+        format!("topic {topic} does not exist any more: somebody has deleted it"),
+    )
+    .at(format!("{topic} at {brokers}"))
+    .remedy("restart capture, which says what to do about it, then apply")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_gone_once_it_has_been_away_for_a_while_without_a_break() {
+        let (start, mut since) = (Instant::now(), None);
+        assert!(!is_gone(&mut since, false, start));
+        assert!(!is_gone(&mut since, false, start + GONE / 2));
+        assert!(!is_gone(&mut since, true, start + GONE));
+        assert!(!is_gone(&mut since, false, start + GONE));
+        assert!(is_gone(&mut since, false, start + GONE * 2));
+    }
+}

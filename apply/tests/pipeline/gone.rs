@@ -1,0 +1,77 @@
+//! What disappears while apply runs: time, topics, rows of the bookkeeping.
+
+use crate::process::Process;
+use crate::support::{SOON, Task, Topic, eventually};
+use tributary_schemas::envelope::Operation::{Create, Update};
+
+fn running(name: &str) -> (Task, Topic, Process) {
+    let mut task = Task::new(name);
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| (0..20).for_each(|id| task.write(&t, Create, (id, &[Some("x")]))));
+    let apply = task.start(&["run"]);
+    eventually("the rows", SOON, || (task.rows("t").lines().count() == 20).then_some(()));
+    (task, t, apply)
+}
+
+fn parked(apply: &Process, code: &str) {
+    let expected = ("parked".to_owned(), code.to_owned());
+    eventually(code, SOON, || apply.table("shop.t").filter(|table| *table == expected));
+}
+
+fn change(task: &Task, t: &Topic, text: &str) {
+    task.transaction(|task| (0..20).for_each(|id| task.write(t, Update, (id, &[Some(text)]))));
+}
+
+#[test]
+fn a_process_that_slept_past_the_retention_moves_no_offset() {
+    let (task, t, mut apply) = running("asleep");
+    // As if the process had been frozen for as long: nothing is read from the destination when it goes on.
+    let slept = format!(
+        "UPDATE bk_{}.offsets SET begun_at = now() - interval '90 days', at_end_at = now() - interval '60 days'",
+        task.name
+    );
+    task.query(&slept).unwrap();
+    change(&task, &t, "late");
+    parked(&apply, "retention-exceeded");
+    assert!(!task.rows("t").contains("late"));
+    apply.stop();
+    task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
+    task.catch_up();
+    assert_eq!(task.rows("t").matches("late").count(), 20);
+}
+
+#[test]
+fn a_topic_that_is_deleted_is_noticed() {
+    let (task, t, mut apply) = running("deleted");
+    task.delete_topic(&t.topic);
+    parked(&apply, "topic-gone");
+    assert_eq!(task.rows("t").lines().count(), 20);
+    apply.stop();
+}
+
+#[test]
+fn rows_that_are_removed_from_the_bookkeeping_are_noticed_and_come_back() {
+    let (task, t, mut apply) = running("removed");
+    let delete = |what: &str| task.query(&format!("DELETE FROM bk_{}.{what}", task.name)).unwrap();
+    delete("offsets WHERE \"partition\" < 2");
+    change(&task, &t, "one");
+    parked(&apply, "bookkeeping-incomplete");
+    task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
+    eventually("read again", SOON, || (task.rows("t").matches("one").count() == 20).then_some(()));
+    // Nothing comes for the table, and its target has rows that nobody has written down.
+    delete("targets");
+    parked(&apply, "existing-data");
+    task.query(&format!("TRUNCATE \"{}\".t", task.name)).unwrap();
+    apply.stop();
+    task.catch_up();
+    assert_eq!(task.rows("t").matches("one").count(), 20);
+    let mut apply = task.start(&["run"]);
+    eventually("it works", SOON, || apply.table("shop.t").filter(|table| table.0 == "synchronizing"));
+    delete("tasks");
+    apply.expect_exit(1);
+    assert!(apply.output().contains("does not know this task"), "{}", apply.output());
+    change(&task, &t, "two");
+    task.catch_up();
+    assert_eq!(task.rows("t").matches("two").count(), 20);
+}
