@@ -2,8 +2,8 @@
 //! its DDL. Pure: definitions of generations enter, decisions leave.
 //!
 //! Invariant: the DDL of a generation is carried out exactly once, after every row of earlier generations and before
-//! every row of later ones has been merged; a generation that only adds columns may precede older rows, which leave
-//! the new columns to their defaults.
+//! every row of later ones has been merged; a generation that only adds columns may precede older rows, whose
+//! new columns are written with what the source added them with.
 
 /// Who carries out the DDL of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

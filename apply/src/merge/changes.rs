@@ -75,7 +75,7 @@ pub fn changes(from: &Table, to: &Table) -> Vec<Change> {
 
 impl Change {
     /// True if the first partition to arrive may carry it out while others still bring older rows, and again after
-    /// a crash: older rows leave an added column to its default, and comments touch no row.
+    /// a crash: older rows are written with what a column was added with, and comments touch no row.
     #[must_use]
     pub const fn is_idempotent(&self) -> bool {
         matches!(self, Self::AddColumn(_) | Self::CommentTable(_) | Self::CommentColumn(_))

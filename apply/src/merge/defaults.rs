@@ -46,6 +46,24 @@ pub(super) fn implicit(column: &Column, rule: &TableRule) -> Option<String> {
     translate(&column.column_type, text, rule)
 }
 
+/// What a column holds, as SQL, in rows that were there when the source added it: the constant default it was added with,
+/// NULL, or what MySQL takes for NOT NULL without a default. `None` if that is not the same in every row, or cannot be
+/// said.
+pub fn of_older_rows(column: &Column, rule: &TableRule) -> Option<String> {
+    const NULL: &str = "NULL";
+    if column.generated || column.auto_increment {
+        return None;
+    }
+    let nulled = rule.zero_dates == ZeroDates::Null && column.column_type.may_be_zero_date();
+    let null = (column.nullable || nulled).then(|| NULL.to_owned());
+    match &column.default {
+        Some(ColumnDefault::Constant(_)) => constant(column, rule).or(null),
+        Some(ColumnDefault::Expression(_)) => None,
+        None if column.nullable => null,
+        None => implicit(column, rule).or(null),
+    }
+}
+
 fn translate(column_type: &ColumnType, text: &str, rule: &TableRule) -> Option<String> {
     match column_type {
         ColumnType::TinyInt { .. }
@@ -157,6 +175,21 @@ mod tests {
         assert_eq!(constant(&zero, &clamp).as_deref(), Some("'0001-01-01 00:00:00'"));
         let expression = column("datetime", Some(ColumnDefault::Expression("now()".into())));
         assert_eq!(constant(&expression, &clamp), None);
+    }
+
+    #[test]
+    fn rows_of_before_hold_what_the_column_was_added_with() {
+        let of = |declaration: &str, nullable: bool, default: Option<ColumnDefault>| {
+            let column = Column { nullable, ..column(declaration, default) };
+            of_older_rows(&column, &TableRule::default())
+        };
+        let constant = |text: &str| Some(ColumnDefault::Constant(text.into()));
+        assert_eq!(of("int", true, constant("5")).as_deref(), Some("5"));
+        assert_eq!(of("int", true, None).as_deref(), Some("NULL"));
+        assert_eq!(of("int", false, None).as_deref(), Some("0"));
+        assert_eq!(of("datetime", false, None).as_deref(), Some("NULL"), "a zero date, by the policy");
+        assert_eq!(of("datetime", true, constant("0000-00-00 00:00:00")).as_deref(), Some("NULL"));
+        assert_eq!(of("datetime", true, Some(ColumnDefault::Expression("now()".into()))), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 pub mod changes;
 pub mod copy;
 pub mod ddl;
-mod defaults;
+pub mod defaults;
 pub mod dialect;
 pub mod encode;
 pub mod hazards;

@@ -75,6 +75,16 @@ pub struct TransferPlan {
     append_optimized: bool,
     extra_columns: bool,
     distributed_by: Vec<String>,
+    fills: Vec<Fill>,
+}
+
+/// A column of the destination that rows of an older generation do not have, and what the source has put into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fill {
+    /// Name in the destination.
+    pub name: String,
+    /// SQL of a constant.
+    pub value: String,
 }
 
 /// A column that rows are written into.
@@ -176,6 +186,7 @@ impl TransferPlan {
                 .iter()
                 .any(|column| !column.generated && layout.column(&column.name).is_none()),
             distributed_by: target.distributed_by.clone(),
+            fills: Vec::new(),
         }
     }
 
@@ -215,6 +226,38 @@ impl TransferPlan {
                 *slot = DeleteField::Key(place);
             }
         }
+    }
+
+    /// The plan, with columns that rows do not have written as `fills` says (name in the destination, SQL): the
+    /// destination's own default may be one of later. Those that `target` does not have, or computes, are left out.
+    #[must_use]
+    pub fn with_fills(mut self, fills: Vec<(String, String)>, target: &TargetShape) -> Self {
+        for (name, value) in fills {
+            let there = target.columns.iter().find(|column| column.name == name);
+            let takes = |there: &&TargetColumn| {
+                !there.generated && !there.identity_always && !(there.not_null && value == "NULL")
+            };
+            if let Some(there) = there.filter(takes)
+                && !self.columns.iter().any(|column| column.name == name)
+            {
+                let value = format!("CAST({value} AS {})", there.type_name);
+                self.fills.push(Fill { name, value });
+            }
+        }
+        self.extra_columns = target.columns.iter().any(|column| {
+            let is_written = self.columns.iter().map(|written| &written.name);
+            !column.generated
+                && !is_written
+                    .chain(self.fills.iter().map(|fill| &fill.name))
+                    .any(|name| *name == column.name)
+        });
+        self
+    }
+
+    /// Columns that are written with a constant.
+    #[must_use]
+    pub fn fills(&self) -> &[Fill] {
+        &self.fills
     }
 
     /// Columns that rows are written into, in order.

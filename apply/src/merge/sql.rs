@@ -6,7 +6,7 @@
 use super::dialect::{Dialect, Strategy};
 use super::encode::Shape;
 use super::names::{TargetName, identifier, literal, quote, quote_list};
-use super::plan::{StageColumn, TransferPlan};
+use super::plan::{Fill, StageColumn, TransferPlan};
 use crate::batches::operations::Operations;
 
 /// SQLSTATE of the error that a direct load may meet.
@@ -26,6 +26,8 @@ pub struct Merge<'a> {
     pub stage: &'a TargetName,
     /// Columns that are written.
     pub columns: &'a [StageColumn],
+    /// Columns that are written with a constant, because the rows are of before they were added.
+    pub fills: &'a [Fill],
     /// The destination's key.
     pub key: &'a [String],
     /// The staging table's flag of deletes.
@@ -44,6 +46,7 @@ impl<'a> Merge<'a> {
             target: plan.target(),
             stage,
             columns: plan.columns(),
+            fills: plan.fills(),
             key: plan.key(),
             deleted_column: plan.deleted_column(),
             extra_columns: plan.has_extra_columns(),
@@ -68,9 +71,17 @@ impl<'a> Merge<'a> {
         pairs.collect::<Vec<_>>().join(" AND ")
     }
 
-    fn names(&self, prefix: &str) -> String {
-        let names = self.columns.iter().map(|column| format!("{prefix}{}", quote(&column.name)));
-        names.collect::<Vec<_>>().join(", ")
+    /// Columns of an INSERT.
+    fn names(&self) -> String {
+        let names = self.columns.iter().map(|column| &column.name);
+        let filled = self.fills.iter().map(|fill| &fill.name);
+        names.chain(filled).map(|name| quote(name)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Their values.
+    fn values(&self) -> String {
+        let names = self.columns.iter().map(|column| format!("s.{}", quote(&column.name)));
+        names.chain(self.fills.iter().map(|fill| fill.value.clone())).collect::<Vec<_>>().join(", ")
     }
 
     fn deleted(&self) -> String {
@@ -80,7 +91,9 @@ impl<'a> Merge<'a> {
     /// `column = <from>.column` for all that is not key; `None` if there is none.
     fn assignments(&self, from: &str) -> Option<String> {
         let others = self.columns.iter().filter(|column| !self.key.contains(&column.name));
-        let pairs: Vec<_> = others.map(|column| format!("{0} = {from}.{0}", quote(&column.name))).collect();
+        let pairs = others.map(|column| format!("{0} = {from}.{0}", quote(&column.name)));
+        let filled = self.fills.iter().map(|fill| format!("{} = {}", quote(&fill.name), fill.value));
+        let pairs: Vec<_> = pairs.chain(filled).collect();
         (!pairs.is_empty()).then(|| pairs.join(", "))
     }
 
@@ -94,7 +107,7 @@ impl<'a> Merge<'a> {
             sql += &format!(" WHEN MATCHED AND NOT {deleted} THEN UPDATE SET {assignments}");
         }
         if self.operations.insert {
-            let (columns, values) = (self.names(""), self.names("s."));
+            let (columns, values) = (self.names(), self.values());
             sql += &format!(" WHEN NOT MATCHED AND NOT {deleted} THEN INSERT ({columns}) VALUES ({values})");
         }
         // A MERGE without any WHEN is no statement; all columns in the key and nothing to insert or delete.
@@ -115,8 +128,8 @@ impl<'a> Merge<'a> {
         format!(
             "INSERT INTO {} ({}) SELECT {} FROM {} AS s WHERE NOT {}{condition}",
             self.target,
-            self.names(""),
-            self.names("s."),
+            self.names(),
+            self.values(),
             self.stage,
             self.deleted()
         )

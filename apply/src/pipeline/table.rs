@@ -6,6 +6,7 @@ use crate::batches::operations::Operations;
 use crate::destination::TableError;
 use crate::merge::changes::{Change, changes};
 use crate::merge::ddl::{Indexes, Storage};
+use crate::merge::defaults::of_older_rows;
 use crate::merge::layout::{NulBytes, TableRule, ZeroDates};
 use crate::merge::names::TargetName;
 use crate::topics::history::History;
@@ -186,6 +187,24 @@ impl TableTask {
     pub fn may_have_raw_values(&self) -> bool {
         let mut columns = self.generations.values().flat_map(|record| &record.table.columns);
         columns.any(|column| column.column_type.may_be_zero_date())
+    }
+
+    /// What the columns that were added between generations `rows` and `target` hold in rows of before: by name in the
+    /// destination, as SQL. Each by the definition that it was added with, whatever has become of its default since.
+    #[must_use]
+    pub fn fills(&self, rows: u32, target: u32) -> Vec<(String, String)> {
+        let (Some(old), Some(new)) = (self.generations.get(&rows), self.generations.get(&target)) else {
+            return Vec::new();
+        };
+        let added = new.table.columns.iter().filter(|column| old.table.column(column.id).is_none());
+        let wanted = added.filter(|column| !self.rule.drops(column));
+        wanted
+            .filter_map(|column| {
+                let mut between = self.generations.range(rows + 1..=target);
+                let first = between.find_map(|(_, record)| record.table.column(column.id))?;
+                Some((self.rule.target_name(column), of_older_rows(first, &self.rule)?))
+            })
+            .collect()
     }
 
     /// The rule by which rows of `old` go into a target that has the definition of `new`: columns are the same if

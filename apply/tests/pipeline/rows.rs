@@ -3,6 +3,7 @@
 use crate::support::{SOON, Task, eventually};
 use tributary_schemas::envelope::Operation::{Create, Delete, Read, Update};
 use tributary_schemas::history::Cause;
+use tributary_schemas::table::ColumnDefault;
 
 #[test]
 fn changes_and_definitions_are_followed() {
@@ -58,6 +59,36 @@ fn changes_and_definitions_are_followed() {
     assert_eq!(task.query(&columns).unwrap(), "id,name", "the first definition is back");
     task.catch_up();
     assert_eq!(task.rows("t"), expected);
+}
+
+#[test]
+fn a_replay_gives_older_rows_what_their_columns_were_added_with() {
+    let mut task = Task::new("added");
+    let mut t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| (1..=2).for_each(|id| task.write(&t, Create, (id, &[Some("old")]))));
+    // Two columns: one of five for every row of then, one of NULL; and later defaults for rows to come.
+    t.add_column("five", Some("5"));
+    t.add_column("none", None);
+    task.advance(&mut t, Cause::Alter);
+    for column in [2, 3] {
+        t.table.columns[column].default = Some(ColumnDefault::Constant("7".to_owned()));
+    }
+    task.advance(&mut t, Cause::Alter);
+    task.transaction(|task| task.write(&t, Create, (3, &[Some("new"), Some("7"), Some("7")])));
+    let expected = "1|old|5|\n2|old|5|\n3|new|7|7";
+    task.catch_up();
+    assert_eq!(task.rows("t"), expected);
+    // One is there and damaged, one is gone; the third way is an empty target.
+    let target = format!("\"{}\".t", task.name);
+    let damage =
+        format!("UPDATE {target} SET five = 'x', none = 'x' WHERE id = 1; DELETE FROM {target} WHERE id = 2");
+    for (damage, how) in [(damage.as_str(), "--merge"), ("SELECT 1", "--clear")] {
+        task.query(damage).unwrap();
+        task.start(&["replay", "--from", "beginning", how]).expect_exit(0);
+        task.catch_up();
+        assert_eq!(task.rows("t"), expected, "{how}");
+    }
 }
 
 #[test]

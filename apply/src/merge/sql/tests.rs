@@ -63,6 +63,31 @@ const fn only(insert: bool, update: bool, delete: bool) -> Operations {
 }
 
 #[test]
+fn rows_of_before_a_column_are_written_with_what_it_was_added_with() {
+    let stage = TargetName::new("w", "stage");
+    let (columns, key) =
+        ([StageColumn { name: "id".into(), type_name: "integer".into() }], ["id".to_owned()]);
+    let fills = [Fill { name: "c".into(), value: "CAST(5 AS integer)".into() }];
+    let merge = Merge {
+        target: &TargetName::new("s", "t"),
+        stage: &stage,
+        columns: &columns,
+        fills: &fills,
+        key: &key,
+        deleted_column: "_deleted",
+        extra_columns: false,
+        operations: Operations::ALL,
+    };
+    let insert = "INSERT INTO \"s\".\"t\" (\"id\", \"c\") SELECT s.\"id\", CAST(5 AS integer) FROM \"w\".\"stage\" AS s";
+    assert!(merge.statements(Strategy::LockDeleteInsert)[2].starts_with(insert));
+    let conflict = &merge.statements(Strategy::OnConflict)[1];
+    assert!(conflict.starts_with(insert) && conflict.ends_with("DO UPDATE SET \"c\" = CAST(5 AS integer)"));
+    let merged = &merge.statements(Strategy::Merge)[1];
+    assert!(merged.contains("UPDATE SET \"c\" = CAST(5 AS integer)"), "{merged}");
+    assert!(merged.ends_with("INSERT (\"id\", \"c\") VALUES (s.\"id\", CAST(5 AS integer))"), "{merged}");
+}
+
+#[test]
 fn merges_of_every_operation() {
     assert_eq!(
         statements(Strategy::Merge, Operations::ALL, false),

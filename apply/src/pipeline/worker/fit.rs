@@ -59,12 +59,15 @@ pub fn compile(
         let missing: Vec<String> = missing.map(|column| column.name.clone()).collect();
         rule.drop.extend(missing);
     }
-    TransferPlan::compile(&rows.table, &rule, shape).map_err(|error| TableError {
+    let plan = TransferPlan::compile(&rows.table, &rule, shape).map_err(|error| TableError {
         code: "target-definition".to_owned(),
         message: error.to_string(),
         place: task.target.to_string(),
         remedy: "follow what the message says; apply tries again by itself".to_owned(),
-    })
+    })?;
+    // Where changes of the definition are not taken, the target's own columns are nobody's business here.
+    let fills = if task.alter { task.fills(generation, target) } else { Vec::new() };
+    Ok(plan.with_fills(fills, shape))
 }
 
 /// The history does not say what a generation looks like.

@@ -186,6 +186,7 @@ impl Worker {
         (task.loading || cache.fresh)
             && cache.violations < VIOLATIONS_MAX
             && plan.has_unique_key()
+            && plan.fills().is_empty()
             && !plan.is_append_optimized()
             && task.operations.is_all()
             && rows.survivors().all(|row| row.value.is_some())
