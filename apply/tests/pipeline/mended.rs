@@ -62,8 +62,11 @@ fn what_was_parked_goes_on_by_itself_once_a_person_has_mended_it() {
         assert_eq!(task.administer(&format!("SELECT * FROM \"{role}\".{table}")).unwrap(), "1|first");
     }
     apply.stop();
-    // However often they were tried.
-    assert_eq!(apply.output().matches("parked: ").count(), 3, "{}", apply.output());
+    // However often they were tried, each reason is told once: between two of the grants there may be one more.
+    let output = apply.output();
+    let said: Vec<&str> = output.split("parked: ").skip(1).filter_map(|rest| rest.lines().next()).collect();
+    let reasons: std::collections::BTreeSet<&&str> = said.iter().collect();
+    assert!(said.len() == reasons.len() && (3..=4).contains(&said.len()), "{output}");
 }
 
 #[test]
