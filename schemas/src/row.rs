@@ -32,7 +32,7 @@ pub struct RawValue {
     pub text: String,
 }
 
-/// Why a row cannot be encoded. Parks its table. Names the column, never the value.
+/// Why a row cannot be encoded. Parks its table. Names the column, never a value, but of a key that has to be found.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RowError {
     /// The row image ends early, or a length in it is past its end.
@@ -55,6 +55,21 @@ pub enum RowError {
         /// Column name.
         column: String,
     },
+    /// The bytes of a key's text are not the ones that its text in Unicode stands for, so that it may be another row's
+    /// text, too. The key is named, for it has to be found.
+    #[error(
+        "key column {column} holds the bytes 0x{}, which the character set {charset} does not give back for their text \
+         in Unicode: another key may become the same text",
+        hex(bytes)
+    )]
+    LossyKey {
+        /// Column name.
+        column: String,
+        /// Its character set.
+        charset: String,
+        /// What it holds.
+        bytes: Vec<u8>,
+    },
     /// NULL where the definition says NOT NULL: the definition is not the one the row was written under.
     #[error("column {column} holds NULL though it is declared NOT NULL")]
     UnexpectedNull {
@@ -67,4 +82,8 @@ pub enum RowError {
         /// Column name.
         column: String,
     },
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,11 +5,12 @@
 //! index (row constructors it does not). ENUM and SET are compared as numbers, in the order of the index; since the
 //! server uses an ENUM's index for equality only, `>` and `<` on a short ENUM are written out as lists.
 
-use crate::keys::{KeyForm, key_form};
+use crate::keys::{KeyForm, Operand, key_form};
 use mysql_async::{Row, Value};
 use std::fmt::Write;
 use thiserror::Error;
 use tributary_schemas::checkpoint::{KeyRange, KeyValue};
+use tributary_schemas::row::RowError;
 use tributary_schemas::table::Table;
 
 /// Up to this many labels, an ENUM's `>` and `<` are written as lists.
@@ -55,9 +56,15 @@ pub enum ChunkError {
 struct KeyColumn {
     /// Quoted.
     name: String,
+    /// As it is.
+    plain: String,
     form: KeyForm,
-    /// Index into the table's columns.
+    /// Index into the columns of [`ChunkSql::select`]: the column itself, or its bytes.
     place: usize,
+    /// How a SELECT asks for the value that is stored.
+    asked: String,
+    /// Index into the columns of [`ChunkSql::select`] of the column's text, if `place` has its bytes.
+    text: Option<usize>,
 }
 
 /// Everything constant in the statements of one table.
@@ -67,7 +74,10 @@ pub struct ChunkSql {
     from: String,
     columns: String,
     key: Vec<KeyColumn>,
+    /// The key as it is ordered by.
     key_list: String,
+    /// The key as it is asked for.
+    asked: String,
 }
 
 /// A name as MySQL quotes it.
@@ -83,13 +93,24 @@ impl ChunkSql {
     /// [`ChunkError::KeyType`].
     pub fn new(table: &Table, key_index: &str) -> Result<Self, ChunkError> {
         let mut key = Vec::with_capacity(table.key.len());
+        let mut columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
         for column in table.key_columns() {
-            let form = key_form(&column.column_type).ok_or_else(|| ChunkError::KeyType {
-                column: column.name.clone(),
-                column_type: column.column_type.to_string(),
+            let form = key_form(&column.column_type, column.charset.as_deref()).ok_or_else(|| {
+                ChunkError::KeyType {
+                    column: column.name.clone(),
+                    column_type: column.column_type.to_string(),
+                }
             })?;
-            let place = table.columns.iter().position(|other| other.id == column.id).unwrap_or_default();
-            key.push(KeyColumn { name: quote(&column.name), form, place });
+            let name = quote(&column.name);
+            let own = table.columns.iter().position(|other| other.id == column.id).unwrap_or_default();
+            let (place, asked, text) = if matches!(form, KeyForm::Chars(_)) {
+                let bytes = format!("CAST({name} AS BINARY)");
+                columns.push(bytes.clone());
+                (columns.len() - 1, bytes, Some(own))
+            } else {
+                (own, name.clone(), None)
+            };
+            key.push(KeyColumn { name, plain: column.name.clone(), form, place, asked, text });
         }
         let list = |names: Vec<String>| names.join(", ");
         Ok(Self {
@@ -100,13 +121,15 @@ impl ChunkSql {
                 quote(&table.id.table),
                 quote(key_index)
             ),
-            columns: list(table.columns.iter().map(|column| quote(&column.name)).collect()),
+            columns: list(columns),
+            asked: list(key.iter().map(|column| column.asked.clone()).collect()),
             key_list: list(key.iter().map(|column| column.name.clone()).collect()),
             key,
         })
     }
 
-    /// Reads the rows of `range` in key order. `shared_lock` is the dialect's locking clause, for sources without
+    /// Reads the rows of `range` in key order: the table's columns, then what [`Self::key_of`] and [`Self::check_key`] need.
+    /// `shared_lock` is the dialect's locking clause, for sources without
     /// GTID.
     ///
     /// # Errors
@@ -125,7 +148,7 @@ impl ChunkSql {
     /// # Errors
     /// [`ChunkError::Bound`].
     pub fn boundary(&self, range: &KeyRange, rows: u64) -> Result<Statement, ChunkError> {
-        let mut statement = self.begin(&self.key_list, range)?;
+        let mut statement = self.begin(&self.asked, range)?;
         let skip = rows.saturating_sub(1);
         // Writing to a String cannot fail.
         let _ = write!(statement.sql, " ORDER BY {} LIMIT 1 OFFSET {skip}", self.key_list);
@@ -137,7 +160,7 @@ impl ChunkSql {
     pub fn last_key(&self, shared_lock: Option<&str>) -> Statement {
         let order: Vec<String> = self.key.iter().map(|column| format!("{} DESC", column.name)).collect();
         let order = order.join(", ");
-        let mut sql = format!("SELECT {} FROM {} ORDER BY {order} LIMIT 1", self.key_list, self.from);
+        let mut sql = format!("SELECT {} FROM {} ORDER BY {order} LIMIT 1", self.asked, self.from);
         append_lock(&mut sql, shared_lock);
         Statement { sql, params: Vec::new() }
     }
@@ -162,8 +185,7 @@ impl ChunkSql {
     #[must_use]
     pub fn describe(&self, key: &[KeyValue]) -> String {
         let pairs = self.key.iter().zip(key).map(|(column, value)| {
-            let quoted = column.name.strip_prefix('`').and_then(|name| name.strip_suffix('`'));
-            let name = quoted.unwrap_or(&column.name).replace("``", "`");
+            let name = &column.plain;
             match value {
                 KeyValue::Int(number) => format!("{name}={number}"),
                 KeyValue::UInt(number) => format!("{name}={number}"),
@@ -186,6 +208,27 @@ impl ChunkSql {
             bound(&range.after, "the beginning"),
             bound(&range.through, "the end")
         )
+    }
+
+    /// A row of [`Self::select`] whose key is a text that may be another row's, too, is refused.
+    ///
+    /// # Errors
+    /// [`RowError::LossyKey`].
+    pub fn check_key(&self, row: &Row) -> Result<(), RowError> {
+        for column in &self.key {
+            if let (KeyForm::Chars(charset), Some(text)) = (&column.form, column.text)
+                && let (Some(Value::Bytes(bytes)), Some(Value::Bytes(text))) =
+                    (row.as_ref(column.place), row.as_ref(text))
+                && !charset.comes_back(bytes, text)
+            {
+                return Err(RowError::LossyKey {
+                    column: column.plain.clone(),
+                    charset: charset.name.to_owned(),
+                    bytes: bytes.clone(),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn read_key(
@@ -221,21 +264,21 @@ impl ChunkSql {
         if bound.len() != self.key.len() || bound.is_empty() {
             return Err(mismatch());
         }
-        let bound: Vec<(&KeyColumn, &KeyValue, Value)> = self
+        let bound: Vec<(&KeyColumn, &KeyValue, Operand)> = self
             .key
             .iter()
             .zip(bound)
-            .map(|(column, stored)| column.form.bind(stored).map(|value| (column, stored, value)))
+            .map(|(column, stored)| column.form.operand(stored).map(|operand| (column, stored, operand)))
             .collect::<Option<_>>()
             .ok_or_else(mismatch)?;
         let Statement { sql, params } = statement;
         sql.push('(');
-        for (depth, (column, stored, value)) in bound.iter().enumerate() {
+        for (depth, (column, stored, operand)) in bound.iter().enumerate() {
             sql.push_str(if depth == 0 { "(" } else { " OR (" });
-            for (equal, _, value) in bound.iter().take(depth) {
+            for (equal, _, operand) in bound.iter().take(depth) {
                 // Writing to a String cannot fail.
-                let _ = write!(sql, "{} = {} AND ", equal.name, equal.form.placeholder());
-                params.push(value.clone());
+                let _ = write!(sql, "{} = {} AND ", equal.name, operand.sql);
+                params.extend(operand.param.clone());
             }
             let last = depth + 1 == bound.len();
             if let Some(list) = enum_list(&column.form, stored, side, last) {
@@ -246,8 +289,8 @@ impl ChunkSql {
                     (Side::Through, false) => "<",
                     (Side::Through, true) => "<=",
                 };
-                let _ = write!(sql, "{} {operator} {}", column.name, column.form.placeholder());
-                params.push(value.clone());
+                let _ = write!(sql, "{} {operator} {}", column.name, operand.sql);
+                params.extend(operand.param.clone());
             }
             sql.push(')');
         }
@@ -339,6 +382,30 @@ mod tests {
         assert!(boundary.ends_with("(`PRIMARY`) ORDER BY `a`, `b` LIMIT 1 OFFSET 9"), "{boundary}");
         let last = sql.last_key(None).sql;
         assert!(last.ends_with("ORDER BY `a` DESC, `b` DESC LIMIT 1"), "{last}");
+    }
+
+    #[test]
+    fn a_text_that_is_not_utf8_is_asked_for_and_bound_by_its_bytes() {
+        let mut table = table(&[("n", "int"), ("k`", "varchar(9)")]);
+        table.columns[1].charset = Some("cp1250".into());
+        let sql = ChunkSql::new(&table, "PRIMARY").unwrap();
+        let bound = |value| Some(vec![KeyValue::Int(1), value]);
+        let range = KeyRange {
+            after: bound(KeyValue::Hex("81".into())),
+            // As an earlier version stored it.
+            through: bound(KeyValue::Text("z".into())),
+        };
+        let statement = sql.select(&range, None).unwrap();
+        assert_eq!(
+            statement.sql,
+            "SELECT `n`, `k```, CAST(`k``` AS BINARY) FROM `d`.`t``t` FORCE INDEX (`PRIMARY`) WHERE \
+             ((`n` > ?) OR (`n` = ? AND `k``` > _cp1250 X'81')) AND ((`n` < ?) OR (`n` = ? AND `k``` <= ?)) \
+             ORDER BY `n`, `k```"
+        );
+        assert_eq!(statement.params.len(), 5);
+        assert!(sql.last_key(None).sql.starts_with("SELECT `n`, CAST(`k``` AS BINARY) FROM"));
+        let hostile = KeyRange { after: bound(KeyValue::Hex("81' OR 1".into())), through: None };
+        assert!(sql.select(&hostile, None).is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ const BINARY: u16 = 63;
 /// A result that is unlike the table.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ColumnMismatch {
-    /// Another number of columns.
+    /// Fewer columns.
     #[error("the result has {found} columns instead of {expected}")]
     Count {
         /// In the table.
@@ -33,12 +33,13 @@ pub enum ColumnMismatch {
     },
 }
 
-/// Compares a result's columns with declared ones, in order; of each its name, its type, and whether it may be NULL.
+/// Compares a result's first columns with declared ones, in order; of each its name, its type, and whether it may be NULL.
+/// What comes after them is not the table's.
 pub(crate) fn expected_columns<'a>(
     declared: impl ExactSizeIterator<Item = (&'a str, &'a ColumnType, bool)>,
     result: &[ResultColumn],
 ) -> Result<(), ColumnMismatch> {
-    if declared.len() != result.len() {
+    if declared.len() > result.len() {
         return Err(ColumnMismatch::Count { expected: declared.len(), found: result.len() });
     }
     for ((name, declared, nullable), column) in declared.zip(result) {

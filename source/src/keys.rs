@@ -1,10 +1,20 @@
 //! Values of key columns between two forms: what the driver reads and binds ([`Value`]) and what the state topic
 //! stores ([`KeyValue`]). Invariant: a value that goes there and back compares equal on the source.
 
+use crate::charset::Charset;
 use mysql_async::Value;
 use std::fmt::Write;
 use tributary_schemas::checkpoint::KeyValue;
 use tributary_schemas::types::ColumnType;
+
+/// One side of a comparison with a key column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operand {
+    /// With a `?` if there is a parameter.
+    pub sql: String,
+    /// What to bind.
+    pub param: Option<Value>,
+}
 
 /// How a key column's values are written into a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +32,10 @@ pub enum KeyForm {
         /// Digits behind the point.
         scale: u8,
     },
-    /// Character strings, dates and times, as text.
+    /// Dates and times, and character strings in UTF-8, as text.
     Text,
+    /// Strings in another character set, by their bytes: what a byte becomes in Unicode may not come back as that byte.
+    Chars(Charset),
     /// Binary strings.
     Bytes,
     /// BIT, bound as a number.
@@ -37,8 +49,8 @@ pub enum KeyForm {
     Set(Vec<String>),
 }
 
-/// The form of a column type; `None` for types that cannot be in a key.
-pub(crate) fn key_form(column_type: &ColumnType) -> Option<KeyForm> {
+/// The form of a column of this type and character set; `None` for types that cannot be in a key.
+pub(crate) fn key_form(column_type: &ColumnType, charset: Option<&str>) -> Option<KeyForm> {
     Some(match column_type {
         ColumnType::TinyInt { .. }
         | ColumnType::SmallInt { .. }
@@ -50,10 +62,13 @@ pub(crate) fn key_form(column_type: &ColumnType) -> Option<KeyForm> {
         ColumnType::Decimal { precision, scale } => KeyForm::Decimal { precision: *precision, scale: *scale },
         ColumnType::Float | ColumnType::Double => KeyForm::Double,
         ColumnType::Bit { width } => KeyForm::Bit { bytes: usize::from(*width).div_ceil(8) },
-        ColumnType::Char { .. }
-        | ColumnType::VarChar { .. }
-        | ColumnType::Text(_)
-        | ColumnType::Date
+        ColumnType::Char { .. } | ColumnType::VarChar { .. } | ColumnType::Text(_) => {
+            match charset.and_then(Charset::named) {
+                Some(charset) if !charset.is_utf8() => KeyForm::Chars(charset),
+                _ => KeyForm::Text,
+            }
+        }
+        ColumnType::Date
         | ColumnType::DateTime { .. }
         | ColumnType::Timestamp { .. }
         | ColumnType::Time { .. } => KeyForm::Text,
@@ -78,21 +93,36 @@ impl KeyForm {
                 KeyValue::Text(String::from_utf8(text.clone()).ok()?)
             }
             (Self::Text, Value::Date(..) | Value::Time(..)) => KeyValue::Text(temporal(value)),
-            (Self::Bytes | Self::Bit { .. }, Value::Bytes(bytes)) => KeyValue::Hex(hex(bytes)),
+            (Self::Bytes | Self::Chars(_) | Self::Bit { .. }, Value::Bytes(bytes)) => {
+                KeyValue::Hex(hex(bytes))
+            }
             (Self::Enum(labels), Value::Bytes(label)) => KeyValue::Int(enum_number(labels, label)?),
             (Self::Set(labels), Value::Bytes(members)) => KeyValue::UInt(set_number(labels, members)?),
             _ => return None,
         })
     }
 
-    /// The value to bind for a stored form; `None` if it is not one of this form.
+    /// How a stored form is written into a comparison; `None` if it is not one of this form.
+    #[must_use]
+    pub fn operand(&self, stored: &KeyValue) -> Option<Operand> {
+        if let (Self::Chars(charset), KeyValue::Hex(bytes)) = (self, stored) {
+            // The bytes are written out: a parameter is text in the connection's character set. The literal takes on the
+            // column's collation.
+            unhex(bytes)?;
+            return Some(Operand { sql: format!("_{} X'{bytes}'", charset.name), param: None });
+        }
+        Some(Operand { sql: self.placeholder(), param: Some(self.bind(stored)?) })
+    }
+
+    /// The value to bind for a stored form; `None` if it is not one of this form, or is written out.
     #[must_use]
     pub fn bind(&self, stored: &KeyValue) -> Option<Value> {
         Some(match (self, stored) {
             (Self::Int | Self::Enum(_), KeyValue::Int(number)) => Value::Int(*number),
             (Self::UInt | Self::Set(_), KeyValue::UInt(number)) => Value::UInt(*number),
             (Self::Double, KeyValue::Double(number)) => Value::Double(*number),
-            (Self::Decimal { .. } | Self::Text, KeyValue::Text(text)) => {
+            // An earlier version stored the text of a `Chars`.
+            (Self::Decimal { .. } | Self::Text | Self::Chars(_), KeyValue::Text(text)) => {
                 Value::Bytes(text.clone().into_bytes())
             }
             (Self::Bytes, KeyValue::Hex(text)) => Value::Bytes(unhex(text)?),

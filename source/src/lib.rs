@@ -1,6 +1,7 @@
 //! Reading MySQL: connection, dialect, catalog, rows to Avro, the SQL of chunks.
 
 pub mod catalog;
+pub mod charset;
 pub mod chunk;
 mod columns;
 pub mod connect;

@@ -26,12 +26,31 @@ enum Form {
     UnsignedLong,
     Float,
     Double,
-    Decimal { scale: u8 },
+    /// In a key: MySQL and PostgreSQL take −0 for 0, the bytes of a Kafka key do not.
+    KeyFloat,
+    /// As [`Self::KeyFloat`].
+    KeyDouble,
+    Decimal {
+        scale: u8,
+    },
     Text,
     Bytes,
     Date,
-    Moment { fsp: u8 },
+    Moment {
+        fsp: u8,
+    },
     Duration,
+}
+
+impl Form {
+    /// What is done to a value so that keys are equal on Kafka exactly if they are in the databases.
+    const fn in_key(self) -> Self {
+        match self {
+            Self::Float => Self::KeyFloat,
+            Self::Double => Self::KeyDouble,
+            other => other,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -82,10 +101,12 @@ impl RowEncoder {
         }
         let mut plans = Vec::with_capacity(table.columns.len());
         for column in &table.columns {
+            let key = table.key.iter().position(|id| *id == column.id);
+            let form = form(&column.column_type)?;
             plans.push(Plan {
-                form: form(&column.column_type)?,
+                form: if key.is_some() { form.in_key() } else { form },
                 union: table.avro_nullable(column),
-                key: table.key.iter().position(|id| *id == column.id),
+                key,
                 name: column.name.clone(),
                 column_type: column.column_type.clone(),
             });
@@ -217,6 +238,9 @@ fn put_value(form: Form, value: &Value, out: &mut Vec<u8>) -> Outcome {
         },
         (Form::Float, Value::Float(number)) => put_float(out, *number),
         (Form::Double, Value::Double(number)) => put_double(out, *number),
+        // −0 + 0 is 0.
+        (Form::KeyFloat, Value::Float(number)) => put_float(out, *number + 0.0),
+        (Form::KeyDouble, Value::Double(number)) => put_double(out, *number + 0.0),
         (Form::Decimal { scale }, Value::Bytes(text)) => match parse_unscaled(text, scale) {
             Some((negative, magnitude)) => put_magnitude(out, negative, magnitude),
             None => return Outcome::Invalid,
@@ -315,6 +339,14 @@ mod tests {
         let row = encode(&table, &[Value::Int(-1), Value::Bytes(b"ab".to_vec()), Value::NULL]).unwrap();
         assert_eq!(row.key, [4, b'a', b'b', 1]);
         assert_eq!(row.value, [1, 4, b'a', b'b', NULL_BRANCH]);
+    }
+
+    #[test]
+    fn a_key_has_one_zero_and_other_columns_have_two() {
+        let table = table(&[("double", false), ("float", false), ("double", false)], &[1, 2]);
+        let row = encode(&table, &[Value::Double(-0.0), Value::Float(-0.0), Value::Double(-0.0)]).unwrap();
+        assert_eq!(row.key, [0; 12]);
+        assert_eq!(row.value, [[0; 12].as_slice(), &(-0.0_f64).to_le_bytes()].concat());
     }
 
     #[test]

@@ -67,6 +67,14 @@ pub enum EncodeError {
         /// Column in the destination.
         column: String,
     },
+    /// A document in which NUL characters are all that tells two members of an object apart.
+    #[error(
+        "column {column} holds a JSON document with two members whose names differ in NUL characters only, and PostgreSQL cannot store those; correct the row on the source, or leave the column out"
+    )]
+    NulMember {
+        /// Column in the destination.
+        column: String,
+    },
     /// A zero or partial date under the policy `fail`.
     #[error(
         "column {column} holds a zero or partial date; correct the row on the source, or set apply.on_zero_date to \"null\" or \"clamp\""
@@ -96,6 +104,7 @@ impl Fault {
             Self::OutOfRange => EncodeError::OutOfRange { column },
             Self::NotUtf8 => EncodeError::NotUtf8 { column },
             Self::NulByte => EncodeError::NulByte { column },
+            Self::NulMember => EncodeError::NulMember { column },
             Self::ZeroDate => EncodeError::ZeroDate { column },
             Self::Null => EncodeError::Null { column },
         }

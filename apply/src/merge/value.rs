@@ -5,6 +5,10 @@ use super::copy;
 use super::encode::Encoded;
 use super::numeric::{self, DoesNotFit};
 use super::pairing::{Skip, Writer};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use std::collections::HashSet;
+use std::fmt;
 use tributary_schemas::avro::{AvroError, Reader};
 
 /// An error without its column, which is known one level up.
@@ -14,6 +18,7 @@ pub(super) enum Fault {
     OutOfRange,
     NotUtf8,
     NulByte,
+    NulMember,
     ZeroDate,
     Null,
 }
@@ -128,6 +133,10 @@ fn json(
         return Ok(copy::put_jsonb(out, bytes)?);
     };
     substitute.ok_or(Fault::NulByte)?;
+    // jsonb would keep the last of the two alone.
+    if !members_are_distinct(&stripped) {
+        return Err(Fault::NulMember);
+    }
     encoded.stripped += 1;
     Ok(copy::put_jsonb(out, stripped.as_bytes())?)
 }
@@ -174,9 +183,84 @@ fn without_nul_escapes(text: &str, substitute: &str) -> Option<String> {
     (stripped.len() < text.len()).then_some(stripped)
 }
 
+/// True if no object of the document has two members of one name.
+fn members_are_distinct(document: &str) -> bool {
+    serde_json::from_str::<Distinct>(document).is_ok()
+}
+
+/// A document without two members of one name in an object; nothing of it is kept.
+struct Distinct;
+
+impl<'de> Deserialize<'de> for Distinct {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DistinctVisitor)
+    }
+}
+
+struct DistinctVisitor;
+
+impl<'de> Visitor<'de> for DistinctVisitor {
+    type Value = Distinct;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut cells: A) -> Result<Distinct, A::Error> {
+        while cells.next_element::<Distinct>()?.is_some() {}
+        Ok(Distinct)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Distinct, A::Error> {
+        let mut names = HashSet::new();
+        while let Some((name, Distinct)) = members.next_entry::<String, Distinct>()? {
+            if !names.insert(name) {
+                return Err(serde::de::Error::custom("two members of one name"));
+            }
+        }
+        Ok(Distinct)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_of_one_name_are_found_at_any_depth() {
+        for (document, distinct) in [
+            (r#"{"a": 1, "b": {"a": [1.5, -2, 18446744073709551615, null, true, "x"]}}"#, true),
+            (r#"[{"a": 1}, {"a": 2}]"#, true),
+            (r#"{"a": 1, "a": 1}"#, false),
+            (r#"[0, {"b": {"a": 1, "\u0061": 2}}]"#, false),
+        ] {
+            assert_eq!(members_are_distinct(document), distinct, "{document}");
+        }
+    }
 
     #[test]
     fn only_true_nul_escapes_are_taken_out() {

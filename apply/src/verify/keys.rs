@@ -30,8 +30,9 @@ pub fn put_avro(source: &ColumnType, kind: &TargetKind, field: &[u8], out: &mut 
             put_length(out, bytes.len());
             out.extend_from_slice(&bytes);
         }
-        AvroType::Float => put_float(out, number(kind, field)?.parse().ok()?),
-        AvroType::Double => put_double(out, number(kind, field)?.parse().ok()?),
+        // −0 is no key of its own: −0 + 0 is 0.
+        AvroType::Float => put_float(out, number(kind, field)?.parse::<f32>().ok()? + 0.0),
+        AvroType::Double => put_double(out, number(kind, field)?.parse::<f64>().ok()? + 0.0),
         AvroType::String => put_bytes(out, field),
         AvroType::Bytes => match (source, kind) {
             (ColumnType::Bit { width }, TargetKind::Bit(_) | TargetKind::BitVarying(_)) => {

@@ -84,6 +84,8 @@ impl SourceSide {
             let (mut count, mut last) = (0_u64, None);
             read(&mut self.connection, &mut self.rows, &statement.sql, statement.params, |rows, row| {
                 count += 1;
+                // Two keys of one text would be taken for one.
+                self.sql.check_key(&row)?;
                 rows.make(&row)?;
                 visit(rows.canonical.digest(Fields::of_tuple(&rows.tuple)), &rows.encoded.key);
                 last = Some(row);

@@ -17,7 +17,6 @@
 //! * A large offset wraps: `next_offset` is 32 bits, a binlog file can be larger.
 
 pub mod batch;
-pub mod charset;
 pub mod cursor;
 pub mod decoder;
 pub mod event;

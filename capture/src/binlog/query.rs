@@ -1,11 +1,11 @@
 //! Statements in the binlog: QUERY events with the few session settings that matter for parsing them, and the xid of
 //! XA_PREPARE events. The statement's text stays bytes: its character set is the client's.
 
-use super::charset::{Charset, charset_of_collation};
 use super::cursor::Cursor;
 use super::event::{DecodeError, FormatContext};
 use std::borrow::Cow;
 use std::fmt;
+use tributary_source::charset::{Charset, charset_of_collation};
 
 /// A QUERY event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

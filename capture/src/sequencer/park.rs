@@ -84,6 +84,9 @@ impl ParkReason {
                 ("row-image", "set binlog_row_image=FULL on the source for all sessions,")
             }
             RowError::BadKey { .. } => ("bad-key", "correct the row on the source,"),
+            RowError::LossyKey { .. } => {
+                ("bad-key", "correct the row on the source, or convert the column to a binary type,")
+            }
             RowError::Truncated { .. } | RowError::Invalid { .. } | RowError::UnexpectedNull { .. } => {
                 ("bad-row", "correct the row on the source, or exclude the column,")
             }

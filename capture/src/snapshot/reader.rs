@@ -384,7 +384,8 @@ impl RowStream<'_> {
                 () = silence.as_mut() => return Err(silent(said_nothing(limits.silence, DURING, &address))),
             };
             let Some(row) = next.map_err(|error| failed(&error))? else { break };
-            order.table.encoder.encode_row(&row, encoded).map_err(|error| {
+            let checked = order.table.sql.check_key(&row);
+            checked.and_then(|()| order.table.encoder.encode_row(&row, encoded)).map_err(|error| {
                 let place = place_of(order, &row);
                 broken(ReadFailure::Row { error, place })
             })?;

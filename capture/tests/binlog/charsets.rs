@@ -1,7 +1,7 @@
 //! Every character of every character set.
 
 use super::{check, database, published, rows, run};
-use tributary_capture::binlog::charset::{Charset, charset_of_collation};
+use tributary_source::charset::{Charset, charset_of_collation};
 
 #[tokio::test]
 async fn every_character_set_as_a_select_converts_it() {
@@ -41,6 +41,52 @@ async fn every_character_set_as_a_select_converts_it() {
             ));
         }
         check(&mut connection, &[table], &statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+}
+
+/// A key must come back from its text, or be refused: every code of one to three bytes, as the server takes it there and
+/// back.
+#[tokio::test]
+async fn what_comes_back_from_unicode_is_what_the_server_gives_back() {
+    let mut connection = database("tributary_binlog_round_trips").await;
+    run(&mut connection, &["SET SESSION cte_max_recursion_depth = 70000"]).await;
+    let sets: Vec<(String, u32)> =
+        rows(&mut connection, "SELECT CHARACTER_SET_NAME, MAXLEN FROM information_schema.CHARACTER_SETS")
+            .await;
+    for (name, max_bytes) in sets {
+        let Some(charset) = Charset::named(&name).filter(|_| !name.starts_with("utf") && name != "ucs2")
+        else {
+            continue;
+        };
+        let mut asked = vec![("", 2, 0, if max_bytes == 1 { 0xff } else { 0x7f })];
+        asked.extend((max_bytes > 1).then_some(("", 4, 0x8100, 0xffff)));
+        asked.extend((max_bytes == 3).then_some(("8F", 4, 0x8100, 0xffff)));
+        for (front, digits, from, through) in asked {
+            let code = format!("UNHEX(CONCAT('{front}', LPAD(HEX(i), {digits}, '0')))");
+            let codes: Vec<(String, Option<String>)> = rows(
+                &mut connection,
+                &format!(
+                    "WITH RECURSIVE n(i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i < {through})
+                     SELECT HEX({code}), HEX(CONVERT(CONVERT(CONVERT({code} USING {name}) USING utf8mb4) USING {name}))
+                     FROM n WHERE CHAR_LENGTH(CONVERT({code} USING {name})) = 1"
+                ),
+            )
+            .await;
+            assert!(codes.len() > 100, "{name}: {}", codes.len());
+            for (code, back) in codes {
+                let digits: Vec<u8> = code
+                    .bytes()
+                    .map(|digit| u8::try_from(char::from(digit).to_digit(16).unwrap()).unwrap())
+                    .collect();
+                let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+                let mut text = Vec::new();
+                // What is malformed is refused as such.
+                let comes_back =
+                    charset.decode(&bytes, &mut text).is_some() && charset.comes_back(&bytes, &text);
+                let expected = back.as_deref() == Some(code.as_str());
+                assert_eq!(comes_back, expected, "{name} {code} {back:?}");
+            }
+        }
     }
 }
 

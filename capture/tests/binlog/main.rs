@@ -14,9 +14,9 @@ use mysql_async::prelude::FromRow;
 use replay::Replay;
 use std::process::Command;
 use std::sync::OnceLock;
-use tributary_capture::binlog::charset::Charset;
 use tributary_schemas::table::{Table, TableId};
 use tributary_source::catalog::read_table;
+use tributary_source::charset::Charset;
 use tributary_source::connect::{Connection, SourceOptions};
 use tributary_source::publish::Wishes;
 

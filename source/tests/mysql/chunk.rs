@@ -65,6 +65,22 @@ const CASES: &[Case] = &[
         sorted_by_index: true,
     },
     Case {
+        // A byte that stands for no character, and two that do.
+        columns: "a INT, k VARCHAR(20) CHARACTER SET cp1250 COLLATE cp1250_bin, PRIMARY KEY (k, a)",
+        rows: |n| {
+            format!(
+                "{n}, CONVERT(UNHEX(CONCAT(ELT({} + 1, '81', '8A', 'E1'), HEX({n}))) USING cp1250)",
+                n % 3
+            )
+        },
+        sorted_by_index: true,
+    },
+    Case {
+        columns: "k VARCHAR(20) CHARACTER SET utf16 COLLATE utf16_unicode_ci, PRIMARY KEY (k)",
+        rows: |n| format!("CONCAT(ELT({} + 1, 'é', 'Z', '😀'), {n})", n % 3),
+        sorted_by_index: true,
+    },
+    Case {
         columns: "k CHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, PRIMARY KEY (k)",
         rows: |n| format!("CONCAT(ELT({} + 1, 'a', 'B', 'é', '😀'), {n})", n % 4),
         sorted_by_index: true,

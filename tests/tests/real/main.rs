@@ -10,6 +10,7 @@ mod format;
 mod gaps;
 mod instances;
 mod joining;
+mod keys;
 mod leadership;
 mod live;
 mod plain;

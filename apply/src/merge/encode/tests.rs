@@ -122,6 +122,11 @@ fn nul_characters_follow_the_policy() {
             assert_eq!((&bytes[4..], encoded.stripped), (expected.as_bytes(), 1));
         }
     }
+    // Two members never become one.
+    let twins = text(r#"{"a":2,"a\u0000":1}"#);
+    let merged = field(&plan("json", "jsonb", &rule(NulBytes::Strip)), &twins, RawValues::NONE);
+    assert_eq!(merged, Err(EncodeError::NulMember { column: "c".into() }));
+    assert!(field(&plan("json", "jsonb", &rule(NulBytes::Replace)), &twins, RawValues::NONE).is_ok());
     // json and text hold the escape as it is.
     let (bytes, _) =
         field(&plan("json", "json", &rule(NulBytes::Fail)), &text(r#"["\u0000"]"#), RawValues::NONE).unwrap();

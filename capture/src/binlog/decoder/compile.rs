@@ -3,11 +3,11 @@
 use super::decimal::PackedDecimal;
 use super::temporal::fraction_width;
 use super::{ColumnName, MAX_KEY_COLUMNS, NO_KEY, Operation, RowDecoder, Step, Width};
-use crate::binlog::charset::Charset;
 use crate::binlog::table_map::{ImageType, TableMap};
 use thiserror::Error;
 use tributary_schemas::table::{Column, Table};
 use tributary_schemas::types::{ColumnType, UnsupportedType};
+use tributary_source::charset::Charset;
 
 /// Why no decoder can be made for a table.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -83,7 +83,7 @@ impl RowDecoder {
                 *ordinal = expected_ordinal;
             }
             let step = decoder.steps.get_mut(at).ok_or(CompileError::Shape)?;
-            step.operation = operation;
+            step.operation = if slot.is_some() { in_key(operation) } else { operation };
             step.union = table.avro_nullable(column);
             step.nullable = column.nullable;
             step.key_slot = slot.and_then(|slot| u8::try_from(slot).ok()).unwrap_or(NO_KEY);
@@ -147,6 +147,16 @@ fn skip_step(image_type: ImageType) -> Step {
 fn unnamed(index: usize, name: Option<&str>) -> ColumnName {
     let name = name.map_or_else(|| format!("number {}", index + 1), str::to_owned);
     ColumnName { name, column_type: String::new() }
+}
+
+/// What is done to a value so that keys are equal on Kafka exactly if they are in the databases.
+const fn in_key(operation: Operation) -> Operation {
+    match operation {
+        Operation::Float => Operation::KeyFloat,
+        Operation::Double => Operation::KeyDouble,
+        Operation::Text(charset) => Operation::KeyText(charset),
+        other => other,
+    }
 }
 
 fn text(column: &Column) -> Result<Operation, CompileError> {

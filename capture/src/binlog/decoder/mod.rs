@@ -15,11 +15,11 @@ pub use compile::CompileError;
 pub(super) use decimal::PackedDecimal;
 pub(super) use temporal::{PackedTime, print_packed_date_time};
 
-use super::charset::Charset;
 use super::cursor::Cursor;
 use super::rows::Bitmap;
 use tributary_schemas::avro::{NULL_BRANCH, VALUE_BRANCH};
 use tributary_schemas::row::{EncodedRow, RowError};
+use tributary_source::charset::Charset;
 
 /// MySQL's limit of columns in an index.
 const MAX_KEY_COLUMNS: usize = 16;
@@ -88,6 +88,10 @@ enum Operation {
     U64,
     Float,
     Double,
+    /// In a key: MySQL and PostgreSQL take −0 for 0, the bytes of a Kafka key do not.
+    KeyFloat,
+    /// As [`Self::KeyFloat`].
+    KeyDouble,
     Decimal(PackedDecimal),
     /// Bytes as they are: BIT.
     Fixed(u16),
@@ -97,6 +101,8 @@ enum Operation {
     Padded(u32),
     Utf8,
     Text(Charset),
+    /// In a key: a text whose bytes it does not stand for alone is refused.
+    KeyText(Charset),
     Enum(u16),
     Set(u16),
     Json,
@@ -116,6 +122,7 @@ enum Fault {
     Truncated,
     Invalid,
     BadKey,
+    LossyKey,
     UnexpectedNull,
 }
 
@@ -197,7 +204,10 @@ impl RowDecoder {
                 (false, Some(before)) => partial::put_diffed(*step, before, &mut cursor, target),
                 (false, None) => values::put(*step, &self.labels, &mut cursor, target, &mut out.raw),
             };
-            done.map_err(|fault| self.error(index, fault))?;
+            done.map_err(|fault| match fault {
+                Fault::LossyKey => self.lossy_key(index, image, diffed),
+                fault => self.error(index, fault),
+            })?;
             if let Some(span) = spans.get_mut(usize::from(step.key_slot)) {
                 *span = (start, target.len());
             }
@@ -219,13 +229,49 @@ impl RowDecoder {
         self.names.get(index).unwrap_or(UNKNOWN)
     }
 
+    /// The key's text at `index` of the image, for a person who has to find the row.
+    #[cold]
+    fn lossy_key(&self, index: usize, image: &[u8], diffed: &[Option<&[u8]>]) -> RowError {
+        let ColumnName { name: column, .. } = self.name(index).clone();
+        let step = self.steps.get(index);
+        let charset = match step.map(|step| step.operation) {
+            Some(Operation::KeyText(charset)) => charset.name,
+            _ => "",
+        };
+        let bytes = self.value_bytes(index, image, diffed).unwrap_or_default();
+        RowError::LossyKey { column, charset: charset.to_owned(), bytes: bytes.to_vec() }
+    }
+
+    /// The bytes of the value at `index` of an image.
+    fn value_bytes<'a>(
+        &self,
+        index: usize,
+        image: &'a [u8],
+        diffed: &[Option<&[u8]>],
+    ) -> Result<&'a [u8], Fault> {
+        let mut cursor = Cursor::new(image);
+        let nulls = cursor.take(self.steps.len().div_ceil(8)).ok_or(Fault::Truncated)?;
+        for (place, step) in self.steps.iter().enumerate() {
+            let is_null = nulls.get(place / 8).is_some_and(|bits| bits >> (place % 8) & 1 != 0);
+            if is_null {
+                continue;
+            }
+            let diff = diffed.get(place).is_some_and(Option::is_some);
+            let value = take(if diff { Width::Prefixed(4) } else { step.width }, &mut cursor)?;
+            if place == index {
+                return Ok(value);
+            }
+        }
+        Err(Fault::Truncated)
+    }
+
     #[cold]
     fn error(&self, index: usize, fault: Fault) -> RowError {
         let ColumnName { name: column, column_type } = self.name(index).clone();
         match fault {
             Fault::Truncated => RowError::Truncated { column },
             Fault::Invalid => RowError::Invalid { column, column_type },
-            Fault::BadKey => RowError::BadKey { column },
+            Fault::BadKey | Fault::LossyKey => RowError::BadKey { column },
             Fault::UnexpectedNull => RowError::UnexpectedNull { column },
         }
     }

@@ -268,6 +268,35 @@ proptest! {
     }
 }
 
+#[test]
+fn a_key_whose_text_is_not_its_own_is_named() {
+    let mut keyed = table(vec![column(1, "id", "int", false), column(2, "k", "varchar(9)", false)], &[1, 2]);
+    keyed.columns[1].charset = Some("cp1250".to_owned());
+    let columns =
+        vec![map_column(ImageType::Long, false), map_column(ImageType::VarChar { max_bytes: 9 }, false)];
+    let decoder = RowDecoder::compile(&keyed, &TableMap { columns, primary_key: vec![] }).unwrap();
+    let mut out = EncodedRow::default();
+    let image = |key: &[u8]| [&[0, 1, 0, 0, 0, 2][..], key].concat();
+    decoder.encode(&mut &image(b"\x8a?")[..], Bitmap(&[0xff]), &mut out).unwrap();
+    assert_eq!(out.key, [&[2, 6][..], "Š?".as_bytes()].concat());
+    for wanted in [Wanted::Key, Wanted::Row] {
+        let refused = decoder.run(wanted, &mut &image(b"a\x81")[..], Bitmap(&[0xff]), &[], &mut out);
+        let (column, charset) = ("k".to_owned(), "cp1250".to_owned());
+        assert_eq!(refused, Err(RowError::LossyKey { column, charset, bytes: b"a\x81".to_vec() }));
+    }
+}
+
+#[test]
+fn a_key_has_one_zero() {
+    let keyed = table(vec![column(1, "k", "double", false), column(2, "f", "float", false)], &[1, 2]);
+    let columns = vec![map_column(ImageType::Double, false), map_column(ImageType::Float, false)];
+    let decoder = RowDecoder::compile(&keyed, &TableMap { columns, primary_key: vec![] }).unwrap();
+    let mut out = EncodedRow::default();
+    let image = [&[0][..], &(-0.0_f64).to_le_bytes(), &(-0.0_f32).to_le_bytes()].concat();
+    decoder.encode(&mut &image[..], Bitmap(&[0xff]), &mut out).unwrap();
+    assert_eq!((&out.key[..], &out.value[..]), (&[0; 12][..], &[0; 12][..]));
+}
+
 /// A decoder of one key and one nullable column of `text`.
 fn decoder(text: &str, image_type: ImageType) -> RowDecoder {
     let table = table(vec![column(1, "id", "int", false), column(2, "c", text, true)], &[1]);

@@ -3,7 +3,6 @@
 use super::decimal::put_magnitude;
 use super::temporal::{self, Moment, PackedTime};
 use super::{Fault, NO_KEY, Operation, Step, decimal, put_branch, skip, take};
-use crate::binlog::charset::Charset;
 use crate::binlog::cursor::Cursor;
 use crate::binlog::json;
 use tributary_schemas::avro::{
@@ -11,6 +10,7 @@ use tributary_schemas::avro::{
 };
 use tributary_schemas::decimal::Magnitude;
 use tributary_schemas::row::RawValue;
+use tributary_source::charset::Charset;
 
 /// Appends one value that is not NULL.
 #[inline]
@@ -58,6 +58,9 @@ pub(super) fn put(
         }
         Op::Float => put_float(out, f32::from_bits(cursor.u32().ok_or(SHORT)?)),
         Op::Double => put_double(out, f64::from_bits(cursor.u64().ok_or(SHORT)?)),
+        // −0 + 0 is 0.
+        Op::KeyFloat => put_float(out, f32::from_bits(cursor.u32().ok_or(SHORT)?) + 0.0),
+        Op::KeyDouble => put_double(out, f64::from_bits(cursor.u64().ok_or(SHORT)?) + 0.0),
         Op::Decimal(layout) => layout.put(cursor, out)?,
         Op::Fixed(bytes) => put_bytes(out, cursor.take(usize::from(bytes)).ok_or(SHORT)?),
         Op::Bytes => put_bytes(out, take(step.width, cursor)?),
@@ -74,6 +77,7 @@ pub(super) fn put(
             put_bytes(out, text.as_bytes());
         }
         Op::Text(charset) => put_text(charset, take(step.width, cursor)?, out)?,
+        Op::KeyText(charset) => put_key_text(charset, take(step.width, cursor)?, out)?,
         Op::Enum(list) => {
             let index = little_endian(take(step.width, cursor)?);
             put_bytes(out, enum_label(labels, list, index).ok_or(Fault::Invalid)?.as_bytes());
@@ -119,6 +123,18 @@ fn put_moment(step: Step, moment: Moment, out: &mut Vec<u8>, raw: &mut Vec<RawVa
 /// Appends text of any character set.
 fn put_text(charset: Charset, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
     length_prefixed(out, |out| charset.decode(bytes, out))
+}
+
+/// As [`put_text`]. Two keys that become one text would be one row.
+fn put_key_text(charset: Charset, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    let mut comes_back = false;
+    length_prefixed(out, |out| {
+        let start = out.len();
+        charset.decode(bytes, out)?;
+        comes_back = charset.comes_back(bytes, out.get(start..)?);
+        Some(())
+    })?;
+    if comes_back { Ok(()) } else { Err(Fault::LossyKey) }
 }
 
 /// Appends what `write` appends, with its length in front.

@@ -1,7 +1,7 @@
 //! JSON diffs of PARTIAL_UPDATE_ROWS events (`binlog_row_value_options=PARTIAL_JSON`). Enters: the binary JSON of the
 //! before image and the diffs. Leaves: the text of the value after. Only the containers on a diff's path are unfolded.
 
-use super::{MAX_DEPTH, Printer, Value};
+use super::{MAX_DEPTH, Printer, Value, kind};
 use crate::binlog::cursor::Cursor;
 
 /// A value in the course of being changed.
@@ -16,6 +16,24 @@ enum Node<'a> {
 enum Leg {
     Member(Vec<u8>),
     Cell(usize),
+    /// So many cells before the last one: MySQL logs `[last-1]` as it was written.
+    CellBeforeLast(usize),
+}
+
+impl Leg {
+    /// The cell of an array of `length` cells; may be outside of it. `None` for a member, and before the first cell.
+    fn cell(&self, length: usize) -> Option<usize> {
+        match self {
+            Self::Member(_) => None,
+            Self::Cell(index) => Some(*index),
+            Self::CellBeforeLast(back) => length.checked_sub(1)?.checked_sub(*back),
+        }
+    }
+
+    /// True if the leg finds a value that is no array, which MySQL takes for the only cell of one.
+    const fn finds_single(&self) -> bool {
+        matches!(self, Self::Cell(0) | Self::CellBeforeLast(0))
+    }
 }
 
 /// Appends the text of `before` with `diffs` applied. `None` if either is malformed, or they do not fit.
@@ -56,12 +74,18 @@ impl<'a> Node<'a> {
     fn at(&mut self, path: &[Leg]) -> Option<&mut Self> {
         let mut node = self;
         for leg in path {
+            if leg.finds_single() && !node.is_array() {
+                continue;
+            }
             node.unfold()?;
             node = match (node, leg) {
                 (Self::Object(members), Leg::Member(name)) => {
                     members.iter_mut().find(|(key, _)| key == name).map(|(_, value)| value)?
                 }
-                (Self::Array(cells), Leg::Cell(index)) => cells.get_mut(*index)?,
+                (Self::Array(cells), leg) => {
+                    let cell = leg.cell(cells.len())?;
+                    cells.get_mut(cell)?
+                }
                 _ => return None,
             };
         }
@@ -83,6 +107,10 @@ impl<'a> Node<'a> {
                 members.insert(place, (name.clone(), value));
             }
             (Self::Array(cells), Leg::Cell(index)) => cells.insert((*index).min(cells.len()), value),
+            // Before the first cell there is none: what is put there becomes the first.
+            (Self::Array(cells), leg @ Leg::CellBeforeLast(_)) => {
+                cells.insert(leg.cell(cells.len()).unwrap_or(0), value);
+            }
             _ => return None,
         }
         Some(())
@@ -97,10 +125,21 @@ impl<'a> Node<'a> {
                 let place = members.iter().position(|(key, _)| key == name)?;
                 members.remove(place);
             }
-            (Self::Array(cells), Leg::Cell(index)) if *index < cells.len() => drop(cells.remove(*index)),
+            (Self::Array(cells), leg) => {
+                let cell = leg.cell(cells.len()).filter(|cell| *cell < cells.len())?;
+                cells.remove(cell);
+            }
             _ => return None,
         }
         Some(())
+    }
+
+    const fn is_array(&self) -> bool {
+        match self {
+            Self::Whole(value) => matches!(value.kind, kind::SMALL_ARRAY | kind::LARGE_ARRAY),
+            Self::Object(_) => false,
+            Self::Array(_) => true,
+        }
     }
 
     fn print(&self, printer: &mut Printer<'_>, depth: usize) -> Option<()> {
@@ -128,14 +167,14 @@ impl<'a> Node<'a> {
     }
 }
 
-/// A path as MySQL prints it: `$`, then `.name`, `."quoted name"` and `[index]`.
+/// A path as MySQL prints it: `$`, then `.name`, `."quoted name"`, `[index]`, `[last]` and `[last-index]`.
 fn parse_path(bytes: &[u8]) -> Option<Vec<Leg>> {
     let mut rest = std::str::from_utf8(bytes).ok()?.strip_prefix('$')?;
     let mut legs = Vec::new();
     while !rest.is_empty() && legs.len() <= MAX_DEPTH {
         if let Some(tail) = rest.strip_prefix('[') {
             let (index, tail) = tail.split_once(']')?;
-            legs.push(Leg::Cell(index.trim().parse().ok()?));
+            legs.push(parse_cell(index.trim())?);
             rest = tail;
         } else {
             let tail = rest.strip_prefix('.')?;
@@ -151,6 +190,17 @@ fn parse_path(bytes: &[u8]) -> Option<Vec<Leg>> {
         }
     }
     rest.is_empty().then_some(legs)
+}
+
+/// What stands between the brackets of a leg.
+fn parse_cell(text: &str) -> Option<Leg> {
+    match text.strip_prefix("last") {
+        None => Some(Leg::Cell(text.parse().ok()?)),
+        Some("") => Some(Leg::CellBeforeLast(0)),
+        Some(rest) => {
+            Some(Leg::CellBeforeLast(rest.trim_start().strip_prefix('-')?.trim_start().parse().ok()?))
+        }
+    }
 }
 
 /// Where the quote is that ends the string that `text` begins with.
@@ -200,6 +250,13 @@ mod tests {
                 r#"{"a": 1, "b": {"a": 1, "bb": [true, "x"]}, "bb": [true, "x"]}"#,
             ),
             (&[(2, "$.bb[0]", &[]), (0, "$.bb[0]", NUMBER)], r#"{"a": 1, "bb": [7]}"#),
+            (&[(0, "$.bb[last]", NUMBER)], r#"{"a": 1, "bb": [true, 7]}"#),
+            (&[(0, "$.bb[last-1]", NUMBER)], r#"{"a": 1, "bb": [7, "x"]}"#),
+            (&[(2, "$.bb[last]", &[])], r#"{"a": 1, "bb": [true]}"#),
+            (&[(1, "$.bb[last - 1]", NUMBER)], r#"{"a": 1, "bb": [7, true, "x"]}"#),
+            (&[(1, "$.bb[last-2]", NUMBER)], r#"{"a": 1, "bb": [7, true, "x"]}"#),
+            (&[(0, "$.a[last]", NUMBER)], r#"{"a": 7, "bb": [true, "x"]}"#),
+            (&[(0, "$[0].bb[last][0]", NUMBER)], r#"{"a": 1, "bb": [true, 7]}"#),
         ] {
             let expected = Some(expected.to_owned()).filter(|text| !text.is_empty());
             assert_eq!(applied(diffs), expected);
@@ -209,6 +266,10 @@ mod tests {
             (1, "$.a", NUMBER),
             (2, "$", &[]),
             (2, "$.bb[2]", &[]),
+            (2, "$.bb[last-2]", &[]),
+            (0, "$.bb[last+1]", NUMBER),
+            (0, "$.bb[last1]", NUMBER),
+            (0, "$.a[1]", NUMBER),
             (3, "$", &[]),
             (0, "a", NUMBER),
         ] {

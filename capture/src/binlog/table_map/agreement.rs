@@ -3,10 +3,10 @@
 //! is compared; a catalog that disagrees must not be used.
 
 use super::metadata::{ColumnMap, ImageType, TableMap};
-use crate::binlog::charset::{Charset, charset_of_collation};
 use thiserror::Error;
 use tributary_schemas::table::{Column, Table};
 use tributary_schemas::types::{ColumnType, LobSize};
+use tributary_source::charset::{Charset, charset_of_collation};
 
 /// What PolarDB adds, as the last column, to the row images of a table without a primary key.
 pub const HIDDEN_ROW_ID: &str = "__#alibaba_rds_row_id#__";

@@ -8,7 +8,6 @@ use super::probe::Cluster;
 use super::server::{ServerFacts, binlog_expiry, server_id, settings};
 use super::tables::{Judgement, Known, judge};
 use super::{Away, Precheck, Proof, gather, kafka, server};
-use crate::binlog::charset::Charset;
 use crate::commands::stored::{Stored, StoredError};
 use crate::pipeline::bootstrap::is_wanted;
 use crate::pipeline::position::{ServerHistory, give_up_purged, resumable};
@@ -22,6 +21,7 @@ use tributary_schemas::table::TableId;
 use tributary_schemas::topic::{history_topic, state_topic};
 use tributary_service::sabotage;
 use tributary_source::catalog::{list_tables, read_tables};
+use tributary_source::charset::Charset;
 use tributary_source::connect::{Connection, SourceOptions};
 use tributary_source::error::SourceError;
 

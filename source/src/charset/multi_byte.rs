@@ -18,7 +18,7 @@ pub(super) enum Layout {
 }
 
 impl Layout {
-    fn length(self, first: u8, second: u8) -> usize {
+    pub(super) fn length(self, first: u8, second: u8) -> usize {
         match self {
             _ if first < 0x80 => 1,
             Self::ShiftJis if (0xa1..=0xdf).contains(&first) => 1,

@@ -4,6 +4,7 @@
 mod collations;
 mod exceptions;
 mod multi_byte;
+mod round_trip;
 mod single_byte;
 
 pub use collations::charset_of_collation;
