@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use tributary_capture::commands::{check, drop, status};
+use tributary_capture::commands::{DeselectArgs, check, drop, status};
 use tributary_capture::pipeline::{self, RunOptions};
 use tributary_schemas::config::Config;
 use tributary_service::cli::{CheckArgs, Common, ConfigCommand, DropArgs, RunArgs, StatusArgs, parse};
@@ -27,9 +27,23 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Check, then read the tables and follow the binlog
-    Run(RunArgs),
+    Run {
+        /// Those of both services
+        #[command(flatten)]
+        arguments: RunArgs,
+        /// Those of capture
+        #[command(flatten)]
+        deselect: DeselectArgs,
+    },
     /// Examine source, tables and Kafka, and say what to do
-    Check(CheckArgs),
+    Check {
+        /// Those of both services
+        #[command(flatten)]
+        arguments: CheckArgs,
+        /// Those of capture
+        #[command(flatten)]
+        deselect: DeselectArgs,
+    },
     /// Show what the running instance is doing
     Status(StatusArgs),
     /// Remove everything the task has on Kafka
@@ -53,15 +67,17 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Run(arguments) => {
+        Command::Run { arguments, deselect } => {
             let config = read(&arguments.common)?;
             let telemetry = telemetry::start(Service::Capture)?;
             let RunArgs { common, until_caught_up, ignore } = arguments;
-            pipeline::run(config, RunOptions { until_caught_up, listen: common.listen, ignore }, telemetry)
+            let options =
+                RunOptions { until_caught_up, listen: common.listen, ignore, deselect: deselect.deselect };
+            pipeline::run(config, options, telemetry)
         }
-        Command::Check(arguments) => {
+        Command::Check { arguments, deselect } => {
             let config = read(&arguments.common)?;
-            with_log(|| check::run(&config, &arguments))
+            with_log(|| check::run(&config, &arguments, &deselect.deselect))
         }
         Command::Status(arguments) => {
             let config = read(&arguments.common)?;

@@ -76,6 +76,9 @@ pub struct Checkpoint {
     /// every transaction before `position` in that file is in its GTID set, so that the stream may begin at the offset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_created: Option<u32>,
+    /// When the source's server was started, seconds since 1970 by its clock; a second more or less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_started: Option<u64>,
     /// Source transactions begun since the task did, up to `position`.
     pub transaction: u64,
     /// Transactions behind `position` of which a part is published already. More than one only after failovers: the new

@@ -108,11 +108,13 @@ fn state_records() {
         format: 1,
         position: position(),
         file_created: None,
+        source_started: None,
         transaction: 77,
         partials: vec![partial],
     };
     check("checkpoint.json", &StateKey::Checkpoint, &checkpoint);
     checkpoint.file_created = Some(1_700_000_000);
+    checkpoint.source_started = Some(1_699_000_000);
     check("checkpoint_in_file.json", &StateKey::Checkpoint, &checkpoint);
     let progress = TableProgress {
         format: 1,

@@ -37,6 +37,8 @@ pub struct Beginning {
     pub selection_changed: bool,
     /// The id that the next schema gets.
     pub next_schema_id: u32,
+    /// When the server was started, seconds since 1970 by its clock.
+    pub source_started: Option<u64>,
 }
 
 /// The selected tables of the source, at `place`.
@@ -45,6 +47,8 @@ pub struct Found {
     pub catalogs: Vec<CatalogTable>,
     /// Where these hold.
     pub place: Position,
+    /// When the server was started, seconds since 1970 by its clock.
+    pub started: Option<u64>,
 }
 
 /// What the configuration wants now.
@@ -97,6 +101,7 @@ pub fn begin(
             format: FORMAT_VERSION,
             position: found.place.clone(),
             file_created: None,
+            source_started: None,
             transaction: 0,
             partials: Vec::new(),
             undecided: Vec::new(),
@@ -117,16 +122,17 @@ pub fn begin(
         .flat_map(|selection| &selection.tables)
         .map(|table| (table.id.clone(), table.clone()))
         .collect();
+    let emptied = may_have_restarted(&checkpoint, &found);
     let (mut running, mut joining, mut selected) = (Vec::new(), Vec::new(), BTreeMap::new());
     let mut seen = BTreeSet::new();
-    for catalog in found.catalogs {
+    for catalog in &found.catalogs {
         let id = catalog.id.clone();
         seen.insert(id.clone());
         if let Some(before) = previously.get(&id) {
             selected.insert(id.clone(), before.clone());
         }
-        let table = restore(history, &previously, state, &catalog)?;
-        let gap = gap(state, &previously, table.as_ref(), wanted);
+        let table = restore(history, &previously, state, catalog)?;
+        let gap = gap(state, &previously, table.as_ref(), emptied, wanted);
         let parked = state.parked.get(&id).filter(|parked| parked.code != REREAD);
         if let Some(mut table) = table {
             if parked.is_some() && !wanted.retry_parked {
@@ -142,7 +148,8 @@ pub fn begin(
             table.standing = Standing::Parked;
             running.push((table, None));
         }
-        joining.push(Joining { catalog, after: found.place.clone(), why: gap.unwrap_or_default() });
+        let (catalog, after) = (catalog.clone(), found.place.clone());
+        joining.push(Joining { catalog, after, why: gap.unwrap_or_default() });
     }
     // A table that is gone from the source by now may still have events before its DROP. One that is not wanted any more
     // is simply left: if it is wanted again, it is read anew.
@@ -165,7 +172,30 @@ pub fn begin(
     let next_schema_id = history.next_schema_id();
     let names = history.names(task);
     let lost = wanted.lost.keys().cloned().collect();
-    Ok(Beginning { checkpoint, running, joining, selected, names, lost, selection_changed, next_schema_id })
+    let source_started = found.started;
+    Ok(Beginning {
+        checkpoint,
+        running,
+        joining,
+        selected,
+        names,
+        lost,
+        selection_changed,
+        next_schema_id,
+        source_started,
+    })
+}
+
+/// True unless the server is known to have run through since the checkpoint.
+fn may_have_restarted(checkpoint: &Checkpoint, found: &Found) -> bool {
+    /// Two answers of one run differ by a second or two.
+    const SLACK_SECONDS: u64 = 3;
+    let same_server = checkpoint.position.server_uuid == found.place.server_uuid;
+    let same_run = checkpoint
+        .source_started
+        .zip(found.started)
+        .is_some_and(|(then, now)| now <= then.saturating_add(SLACK_SECONDS));
+    !(same_server && same_run)
 }
 
 /// Why a table cannot simply go on from the checkpoint; `None` if it can.
@@ -173,11 +203,15 @@ fn gap(
     state: &TaskState,
     previously: &BTreeMap<TableId, SelectedTable>,
     table: Option<&SequencedTable>,
+    emptied: bool,
     wanted: Wanted<'_>,
 ) -> Option<String> {
     let Some(table) = table else { return Some(String::new()) };
     if let Some(parked) = state.parked.get(&table.id) {
         return Some(parked.message.clone());
+    }
+    if emptied && table.catalog.engine.eq_ignore_ascii_case("MEMORY") {
+        return Some("the server was started anew, which empties a MEMORY table".to_owned());
     }
     if table.standing == Standing::Dropped {
         return Some("the table was dropped and created again".to_owned());
@@ -251,4 +285,38 @@ fn restore(
         schemas,
         standing: if latest.cause == Cause::Drop { Standing::Dropped } else { Standing::Running },
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_ran_through_says_so() {
+        let position = Position { server_uuid: "u".into(), ..Position::default() };
+        let checkpoint = |source_started| Checkpoint {
+            format: FORMAT_VERSION,
+            position: position.clone(),
+            file_created: None,
+            source_started,
+            transaction: 0,
+            partials: Vec::new(),
+        };
+        let found = |uuid: &str, started| Found {
+            catalogs: Vec::new(),
+            place: Position { server_uuid: uuid.into(), ..Position::default() },
+            started,
+        };
+        for (then, uuid, now, restarted) in [
+            (Some(1000), "u", Some(1001), false),
+            (Some(1000), "u", Some(999), false),
+            (Some(1000), "u", Some(1010), true),
+            (Some(1000), "other", Some(1000), true),
+            (None, "u", Some(1000), true),
+            (Some(1000), "u", None, true),
+        ] {
+            let seen = may_have_restarted(&checkpoint(then), &found(uuid, now));
+            assert_eq!(seen, restarted, "{then:?} {uuid} {now:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Wiring: what is connected to what, and what happens when one of them ends. No decisions about rows here.
 
 pub mod bootstrap;
+pub mod completeness;
 pub mod leader;
 pub mod position;
 pub mod seek;

@@ -143,6 +143,7 @@ mod tests {
             format: FORMAT_VERSION,
             position,
             file_created: Some(1000),
+            source_started: None,
             transaction: 7,
             partials: Vec::new(),
             undecided: Vec::new(),

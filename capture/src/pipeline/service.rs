@@ -31,6 +31,8 @@ pub struct RunOptions {
     pub listen: Option<String>,
     /// Items of the check whose failure does not end the run.
     pub ignore: Vec<String>,
+    /// Tables that the configuration leaves out on purpose.
+    pub deselect: Vec<String>,
 }
 
 /// How long the source may be silent before lags grow by it; at least three of its heartbeats.
@@ -80,6 +82,7 @@ pub fn run(config: Config, options: RunOptions, telemetry: Telemetry) -> Result<
         runtime: runtime.handle().clone(),
         until_caught_up: options.until_caught_up,
         ignore: options.ignore,
+        deselect: options.deselect,
     };
     let telemetry = Arc::new(telemetry);
     let (exported, shown) = (Arc::clone(&telemetry), status.clone());

@@ -1,7 +1,8 @@
 //! One session of a leader: from `init_transactions` through the stored state to the loop that feeds the sequencer.
 //! Whatever ends it, nothing in memory outlives it: the next one starts from the checkpoint.
 
-use super::bootstrap::{self, Beginning, Wanted};
+use super::bootstrap::{self, Beginning, Found, Wanted};
+use super::completeness::{self, BinlogContents, Finding};
 use super::leader::Role;
 use super::position::{ServerHistory, give_up_purged, resumable};
 use super::seek::Seek;
@@ -9,6 +10,7 @@ use super::source::{self, Answer};
 use super::stream::{self, StreamMessage, StreamRequest};
 use super::target::Target;
 use super::watch::{Wanted as WatchedTopics, Watch};
+use crate::commands::check::{Cascades, Outcome, foreign_key_cascades};
 use crate::events::ddl;
 use crate::sequencer::halt::Halt;
 use crate::sequencer::{Output, Sequencer, Setup};
@@ -62,6 +64,8 @@ pub struct Shared {
     pub until_caught_up: bool,
     /// Items of the check whose failure does not end the run.
     pub ignore: Vec<String>,
+    /// Tables that the configuration leaves out on purpose.
+    pub deselect: Vec<String>,
 }
 
 /// How a session ended.
@@ -171,7 +175,12 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     // older than that.
     let followed = history.followed();
     let asked = source::ask(&shared.source, &selection, &followed, &published);
-    let Answer { dialect, ddl_session, server, found } = shared.runtime.block_on(asked)?;
+    let Answer { dialect, ddl_session, server, contents, cascades, found } =
+        shared.runtime.block_on(asked)?;
+    judge_binlog(shared, &contents)?;
+    if carried.has_led {
+        warn_of_cascades(&cascades, &found);
+    }
     let topics = topics(shared)?;
     let lost = lost::lost(&topics, lost::known(&history, &state))?;
     let wanted = Wanted {
@@ -203,6 +212,31 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
 fn topics(shared: &Shared) -> Result<Topics, Halt> {
     Topics::new(&kafka::client_config(&shared.config.kafka), shared.runtime.clone())
         .map_err(|error| Halt::Restart(error.to_string()))
+}
+
+/// A session may be with another server than the one that the check at the start of the process was with.
+fn judge_binlog(shared: &Shared, contents: &BinlogContents) -> Result<(), Halt> {
+    let refused = completeness::findings(contents)
+        .into_iter()
+        .find(|finding| finding.remedy.is_some() && !shared.ignore.iter().any(|name| name == finding.name));
+    match refused {
+        Some(Finding { name, found, remedy }) => Err(Halt::stop(
+            "the source's binlog does not hold the tables",
+            format!("{} ({name})", shared.source.address()),
+            found,
+            remedy.unwrap_or_default(),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The check at the start of the process said it of the server of then.
+fn warn_of_cascades(cascades: &Cascades, found: &Found) {
+    let selected = found.catalogs.iter().map(|table| table.id.clone()).collect();
+    let item = foreign_key_cascades(cascades, &selected);
+    if item.outcome != Outcome::Pass {
+        tracing::warn!(item = %item.name, remedy = %item.remedy, "check: {}", item.found);
+    }
 }
 
 /// Where the source stood when the process started.

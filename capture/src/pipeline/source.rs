@@ -2,7 +2,9 @@
 //! out. A selection enters; the answers leave, or an error that says whether asking again can help.
 
 use super::bootstrap::{Found, is_wanted};
+use super::completeness::{self, BinlogContents};
 use super::position::ServerHistory;
+use crate::commands::check::{Cascades, cascades};
 use crate::events::ddl;
 use crate::sequencer::{executed, unanswered, wait_until_committed};
 use std::collections::BTreeSet;
@@ -28,6 +30,10 @@ pub struct Answer {
     pub ddl_session: ddl::Session,
     /// Which transactions and files it has.
     pub server: ServerHistory,
+    /// What the binlog leaves out.
+    pub contents: BinlogContents,
+    /// Foreign keys whose changes it leaves out.
+    pub cascades: Cascades,
     /// The selected tables.
     pub found: Found,
 }
@@ -71,8 +77,10 @@ async fn answer(
         files: files.into_iter().map(|log| (log.name, log.size_bytes)).collect(),
     };
     let ddl_session = ddl_session(&mut connection, &dialect).await?;
+    let contents = completeness::ask(&mut connection, dialect.status_statement).await?;
+    let cascades = cascades(&mut connection).await?;
     connection.close().await?;
-    Ok(Answer { dialect, ddl_session, server, found })
+    Ok(Answer { dialect, ddl_session, server, contents, cascades, found })
 }
 
 /// What the server fills in where a DDL statement leaves it out.
@@ -94,6 +102,16 @@ async fn ddl_session(connection: &mut Connection, dialect: &Dialect) -> Result<d
     })
 }
 
+/// When the server was started, by its clock, seconds since 1970; a second more or less. `None` if it does not say.
+async fn started(connection: &mut Connection) -> Result<Option<u64>, SourceError> {
+    const DURING: &str = "asking since when the server runs";
+    let uptime: Option<(String, String)> =
+        connection.first(DURING, "SHOW GLOBAL STATUS LIKE 'Uptime'").await?;
+    let now: Option<u64> = connection.first(DURING, "SELECT UNIX_TIMESTAMP()").await?;
+    let uptime = uptime.and_then(|(_, seconds)| seconds.parse::<u64>().ok());
+    Ok(now.zip(uptime).map(|(now, uptime)| now.saturating_sub(uptime)))
+}
+
 /// The definitions of all selected tables and a place where they hold.
 async fn stable_definitions(
     connection: &mut Connection,
@@ -107,7 +125,8 @@ async fn stable_definitions(
         let place = executed(connection).await?;
         let after = read_tables(connection, &selects).await?;
         if same(&before, &after) {
-            return Ok(Found { catalogs: after, place });
+            let started = started(connection).await?;
+            return Ok(Found { catalogs: after, place, started });
         }
         before = after;
     }

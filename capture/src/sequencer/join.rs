@@ -77,16 +77,7 @@ impl Sequencer {
             }
             self.maps.ignore(index);
             self.snapshot.discard(index);
-            // A checkpoint behind this place must not forget that the table has a gap.
-            let parked = Parked {
-                format: FORMAT_VERSION,
-                code: REREAD.to_owned(),
-                message: cut(why, MESSAGE_BYTES).into_owned(),
-                remedy: "none: the table is read anew by itself".to_owned(),
-                active: true,
-            };
-            self.put_state(&StateKey::Parked(id.clone()), &parked)?;
-            self.parked.insert(id.clone(), parked);
+            self.put_reread(id.clone(), why)?;
         }
         tracing::info!(table = %id, why, "table will be read anew");
         let source = self.setup.source.clone();
@@ -117,6 +108,20 @@ impl Sequencer {
         if let Some((catalog, after)) = read {
             self.add_joining(Joining { catalog, after, why: why.to_owned() });
         }
+        Ok(())
+    }
+
+    /// A checkpoint behind this place must not forget that the table has a gap.
+    pub(super) fn put_reread(&mut self, id: TableId, why: &str) -> Result<(), Halt> {
+        let parked = Parked {
+            format: FORMAT_VERSION,
+            code: REREAD.to_owned(),
+            message: cut(why, MESSAGE_BYTES).into_owned(),
+            remedy: "none: the table is read anew by itself".to_owned(),
+            active: true,
+        };
+        self.put_state(&StateKey::Parked(id.clone()), &parked)?;
+        self.parked.insert(id, parked);
         Ok(())
     }
 

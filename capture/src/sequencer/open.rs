@@ -39,6 +39,7 @@ impl Sequencer {
     ) -> Result<Self, Halt> {
         let mut progress = StreamProgress::resume(&beginning.checkpoint);
         progress.set_server(server_uuid);
+        progress.set_server_start(beginning.source_started);
         let now = Instant::now();
         let mut sequencer = Self {
             prepared: Prepared::new(setup.memory_bytes / 4),
@@ -78,12 +79,27 @@ impl Sequencer {
                 sequencer.take_up(index, read)?;
             }
         }
+        sequencer.output.tick();
         if beginning.selection_changed {
-            sequencer.output.tick();
             sequencer.put_selection()?;
         }
+        sequencer.remember_gaps()?;
         sequencer.show_status();
         Ok(sequencer)
+    }
+
+    /// The first checkpoint may hide why a table that was replicated before joins: the reason is written with it.
+    fn remember_gaps(&mut self) -> Result<(), Halt> {
+        let gaps = self.joining.iter().filter(|joining| {
+            let id = &joining.catalog.id;
+            self.tables.find(id).is_some() && !self.parked.contains_key(id)
+        });
+        let gaps: Vec<(TableId, String)> =
+            gaps.map(|joining| (joining.catalog.id.clone(), joining.why.clone())).collect();
+        for (id, why) in gaps {
+            self.put_reread(id, &why)?;
+        }
+        Ok(())
     }
 
     /// What the stream has passed: the position, and the prepared XA transactions that it leaves out.

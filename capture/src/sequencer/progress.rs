@@ -43,6 +43,8 @@ pub struct StreamProgress {
     offset: u64,
     /// When `file` was created, once its FORMAT_DESCRIPTION has come.
     file_created: Option<u32>,
+    /// When the server was started.
+    source_started: Option<u64>,
     /// XA transactions before `position` that are missing in its GTID set.
     undecided: Vec<Gtid>,
     /// Every XA transaction that is not decided, also those that a predecessor passed.
@@ -64,6 +66,7 @@ impl StreamProgress {
             open: None,
             partials: checkpoint.partials.clone(),
             file_created: checkpoint.file_created,
+            source_started: checkpoint.source_started,
             undecided: Vec::new(),
             prepared: checkpoint.undecided.clone(),
             searched: checkpoint.file_created.is_none(),
@@ -99,6 +102,7 @@ impl StreamProgress {
             format: FORMAT_VERSION,
             position: self.position.clone(),
             file_created: self.file_created.filter(|_| whole),
+            source_started: self.source_started,
             transaction,
             partials,
             undecided: self.prepared.clone(),
@@ -270,6 +274,11 @@ impl StreamProgress {
         }
     }
 
+    /// When the server that the stream comes from was started.
+    pub const fn set_server_start(&mut self, started: Option<u64>) {
+        self.source_started = started;
+    }
+
     /// The server that the stream comes from. File and offset of another one say nothing here.
     pub fn set_server(&mut self, server_uuid: &str) {
         if self.position.server_uuid != server_uuid {
@@ -294,6 +303,7 @@ mod tests {
             format: FORMAT_VERSION,
             position,
             file_created: None,
+            source_started: None,
             transaction: 0,
             partials: Vec::new(),
             undecided: Vec::new(),

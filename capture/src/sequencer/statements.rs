@@ -79,31 +79,28 @@ impl Sequencer {
                 steps.extend(self.emptied(index, Cause::Truncate));
                 Ok(())
             }
-            (Effect::Drop, Some(index)) => {
-                steps.extend(self.emptied(index, Cause::Drop));
+            (Effect::Drop, _) => {
+                steps.extend(self.gone(&id, running));
                 Ok(())
             }
             (Effect::RenameTo(to), running) => {
+                if self.follows(&to, names) {
+                    // Its rows live on under the new name. Where another table takes the old one, that is read anew.
+                    if !names.arrives(&id) {
+                        steps.extend(self.gone(&id, running));
+                    }
+                    return self.later(&to, statement);
+                }
                 if let Some(index) = running {
                     self.park(index, &ParkReason::renamed(&to.to_string()))?;
                 }
-                if self.follows(&to, names) { self.later(&to, statement) } else { Ok(()) }
+                Ok(())
             }
             (
                 Effect::Create { if_not_exists: true, .. } | Effect::CreateLike { if_not_exists: true, .. },
                 _,
             ) if self.exists(&id) => Ok(()),
             (Effect::Unknown { reason }, Some(_)) => self.later(&id, &reason),
-            (Effect::Drop, None) => {
-                // It waited to be read anew; now there is nothing to read.
-                self.joining.retain(|joining| joining.catalog.id != id);
-                if let Some(index) = self.tables.find(&id) {
-                    self.rereads.remove(&index);
-                    let known = self.tables.get(index).is_some_and(|table| table.generation > 0);
-                    steps.extend(known.then(|| self.emptied(index, Cause::Drop)).flatten());
-                }
-                Ok(())
-            }
             (Effect::Truncate, None) => Ok(()),
             (
                 Effect::Alter(_) | Effect::Create { .. } | Effect::CreateLike { .. } | Effect::Unknown { .. },
@@ -119,6 +116,19 @@ impl Sequencer {
         let renamed = self.parked.get(id).is_some_and(|parked| parked.code == RENAMED);
         known.is_some_and(|table| table.standing != Standing::Dropped && !renamed)
             || self.joining.iter().any(|joining| joining.catalog.id == *id)
+    }
+
+    /// The name stands for no table any more: what its target holds goes.
+    fn gone(&mut self, id: &TableId, running: Option<usize>) -> Option<Step> {
+        if let Some(index) = running {
+            return self.emptied(index, Cause::Drop);
+        }
+        // It waited to be read anew; now there is nothing to read.
+        self.joining.retain(|joining| joining.catalog.id != *id);
+        let index = self.tables.find(id)?;
+        self.rereads.remove(&index);
+        let known = self.tables.get(index).is_some_and(|table| table.generation > 0);
+        known.then(|| self.emptied(index, Cause::Drop)).flatten()
     }
 
     /// Has the table read anew from a place behind this statement.

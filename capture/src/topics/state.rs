@@ -227,6 +227,7 @@ mod tests {
                 server_uuid: "3e11fa47-71ca-11e1-9e33-c80aa9429562".into(),
             },
             file_created: Some(1_700_000_000),
+            source_started: Some(1_699_000_000),
             transaction: 9,
             partials: Vec::new(),
             undecided: Vec::new(),

@@ -3,7 +3,7 @@
 use crate::servers::Servers;
 use crate::{Task, free_port};
 
-const ITEMS: [&str; 28] = [
+const ITEMS: [&str; 31] = [
     "source-reachable",
     "source-version",
     "binlog-enabled",
@@ -13,6 +13,8 @@ const ITEMS: [&str; 28] = [
     "binlog-row-value-options",
     "gtid-mode",
     "sync-binlog",
+    "binlog-filters",
+    "replica-updates",
     "privileges",
     "server-id",
     "position-retained",
@@ -27,6 +29,7 @@ const ITEMS: [&str; 28] = [
     "names",
     "kafka-reachable",
     "task-state",
+    "tables-deselected",
     "kafka-acl",
     "kafka-transactions",
     "kafka-compaction",

@@ -23,6 +23,17 @@ async fn a_table_that_was_deselected_is_read_anew_when_it_returns() {
     for statement in ["DELETE FROM a WHERE id < 50", "UPDATE a SET n = -1", "UPDATE b SET n = -2"] {
         mysql.query_drop(statement).await.unwrap();
     }
+    // Another file under the task's name is not obeyed in silence.
+    let a = format!("{}.a", task.name);
+    for refused in [&["run", "--until-caught-up"][..], &["run", "--ignore", "tables-deselected"], &["check"]]
+    {
+        let mut capture = task.start("capture", refused);
+        capture.expect_exit(1, RUN);
+        assert!(capture.output().contains(&format!("--deselect {a}")), "{}", capture.output());
+    }
+    task.start("capture", &["check", "--deselect", &a]).expect_exit(0, RUN);
+    task.start("capture", &["run", "--until-caught-up", "--deselect", &a]).expect_exit(0, RUN);
+    // Once is enough.
     task.start("capture", &["run", "--until-caught-up"]).expect_exit(0, RUN);
     // What happens while nobody follows: no event of it is ever published.
     mysql.query_drop("DELETE FROM a WHERE id < 60").await.unwrap();

@@ -152,6 +152,93 @@ async fn a_table_that_takes_the_name_of_one_that_was_renamed_is_read() {
     assert_equal(&task).await;
 }
 
+/// A table that gets another selected name is read there, and the old name's target keeps none of its rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_gets_another_selected_name_leaves_no_rows_behind() {
+    let task = Task::new("renamed_into");
+    for table in ["a", "b"] {
+        create(&task, table, 30).await;
+    }
+    let mut mysql = task.servers.mysql().await;
+    run(&mut mysql, &[&format!("USE `{}`", task.name), "UPDATE b SET n = n + 500"]).await;
+    task.catch_up();
+    let rows = async |table: &str| {
+        let postgres = task.servers.postgres().await;
+        let sql = format!("SELECT count(*) FROM \"{}\".\"{table}\"", task.name);
+        postgres.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    assert_eq!(rows("a").await, 30);
+    // The source is ahead of the stream.
+    run(
+        &mut mysql,
+        &["RENAME TABLE a TO c", "UPDATE c SET n = -n", "INSERT INTO c (id, n, s) VALUES (99, 1, '')"],
+    )
+    .await;
+    task.catch_up();
+    assert_equal(&task).await;
+    assert_eq!(rows("a").await, 0);
+    // A swap by hand, step by step while both services work, and one in a single statement.
+    let (mut capture, mut apply) = (task.capture(), task.apply());
+    capture.expect_state("synchronizing", RUN);
+    run(&mut mysql, &["RENAME TABLE b TO tmp", "RENAME TABLE c TO b", "RENAME TABLE tmp TO c"]).await;
+    run(&mut mysql, &["DELETE FROM b WHERE id < 5", "UPDATE c SET n = 7 WHERE id = 9"]).await;
+    eventually_equal(&task, "b", "b has what c had").await;
+    eventually_equal(&task, "c", "c has what b had").await;
+    run(&mut mysql, &["RENAME TABLE b TO tmp, c TO b, tmp TO c", "DELETE FROM c WHERE id = 8"]).await;
+    eventually_equal(&task, "b", "b is back").await;
+    eventually_equal(&task, "c", "c is back").await;
+    let status = capture.status().unwrap_or_default();
+    let tables = status["tables"].as_array().cloned().unwrap_or_default();
+    assert!(tables.iter().all(|table| table["state"] != "parked"), "{status}");
+    capture.stop();
+    apply.stop();
+    task.catch_up();
+    assert_equal(&task).await;
+}
+
+/// A MEMORY table is empty after a restart of its server, which only says so in the binlog if nobody else has looked. A
+/// server that came back with a filter is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_source_empties_its_memory_tables_and_its_filters_are_looked_at_anew() {
+    let servers = Servers::up("test-memory", &[]);
+    let task = Task::with("memory", &servers, |config| config);
+    create(&task, "a", 10).await;
+    let mut mysql = servers.mysql().await;
+    run(&mut mysql, &[&format!("USE `{}`", task.name)]).await;
+    for table in ["untouched", "written"] {
+        run(
+            &mut mysql,
+            &[&format!("CREATE TABLE {table} (id INT PRIMARY KEY, s VARCHAR(9)) ENGINE = MEMORY")],
+        )
+        .await;
+        run(&mut mysql, &[&format!("INSERT INTO {table} VALUES (1, 'x'), (2, 'y')")]).await;
+    }
+    task.catch_up();
+    assert_equal(&task).await;
+    let (mut capture, mut apply) = (task.capture(), task.apply());
+    capture.expect_state("synchronizing", RUN);
+    servers.control(&["restart", "mysql"]);
+    let mut mysql = servers.mysql().await;
+    run(&mut mysql, &[&format!("INSERT INTO `{}`.written VALUES (3, 'z')", task.name)]).await;
+    let rows = async |table: &str| {
+        let postgres = servers.postgres().await;
+        let sql = format!("SELECT array_agg(id ORDER BY id) FROM \"{}\".\"{table}\"", task.name);
+        postgres.query_one(&sql, &[]).await.unwrap().get::<_, Option<Vec<i32>>>(0)
+    };
+    eventually("the old rows are gone", RUN, || async {
+        rows("untouched").await.is_none() && rows("written").await == Some(vec![3])
+    })
+    .await;
+    servers.control(&["restart", "mysql", "--", "--binlog-ignore-db=elsewhere"]);
+    capture.expect_exit(1, RUN);
+    assert!(capture.output().contains("binlog_ignore_db = elsewhere"), "{}", capture.output());
+    let mut again = task.capture();
+    again.expect_exit(1, RUN);
+    assert!(again.output().contains("binlog-filters"), "{}", again.output());
+    apply.stop();
+    servers.discard();
+}
+
 /// A table that is parked stays as it is in the destination when only a connection was lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parked_table_is_not_read_anew_for_a_lost_connection() {

@@ -12,14 +12,14 @@ use tributary_service::exit::{Exit, Failure};
 ///
 /// # Errors
 /// A [`Failure`] only for what keeps the check itself from running.
-pub fn run(config: &Config, arguments: &CheckArgs) -> Result<Exit, Failure> {
+pub fn run(config: &Config, arguments: &CheckArgs, deselect: &[String]) -> Result<Exit, Failure> {
     let source = source(config)?;
     if arguments.print_grants {
         write_out(&print_grants(config, source));
         return Ok(Exit::Done);
     }
-    let check = runtime()?.block_on(examine(config, source, Proof::Always));
-    let report = Report::new(check.items, &arguments.ignore);
+    let check = runtime()?.block_on(examine(config, source, deselect, Proof::Always));
+    let report = Report::new(check.items, &super::ignorable(&arguments.ignore));
     if arguments.json {
         write_out(&report.json());
     } else {

@@ -7,9 +7,10 @@ use super::kafka::{Refusal, TaskTopics};
 use super::probe::Cluster;
 use super::server::{ServerFacts, binlog_expiry, server_id, settings};
 use super::tables::{Judgement, Known, judge};
-use super::{Away, Precheck, Proof, gather, kafka, server};
+use super::{Away, Precheck, Proof, deselected, gather, kafka, server};
 use crate::commands::stored::{Stored, StoredError};
 use crate::pipeline::bootstrap::is_wanted;
+use crate::pipeline::completeness;
 use crate::pipeline::position::{ServerHistory, give_up_purged, resumable};
 use crate::pipeline::session::{capture_group, default_server_id};
 use crate::topics::lost;
@@ -36,7 +37,12 @@ struct Findings {
 
 /// Examines everything that can be reached. With [`Proof::OfNewTasks`] what Kafka can do is not tried again for a task
 /// that has a checkpoint: it made one, and its restart is to be quick.
-pub(super) async fn examine(config: &Config, source: &SourceConfig, proof: Proof) -> Precheck {
+pub(super) async fn examine(
+    config: &Config,
+    source: &SourceConfig,
+    deselect: &[String],
+    proof: Proof,
+) -> Precheck {
     let mut findings = Findings::default();
     let cluster = reach(config, &mut findings).await;
     let default = Stored::default();
@@ -44,6 +50,11 @@ pub(super) async fn examine(config: &Config, source: &SourceConfig, proof: Proof
         Some((cluster, stored)) => (Some(cluster), stored),
         None => (None, default),
     };
+    // The configuration was validated before; what is wrong there was said there.
+    if let (Some(_), Ok(selection)) = (&cluster, TableSelection::new(config)) {
+        let recorded = stored.history.selection.as_ref();
+        findings.kafka.push(deselected::item(recorded, &selection, deselect));
+    }
     let mut names = stored.history.names(&config.name);
     cluster.iter().flat_map(|cluster| cluster.facts.topics.keys()).for_each(|topic| names.see(topic));
     if let Err(error) = ask_source(config, source, &stored, names, &mut findings).await {
@@ -155,6 +166,8 @@ async fn ask_source(
         Err(error) => return Err(error),
     };
     items.extend(settings(&facts));
+    let contents = completeness::ask(&mut connection, facts.status_statement).await?;
+    items.extend(completeness::findings(&contents).into_iter().map(Item::from));
     let (Ok(selection), Ok(rules)) = (TableSelection::new(config), TableRules::new(config)) else {
         // The configuration was validated before; what is wrong there was said there.
         return Ok(());

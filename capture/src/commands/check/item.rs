@@ -1,5 +1,7 @@
 //! Short names for the items of a report.
 
+use crate::pipeline::completeness::Finding;
+
 pub use tributary_service::check::{CheckItem as Item, Outcome};
 
 /// Fine as it is.
@@ -24,5 +26,14 @@ pub(super) const fn left_out(strict: bool) -> &'static str {
          and replicates the others"
     } else {
         "`run` leaves these tables out and replicates the others"
+    }
+}
+
+impl From<Finding> for Item {
+    fn from(Finding { name, found, remedy }: Finding) -> Self {
+        match remedy {
+            Some(remedy) => fail(name, found, remedy),
+            None => pass(name, found),
+        }
     }
 }

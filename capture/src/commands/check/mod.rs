@@ -6,6 +6,7 @@
 
 mod account;
 mod command;
+mod deselected;
 mod examine;
 mod gather;
 mod grants;
@@ -17,7 +18,9 @@ mod server;
 mod start;
 mod tables;
 
+pub use account::foreign_key_cascades;
 pub use command::run;
+pub use gather::{Cascades, cascades};
 pub use item::{Item, Outcome};
 pub use print_grants::print as print_grants;
 pub use start::precheck;
@@ -71,6 +74,7 @@ impl Precheck {
     #[must_use]
     pub fn obstacles(&self, strict: bool, ignore: &[String]) -> Vec<&Item> {
         let waiting = !self.away.is_empty();
+        let ignore = ignorable(ignore);
         let tolerated = |item: &Item| {
             let of_tables = TABLE_ITEMS.contains(&item.name.as_str()) && !strict && !self.selected.is_empty();
             // What was tried on a cluster that went away in the middle says nothing about the cluster.
@@ -85,6 +89,11 @@ impl Precheck {
     }
 }
 
+/// The items that `--ignore` may name: tables are left by their names only.
+fn ignorable(ignore: &[String]) -> Vec<String> {
+    ignore.iter().filter(|name| *name != deselected::NAME).cloned().collect()
+}
+
 /// When transactions and settings are tried on a probe topic, which takes seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
@@ -95,8 +104,8 @@ pub enum Proof {
 }
 
 /// Examines everything once. Never fails itself: what is wrong is in the report.
-pub async fn examine(config: &Config, source: &SourceConfig, proof: Proof) -> Precheck {
-    examine::examine(config, source, proof).await
+pub async fn examine(config: &Config, source: &SourceConfig, deselect: &[String], proof: Proof) -> Precheck {
+    examine::examine(config, source, deselect, proof).await
 }
 
 /// `[source]`, which loading the configuration has made sure of.

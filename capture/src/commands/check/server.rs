@@ -10,6 +10,8 @@ use tributary_source::dialect::{BinaryLog, Dialect};
 pub struct ServerFacts {
     /// It says it is PolarDB.
     pub polardb: bool,
+    /// Asks it where its binlog ends.
+    pub status_statement: &'static str,
     /// Global variables by lower-case name; those it does not have are missing.
     pub variables: BTreeMap<String, String>,
     /// `server_id`.
@@ -46,6 +48,7 @@ impl From<&Dialect> for ServerFacts {
             .collect();
         Self {
             polardb: dialect.polardb,
+            status_statement: dialect.status_statement,
             variables,
             server_id: dialect.server_id,
             server_uuid: dialect.server_uuid.clone(),

@@ -36,7 +36,7 @@ pub fn precheck(shared: &Shared) -> Result<bool, Failure> {
     let config = &shared.config;
     let source = &shared.source_config;
     let attempt = async || {
-        let check = examine(config, source, Proof::OfNewTasks).await;
+        let check = examine(config, source, &shared.deselect, Proof::OfNewTasks).await;
         let obstacles = check.obstacles(config.strict, &shared.ignore);
         if !obstacles.is_empty() {
             let lines: Vec<String> = obstacles
