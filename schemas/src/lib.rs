@@ -5,6 +5,7 @@ pub mod avro;
 pub mod calendar;
 pub mod checkpoint;
 pub mod config;
+pub mod conversion;
 pub mod decimal;
 pub mod envelope;
 pub mod gtid;

@@ -5,6 +5,7 @@
 
 use crate::connect::Connection;
 use crate::error::SourceError;
+use crate::exact;
 use mysql_async::{FromRowError, Row, Value, from_row_opt};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,10 +30,19 @@ pub struct CatalogColumn {
     pub comment: String,
     /// VIRTUAL or STORED.
     pub generated: bool,
+    /// The expression of a generated column as the server prints it; empty if it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub expression: String,
     /// AUTO_INCREMENT.
     pub auto_increment: bool,
     /// Left out by `SELECT *`, but not by row images.
     pub invisible: bool,
+    /// The labels of the type are not surely those that the server holds: it does not state them exactly.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inexact_labels: bool,
+    /// So is the default.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inexact_default: bool,
 }
 
 /// A base table as the catalog has it.
@@ -108,7 +118,7 @@ const DETAILS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_COMMENT, C
 const ESTIMATES: &str =
     "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_ROWS, DATA_LENGTH FROM information_schema.TABLES WHERE ";
 const COLUMNS: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, \
-    CHARACTER_SET_NAME, COLLATION_NAME, COLUMN_COMMENT, EXTRA FROM information_schema.COLUMNS WHERE ";
+    CHARACTER_SET_NAME, COLLATION_NAME, COLUMN_COMMENT, EXTRA, GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE ";
 const INDEXES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, INDEX_TYPE \
     FROM information_schema.STATISTICS WHERE ";
 
@@ -187,6 +197,11 @@ async fn read_group(
             }
         }
     }
+    for id in group {
+        if let Some(table) = tables.get_mut(id) {
+            exact::complete(connection, table).await?;
+        }
+    }
     Ok(())
 }
 
@@ -246,9 +261,21 @@ fn parse_table(row: Row) -> Result<CatalogTable, FromRowError> {
 
 fn parse_column(row: Row) -> Result<(TableId, CatalogColumn), FromRowError> {
     type Text = Option<String>;
-    type Shape = (String, String, String, String, String, Text, Text, Text, Text, Text);
-    let (database, table, name, declared_type, nullable, default, charset, collation, comment, extra): Shape =
-        from_row_opt(row)?;
+    type Shape = (String, String, String, String, String, Text, Text, Text, Text, Text, Text);
+    let shape: Shape = from_row_opt(row)?;
+    let (
+        database,
+        table,
+        name,
+        declared_type,
+        nullable,
+        default,
+        charset,
+        collation,
+        comment,
+        extra,
+        expression,
+    ) = shape;
     let extra = extra.unwrap_or_default().to_uppercase();
     let column = CatalogColumn {
         default: default.map(|text| parse_default(text, &declared_type, &extra)),
@@ -259,8 +286,11 @@ fn parse_column(row: Row) -> Result<(TableId, CatalogColumn), FromRowError> {
         collation,
         comment: comment.unwrap_or_default(),
         generated: extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED"),
+        expression: expression.unwrap_or_default(),
         auto_increment: extra.contains("AUTO_INCREMENT"),
         invisible: extra.contains("INVISIBLE"),
+        inexact_labels: false,
+        inexact_default: false,
     };
     Ok((TableId { database, table }, column))
 }

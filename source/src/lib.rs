@@ -7,6 +7,7 @@ mod columns;
 pub mod connect;
 pub mod dialect;
 pub mod error;
+mod exact;
 pub mod keys;
 pub mod publish;
 pub mod rows;

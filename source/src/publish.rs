@@ -71,6 +71,12 @@ pub enum TableProblem {
     )]
     UnsupportedCharset { table: TableId, column: String, charset: String, in_key: bool },
     #[error(
+        "the labels of column {column} of table {table} have characters of four bytes, or '?', and this server does not \
+         state them exactly: {}",
+        leave_out(table, column, *in_key, "declare other labels")
+    )]
+    UnstatedLabels { table: TableId, column: String, in_key: bool },
+    #[error(
         "every column of table {table} is excluded: leave the table out with \"!{table}\" in capture.tables"
     )]
     NoColumns { table: TableId },
@@ -179,6 +185,10 @@ impl CatalogTable {
         };
         let column_type: ColumnType = column.declared_type.parse().map_err(|_| unsupported())?;
         column_type.avro().map_err(|_| unsupported())?;
+        if column.inexact_labels {
+            let (table, column) = (self.id.clone(), column.name.clone());
+            return Err(TableProblem::UnstatedLabels { table, column, in_key });
+        }
         if let Some(charset) =
             column.charset.as_deref().filter(|charset| !(wishes.charset_supported)(charset))
         {
@@ -195,7 +205,8 @@ impl CatalogTable {
             name: column.name.clone(),
             column_type,
             nullable: column.nullable,
-            default: column.default.clone(),
+            // Every row has its own value; only a column that is added is filled with its default.
+            default: column.default.clone().filter(|_| !column.inexact_default),
             charset: column.charset.clone(),
             collation: column.collation.clone(),
             comment: column.comment.clone(),
@@ -225,8 +236,11 @@ mod tests {
             collation: None,
             comment: String::new(),
             generated: false,
+            expression: String::new(),
             auto_increment: false,
             invisible: false,
+            inexact_labels: false,
+            inexact_default: false,
         }
     }
 

@@ -127,6 +127,8 @@ async fn columns(task: &Task, table: &str) -> Vec<OracleColumn> {
     let form = |data_type: &str, column_type: &str| match data_type {
         "year" => Form::Year,
         "float" => Form::Float,
+        // Printed with so many decimals, whatever its value.
+        "double" if column_type.contains('(') => Form::Float,
         "double" => Form::Double,
         "bit" => {
             let width = column_type.trim_start_matches("bit(").trim_end_matches(')');

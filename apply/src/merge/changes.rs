@@ -10,6 +10,7 @@ use super::names::{TargetName, quote};
 use super::pairing::writer;
 use super::target::{TargetKind, TargetShape};
 use std::fmt;
+use tributary_schemas::conversion::{Kept, kept};
 use tributary_schemas::table::{Column, Table};
 
 /// One difference. Secondary indexes are not followed.
@@ -262,8 +263,11 @@ impl Alter<'_> {
         if writer(&to.column_type, &current).is_none() {
             let wanted = to.column_type.target().map_err(|_| self.unsupported(change))?.to_string();
             let kind = TargetKind::parse(&wanted);
+            // What the table of types does not list is read again, or was never made an ALTER.
+            let listed = kept(&from.column_type, &to.column_type) != Kept::Unsure;
             let same_key_bytes = !self.to.is_key(to) || from.column_type.avro() == to.column_type.avro();
             if !same_key_bytes
+                || !listed
                 || writer(&from.column_type, &kind).is_none()
                 || !casts_without_loss(&current, &kind)
             {

@@ -18,6 +18,8 @@ pub struct Query<'a> {
     pub error_code: u16,
     /// Id of `character_set_client`'s default collation, if logged.
     pub client_collation: Option<u16>,
+    /// `explicit_defaults_for_timestamp`, if logged.
+    pub explicit_timestamps: Option<bool>,
     /// `sql_mode`, as bits (MySQL's sql_class.h: 0x4 ANSI_QUOTES, 0x100000 NO_BACKSLASH_ESCAPES), if logged.
     pub sql_mode: Option<u64>,
 }
@@ -68,6 +70,7 @@ pub(super) fn parse_query<'a>(
         statement: cursor.rest(),
         error_code,
         client_collation: None,
+        explicit_timestamps: None,
         sql_mode: None,
     };
     // The settings are helpful but not needed, and newer servers add kinds whose length is unknown here.
@@ -109,7 +112,8 @@ fn read_variables(query: &mut Query<'_>, cursor: &mut Cursor<'_>) -> Option<()> 
                 }
             }
             13 => drop(cursor.take(3)?),
-            16 | 19 | 20 => drop(cursor.take(1)?),
+            16 => query.explicit_timestamps = Some(cursor.u8()? != 0),
+            19 | 20 => drop(cursor.take(1)?),
             _ => return None,
         }
     }
@@ -160,7 +164,7 @@ mod tests {
     fn a_query_with_status_variables() {
         let mut data = vec![7, 0, 0, 0, 1, 0, 0, 0, 4, 0x2a, 0x04];
         let mut variables = vec![0, 0, 0, 0, 0, 1, 4, 0, 0, 0, 0, 0, 0, 0, 6, 3, b's', b't', b'd'];
-        variables.extend([4, 45, 0, 45, 0, 255, 0, 12, 2, b'a', 0, b'b', 0, 99, 1, 2]);
+        variables.extend([4, 45, 0, 45, 0, 255, 0, 16, 0, 12, 2, b'a', 0, b'b', 0, 99, 1, 2]);
         data.extend(u16::try_from(variables.len()).unwrap().to_le_bytes());
         data.extend(&variables);
         data.extend(b"shop\0DROP TABLE x");
@@ -169,7 +173,7 @@ mod tests {
         assert_eq!(query.statement, b"DROP TABLE x");
         assert_eq!(query.error_code, 1066);
         assert_eq!(query.client_collation, Some(45));
-        assert_eq!(query.sql_mode, Some(4));
+        assert_eq!((query.sql_mode, query.explicit_timestamps), (Some(4), Some(false)));
         for end in 0..data.len() - b"DROP TABLE x".len() {
             assert!(parse_query(kind::QUERY, &data[..end], &FormatContext::default()).is_err(), "{end}");
         }
@@ -182,6 +186,7 @@ mod tests {
             statement,
             error_code: 0,
             client_collation,
+            explicit_timestamps: None,
             sql_mode: None,
         };
         // latin1_swedish_ci, gbk_chinese_ci (a trail byte that looks like a backslash), utf8mb4_general_ci, none.

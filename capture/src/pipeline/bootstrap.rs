@@ -3,7 +3,7 @@
 
 use crate::sequencer::names::ColumnNames;
 use crate::sequencer::table::{SchemaTexts, SequencedTable, Standing};
-use crate::sequencer::{Joining, REREAD, publishable};
+use crate::sequencer::{Expectations, Joining, REREAD, publishable};
 use crate::topics::names::TopicNames;
 use crate::topics::state::{TaskHistory, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,8 @@ pub struct Beginning {
     pub running: Vec<(SequencedTable, Option<TableProgress>)>,
     /// Tables that come in, or return from a gap.
     pub joining: Vec<Joining>,
+    /// What the server states of the tables that go on.
+    pub expected: Expectations,
     /// What the history says is selected, deselected tables left out.
     pub selected: BTreeMap<TableId, SelectedTable>,
     /// The topics that tables have, and had.
@@ -124,6 +126,7 @@ pub fn begin(
         .collect();
     let emptied = may_have_restarted(&checkpoint, &found);
     let (mut running, mut joining, mut selected) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut expected = Vec::new();
     let mut seen = BTreeSet::new();
     for catalog in &found.catalogs {
         let id = catalog.id.clone();
@@ -143,6 +146,7 @@ pub fn begin(
             if gap.is_none() {
                 let progress = state.progress.get(&id).cloned();
                 running.push((table, progress));
+                expected.push(catalog.clone());
                 continue;
             }
             table.standing = Standing::Parked;
@@ -173,10 +177,12 @@ pub fn begin(
     let names = history.names(task);
     let lost = wanted.lost.keys().cloned().collect();
     let source_started = found.started;
+    let expected = Expectations::at(found.place, expected);
     Ok(Beginning {
         checkpoint,
         running,
         joining,
+        expected,
         selected,
         names,
         lost,
@@ -212,6 +218,12 @@ fn gap(
     }
     if emptied && table.catalog.engine.eq_ignore_ascii_case("MEMORY") {
         return Some("the server was started anew, which empties a MEMORY table".to_owned());
+    }
+    if state.unproven.contains(&table.id) {
+        return Some(
+            "a statement left a default or labels open that nothing could prove before the restart"
+                .to_owned(),
+        );
     }
     if table.standing == Standing::Dropped {
         return Some("the table was dropped and created again".to_owned());

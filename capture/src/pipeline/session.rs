@@ -288,7 +288,7 @@ fn start(
         state.parked,
         &dialect.server_uuid,
     )?;
-    sequencer.join_arrived()?;
+    sequencer.take_bearings()?;
     let watch = Watch::start(self::topics(shared)?)
         .map_err(|error| Halt::Restart(format!("no thread that watches the topics: {error}")))?;
     Ok(Session {
@@ -325,6 +325,7 @@ fn setup(shared: &Shared, dialect: &Dialect, ddl_session: ddl::Session) -> Resul
         task,
         selection,
         key_indexes: config.capture.keys.clone(),
+        explicit_timestamps: ddl_session.explicit_timestamps,
         session: ddl_session,
         lowercase_names: dialect.lower_case_table_names() != 0,
         commit_interval: Duration::from_millis(config.capture.commit_interval_ms),

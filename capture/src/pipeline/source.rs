@@ -94,7 +94,7 @@ async fn ddl_session(connection: &mut Connection, dialect: &Dialect) -> Result<d
     let renamed: Option<u64> = connection.first(DURING, renamed).await?;
     let explicit = dialect.variable("explicit_defaults_for_timestamp");
     Ok(ddl::Session {
-        strict: false,
+        mode: ddl::SqlMode::default(),
         explicit_timestamps: explicit.is_none_or(|value| value.eq_ignore_ascii_case("ON") || value == "1"),
         database_collation: of_server.unwrap_or_default(),
         utf8mb4_collation: utf8mb4_collation.unwrap_or_default(),

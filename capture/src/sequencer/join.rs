@@ -3,7 +3,6 @@
 //! nothing, for the table is read whole behind that place.
 
 use super::Sequencer;
-use super::follows::first_of;
 use super::halt::Halt;
 use super::names::ColumnNames;
 use super::park::{MESSAGE_BYTES, ParkReason, REREAD, cut};
@@ -11,6 +10,7 @@ use super::table::{Origin, SchemaTexts, SequencedTable, Standing};
 use crate::snapshot::planner::is_past;
 use crate::topics::admin::{REQUEST_TIMEOUT, TopicError};
 use crate::topics::names::field_clash;
+use crate::topics::state::StoredCatalog;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,32 +79,10 @@ impl Sequencer {
             self.snapshot.discard(index);
             self.put_reread(id.clone(), why)?;
         }
+        self.expected.forget(id);
         tracing::info!(table = %id, why, "table will be read anew");
-        let source = self.setup.source.clone();
-        let reached = self.progress.reached();
         let shadowed = self.shadowed(id);
-        let read = self.ask_source("reading the catalog", async {
-            let mut connection = source.connect().await?;
-            // The binlog shows a DDL before it is committed: until then the catalog is the one before it.
-            if !wait_until_committed(&mut connection, &reached).await? {
-                let reason = "the source had not committed what the stream has passed in time";
-                return Err(SourceError::transient(
-                    "reading the catalog",
-                    connection.address(),
-                    reason,
-                    "tried again",
-                ));
-            }
-            let found = match first_of(&mut connection, &shadowed).await? {
-                Some(other) => {
-                    tracing::info!(table = %id, "left out: the table of an online schema change of {other}");
-                    None
-                }
-                None => stable_definition(&mut connection, id).await?,
-            };
-            connection.close().await?;
-            Ok(found)
-        })?;
+        let read = self.ask_definition(id, &shadowed)?;
         if let Some((catalog, after)) = read {
             self.add_joining(Joining { catalog, after, why: why.to_owned() });
         }
@@ -268,7 +246,7 @@ impl Sequencer {
         let index = self.tables.insert(table);
         self.maps.clear();
         self.put_history(history)?;
-        self.put_state(&StateKey::Catalog(id.clone()), &joining.catalog)?;
+        self.put_state(&StateKey::Catalog(id.clone()), &StoredCatalog::proven(joining.catalog))?;
         self.unpark(index)?;
         self.lost.remove(&id);
         self.selected.insert(id.clone(), SelectedTable { id, topic, partitions, excluded: None });
@@ -318,7 +296,7 @@ impl Sequencer {
 
     /// Waits for an answer of the source. Everything else stands still meanwhile, so that one that does not come is an
     /// outage.
-    fn ask_source<T>(
+    pub(super) fn ask_source<T>(
         &self,
         during: &str,
         answer: impl Future<Output = Result<T, SourceError>>,

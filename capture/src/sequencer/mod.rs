@@ -5,6 +5,7 @@
 //! between a row that was read and its publication, every event of its key that the stream passed is known.
 
 mod commit;
+mod definitions;
 mod follows;
 mod freshness;
 pub mod halt;
@@ -25,6 +26,7 @@ mod tables;
 mod topics;
 mod xa;
 
+pub use definitions::Expectations;
 pub use join::{Joining, executed, publishable, unanswered, wait_until_committed};
 pub use output::Output;
 pub use park::{ParkReason, REREAD};
@@ -67,6 +69,8 @@ pub struct Setup {
     pub key_indexes: BTreeMap<String, String>,
     /// What DDL statements leave out.
     pub session: crate::events::ddl::Session,
+    /// `explicit_defaults_for_timestamp` where a statement does not carry it.
+    pub explicit_timestamps: bool,
     /// True if the source folds names to lower case.
     pub lowercase_names: bool,
     /// A Kafka transaction is committed when it is this old.
@@ -104,6 +108,8 @@ pub struct Sequencer {
     snapshot: Snapshot,
     /// Selected tables whose definition holds from a place that the stream has not reached.
     joining: Vec<Joining>,
+    /// What the server stated of tables at places that the stream has not reached.
+    expected: Expectations,
     /// Tables to be read anew as soon as the open transaction ends, with the reason.
     rereads: BTreeMap<usize, String>,
     /// Tables whose definition was at odds with their rows, and how, until rows can be read again.

@@ -53,6 +53,7 @@ impl Sequencer {
             maps: TableMaps::default(),
             snapshot,
             joining: beginning.joining,
+            expected: beginning.expected,
             rereads: BTreeMap::new(),
             disagreed: BTreeMap::new(),
             transaction_tables: BTreeSet::new(),
@@ -100,6 +101,15 @@ impl Sequencer {
             self.put_reread(id, &why)?;
         }
         Ok(())
+    }
+
+    /// Takes up what holds where the stream begins.
+    ///
+    /// # Errors
+    /// Any end of the session.
+    pub fn take_bearings(&mut self) -> Result<(), Halt> {
+        self.prove_definitions()?;
+        self.begin_rereads()
     }
 
     /// What the stream has passed: the position, and the prepared XA transactions that it leaves out.

@@ -15,6 +15,7 @@ use tributary_schemas::envelope::{Operation, Source};
 use tributary_schemas::row::{EncodedRow, RowError};
 use tributary_schemas::sequence::SourceSequence;
 use tributary_schemas::table::TableId;
+use tributary_source::publish::PRIMARY;
 
 impl Sequencer {
     /// A TABLE_MAP says which table the row events behind it are about.
@@ -39,7 +40,8 @@ impl Sequencer {
         }
         let columns = u32::try_from(table.catalog.columns.len()).unwrap_or(u32::MAX);
         let compiled = event.decode().map_err(|error| error.to_string()).and_then(|map| {
-            map.agrees(&table.table, columns).map_err(|mismatch| mismatch.to_string())?;
+            let has_primary_key = table.catalog.index(PRIMARY).is_some();
+            map.agrees(&table.table, columns, has_primary_key).map_err(|mismatch| mismatch.to_string())?;
             RowDecoder::compile(&table.table, &map).map_err(|error| error.to_string())
         });
         match compiled {

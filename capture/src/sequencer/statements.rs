@@ -8,6 +8,7 @@ use super::halt::Halt;
 use super::park::{ParkReason, RENAMED};
 use super::table::{HistoryRecords, Origin, Standing};
 use crate::events::ddl::{AlterStep, Change, Effect, Next, TableEffect};
+use crate::topics::state::StoredCatalog;
 use tributary_schemas::checkpoint::{ReadPhase, StateKey};
 use tributary_schemas::envelope::key_schema;
 use tributary_schemas::history::Cause;
@@ -19,7 +20,7 @@ struct Step {
     index: usize,
     cause: Cause,
     table: Table,
-    catalog: Option<tributary_source::catalog::CatalogTable>,
+    catalog: Option<StoredCatalog>,
 }
 
 impl Sequencer {
@@ -80,6 +81,7 @@ impl Sequencer {
                 Ok(())
             }
             (Effect::Drop, _) => {
+                self.expected.forget(&id);
                 steps.extend(self.gone(&id, running));
                 Ok(())
             }
@@ -132,7 +134,7 @@ impl Sequencer {
     }
 
     /// Has the table read anew from a place behind this statement.
-    fn later(&mut self, id: &TableId, why: &str) -> Result<(), Halt> {
+    pub(super) fn later(&mut self, id: &TableId, why: &str) -> Result<(), Halt> {
         match self.tables.find(id) {
             // Inside of a transaction there may be rows to come; they count for nothing either way.
             Some(index) => {
@@ -156,20 +158,27 @@ impl Sequencer {
         statement: &str,
         steps: &mut Vec<Step>,
     ) -> Result<(), Halt> {
+        let Some(id) = self.tables.get(index).map(|table| table.id.clone()) else { return Ok(()) };
+        if self.overtakes_expectation(&id) {
+            let why = format!("what a statement before it left open cannot be told any more: {statement}");
+            return self.later(&id, &why);
+        }
         let Some(table) = self.tables.get(index) else { return Ok(()) };
         let next = match crate::events::ddl::apply(&table.catalog, clauses, &self.setup.session) {
             Ok(next) => next,
-            Err(unknown) => return self.later(&table.id.clone(), &unknown.to_string()),
+            Err(unknown) => return self.later(&id, &unknown.to_string()),
         };
-        let Next { table: catalog, change, rereads, .. } = &next;
         let load = self.snapshot.progress(index).filter(|load| load.phase != ReadPhase::Complete);
         let reordered = load.as_ref().and_then(|_| next.reorders_readers(&table.catalog, &table.table));
-        if let Some(why) = rereads.clone().or(reordered) {
-            return self.later(&table.id.clone(), &why);
+        if let Some(why) = next.rereads.clone().or(reordered) {
+            return self.later(&id, &why);
         }
-        if *change == Change::Unchanged {
+        let Some((next, unproven)) = self.stated(index, next)? else { return Ok(()) };
+        let Next { table: catalog, change, .. } = &next;
+        if *change == Change::Unchanged && !unproven {
             return Ok(());
         }
+        let Some(table) = self.tables.get(index) else { return Ok(()) };
         let previous = next.previous(&table.table);
         let definition = match self.publishable(catalog, Some(table), &previous) {
             Ok(definition) => definition,
@@ -179,15 +188,16 @@ impl Sequencer {
         let misread =
             moved.map(|name| format!("while the table was read, the name {name} went to another column"));
         if let Some(why) = misread.or_else(|| next.reveals(&table.table, &definition)) {
-            return self.later(&table.id.clone(), &why);
+            return self.later(&id, &why);
         }
         // Other key bytes would move rows to other partitions and miss their tombstones.
         let same_key = key_schema(&table.topic, &definition).is_ok_and(|schema| schema == table.schemas.key);
         if !same_key || definition.key != table.table.key {
             let why = format!("the key changed by {statement}");
-            return self.later(&table.id.clone(), &why);
+            return self.later(&id, &why);
         }
-        steps.push(Step { index, cause: Cause::Alter, table: definition, catalog: Some(next.table) });
+        let catalog = Some(StoredCatalog { table: next.table, unproven });
+        steps.push(Step { index, cause: Cause::Alter, table: definition, catalog });
         Ok(())
     }
 
@@ -213,7 +223,7 @@ impl Sequencer {
                 position: self.progress.position().clone(),
             };
             let Some(mut table) = self.tables.get(index).cloned() else { continue };
-            let known = catalog.as_ref().unwrap_or(&table.catalog).clone();
+            let known = catalog.as_ref().map_or(&table.catalog, |stored| &stored.table).clone();
             match self.advance(&mut table, definition, origin, &known) {
                 Ok(records) => history.append(records),
                 Err(reason) => {

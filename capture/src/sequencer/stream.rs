@@ -10,7 +10,7 @@ use crate::binlog::batch::{BatchedEvent, EventBatch};
 use crate::binlog::event::kind;
 use crate::binlog::query::Query;
 use crate::binlog::{EventBody, EventHeader, parse};
-use crate::events::ddl::{Effect, Session, Statement, Xid, classify};
+use crate::events::ddl::{Effect, SqlMode, Statement, Xid, classify};
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::table::TableId;
 
@@ -105,7 +105,7 @@ impl Sequencer {
             }
             EventBody::LoadQuery(query) => {
                 let (text, _) = query.text();
-                let tables = match classify(&text, query.database) {
+                let tables = match classify(&text, query.database, SqlMode::new(query.sql_mode)) {
                     Statement::Dml { tables } => tables,
                     _ => None,
                 };
@@ -167,6 +167,7 @@ impl Sequencer {
         self.explicit = false;
         self.transaction_tables.clear();
         self.maps.trim();
+        self.prove_definitions()?;
         // What is to be read anew is written down before anything can commit a checkpoint behind it.
         if !self.rereads.is_empty() {
             self.begin_rereads()
@@ -183,11 +184,14 @@ impl Sequencer {
             self.explicit = true;
             return Ok(());
         }
-        // The statement's session decides what a narrowing MODIFY did to values; where the event does not say, the
-        // careful reading is the one that reads the table anew.
-        self.setup.session.strict = query.sql_mode.is_some_and(Session::is_strict);
+        // The statement's session decides how its text is read and what a MODIFY did to values; where the event does not
+        // say, the careful reading is the one that reads the table anew.
+        let mode = SqlMode::new(query.sql_mode);
+        self.setup.session.mode = mode;
+        self.setup.session.explicit_timestamps =
+            query.explicit_timestamps.unwrap_or(self.setup.explicit_timestamps);
         let (text, faithful) = query.text();
-        let mut statement = classify(&text, query.database);
+        let mut statement = classify(&text, query.database, mode);
         if let (Statement::Ddl(effects), false) = (&mut statement, faithful) {
             let reason = "a statement in a character set that is not known here";
             for effect in effects.iter_mut().filter(|effect| matches!(effect.effect, Effect::Alter(_))) {

@@ -4,6 +4,7 @@
 
 use super::names::TopicNames;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 use tributary_schemas::FORMAT_VERSION;
@@ -38,6 +39,25 @@ pub enum StateError {
     },
 }
 
+/// Value under [`StateKey::Catalog`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StoredCatalog {
+    /// The table.
+    #[serde(flatten)]
+    pub table: CatalogTable,
+    /// A part of it is the server's word at a place that the stream had not reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
+}
+
+impl StoredCatalog {
+    /// A table with nothing left open.
+    #[must_use]
+    pub const fn proven(table: CatalogTable) -> Self {
+        Self { table, unproven: false }
+    }
+}
+
 /// The state topic's content.
 #[derive(Debug, Default)]
 pub struct TaskState {
@@ -49,6 +69,8 @@ pub struct TaskState {
     pub progress: BTreeMap<TableId, TableProgress>,
     /// Full tables at the checkpoint.
     pub catalog: BTreeMap<TableId, CatalogTable>,
+    /// Those of them that stand on an unproven word of the server.
+    pub unproven: BTreeSet<TableId>,
     /// Tables that stopped.
     pub parked: BTreeMap<TableId, Parked>,
 }
@@ -83,7 +105,11 @@ impl TaskState {
                     state.progress.insert(table, read.versioned()?);
                 }
                 StateKey::Catalog(table) => {
-                    state.catalog.insert(table, read.json()?);
+                    let stored: StoredCatalog = read.json()?;
+                    if stored.unproven {
+                        state.unproven.insert(table.clone());
+                    }
+                    state.catalog.insert(table, stored.table);
                 }
                 StateKey::Parked(table) => {
                     let parked: Parked = read.versioned()?;

@@ -208,3 +208,83 @@ fn a_key_stays_as_it_is() {
         ["ALTER TABLE \"s\".\"t\" ALTER COLUMN \"id\" TYPE varchar(9)"]
     );
 }
+
+/// The types between which columns are changed, in every size that matters.
+const TYPES: &[&str] = &[
+    "tinyint",
+    "tinyint unsigned",
+    "smallint",
+    "smallint unsigned",
+    "mediumint",
+    "mediumint unsigned",
+    "int",
+    "int unsigned",
+    "bigint",
+    "bigint unsigned",
+    "decimal(1,0)",
+    "decimal(5,0)",
+    "decimal(7,2)",
+    "decimal(10,0)",
+    "decimal(10,2)",
+    "decimal(12,4)",
+    "decimal(12,5)",
+    "decimal(20,0)",
+    "decimal(23,3)",
+    "decimal(65,30)",
+    "float",
+    "double",
+    "bit(1)",
+    "bit(8)",
+    "char(3)",
+    "char(20)",
+    "varchar(3)",
+    "varchar(20)",
+    "varchar(16000)",
+    "tinytext",
+    "text",
+    "longtext",
+    "binary(3)",
+    "varbinary(3)",
+    "varbinary(20)",
+    "tinyblob",
+    "longblob",
+    "enum('a','b')",
+    "enum('a','b','ccc')",
+    "enum('b','a')",
+    "set('a','b')",
+    "set('a','b','c')",
+    "json",
+    "date",
+    "datetime",
+    "datetime(6)",
+    "timestamp",
+    "timestamp(3)",
+    "time",
+    "time(6)",
+    "year",
+];
+
+#[test]
+fn whatever_capture_makes_an_alter_can_be_carried_out() {
+    let mut carried = 0;
+    for (old, new) in TYPES.iter().flat_map(|old| TYPES.iter().map(move |new| (old, new))) {
+        let of =
+            |declaration: &str| table(vec![column(1, "id", "int", false), column(2, "a", declaration, true)]);
+        let (from, to) = (of(old), of(new));
+        let listed = kept(&from.columns[1].column_type, &to.columns[1].column_type) != Kept::Unsure;
+        let found = changes(&from, &to);
+        let made = alter_statements(
+            &found,
+            &to,
+            &TableRule::default(),
+            dialect("PostgreSQL 15.1"),
+            &shape(&from, &TableRule::default()),
+        );
+        if listed {
+            assert!(found.iter().all(Change::supported), "{old} to {new}");
+            assert!(made.is_ok(), "{old} to {new}: {made:?}");
+            carried += usize::from(old != new);
+        }
+    }
+    assert!(carried > 200, "{carried}");
+}

@@ -36,14 +36,23 @@ pub enum Mismatch {
 
 impl TableMap {
     /// Compares with the catalog. `all_column_count` counts the table's columns on the source, those that are not
-    /// published included.
+    /// published included. `has_primary_key`: PolarDB adds its hidden row id only to tables without one, so that a column
+    /// more of any other table is one that the catalog lacks.
     ///
     /// # Errors
     /// [`Mismatch`], the first that is found.
-    pub fn agrees(&self, table: &Table, all_column_count: u32) -> Result<(), Mismatch> {
+    pub fn agrees(
+        &self,
+        table: &Table,
+        all_column_count: u32,
+        has_primary_key: bool,
+    ) -> Result<(), Mismatch> {
         let catalog = usize::try_from(all_column_count).unwrap_or(usize::MAX);
         let mut binlog = self.columns.len();
-        if binlog == catalog.saturating_add(1) && self.columns.last().is_some_and(may_be_hidden_row_id) {
+        if !has_primary_key
+            && binlog == catalog.saturating_add(1)
+            && self.columns.last().is_some_and(may_be_hidden_row_id)
+        {
             binlog = catalog;
         }
         if binlog != catalog {
@@ -209,8 +218,11 @@ mod tests {
     fn check(text: &str, charset: Option<&str>, image_type: ImageType) -> Result<(), Mismatch> {
         let mut column = column(1, "c", text, true);
         column.charset = charset.map(str::to_owned);
-        TableMap { columns: vec![map_column(image_type, true)], primary_key: vec![] }
-            .agrees(&table(vec![column], &[]), 1)
+        TableMap { columns: vec![map_column(image_type, true)], primary_key: vec![] }.agrees(
+            &table(vec![column], &[]),
+            1,
+            false,
+        )
     }
 
     #[test]
@@ -254,14 +266,16 @@ mod tests {
             extra.name = name.map(str::to_owned);
             TableMap { columns: vec![map_column(ImageType::Long, true), extra], primary_key: vec![] }
         };
-        map(ImageType::LongLong, false, None).agrees(&table, 1).unwrap();
-        map(ImageType::LongLong, false, Some(HIDDEN_ROW_ID)).agrees(&table, 1).unwrap();
+        map(ImageType::LongLong, false, None).agrees(&table, 1, false).unwrap();
+        map(ImageType::LongLong, false, Some(HIDDEN_ROW_ID)).agrees(&table, 1, false).unwrap();
         // An unpublished column is counted.
-        map(ImageType::Long, true, None).agrees(&table, 2).unwrap();
-        map(ImageType::LongLong, false, Some("b")).agrees(&table, 1).unwrap_err();
-        map(ImageType::LongLong, true, None).agrees(&table, 1).unwrap_err();
-        map(ImageType::Long, false, None).agrees(&table, 1).unwrap_err();
-        map(ImageType::LongLong, false, None).agrees(&table, 3).unwrap_err();
+        map(ImageType::Long, true, None).agrees(&table, 2, false).unwrap();
+        map(ImageType::LongLong, false, Some("b")).agrees(&table, 1, false).unwrap_err();
+        map(ImageType::LongLong, true, None).agrees(&table, 1, false).unwrap_err();
+        map(ImageType::Long, false, None).agrees(&table, 1, false).unwrap_err();
+        map(ImageType::LongLong, false, None).agrees(&table, 3, false).unwrap_err();
+        // A table with a key has no such column: ALTER TABLE … ADD z BIGINT NOT NULL passed the binlog by.
+        map(ImageType::LongLong, false, None).agrees(&table, 1, true).unwrap_err();
     }
 
     #[test]

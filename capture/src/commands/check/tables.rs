@@ -251,7 +251,9 @@ const fn item_of(problem: &TableProblem) -> &'static str {
         | TableProblem::PrefixKey { .. }
         | TableProblem::ExpressionKey { .. }
         | TableProblem::ExcludedKeyColumn { .. } => "primary-keys",
-        TableProblem::UnsupportedType { .. } | TableProblem::NoColumns { .. } => "types",
+        TableProblem::UnsupportedType { .. }
+        | TableProblem::UnstatedLabels { .. }
+        | TableProblem::NoColumns { .. } => "types",
         TableProblem::UnsupportedCharset { .. } => "charsets",
     }
 }
@@ -259,9 +261,9 @@ const fn item_of(problem: &TableProblem) -> &'static str {
 /// The column to hide in order to see what else is wrong.
 fn bad_column(problem: &TableProblem) -> Option<&str> {
     match problem {
-        TableProblem::UnsupportedType { column, .. } | TableProblem::UnsupportedCharset { column, .. } => {
-            Some(column)
-        }
+        TableProblem::UnsupportedType { column, .. }
+        | TableProblem::UnstatedLabels { column, .. }
+        | TableProblem::UnsupportedCharset { column, .. } => Some(column),
         _ => None,
     }
 }

@@ -4,11 +4,11 @@
 use super::alter::{AlterStep, Position};
 use super::catalog::{Change, NeedsCatalogRead, Next, Session};
 use super::charset::named_collation;
-use super::conversion::value_change;
+use super::conversion::{fills_row_by_row, is_same_type, recomputed, value_change};
 use super::create::NewTable;
 use super::indexes::{next_indexes, same_name};
-use super::resolve::{convert, resolve};
-use tributary_schemas::table::{ColumnDefault, TableId};
+use super::resolve::{Resolved, convert, resolve};
+use tributary_schemas::table::TableId;
 use tributary_source::catalog::{CatalogColumn, CatalogTable};
 use tributary_source::publish::PRIMARY;
 
@@ -17,6 +17,18 @@ struct Draft {
     column: CatalogColumn,
     /// Place in the old definition; `None` for a new column.
     origin: Option<usize>,
+    said: Said,
+}
+
+/// What the statement says of a column.
+#[derive(Debug, Clone, Copy, Default)]
+struct Said {
+    /// It declares the column anew.
+    declared: bool,
+    /// It adds or redefines the column in any way.
+    concerned: bool,
+    /// What only the server can say.
+    doubt: Option<&'static str>,
 }
 
 /// The definition of `table` after `steps`.
@@ -57,11 +69,12 @@ fn next(table: &CatalogTable, steps: &[AlterStep], session: &Session) -> Result<
     let mut drafts = Vec::with_capacity(table.columns.len());
     for (origin, column) in table.columns.iter().enumerate() {
         let kept = kept(column, steps, &collation, session)?;
-        if let Some((mut column, declared)) = kept {
-            if converted && !declared {
+        if let Some((mut column, mut said)) = kept {
+            if converted && !said.declared && column.charset.is_some() {
                 convert(&mut column, &collation, session)?;
+                said.concerned = true;
             }
-            drafts.push(Draft { column, origin: Some(origin) });
+            drafts.push(Draft { column, origin: Some(origin), said });
         }
     }
     place(&mut drafts, steps, &collation, session)?;
@@ -81,11 +94,36 @@ fn next(table: &CatalogTable, steps: &[AlterStep], session: &Session) -> Result<
         }
     }
     let origins: Vec<Option<usize>> = drafts.iter().map(|draft| draft.origin).collect();
+    let concerned = drafts.iter().enumerate().filter(|(_, draft)| draft.said.concerned);
+    let declared = concerned.map(|(place, draft)| (place, draft.said.doubt)).collect();
+    let anew = drafts.iter().map(|draft| draft.said.declared).collect();
     after.columns = drafts.into_iter().map(|draft| draft.column).collect();
     require_primary(&mut after);
-    let rereads = rereads(table, &after, &origins, steps, session);
-    let change = change(table, &after, &origins);
-    Ok(Next { table: after, origins, change, rereads })
+    let mut next =
+        Next { table: after, origins, anew, change: Change::Unchanged, declared, rereads: by_clause(steps) };
+    next.judge(table, session);
+    Ok(next)
+}
+
+impl Next {
+    /// Tells how the definition changed from `old`, and whether rows did. Again after a column was corrected.
+    pub(super) fn judge(&mut self, old: &CatalogTable, session: &Session) {
+        let known = |origin: &Option<usize>| origin.and_then(|place| old.columns.get(place));
+        let columns = self.table.columns.iter().zip(self.origins.iter().zip(&self.anew));
+        let by_column = || {
+            columns.clone().find_map(|(column, (origin, anew))| match known(origin) {
+                None => fills_row_by_row(column),
+                // What is not declared anew is only renamed, moved or converted; its expression is the same.
+                Some(before) => value_change(before, column, *anew, session),
+            })
+        };
+        let by_expression = || {
+            let column = recomputed(old, &self.table, &self.origins)?;
+            Some(format!("generated column {} follows from a column that changed", column.name))
+        };
+        self.rereads = self.rereads.take().or_else(by_column).or_else(by_expression);
+        self.change = change(old, &self.table, &self.origins);
+    }
 }
 
 /// Every column that a step names must be there, or the catalog is not that of this place in the stream.
@@ -127,23 +165,23 @@ fn table_collation(
     Ok((named_collation(named_charset, named, otherwise, session)?, converted))
 }
 
-/// What becomes of a known column, and whether the statement declares it anew; `None` if it is dropped or will be
-/// put elsewhere by [`place`].
+/// What becomes of a known column, and what the statement says of it; `None` if it is dropped or will be put elsewhere
+/// by [`place`].
 fn kept(
     column: &CatalogColumn,
     steps: &[AlterStep],
     collation: &str,
     session: &Session,
-) -> Result<Option<(CatalogColumn, bool)>, String> {
-    let mut kept = (column.clone(), false);
+) -> Result<Option<(CatalogColumn, Said)>, String> {
+    let mut kept = (column.clone(), Said::default());
     for step in steps {
         match step {
             AlterStep::DropColumn { name } if same_name(name, &column.name) => return Ok(None),
             AlterStep::ModifyColumn { definition, .. } if same_name(&definition.name, &column.name) => {
-                kept = (resolve(definition, collation, session)?, true);
+                kept = declared(resolve(definition, collation, session)?);
             }
             AlterStep::ChangeColumn { old, definition, .. } if same_name(old, &column.name) => {
-                kept = (resolve(definition, collation, session)?, true);
+                kept = declared(resolve(definition, collation, session)?);
             }
             AlterStep::RenameColumn { old, new } if same_name(old, &column.name) => {
                 new.clone_into(&mut kept.0.name);
@@ -152,7 +190,10 @@ fn kept(
                 let column_type = column.declared_type.parse().map_err(|_| {
                     format!("column {name} has the type {}, which is not known", column.declared_type)
                 })?;
-                kept.0.default = default.resolve(&column_type)?;
+                let resolved = default.resolve(&column_type);
+                kept.0.default = resolved.default;
+                kept.1.concerned = true;
+                kept.1.doubt = kept.1.doubt.or(resolved.doubtful.then_some("its default"));
             }
             AlterStep::DropDefault { column: name } if same_name(name, &column.name) => kept.0.default = None,
             AlterStep::SetVisibility { column: name, invisible } if same_name(name, &column.name) => {
@@ -162,6 +203,10 @@ fn kept(
         }
     }
     Ok(Some(kept))
+}
+
+fn declared(Resolved { column, doubt }: Resolved) -> (CatalogColumn, Said) {
+    (column, Said { declared: true, concerned: true, doubt })
 }
 
 /// Puts new columns in, and moves those that the statement moves, in its order.
@@ -175,8 +220,8 @@ fn place(
     for step in steps {
         let (draft, position) = match step {
             AlterStep::AddColumn { definition, position } => {
-                let column = resolve(definition, collation, session)?;
-                (Draft { column, origin: None }, position)
+                let (column, said) = declared(resolve(definition, collation, session)?);
+                (Draft { column, origin: None, said }, position)
             }
             AlterStep::ModifyColumn { definition, position }
             | AlterStep::ChangeColumn { definition, position, .. }
@@ -216,54 +261,15 @@ fn require_primary(table: &mut CatalogTable) {
     }
 }
 
-/// Why rows changed without row events, if they may have.
-fn rereads(
-    old: &CatalogTable,
-    new: &CatalogTable,
-    origins: &[Option<usize>],
-    steps: &[AlterStep],
-    session: &Session,
-) -> Option<String> {
-    let by_clause = steps.iter().find_map(|step| match step {
+/// Why rows changed without row events by a clause that concerns no column.
+fn by_clause(steps: &[AlterStep]) -> Option<String> {
+    steps.iter().find_map(|step| match step {
         AlterStep::RowsChange { clause } => Some(format!("rows came or went without row events: {clause}")),
         AlterStep::Engine(engine) if engine.eq_ignore_ascii_case("BLACKHOLE") => {
             Some("the engine BLACKHOLE keeps no rows".to_owned())
         }
         _ => None,
-    });
-    by_clause.or_else(|| {
-        new.columns.iter().zip(origins).find_map(|(column, origin)| {
-            match origin.and_then(|origin| old.columns.get(origin)) {
-                None => fills_row_by_row(column),
-                // What is not declared anew is only renamed, moved or converted; its expression is the same.
-                Some(before) if before.generated && !is_declared(&column.name, steps) => None,
-                Some(before) => value_change(before, column, session.strict),
-            }
-        })
     })
-}
-
-fn is_declared(name: &str, steps: &[AlterStep]) -> bool {
-    steps.iter().any(|step| match step {
-        AlterStep::ModifyColumn { definition, .. } | AlterStep::ChangeColumn { definition, .. } => {
-            same_name(&definition.name, name)
-        }
-        _ => false,
-    })
-}
-
-/// Why a new column's value differs from row to row, if it does.
-fn fills_row_by_row(column: &CatalogColumn) -> Option<String> {
-    let name = &column.name;
-    if column.generated {
-        Some(format!("new column {name} is generated"))
-    } else if column.auto_increment {
-        Some(format!("new column {name} numbers the rows"))
-    } else if let Some(ColumnDefault::Expression(expression)) = &column.default {
-        Some(format!("new column {name} is filled with {expression}"))
-    } else {
-        None
-    }
 }
 
 fn change(old: &CatalogTable, new: &CatalogTable, origins: &[Option<usize>]) -> Change {
@@ -286,13 +292,5 @@ fn change(old: &CatalogTable, new: &CatalogTable, origins: &[Option<usize>]) -> 
 
 /// True if neither name nor values nor the bytes that stand for them differ.
 fn is_same_column(before: &CatalogColumn, now: &CatalogColumn) -> bool {
-    let same_type = before.declared_type == now.declared_type
-        || match (before.declared_type.parse(), now.declared_type.parse()) {
-            (Ok(before), Ok(now)) => {
-                let (before, now): (tributary_schemas::types::ColumnType, _) = (before, now);
-                before == now
-            }
-            _ => false,
-        };
-    same_type && before.name == now.name && before.nullable == now.nullable && before.charset == now.charset
+    is_same_type(before, now) && before.name == now.name && before.nullable == now.nullable
 }

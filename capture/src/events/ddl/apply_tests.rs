@@ -5,9 +5,9 @@ use tributary_schemas::table::{ColumnDefault, Table, TableId};
 use tributary_source::catalog::CatalogTable;
 use tributary_source::publish::Wishes;
 
-fn session() -> Session {
+pub(super) fn session() -> Session {
     Session {
-        strict: true,
+        mode: SqlMode::new(Some(1 << 21)),
         explicit_timestamps: true,
         database_collation: "utf8mb4_general_ci".to_owned(),
         utf8mb4_collation: "utf8mb4_general_ci".to_owned(),
@@ -15,9 +15,9 @@ fn session() -> Session {
     }
 }
 
-fn table(columns: &str) -> CatalogTable {
+pub(super) fn table(columns: &str) -> CatalogTable {
     let id = TableId::new("shop", "t");
-    match classify(&format!("CREATE TABLE t ({columns})"), "shop") {
+    match classify(&format!("CREATE TABLE t ({columns})"), "shop", session().mode) {
         Statement::Ddl(effects) => match &effects[0].effect {
             Effect::Create { definition: Ok(new), .. } => create(&id, new, &session()).unwrap(),
             other => panic!("{other:?}"),
@@ -26,8 +26,12 @@ fn table(columns: &str) -> CatalogTable {
     }
 }
 
-fn alter(table: &CatalogTable, clauses: &str, session: &Session) -> Result<Next, NeedsCatalogRead> {
-    match classify(&format!("ALTER TABLE t {clauses}"), "shop") {
+pub(super) fn alter(
+    table: &CatalogTable,
+    clauses: &str,
+    session: &Session,
+) -> Result<Next, NeedsCatalogRead> {
+    match classify(&format!("ALTER TABLE t {clauses}"), "shop", session.mode) {
         Statement::Ddl(effects) => match &effects[0].effect {
             Effect::Alter(steps) => apply(table, steps, session),
             other => panic!("{other:?}"),
@@ -97,12 +101,13 @@ fn a_constant_in_old_rows_needs_no_reading() {
 #[test]
 fn without_strict_mode_less_is_certain() {
     let old = table("id INT PRIMARY KEY, a INT, b BIGINT");
-    let lax = Session { strict: false, ..session() };
+    let lax = Session { mode: SqlMode::new(Some(0)), ..session() };
     for clauses in ["MODIFY a INT NOT NULL", "MODIFY b INT"] {
         assert_eq!(alter(&old, clauses, &session()).unwrap().rereads, None, "{clauses}");
         assert!(alter(&old, clauses, &lax).unwrap().rereads.is_some(), "{clauses}");
     }
-    assert!(Session::is_strict(1 << 22) && Session::is_strict(1 << 21) && !Session::is_strict(4));
+    assert!(SqlMode::new(Some(1 << 22)).is_strict() && !SqlMode::new(Some(4)).is_strict());
+    assert!(!SqlMode::default().is_strict());
 }
 
 #[test]
@@ -114,14 +119,15 @@ fn what_does_not_follow_is_refused() {
         ("ADD b INT AFTER c", "there is no column c"),
         ("DROP INDEX i", "there is no index i"),
         ("ADD KEY (zz)", "there is no column zz"),
-        ("ADD b TIMESTAMP DEFAULT '2020-01-31 00:00:00'", "column b"),
         ("ADD b VARCHAR(9) CHARSET klingon", "klingon"),
     ] {
         let refused = alter(&old, clauses, &session()).unwrap_err();
         assert!(refused.why.contains(why), "{clauses}: {refused}");
     }
     let implicit = Session { explicit_timestamps: false, ..session() };
-    assert!(alter(&old, "ADD b TIMESTAMP", &implicit).is_err());
+    for clauses in ["ADD b TIMESTAMP", "ADD b TIMESTAMP NOT NULL", "ADD b TIMESTAMP DEFAULT 0"] {
+        assert!(alter(&old, clauses, &implicit).is_err(), "{clauses}");
+    }
     assert!(alter(&old, "ADD b TIMESTAMP NULL", &implicit).is_ok());
     let latin1 = Session { database_collation: "latin1_swedish_ci".to_owned(), ..session() };
     assert!(alter(&old, "CONVERT TO CHARACTER SET latin1", &latin1).unwrap().rereads.is_some());

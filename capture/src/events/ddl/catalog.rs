@@ -5,14 +5,16 @@
 //! Invariant: a column of the next definition is either one of the old, wherever it went and whatever it is called,
 //! or new; a new one of an old one's name is still new.
 
+use super::mode::SqlMode;
+use std::collections::BTreeMap;
 use tributary_schemas::table::{Table, TableId};
 use tributary_source::catalog::CatalogTable;
 
 /// The settings that fill in what a statement leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// `sql_mode` has STRICT_TRANS_TABLES or STRICT_ALL_TABLES.
-    pub strict: bool,
+    /// `sql_mode`.
+    pub mode: SqlMode,
     /// `explicit_defaults_for_timestamp`: on since 8.0, off by default in 5.7.
     pub explicit_timestamps: bool,
     /// Default collation of the statement's database.
@@ -21,16 +23,6 @@ pub struct Session {
     pub utf8mb4_collation: String,
     /// What the server calls the three-byte charset: `utf8` or `utf8mb3`.
     pub utf8_name: String,
-}
-
-impl Session {
-    /// True if these bits of `sql_mode`, as a QUERY event has them, are strict.
-    #[must_use]
-    pub const fn is_strict(sql_mode: u64) -> bool {
-        const STRICT_TRANS_TABLES: u64 = 1 << 21;
-        const STRICT_ALL_TABLES: u64 = 1 << 22;
-        sql_mode & (STRICT_TRANS_TABLES | STRICT_ALL_TABLES) != 0
-    }
 }
 
 /// How a statement changed a table's definition.
@@ -53,8 +45,12 @@ pub struct Next {
     pub table: CatalogTable,
     /// For each of its columns the place in the old definition; `None` for a new column.
     pub origins: Vec<Option<usize>>,
+    /// For each of its columns whether the statement declares it, all of it.
+    pub anew: Vec<bool>,
     /// How the definition changed.
     pub change: Change,
+    /// The columns that the statement adds or redefines, by place: what only the server can say of each, if there is such.
+    pub declared: BTreeMap<usize, Option<&'static str>>,
     /// Why the rows must be read again: the statement changed some without row events. What a new column's constant
     /// default puts into old rows is no reason, nor the type's own zero in a NOT NULL column without a default.
     pub rereads: Option<String>,

@@ -61,18 +61,3 @@ pub(super) fn max_bytes(charset: &str) -> u64 {
         _ => 1,
     }
 }
-
-/// True if every character of `old` is one of `new`.
-pub(super) fn converts_losslessly(old: &str, new: &str) -> bool {
-    let is_utf8mb3 = |charset: &str| matches!(charset, "utf8" | "utf8mb3");
-    if old == new || (is_utf8mb3(old) && is_utf8mb3(new)) {
-        return true;
-    }
-    match new {
-        "utf8mb4" | "utf16" | "utf16le" | "utf32" => old != "binary",
-        "utf8" | "utf8mb3" | "ucs2" => {
-            !matches!(old, "binary" | "utf8mb4" | "utf16" | "utf16le" | "utf32" | "gb18030")
-        }
-        _ => old == "ascii",
-    }
-}

@@ -6,18 +6,19 @@ use super::column::{charset_name, charset_words};
 use super::create::create_effect;
 use super::cursor::Cursor;
 use super::index::index_after_name;
+use super::mode::SqlMode;
 use super::statement::{Effect, Statement, TableEffect, Xid};
 use super::token::{Kind, tokenize};
 use tributary_schemas::table::TableId;
 
-/// What `statement` means, if `default_database` is the session's database.
+/// What `statement` means, if `default_database` is the session's database and `mode` its mode.
 #[must_use]
-pub fn classify(statement: &str, default_database: &str) -> Statement {
-    let mut tokens = tokenize(statement);
+pub fn classify(statement: &str, default_database: &str, mode: SqlMode) -> Statement {
+    let mut tokens = tokenize(statement, mode);
     while tokens.last().is_some_and(|t| t.kind == Kind::Symbol && t.text == ";") {
         tokens.pop();
     }
-    let mut cursor = Cursor::new(statement, &tokens);
+    let mut cursor = Cursor::new(statement, &tokens, mode);
     let start = cursor;
     top(&mut cursor, default_database).unwrap_or_else(|| Statement::Unreadable {
         reason: format!(

@@ -13,6 +13,12 @@ pub struct ColumnDefinition {
     pub name: String,
     /// Type; for text and blob with a `lob_length` the size is still open.
     pub column_type: ColumnType,
+    /// The m and d of FLOAT(m,d) and DOUBLE(m,d).
+    pub digits: Option<(u8, u8)>,
+    /// UNSIGNED of a number with a fraction.
+    pub unsigned: bool,
+    /// The labels of ENUM or SET read the same in every session.
+    pub plain_labels: bool,
     /// The n of TEXT(n) and BLOB(n), characters or bytes.
     pub lob_length: Option<u64>,
     /// NULL or NOT NULL; `None` if neither is said.
@@ -45,6 +51,9 @@ impl ColumnDefinition {
         Self {
             name,
             column_type: declared.column_type,
+            digits: declared.digits,
+            unsigned: declared.unsigned,
+            plain_labels: declared.plain_labels,
             lob_length: declared.lob_length,
             nullable: serial.then_some(false),
             default: None,

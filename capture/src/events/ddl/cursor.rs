@@ -1,6 +1,7 @@
 //! A place in a statement's tokens, and the small steps that every rule is made of. A step that does not match
 //! leaves the cursor where it was.
 
+use super::mode::SqlMode;
 use super::token::{Kind, Token};
 use std::borrow::Cow;
 use tributary_schemas::table::TableId;
@@ -9,11 +10,25 @@ use tributary_schemas::table::TableId;
 pub(super) struct Cursor<'t, 'a> {
     statement: &'a str,
     tokens: &'t [Token<'a>],
+    mode: SqlMode,
+}
+
+/// A string literal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Literal<'a> {
+    pub text: Cow<'a, str>,
+    /// Printable ASCII as it stands, in quotes alone: it says the same in every session.
+    pub plain: bool,
 }
 
 impl<'t, 'a> Cursor<'t, 'a> {
-    pub(super) fn new(statement: &'a str, tokens: &'t [Token<'a>]) -> Self {
-        Self { statement, tokens }
+    pub(super) fn new(statement: &'a str, tokens: &'t [Token<'a>], mode: SqlMode) -> Self {
+        Self { statement, tokens, mode }
+    }
+
+    /// The mode that the statement ran in.
+    pub(super) fn mode(&self) -> SqlMode {
+        self.mode
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -111,24 +126,35 @@ impl<'t, 'a> Cursor<'t, 'a> {
         Some(table)
     }
 
-    /// A string literal; neighbours are one string, as in MySQL.
+    /// A string literal's text.
     pub(super) fn string(&mut self) -> Option<Cow<'a, str>> {
+        self.literal().map(|literal| literal.text)
+    }
+
+    /// A string literal; neighbours are one string, as in MySQL.
+    pub(super) fn literal(&mut self) -> Option<Literal<'a>> {
         let mut ahead = *self;
+        let mut plain = true;
         if ahead.peek().is_some_and(|t| t.kind == Kind::Word && t.text.starts_with('_')) {
             ahead.next();
+            plain = false;
         }
         let mut text: Option<Cow<'a, str>> = None;
         while let Some(token) = ahead.peek().filter(|t| matches!(t.kind, Kind::Text | Kind::DoubleQuoted)) {
             ahead.next();
+            let spelled = self.statement.get(token.start..token.end).unwrap_or_default();
+            plain &= spelled.starts_with(['\'', '"'])
+                && spelled.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\');
             match &mut text {
                 Some(text) => text.to_mut().push_str(&token.text),
                 none => *none = Some(token.text.clone()),
             }
         }
-        if text.is_some() {
+        let literal = text.map(|text| Literal { text, plain });
+        if literal.is_some() {
             *self = ahead;
         }
-        text
+        literal
     }
 
     pub(super) fn number(&mut self) -> Option<&'t str> {
@@ -150,7 +176,7 @@ impl<'t, 'a> Cursor<'t, 'a> {
                 _ => {}
             }
             if depth == 0 {
-                let inner = Self { statement: self.statement, tokens: self.tokens.get(1..index)? };
+                let inner = Self { tokens: self.tokens.get(1..index)?, ..*self };
                 self.tokens = self.tokens.get(index + 1..)?;
                 return Some(inner);
             }
@@ -181,7 +207,7 @@ impl<'t, 'a> Cursor<'t, 'a> {
     }
 
     fn part(&self, start: usize, end: usize) -> Self {
-        Self { statement: self.statement, tokens: self.tokens.get(start..end).unwrap_or_default() }
+        Self { tokens: self.tokens.get(start..end).unwrap_or_default(), ..*self }
     }
 
     /// Everything up to the next comma that is in no parentheses, and moves there.

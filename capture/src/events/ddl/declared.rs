@@ -8,6 +8,12 @@ use tributary_schemas::types::{ColumnType, LobSize};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Declared {
     pub column_type: ColumnType,
+    /// The m and d of FLOAT(m,d) and DOUBLE(m,d), to which values are rounded.
+    pub digits: Option<(u8, u8)>,
+    /// A number that is not negative.
+    pub unsigned: bool,
+    /// The labels of ENUM or SET read the same in every session.
+    pub plain_labels: bool,
     /// The n of TEXT(n) and BLOB(n): the size follows from it and from the charset.
     pub lob_length: Option<u64>,
     /// NCHAR and friends name their charset.
@@ -19,7 +25,19 @@ pub(super) struct Declared {
 /// Reads a type at the cursor; `None` if it is none that is known.
 pub(super) fn declared_type(cursor: &mut Cursor<'_, '_>) -> Option<Declared> {
     let word = cursor.next().filter(|t| t.kind == Kind::Word)?.text.to_ascii_lowercase();
-    let plain = |column_type| Declared { column_type, lob_length: None, national: false, serial: false };
+    let plain = |column_type| Declared {
+        column_type,
+        digits: None,
+        unsigned: false,
+        plain_labels: true,
+        lob_length: None,
+        national: false,
+        serial: false,
+    };
+    let single = |word: &str, cursor: &Cursor<'_, '_>| match word {
+        "real" => cursor.mode().real_as_float(),
+        word => word.starts_with("float") && word != "float8",
+    };
     let declared = match word.as_str() {
         "tinyint" | "int1" => plain(integer(cursor, "tinyint")?),
         "smallint" | "int2" => plain(integer(cursor, "smallint")?),
@@ -28,13 +46,15 @@ pub(super) fn declared_type(cursor: &mut Cursor<'_, '_>) -> Option<Declared> {
         "bigint" | "int8" => plain(integer(cursor, "bigint")?),
         "bool" | "boolean" => plain(ColumnType::TinyInt { unsigned: false }),
         "serial" => Declared { serial: true, ..plain(ColumnType::BigInt { unsigned: true }) },
-        "decimal" | "dec" | "numeric" | "fixed" => plain(decimal(cursor)?),
-        "float" | "float4" => plain(float(cursor)?),
-        "double" | "real" | "float8" => {
+        "decimal" | "dec" | "numeric" | "fixed" => {
+            let column_type = decimal(cursor)?;
+            Declared { unsigned: sign_words(cursor), ..plain(column_type) }
+        }
+        "float" | "float4" | "double" | "real" | "float8" => {
+            let single = single(&word, cursor);
             cursor.word("precision");
-            cursor.parenthesized();
-            sign_words(cursor);
-            plain(ColumnType::Double)
+            let (column_type, digits) = float(cursor, single)?;
+            Declared { digits, unsigned: sign_words(cursor), ..plain(column_type) }
         }
         "bit" => plain(with_number(cursor, "bit", Some(1))?),
         "char" | "character" => {
@@ -73,8 +93,14 @@ pub(super) fn declared_type(cursor: &mut Cursor<'_, '_>) -> Option<Declared> {
         }
         "text" => Declared { lob_length: length(cursor)?, ..plain(ColumnType::Text(LobSize::Normal)) },
         "blob" => Declared { lob_length: length(cursor)?, ..plain(ColumnType::Blob(LobSize::Normal)) },
-        "enum" => plain(ColumnType::Enum { labels: labels(cursor)? }),
-        "set" => plain(ColumnType::Set { labels: labels(cursor)? }),
+        "enum" => {
+            let (labels, plain_labels) = labels(cursor)?;
+            Declared { plain_labels, ..plain(ColumnType::Enum { labels }) }
+        }
+        "set" => {
+            let (labels, plain_labels) = labels(cursor)?;
+            Declared { plain_labels, ..plain(ColumnType::Set { labels }) }
+        }
         "datetime" | "timestamp" | "time" => plain(with_number(cursor, &word, Some(0))?),
         "vector" => plain(with_number(cursor, &word, Some(2048))?),
         "year" => {
@@ -112,20 +138,22 @@ fn decimal(cursor: &mut Cursor<'_, '_>) -> Option<ColumnType> {
         }
         None => ("10".to_owned(), "0".to_owned()),
     };
-    sign_words(cursor);
     let precision = if precision == "0" { "10" } else { &precision };
     format!("decimal({precision},{scale})").parse().ok()
 }
 
 /// FLOAT(p) is single up to 24 binary digits, and double above; FLOAT(m,d) is single.
-fn float(cursor: &mut Cursor<'_, '_>) -> Option<ColumnType> {
-    let mut double = false;
+fn float(cursor: &mut Cursor<'_, '_>, mut single: bool) -> Option<(ColumnType, Option<(u8, u8)>)> {
+    let mut digits = None;
     if let Some(mut inner) = cursor.parenthesized() {
-        let precision: u32 = inner.number()?.parse().ok()?;
-        double = inner.is_empty() && precision > 24;
+        let precision: u8 = inner.number()?.parse().ok()?;
+        if inner.symbol(",") {
+            digits = Some((precision, inner.number()?.parse().ok()?));
+        } else {
+            single &= precision <= 24;
+        }
     }
-    sign_words(cursor);
-    Some(if double { ColumnType::Double } else { ColumnType::Float })
+    Some((if single { ColumnType::Float } else { ColumnType::Double }, digits))
 }
 
 fn with_number(cursor: &mut Cursor<'_, '_>, name: &str, default: Option<u64>) -> Option<ColumnType> {
@@ -157,27 +185,36 @@ fn length(cursor: &mut Cursor<'_, '_>) -> Option<Option<u64>> {
     }
 }
 
-/// Labels of ENUM and SET; MySQL drops their trailing spaces.
-fn labels(cursor: &mut Cursor<'_, '_>) -> Option<Vec<String>> {
+/// Labels of ENUM and SET, and whether they read the same in every session; MySQL drops their trailing spaces.
+fn labels(cursor: &mut Cursor<'_, '_>) -> Option<(Vec<String>, bool)> {
     let inner = cursor.parenthesized()?;
-    inner
+    let mut plain = true;
+    let labels: Option<Vec<String>> = inner
         .split_commas()
         .into_iter()
         .map(|mut part| {
-            let label = part.string().filter(|_| part.is_empty())?;
-            Some(label.trim_end_matches(' ').to_owned())
+            let label = part.literal().filter(|_| part.is_empty())?;
+            plain &= label.plain;
+            Some(label.text.trim_end_matches(' ').to_owned())
         })
-        .collect()
+        .collect();
+    Some((labels?, plain))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::mode::SqlMode;
     use super::super::token::tokenize;
     use super::*;
 
     fn declared(text: &str) -> Option<Declared> {
-        let tokens = tokenize(text);
-        let mut cursor = Cursor::new(text, &tokens);
+        declared_in(text, 0)
+    }
+
+    fn declared_in(text: &str, bits: u64) -> Option<Declared> {
+        let mode = SqlMode::new(Some(bits));
+        let tokens = tokenize(text, mode);
+        let mut cursor = Cursor::new(text, &tokens, mode);
         declared_type(&mut cursor).filter(|_| cursor.is_empty())
     }
 
@@ -222,6 +259,14 @@ mod tests {
         }
         for text in ["UUID", "VARCHAR", "DECIMAL(70)", "`int`", "ENUM(a)", "DATETIME(x)"] {
             assert_eq!(declared(text), None, "{text}");
+        }
+        assert_eq!(declared_in("REAL(7,2)", 1).unwrap().column_type, ColumnType::Float);
+        let precise = declared("DOUBLE PRECISION(8,3) UNSIGNED").unwrap();
+        assert_eq!((precise.digits, precise.unsigned), (Some((8, 3)), true));
+        assert!(declared("DECIMAL(5) ZEROFILL").unwrap().unsigned);
+        assert!(declared("ENUM('a','it''s')").unwrap().plain_labels);
+        for text in [r"ENUM('a\\b')", "ENUM('\u{e9}')", "SET(_latin1'a')", "SET(N'a')"] {
+            assert!(!declared(text).unwrap().plain_labels, "{text}");
         }
         assert!(declared("NVARCHAR(3)").unwrap().national);
         assert!(declared("SERIAL").unwrap().serial);

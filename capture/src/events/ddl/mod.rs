@@ -16,7 +16,9 @@ mod declared;
 mod default;
 mod index;
 mod indexes;
+mod mode;
 mod resolve;
+mod stated;
 mod statement;
 mod token;
 
@@ -28,6 +30,8 @@ pub use column::ColumnDefinition;
 pub use create::NewTable;
 pub use default::DefaultClause;
 pub use index::{Constraint, IndexDefinition};
+pub use mode::SqlMode;
+pub use stated::{Stated, Verdict, follow, unlike};
 pub use statement::{Effect, Statement, TableEffect, Xid};
 
 #[cfg(test)]

@@ -4,9 +4,17 @@
 use super::catalog::Session;
 use super::charset::{canonical, charset_of, max_bytes, named_collation};
 use super::column::ColumnDefinition;
-use super::conversion::{capacity_bytes, smallest_lob};
+use super::default::ResolvedDefault;
+use tributary_schemas::conversion::capacity_bytes;
 use tributary_schemas::types::{ColumnType, LobSize};
 use tributary_source::catalog::CatalogColumn;
+
+/// A column as far as its declaration tells it.
+pub(super) struct Resolved {
+    pub column: CatalogColumn,
+    /// What only the server can say; `None` if the declaration says all.
+    pub doubt: Option<&'static str>,
+}
 
 /// The column of a table whose default collation is `table_collation`.
 ///
@@ -16,7 +24,7 @@ pub(super) fn resolve(
     definition: &ColumnDefinition,
     table_collation: &str,
     session: &Session,
-) -> Result<CatalogColumn, String> {
+) -> Result<Resolved, String> {
     let name = &definition.name;
     let mut column_type = definition.column_type.clone();
     let mut collation = None;
@@ -43,27 +51,61 @@ pub(super) fn resolve(
         column_type = with_lob_size(column_type, smallest_lob(bytes));
     }
     let timestamp = matches!(column_type, ColumnType::Timestamp { .. });
-    if timestamp && !session.explicit_timestamps && definition.nullable.is_none() && !definition.generated {
+    // NOT NULL alone does not help: the first such column is filled with the time of the statement.
+    let made_up =
+        definition.nullable.is_none() || (definition.nullable == Some(false) && definition.default.is_none());
+    if timestamp && !session.explicit_timestamps && made_up && !definition.generated {
         return Err(format!(
             "column {name} is a TIMESTAMP whose default the server makes up (explicit_defaults_for_timestamp)"
         ));
     }
-    let default = match &definition.default {
-        Some(clause) => clause.resolve(&column_type).map_err(|clause| format!("column {name}: {clause}"))?,
-        None => None,
+    let ResolvedDefault { default, doubtful } = match &definition.default {
+        Some(clause) => clause.resolve(&column_type),
+        None => ResolvedDefault { default: None, doubtful: false },
     };
-    Ok(CatalogColumn {
+    let doubt = match (definition.plain_labels, doubtful) {
+        (false, _) => Some("its labels"),
+        (true, true) => Some("its default"),
+        (true, false) => None,
+    };
+    let column = CatalogColumn {
         name: name.clone(),
-        declared_type: column_type.to_string(),
+        declared_type: declared_text(&column_type, definition),
         nullable: definition.nullable.unwrap_or(!definition.primary_key),
         default,
         charset: charset.map(|charset| canonical(charset, session)),
         collation,
         comment: definition.comment.clone(),
         generated: definition.generated,
+        expression: String::new(),
         auto_increment: definition.auto_increment,
         invisible: definition.invisible,
-    })
+        inexact_labels: false,
+        inexact_default: false,
+    };
+    Ok(Resolved { column, doubt })
+}
+
+/// The type as `information_schema` prints it, with what of it bears on values.
+fn declared_text(column_type: &ColumnType, definition: &ColumnDefinition) -> String {
+    let mut text = column_type.to_string();
+    if let Some((digits, decimals)) = definition.digits {
+        text += &format!("({digits},{decimals})");
+    }
+    if definition.unsigned {
+        text += " unsigned";
+    }
+    text
+}
+
+/// The smallest size that holds this many bytes.
+const fn smallest_lob(bytes: u64) -> LobSize {
+    match bytes {
+        0..=0xff => LobSize::Tiny,
+        0x100..=0xffff => LobSize::Normal,
+        0x1_0000..=0xff_ffff => LobSize::Medium,
+        _ => LobSize::Long,
+    }
 }
 
 /// CONVERT TO CHARACTER SET: a text that might no longer fit becomes a larger one.

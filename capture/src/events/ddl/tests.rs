@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tributary_schemas::table::TableId;
 
 fn effects(statement: &str) -> Vec<(String, Effect)> {
-    match classify(statement, "shop") {
+    match classify(statement, "shop", SqlMode::default()) {
         Statement::Ddl(effects) => effects.into_iter().map(|e| (e.table.to_string(), e.effect)).collect(),
         other => panic!("{statement}: {other:?}"),
     }
@@ -31,7 +31,7 @@ fn transactions() {
         ("ROLLBACK WORK TO SAVEPOINT s", Statement::RollbackTo { name: "s".to_owned() }),
         ("SAVEPOINT `s`", Statement::Savepoint { name: "s".to_owned() }),
     ] {
-        assert_eq!(classify(statement, "shop"), expected, "{statement}");
+        assert_eq!(classify(statement, "shop", SqlMode::default()), expected, "{statement}");
     }
     let xid = Xid { format: 1, gtrid: b"ab".to_vec(), bqual: Vec::new() };
     for (statement, expected) in [
@@ -42,9 +42,9 @@ fn transactions() {
         ("XA COMMIT 0x6162 ONE PHASE", Statement::XaCommit { xid: xid.clone(), one_phase: true }),
         ("XA ROLLBACK X'6162',X'',1", Statement::XaRollback { xid }),
     ] {
-        assert_eq!(classify(statement, "shop"), expected, "{statement}");
+        assert_eq!(classify(statement, "shop", SqlMode::default()), expected, "{statement}");
     }
-    assert!(matches!(classify("XA COMMIT @x", "shop"), Statement::Unreadable { .. }));
+    assert!(matches!(classify("XA COMMIT @x", "shop", SqlMode::default()), Statement::Unreadable { .. }));
 }
 
 #[test]
@@ -129,20 +129,21 @@ fn what_concerns_no_table() {
         "LOAD INDEX INTO CACHE t",
         "INSTALL PLUGIN x SONAME 'x.so'",
     ] {
-        assert_eq!(classify(statement, "shop"), Statement::Other, "{statement}");
+        assert_eq!(classify(statement, "shop", SqlMode::default()), Statement::Other, "{statement}");
     }
 }
 
 #[test]
 fn databases() {
     assert_eq!(
-        classify("DROP SCHEMA IF EXISTS `my db`", "shop"),
+        classify("DROP SCHEMA IF EXISTS `my db`", "shop", SqlMode::default()),
         Statement::DropDatabase { database: "my db".to_owned() }
     );
     assert_eq!(
         classify(
             "CREATE DATABASE IF NOT EXISTS x DEFAULT CHARACTER SET = latin1 COLLATE 'latin1_bin'",
-            "shop"
+            "shop",
+            SqlMode::default()
         ),
         Statement::DatabaseCharset {
             database: "x".to_owned(),
@@ -151,7 +152,7 @@ fn databases() {
         }
     );
     assert_eq!(
-        classify("ALTER DATABASE CHARSET utf8mb4", "shop"),
+        classify("ALTER DATABASE CHARSET utf8mb4", "shop", SqlMode::default()),
         Statement::DatabaseCharset {
             database: "shop".to_owned(),
             charset: Some("utf8mb4".to_owned()),
@@ -177,13 +178,19 @@ fn dml_names_what_it_may_write() {
         ),
         ("LOAD DATA INFILE 'x' IGNORE INTO TABLE `t` FIELDS TERMINATED BY ','", vec!["shop.t"]),
     ] {
-        let Statement::Dml { tables: Some(tables) } = classify(statement, "shop") else {
+        let Statement::Dml { tables: Some(tables) } = classify(statement, "shop", SqlMode::default()) else {
             panic!("{statement}")
         };
         assert_eq!(tables.iter().map(ToString::to_string).collect::<Vec<_>>(), names, "{statement}");
     }
-    assert_eq!(classify("WITH c AS (SELECT 1) CALL p()", "shop"), Statement::Dml { tables: None });
-    assert_eq!(classify("WITH c AS (SELECT 1) SELECT * FROM c", "shop"), Statement::Other);
+    assert_eq!(
+        classify("WITH c AS (SELECT 1) CALL p()", "shop", SqlMode::default()),
+        Statement::Dml { tables: None }
+    );
+    assert_eq!(
+        classify("WITH c AS (SELECT 1) SELECT * FROM c", "shop", SqlMode::default()),
+        Statement::Other
+    );
 }
 
 #[test]
@@ -233,7 +240,7 @@ fn a_created_table_with_a_query_is_told_apart() {
 
 #[test]
 fn lower_case_names_are_asked_for() {
-    let lower = classify("RENAME TABLE Shop.A TO B", "MyDb").with_lowercase_names();
+    let lower = classify("RENAME TABLE Shop.A TO B", "MyDb", SqlMode::default()).with_lowercase_names();
     let effect = Effect::RenameTo(TableId::new("mydb", "b"));
     assert_eq!(lower, Statement::Ddl(vec![TableEffect { table: TableId::new("shop", "a"), effect }]));
 }
@@ -241,7 +248,7 @@ fn lower_case_names_are_asked_for() {
 proptest! {
     #[test]
     fn any_text_is_classified(text in "(?s).{0,60}") {
-        let _ = classify(&text, "shop");
+        let _ = classify(&text, "shop", SqlMode::default());
     }
 
     #[test]
@@ -257,10 +264,10 @@ proptest! {
         )
     ) {
         let text = words.join(" ");
-        let _ = classify(&text, "shop");
+        let _ = classify(&text, "shop", SqlMode::default());
         // Whatever follows, the table's name is known.
         if !text.contains('`') {
-            let Statement::Ddl(effects) = classify(&format!("ALTER TABLE db.u {text}"), "shop") else {
+            let Statement::Ddl(effects) = classify(&format!("ALTER TABLE db.u {text}"), "shop", SqlMode::default()) else {
                 return Err(TestCaseError::fail("not DDL"));
             };
             let expected = TableId::new("db", "u");

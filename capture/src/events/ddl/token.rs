@@ -2,6 +2,7 @@
 //! that no rule matches, never a panic. Comments are gone, but the content of versioned comments (`/*!80013 … */`)
 //! counts: the source blanks the `!` of those that it did not execute itself.
 
+use super::mode::SqlMode;
 use std::borrow::Cow;
 
 /// A piece of a statement.
@@ -23,7 +24,7 @@ pub(super) enum Kind {
     Name,
     /// A string in single quotes.
     Text,
-    /// In double quotes: a string, or with ANSI_QUOTES a name; the place tells.
+    /// A string in double quotes. Where the mode is not known it may be a name; the place tells.
     DoubleQuoted,
     /// Digits, with or without fraction and exponent.
     Number,
@@ -35,15 +36,16 @@ pub(super) enum Kind {
     Symbol,
 }
 
-/// The tokens of `statement`.
-pub(super) fn tokenize(statement: &str) -> Vec<Token<'_>> {
-    let mut lexer = Lexer::new(statement, true);
+/// The tokens of `statement`, which ran in this mode.
+pub(super) fn tokenize(statement: &str, mode: SqlMode) -> Vec<Token<'_>> {
+    let plain = mode.plain_backslashes();
+    let mut lexer = Lexer::new(statement, mode, plain != Some(true));
     let tokens = lexer.run();
-    if !lexer.unterminated {
+    if !lexer.unterminated || plain.is_some() {
         return tokens;
     }
     // Under NO_BACKSLASH_ESCAPES a string may end in a backslash, and then nothing else ends where it should.
-    let mut plain = Lexer::new(statement, false);
+    let mut plain = Lexer::new(statement, mode, false);
     let reread = plain.run();
     if plain.unterminated { tokens } else { reread }
 }
@@ -52,9 +54,15 @@ struct Lexer<'a> {
     statement: &'a str,
     at: usize,
     backslash_escapes: bool,
+    ansi_quotes: bool,
     /// A string or quoted name ran into the end.
     unterminated: bool,
     versioned_comments: u32,
+}
+
+/// White space as MySQL has it: no character beyond ASCII is blank, such a one belongs to a name.
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
 }
 
 fn is_word(c: char) -> bool {
@@ -62,8 +70,9 @@ fn is_word(c: char) -> bool {
 }
 
 impl<'a> Lexer<'a> {
-    fn new(statement: &'a str, backslash_escapes: bool) -> Self {
-        Self { statement, at: 0, backslash_escapes, unterminated: false, versioned_comments: 0 }
+    fn new(statement: &'a str, mode: SqlMode, backslash_escapes: bool) -> Self {
+        let ansi_quotes = mode.ansi_quotes();
+        Self { statement, at: 0, backslash_escapes, ansi_quotes, unterminated: false, versioned_comments: 0 }
     }
 
     fn rest(&self) -> &'a str {
@@ -81,6 +90,7 @@ impl<'a> Lexer<'a> {
             let (kind, text) = match first {
                 '`' => (Kind::Name, self.quoted('`')),
                 '\'' => (Kind::Text, self.quoted('\'')),
+                '"' if self.ansi_quotes => (Kind::Name, self.quoted('"')),
                 '"' => (Kind::DoubleQuoted, self.quoted('"')),
                 c if is_word(c) => self.word(after_point),
                 '.' if !after_point && !ends_name(&tokens, start) && self.digit_at(1) => self.number(),
@@ -104,7 +114,7 @@ impl<'a> Lexer<'a> {
     fn skip_blanks(&mut self) {
         loop {
             let rest = self.rest();
-            let blank = rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || c == '\0').len();
+            let blank = rest.len() - rest.trim_start_matches(|c: char| is_blank(c) || c == '\0').len();
             if blank > 0 {
                 self.at += blank;
             } else if let Some(inner) = rest.strip_prefix("/*!") {
@@ -129,11 +139,12 @@ impl<'a> Lexer<'a> {
     fn quoted(&mut self, quote: char) -> Cow<'a, str> {
         self.at += quote.len_utf8();
         let start = self.at;
-        let escapes = self.backslash_escapes && quote != '`';
+        let escapes = self.backslash_escapes && quote != '`' && !(quote == '"' && self.ansi_quotes);
         let mut owned: Option<String> = None;
         let mut characters = self.rest().char_indices().peekable();
         while let Some((offset, c)) = characters.next() {
             let here = start + offset;
+            let keeps = |next: &(usize, char)| matches!(next.1, '%' | '_');
             let resolved = if c == quote {
                 if characters.next_if(|(_, next)| *next == quote).is_none() {
                     self.at = here + c.len_utf8();
@@ -141,7 +152,7 @@ impl<'a> Lexer<'a> {
                     return owned.map_or(Cow::Borrowed(plain), Cow::Owned);
                 }
                 Some(quote)
-            } else if c == '\\' && escapes {
+            } else if c == '\\' && escapes && !characters.peek().is_some_and(keeps) {
                 characters.next().map(|(_, escaped)| unescape(escaped))
             } else {
                 None
@@ -238,7 +249,7 @@ fn looks_numeric(text: &str) -> bool {
 /// MySQL wants a blank or the end behind the two dashes: `5--3` is arithmetic.
 fn is_dash_comment(rest: &str) -> bool {
     rest.strip_prefix("--")
-        .is_some_and(|tail| tail.chars().next().is_none_or(|c| c.is_whitespace() || c.is_control()))
+        .is_some_and(|tail| tail.chars().next().is_none_or(|c| is_blank(c) || c.is_ascii_control()))
 }
 
 fn unescape(escaped: char) -> char {
@@ -259,7 +270,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn kinds(text: &str) -> Vec<(Kind, String)> {
-        tokenize(text).into_iter().map(|t| (t.kind, t.text.into_owned())).collect()
+        tokenize(text, SqlMode::default()).into_iter().map(|t| (t.kind, t.text.into_owned())).collect()
     }
 
     fn one(kind: Kind, text: &str) -> (Kind, String) {
@@ -300,6 +311,19 @@ mod tests {
     }
 
     #[test]
+    fn the_mode_tells_names_from_strings_and_escapes_from_backslashes() {
+        let one_of = |text, bits| tokenize(text, SqlMode::new(Some(bits))).remove(0);
+        let is =
+            |token: Token<'_>, kind, text: &str| assert_eq!((token.kind, token.text.as_ref()), (kind, text));
+        is(one_of(r#""a\nb""c""#, 0x4), Kind::Name, r#"a\nb"c"#);
+        is(one_of(r#""a\nb""#, 0), Kind::DoubleQuoted, "a\nb");
+        is(one_of(r"'C:\temp'", 0x0010_0000), Kind::Text, r"C:\temp");
+        // LIKE's wildcards keep their backslash, and a blank beyond ASCII belongs to a name.
+        is(one_of(r"'a\_b\%c\d'", 0), Kind::Text, r"a\_b\%cd");
+        is(one_of("\u{3000}\u{540d} INT", 0), Kind::Word, "\u{3000}\u{540d}");
+    }
+
+    #[test]
     fn a_trailing_backslash_without_escapes_is_understood() {
         assert_eq!(
             kinds(r"'a\', 'b'"),
@@ -311,7 +335,7 @@ mod tests {
         #[test]
         fn any_text_becomes_tokens_in_order(text in "(?s).{0,80}|[`'\"/*!#\\-.0-9exXbB \\\\\n(),a]{0,60}") {
             let mut last = 0;
-            for token in tokenize(&text) {
+            for token in tokenize(&text, SqlMode::default()) {
                 prop_assert!(token.start >= last && token.end > token.start && token.end <= text.len());
                 last = token.end;
             }

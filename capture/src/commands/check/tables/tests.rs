@@ -15,8 +15,11 @@ fn column(name: &str, declared_type: &str) -> CatalogColumn {
         collation: None,
         comment: String::new(),
         generated: false,
+        expression: String::new(),
         auto_increment: false,
         invisible: false,
+        inexact_labels: false,
+        inexact_default: false,
     }
 }
 

@@ -1,0 +1,240 @@
+//! The server's word on a table's definition: asked for after a statement that adds or redefines a column, and compared
+//! with what the stream has led to once the stream is where that word holds. The judgement is in
+//! [`crate::events::ddl::follow`] and [`crate::events::ddl::unlike`].
+//!
+//! Invariant: a definition that is not the server's is read anew, whatever led to it: a statement that was misread, one
+//! that is not in the binlog, a record of an older version.
+
+use super::Sequencer;
+use super::follows::first_of;
+use super::halt::Halt;
+use super::join::{stable_definition, wait_until_committed};
+use super::table::Standing;
+use crate::events::ddl::{Next, Stated, Verdict, follow, unlike};
+use crate::snapshot::planner::is_past;
+use crate::topics::state::StoredCatalog;
+use std::collections::BTreeMap;
+use tributary_schemas::checkpoint::StateKey;
+use tributary_schemas::position::Position;
+use tributary_schemas::table::TableId;
+use tributary_source::catalog::CatalogTable;
+use tributary_source::chunk::quote;
+use tributary_source::error::SourceError;
+
+/// Definitions that hold at one place of the source.
+#[derive(Debug)]
+struct Place {
+    position: Position,
+    tables: BTreeMap<TableId, Expected>,
+}
+
+/// A definition as the server stated it.
+#[derive(Debug)]
+struct Expected {
+    catalog: CatalogTable,
+    /// A part of the followed definition stands on it alone, until the stream is there.
+    unproven: bool,
+}
+
+/// What the server stated of tables, at places that the stream has not reached; the last word of each table only.
+#[derive(Debug, Default)]
+pub struct Expectations {
+    places: Vec<Place>,
+}
+
+impl Expectations {
+    /// The tables of a session's beginning.
+    #[must_use]
+    pub fn at(position: Position, catalogs: Vec<CatalogTable>) -> Self {
+        let expected = |catalog: CatalogTable| (catalog.id.clone(), Expected { catalog, unproven: false });
+        let place = Place { position, tables: catalogs.into_iter().map(expected).collect() };
+        Self { places: vec![place] }
+    }
+
+    fn add(&mut self, position: Position, catalog: CatalogTable, unproven: bool) {
+        let id = catalog.id.clone();
+        self.forget(&id);
+        let tables = BTreeMap::from([(id, Expected { catalog, unproven })]);
+        self.places.push(Place { position, tables });
+    }
+
+    /// Drops what is expected of a table; true if something stood on it.
+    pub fn forget(&mut self, id: &TableId) -> bool {
+        let mut unproven = false;
+        for place in &mut self.places {
+            unproven |= place.tables.remove(id).is_some_and(|expected| expected.unproven);
+        }
+        self.places.retain(|place| !place.tables.is_empty());
+        unproven
+    }
+
+    /// A statement on a table comes before the place of what is expected. True if something stood on that: whether the
+    /// server meant it before or after this statement cannot be known any more.
+    fn overtake(&mut self, id: &TableId, reached: &Position) -> bool {
+        let of_table = self.places.iter().find_map(|place| Some((place, place.tables.get(id)?)));
+        match of_table {
+            Some((_, Expected { unproven: true, .. })) => self.forget(id),
+            // The place does not hold the statement, so what is expected there is not what comes of it.
+            Some((place, _)) if is_past(reached, &place.position) => self.forget(id),
+            _ => false,
+        }
+    }
+
+    fn arrived(&mut self, here: &Position) -> Vec<Expected> {
+        let (arrived, waiting) = std::mem::take(&mut self.places)
+            .into_iter()
+            .partition(|place: &Place| is_past(here, &place.position));
+        self.places = waiting;
+        arrived.into_iter().flat_map(|place: Place| place.tables.into_values()).collect()
+    }
+}
+
+impl Sequencer {
+    /// What the stream has reached, the open transaction included.
+    fn reached(&self) -> Position {
+        let mut position = self.progress.position().clone();
+        position.gtid_set = self.progress.reached();
+        self.progress.file().clone_into(&mut position.file);
+        position.offset = self.progress.offset();
+        position
+    }
+
+    /// A statement changes a table's definition: true if the definition before it was never proven.
+    pub(super) fn overtakes_expectation(&mut self, id: &TableId) -> bool {
+        let reached = self.reached();
+        self.expected.overtake(id, &reached)
+    }
+
+    /// The definition with which the table at `index` goes on after a statement; `None` if its rows are to be read again,
+    /// which is seen to.
+    pub(super) fn stated(&mut self, index: usize, next: Next) -> Result<Option<(Next, bool)>, Halt> {
+        let Some(table) = self.tables.get(index) else { return Ok(None) };
+        if next.declared.is_empty() {
+            return Ok(Some((next, false)));
+        }
+        let id = table.id.clone();
+        let found = self.ask_definition(&id, &[])?;
+        let Some(table) = self.tables.get(index) else { return Ok(None) };
+        let here = found.as_ref().is_some_and(|(_, place)| is_past(&self.reached(), place));
+        let stated = Stated { table: found.as_ref().map(|(catalog, _)| catalog), here };
+        match follow(&table.catalog, next, stated, &self.setup.session) {
+            Verdict::Follow { next, unproven } => {
+                if let Some((catalog, place)) = found {
+                    self.expected.add(place, catalog, unproven);
+                }
+                Ok(Some((*next, unproven)))
+            }
+            Verdict::Reread(why) => self.later(&id, &why).map(|()| None),
+        }
+    }
+
+    /// The table's definition on the server now, which has committed everything the stream has passed; none of a table
+    /// that is a tool's, because one of `shadowed` is there.
+    pub(super) fn ask_definition(
+        &self,
+        id: &TableId,
+        shadowed: &[TableId],
+    ) -> Result<Option<(CatalogTable, Position)>, Halt> {
+        let source = self.setup.source.clone();
+        let reached = self.progress.reached();
+        self.ask_source("reading the catalog", async {
+            let mut connection = source.connect().await?;
+            // The binlog shows a DDL before it is committed: until then the catalog is the one before it.
+            if !wait_until_committed(&mut connection, &reached).await? {
+                let reason = "the source had not committed what the stream has passed in time";
+                return Err(SourceError::transient(
+                    "reading the catalog",
+                    connection.address(),
+                    reason,
+                    "tried again",
+                ));
+            }
+            if reached.is_empty() {
+                // Without GTID a statement that is not committed holds the table's lock, which this waits for.
+                let touch = format!("SELECT 1 FROM {}.{} LIMIT 0", quote(&id.database), quote(&id.table));
+                match connection.execute("reading the catalog", &touch).await {
+                    Err(error) if error.is_transient() => return Err(error),
+                    // It is gone: the catalog says so.
+                    Err(_) | Ok(()) => {}
+                }
+            }
+            let found = match first_of(&mut connection, shadowed).await? {
+                Some(other) => {
+                    tracing::info!(table = %id, "left out: the table of an online schema change of {other}");
+                    None
+                }
+                None => stable_definition(&mut connection, id).await?,
+            };
+            connection.close().await?;
+            Ok(found)
+        })
+    }
+
+    /// Compares every table with what the server stated of it at a place that the stream has reached now. Between
+    /// transactions only.
+    pub(super) fn prove_definitions(&mut self) -> Result<(), Halt> {
+        if self.expected.places.is_empty() {
+            return Ok(());
+        }
+        let here = self.passed();
+        for Expected { catalog, unproven } in self.expected.arrived(&here) {
+            let Some(index) = self.tables.find(&catalog.id) else { continue };
+            let Some(table) = self.tables.get(index).filter(|table| table.standing == Standing::Running)
+            else {
+                continue;
+            };
+            if let Some(difference) = unlike(&table.catalog, &catalog) {
+                tracing::warn!(table = %table.id, "the definition is not the server's: {difference}");
+                self.rereads.entry(index).or_insert(difference);
+            } else if unproven {
+                let stored = StoredCatalog::proven(table.catalog.clone());
+                self.put_state(&StateKey::Catalog(catalog.id), &stored)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog(name: &str) -> CatalogTable {
+        serde_json::from_value(serde_json::json!({
+            "id": {"database": "shop", "table": name}, "columns": [], "indexes": [], "comment": "",
+            "engine": "InnoDB", "rows_estimated": 0, "data_bytes": 0, "partitioned": false,
+        }))
+        .unwrap()
+    }
+
+    fn at(last: u64) -> Position {
+        let gtid_set = format!("6f3e8d40-1c1f-11ef-8a0b-0242ac120002:1-{last}").parse().unwrap();
+        Position { gtid_set, ..Position::default() }
+    }
+
+    #[test]
+    fn the_last_word_on_a_table_counts_where_it_holds() {
+        let mut expected = Expectations::at(at(10), vec![catalog("a"), catalog("b")]);
+        expected.add(at(20), catalog("a"), false);
+        let names = |arrived: Vec<Expected>| -> Vec<String> {
+            arrived.into_iter().map(|expected| expected.catalog.id.table).collect()
+        };
+        assert!(names(expected.arrived(&at(9))).is_empty());
+        assert_eq!(names(expected.arrived(&at(12))), ["b"]);
+        assert_eq!(names(expected.arrived(&at(20))), ["a"]);
+        assert!(expected.places.is_empty());
+    }
+
+    #[test]
+    fn a_statement_before_the_place_overtakes_what_only_the_place_could_prove() {
+        let id = TableId::new("shop", "a");
+        let mut expected = Expectations::at(at(10), vec![catalog("a")]);
+        assert!(!expected.overtake(&id, &at(5)));
+        assert_eq!(expected.places.len(), 1, "still to be compared");
+        assert!(!expected.overtake(&id, &at(10)));
+        assert!(expected.places.is_empty(), "the statement is beyond it");
+        expected.add(at(10), catalog("a"), true);
+        assert!(expected.overtake(&id, &at(5)));
+        assert!(!expected.overtake(&id, &at(6)));
+    }
+}
