@@ -313,6 +313,7 @@ mod tests {
             source_started,
             transaction: 0,
             partials: Vec::new(),
+            undecided: Vec::new(),
         };
         let found = |uuid: &str, started| Found {
             catalogs: Vec::new(),

@@ -138,6 +138,7 @@ mod tests {
             format: 1,
             position: at(&format!("{UUID}:1-2:4-5:7-50")),
             file_created: None,
+            source_started: None,
             transaction: 50,
             partials: Vec::new(),
             undecided: vec![undecided(3), undecided(6)],
