@@ -234,10 +234,10 @@ impl TransferPlan {
     pub fn with_fills(mut self, fills: Vec<(String, String)>, target: &TargetShape) -> Self {
         for (name, value) in fills {
             let there = target.columns.iter().find(|column| column.name == name);
-            let takes = |there: &&TargetColumn| {
-                !there.generated && !there.identity_always && !(there.not_null && value == "NULL")
+            let refuses = |there: &TargetColumn| {
+                there.generated || there.identity_always || (there.not_null && value == "NULL")
             };
-            if let Some(there) = there.filter(takes)
+            if let Some(there) = there.filter(|there| !refuses(there))
                 && !self.columns.iter().any(|column| column.name == name)
             {
                 let value = format!("CAST({value} AS {})", there.type_name);
