@@ -111,6 +111,7 @@ fn state_records() {
         source_started: None,
         transaction: 77,
         partials: vec![partial],
+        undecided: Vec::new(),
     };
     check("checkpoint.json", &StateKey::Checkpoint, &checkpoint);
     checkpoint.file_created = Some(1_700_000_000);
