@@ -225,6 +225,23 @@ impl Bookkeeping {
         Ok(())
     }
 
+    /// Marks that the table is read anew: what follows a load is to be done once more.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn mark_unloaded(
+        &self,
+        connection: &mut Connection,
+        topic: &str,
+    ) -> Result<(), DestinationError> {
+        let sql = format!("UPDATE {}.targets SET loaded = false WHERE task = $1 AND topic = $2", self.schema);
+        connection
+            .execute(&sql, &[&self.task, &topic])
+            .await
+            .map_err(DestinationError::during(format!("storing the state of {topic}")))?;
+        Ok(())
+    }
+
     /// Marks that what follows the initial load is done.
     ///
     /// # Errors

@@ -288,19 +288,22 @@ fn parse_distribution(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut characters = rest.chars().peekable();
     let mut name = String::new();
-    let mut quoted = false;
+    let (mut quoted, mut class) = (false, false);
     while let Some(character) = characters.next() {
         match character {
-            '"' if quoted && characters.next_if_eq(&'"').is_some() => name.push('"'),
+            '"' if quoted && characters.next_if_eq(&'"').is_some() => name.extend((!class).then_some('"')),
             '"' => quoted = !quoted,
             ',' | ')' if !quoted => {
                 names.push(std::mem::take(&mut name));
+                class = false;
                 if character == ')' {
                     break;
                 }
             }
-            ' ' if !quoted => {}
-            other => name.push(other),
+            // What follows a name is its operator class: `a cdbhash_int4_ops`, `"B" public.my_ops`.
+            ' ' if !quoted => class = !name.is_empty(),
+            other if !class => name.push(other),
+            _ => {}
         }
     }
     names
@@ -356,6 +359,8 @@ mod tests {
     fn distribution_keys_are_parsed() {
         assert_eq!(parse_distribution("DISTRIBUTED BY (id)"), ["id"]);
         assert_eq!(parse_distribution("DISTRIBUTED BY (a, \"B, \"\"c\")"), ["a", "B, \"c"]);
+        let classes = "DISTRIBUTED BY (a cdbhash_int4_ops, \"B c\" \"my, \"\"ops\", d)";
+        assert_eq!(parse_distribution(classes), ["a", "B c", "d"]);
         assert!(parse_distribution("DISTRIBUTED RANDOMLY").is_empty());
     }
 }

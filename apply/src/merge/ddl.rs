@@ -4,13 +4,11 @@
 use super::defaults;
 use super::dialect::{Dialect, Product};
 use super::layout::{Layout, LayoutError, Origin, PlannedColumn, TableRule};
+use super::limits::{self, BTREE_BYTES_MAX, bytes_max};
 use super::names::{TargetName, literal, quote, quote_list};
 use thiserror::Error;
 use tributary_schemas::table::{Column, Index, Table};
 use tributary_schemas::types::ColumnType;
-
-/// Longest entry of a btree in a page of 8 kB, bytes; longer ones fail the INSERT.
-const BTREE_BYTES_MAX: u64 = 2_700;
 
 /// How a table is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,7 +108,8 @@ impl Creation<'_> {
             layout.columns.iter().map(|planned| column_ddl(planned, self.source(planned), rule)).collect();
         let unique = self.storage == Storage::Heap || self.dialect.product == Product::AnalyticDb7;
         if unique {
-            columns.push(format!("PRIMARY KEY ({})", quote_list(&layout.key)));
+            let name = quote(&target.key_name());
+            columns.push(format!("CONSTRAINT {name} PRIMARY KEY ({})", quote_list(&layout.key)));
         }
         let create = format!(
             "CREATE TABLE IF NOT EXISTS {target} ({}){}{}",
@@ -130,6 +129,7 @@ impl Creation<'_> {
                 created.statements.push(comment_on_column(target, &planned.name, &column.comment));
             }
         }
+        created.notes.extend(limits::notes(table, rule, &layout, unique));
         for index in &table.indexes {
             self.index(index, &mut created);
         }
@@ -145,7 +145,7 @@ impl Creation<'_> {
 
     fn storage_clause(&self) -> Result<&'static str, DdlError> {
         match (self.storage, self.dialect.product) {
-            (Storage::Heap, _) => Ok(""),
+            (Storage::Heap, _) => Ok(self.dialect.heap_clause()),
             (Storage::Column, Product::Greenplum6 | Product::AnalyticDb6) => {
                 Ok(" WITH (appendonly = true, orientation = column)")
             }
@@ -218,16 +218,6 @@ impl Creation<'_> {
             self.target,
             quote_list(&names)
         ));
-    }
-}
-
-/// The longest value of a type, bytes.
-fn bytes_max(column_type: &ColumnType) -> u64 {
-    match column_type {
-        ColumnType::Char { length } | ColumnType::VarChar { length } => 4 * u64::from(*length),
-        ColumnType::Binary { length } | ColumnType::VarBinary { length } => u64::from(*length),
-        ColumnType::Text(_) | ColumnType::Blob(_) => BTREE_BYTES_MAX + 1,
-        _ => 16,
     }
 }
 

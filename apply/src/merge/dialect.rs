@@ -130,6 +130,22 @@ impl Dialect {
         self.kernel >= 10
     }
 
+    /// What makes a table one of rows whatever the default is; goes before DISTRIBUTED BY, and before or in place of WITH.
+    #[must_use]
+    pub const fn heap_clause(self) -> &'static str {
+        match (self.kernel >= 12, self.distributed) {
+            (true, _) => " USING heap",
+            (false, true) => " WITH (appendonly = false)",
+            (false, false) => "",
+        }
+    }
+
+    /// True if the server keeps schemas of this name for itself.
+    #[must_use]
+    pub fn reserves_schema(self, schema: &str) -> bool {
+        schema.starts_with("pg_") || (self.distributed && schema.starts_with("gp_"))
+    }
+
     /// True if a table takes one writer at a time, across instances: without the global deadlock detector UPDATE
     /// and DELETE take the whole table.
     #[must_use]
@@ -167,6 +183,8 @@ mod tests {
         assert_eq!((greenplum.product, greenplum.kernel), (Product::Greenplum6, 9));
         assert_eq!(greenplum.strategy(false, true), Strategy::LockDeleteInsert);
         assert!(!greenplum.knows_if_not_exists() && greenplum.one_writer());
+        assert!(greenplum.reserves_schema("gp_shop") && greenplum.reserves_schema("pg_shop"));
+        assert!(!debian.reserves_schema("gp_shop") && debian.reserves_schema("pg_shop"));
         let analytic = dialect("PostgreSQL 9.4.24 (Greenplum Database 6.6.0 build dev)", true, false, true);
         assert_eq!(analytic.product, Product::AnalyticDb6);
         assert_eq!(analytic.strategy(false, true), Strategy::OnConflict);

@@ -10,6 +10,7 @@ pub mod encode;
 pub mod hazards;
 mod key_text;
 pub mod layout;
+pub mod limits;
 pub mod names;
 pub mod numeric;
 mod pairing;

@@ -62,6 +62,13 @@ impl TargetName {
         Self { schema: identifier(schema), table }
     }
 
+    /// The name of the primary key, which is an index in the target's schema: with a hash of the target in it, for
+    /// `orders_pkey` may be a table of the source.
+    #[must_use]
+    pub fn key_name(&self) -> String {
+        hashed(&self.table, &format!("{}\0{}", self.schema, self.table), "_pkey")
+    }
+
     /// The destination's name for an index of this name on the source: index names are unique in a schema, not in
     /// a table.
     #[must_use]
@@ -119,5 +126,9 @@ mod tests {
         }
         assert_eq!(TargetName::new("shop", "orders").stage("t", 3).table, "shop.orders.3");
         assert_eq!(TargetName::new("shop", "orders").index("by_day"), "orders.by_day");
+        let key = TargetName::new("shop", "orders").key_name();
+        assert!(key.starts_with("orders_") && key.ends_with("_pkey") && key != "orders_pkey", "{key}");
+        assert_ne!(key, TargetName::new("shop", "orders2").key_name());
+        assert!(TargetName::new(&one, &two).key_name().len() <= 63);
     }
 }

@@ -43,7 +43,11 @@ fn a_column_that_is_added_by_hand_keeps_its_values_and_one_that_is_narrowed_stop
 #[test]
 fn a_key_that_is_dropped_during_the_load_stops_the_table() {
     let (task, t, mut apply) = running("no_key", "id int PRIMARY KEY, name varchar(50)", true);
-    task.query(&format!("ALTER TABLE \"{}\".t DROP CONSTRAINT t_pkey", task.name)).unwrap();
+    let table = format!("\"{}\".t", task.name);
+    let key =
+        format!("SELECT conname FROM pg_constraint WHERE contype = 'p' AND conrelid = '{table}'::regclass");
+    let key = task.query(&key).unwrap();
+    task.query(&format!("ALTER TABLE {table} DROP CONSTRAINT \"{key}\"")).unwrap();
     task.transaction(|task| {
         for id in 1..200 {
             task.write(&t, Read, (id, &[Some("again")]));

@@ -217,8 +217,10 @@ async fn nulls_and_repeated_keys_are_found_and_restricted_tasks_are_not_accused(
     let output = verify(&task, &only, 3);
     assert_eq!(named(&output), set(&["differs in at: id=20".to_owned()]), "{output}");
     assert!(output.contains("--merge"), "{output}");
+    let key = "SELECT conname::text FROM pg_constraint WHERE contype = 'p' AND conrelid = $1::text::regclass";
+    let key: String = postgres.query_one(key, &[&table]).await.unwrap().get(0);
     let double = format!(
-        "ALTER TABLE {table} DROP CONSTRAINT a_pkey; INSERT INTO {table} SELECT * FROM {table} WHERE id = 21"
+        "ALTER TABLE {table} DROP CONSTRAINT \"{key}\"; INSERT INTO {table} SELECT * FROM {table} WHERE id = 21"
     );
     postgres.batch_execute(&double).await.unwrap();
     let output = verify(&task, &only, 3);

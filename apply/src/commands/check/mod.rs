@@ -95,6 +95,11 @@ pub async fn examine(config: &Config) -> Findings {
         return findings;
     };
     let bookkeeping = Bookkeeping::new(&destination.schema, &config.name);
+    if dialect.reserves_schema(bookkeeping.schema_name()) {
+        let found = format!("the destination keeps the schema {} for itself", bookkeeping.schema_name());
+        findings.push(CheckItem::fail(BOOKKEEPING, found, "choose another destination.schema"));
+        return findings;
+    }
     let usable = examine_bookkeeping(&bookkeeping, &mut connection, &mut findings).await;
     if let (true, Some(history)) = (usable, history) {
         tables::examine(config, (&mut connection, dialect), &bookkeeping, history, &mut findings).await;

@@ -159,6 +159,13 @@ async fn examine_table(
     if let Some(error) = known.and_then(|row| row.parked.as_ref()) {
         return Ok(CheckItem::warn("", format!("parked: {}", error.message), error.remedy.clone()));
     }
+    if dialect.reserves_schema(&task.target.schema) {
+        return Ok(CheckItem::fail(
+            "",
+            format!("the destination keeps the schema {} for itself", task.target.schema),
+            "give the table a `target` in another schema",
+        ));
+    }
     let Some(shape) = catalog::shape(connection, dialect, &task.target).await? else {
         let creation = Creation {
             dialect,

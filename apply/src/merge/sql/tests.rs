@@ -156,9 +156,15 @@ fn staging_tables_follow_the_destination() {
                    (\"id\" integer, \"Name\" text, \"_deleted\" boolean NOT NULL)";
     assert_eq!(
         stage_table_ddl(single, &plan, &stage),
-        format!("{columns} WITH (autovacuum_enabled = false)")
+        format!("{columns} USING heap WITH (autovacuum_enabled = false)")
     );
-    assert_eq!(stage_table_ddl(cluster, &plan, &stage), format!("{columns} DISTRIBUTED BY (\"id\")"));
+    let on_cluster = format!("{columns} WITH (appendonly = false) DISTRIBUTED BY (\"id\")");
+    assert_eq!(stage_table_ddl(cluster, &plan, &stage), on_cluster);
+    // By nested loops where few keys are merged, and never on a single server, whose MERGE has its own rule.
+    assert!(plan_of_merge(cluster, true, 1).is_some_and(|sql| sql.contains("enable_hashjoin = off")));
+    for (dialect, unique_key, keys) in [(cluster, true, 100_000), (cluster, false, 1), (single, true, 1)] {
+        assert_eq!(plan_of_merge(dialect, unique_key, keys), None);
+    }
     assert_eq!(
         copy_statement(&plan, &stage, Shape::Stage),
         "COPY \"tributary\".\"shop.orders.2\" (\"id\", \"Name\", \"_deleted\") FROM STDIN WITH (FORMAT binary)"

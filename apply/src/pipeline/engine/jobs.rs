@@ -56,6 +56,13 @@ impl Engine {
                     table.recovered();
                 }
                 table.stuck_since = None;
+                if let Outcome::Arrived { generation, .. } = &outcome
+                    && table.task.is_reset(*generation)
+                {
+                    // Read anew, and then analyzed anew.
+                    table.memory.fresh();
+                    table.after_load = AfterLoad::Unknown;
+                }
                 table.flow.finish(outcome);
                 table.status.add_rows_applied(report.rows);
                 table.status.add_values_substituted(report.substituted);

@@ -45,6 +45,9 @@ impl Worker {
         }
         let mut done = applied;
         if let Some(statements) = statements {
+            if task.is_reset(generation) {
+                self.bookkeeping.mark_unloaded(&mut lease, &task.topic).await?;
+            }
             self.bookkeeping.mark_done(&mut lease, &task.topic, generation, &statements).await?;
             done = generation;
             tracing::info!(table = %task.id, generation, statements = statements.len(), "definition followed");

@@ -14,7 +14,7 @@ use crate::destination::{Connection, DestinationError, Lease, TableError, catalo
 use crate::merge::encode::Shape;
 use crate::merge::names::TargetName;
 use crate::merge::plan::TransferPlan;
-use crate::merge::sql::{Merge, UNIQUE_VIOLATION};
+use crate::merge::sql::{Merge, UNIQUE_VIOLATION, plan_of_merge};
 use crate::merge::target::TargetShape;
 use crate::pipeline::job::Move;
 use crate::pipeline::table::TableTask;
@@ -208,7 +208,11 @@ impl Worker {
             return Err(DestinationError::Table(target_gone_wrong(task)));
         };
         let strategy = self.dialect.strategy(plan.is_append_optimized(), plan.has_unique_key());
-        let statements = Merge::of(plan, stage, task.operations).statements(strategy);
+        let mut statements = Merge::of(plan, stage, task.operations).statements(strategy);
+        let unique_key = plan.has_unique_key() && !plan.is_append_optimized();
+        if let Some(joins) = plan_of_merge(self.dialect, unique_key, rows.keys()) {
+            statements.insert(0, joins.to_owned());
+        }
         lease
             .batch_execute(&statements.join("; "))
             .await

@@ -31,6 +31,7 @@ use presence::Presence;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio_postgres::error::SqlState;
 use tributary_schemas::FORMAT_VERSION;
 
 /// What every job needs.
@@ -54,6 +55,13 @@ pub struct TableMemory {
     cache: tokio::sync::Mutex<Cache>,
     /// The target has not been at the end of its topic yet: its rows are mostly new.
     fresh: AtomicBool,
+}
+
+impl TableMemory {
+    /// The table is read anew.
+    pub fn fresh(&self) {
+        self.fresh.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What a job did, for the status.
@@ -257,10 +265,16 @@ impl Worker {
             }
             for sql in created.indexes {
                 tracing::info!(table = %task.id, sql, "creating an index");
-                lease
-                    .batch_execute(&sql)
-                    .await
-                    .map_err(DestinationError::during(format!("creating an index of {}", task.target)))?;
+                match lease.batch_execute(&sql).await {
+                    // An earlier attempt has made it, on a kernel that does not know IF NOT EXISTS.
+                    Err(error) if error.code() == Some(&SqlState::DUPLICATE_TABLE) => {}
+                    made => {
+                        made.map_err(DestinationError::during(format!(
+                            "creating an index of {}",
+                            task.target
+                        )))?;
+                    }
+                }
             }
             lease
                 .batch_execute(&crate::merge::sql::analyze(&task.target))
