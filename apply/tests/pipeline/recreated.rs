@@ -1,6 +1,7 @@
 //! Topics that are not those that the destination's offsets belong to, and a history that grows.
 
-use crate::support::{SOON, Task, ends, eventually};
+use crate::support::{SOON, Task, client, ends, eventually};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use tributary_schemas::envelope::Operation::{Create, Read};
 use tributary_schemas::history::Cause;
 
@@ -73,13 +74,20 @@ fn an_offset_past_the_end_of_one_partition_is_noticed() {
 fn an_end_of_the_history_that_was_met_before_is_not_taken_for_its_present_end() {
     let mut task = Task::new("stale");
     let mut t = task.table("t");
-    let client = task.consumer_client();
+    let settings = task.consumer_client();
     let topic = tributary_schemas::topic::history_topic(&task.name);
-    let mut reader = tributary_apply::topics::reader::HistoryReader::open(&client, &topic).unwrap();
+    let mut reader = tributary_apply::topics::reader::HistoryReader::open(&settings, &topic).unwrap();
     reader.read_to_end(|| false).unwrap();
+    let asking: [BaseConsumer; 2] = ["read_committed", "read_uncommitted"]
+        .map(|level| client().set("isolation.level", level).create().unwrap());
     for generation in 2..30 {
         // The client meets the end, and says so when it is next asked.
         task.advance(&mut t, Cause::Alter);
+        // The broker writes the marker of a transaction a moment after it has acknowledged the commit.
+        eventually("the transaction is visible", SOON, || {
+            let ends = asking.each_ref().map(|consumer| consumer.fetch_watermarks(&topic, 0, SOON).ok());
+            (ends[0] == ends[1]).then_some(())
+        });
         reader.read_to_end(|| false).unwrap();
         assert!(reader.history().generation(&t.topic, generation).is_some(), "generation {generation}");
     }

@@ -408,13 +408,14 @@ impl Task {
     }
 }
 
-/// The high watermarks of a topic.
+/// Settings of a client that only asks.
+pub fn client() -> ClientConfig {
+    ClientConfig::new().set("bootstrap.servers", env("KAFKA_BROKERS")).set("group.id", "test").clone()
+}
+
+/// The last stable offsets of a topic.
 pub fn ends(topic: &str) -> Vec<i64> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", env("KAFKA_BROKERS"))
-        .set("group.id", "test")
-        .create()
-        .unwrap();
+    let consumer: BaseConsumer = client().create().unwrap();
     let end = |number: u32| {
         let number = i32::try_from(number).unwrap();
         eventually("watermarks", SOON, || consumer.fetch_watermarks(topic, number, SOON).ok()).1
