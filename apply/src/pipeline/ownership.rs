@@ -64,6 +64,14 @@ impl Ownership {
         self.foreign_rows.unwrap_or(existing == ExistingData::Append)
     }
 
+    /// True if rows are there, or are seen to come, that the topic did not write. A bookkeeping that cannot be read is in
+    /// the way only as long as that lasts.
+    #[must_use]
+    pub fn is_mixed(&self, existing: ExistingData) -> bool {
+        self.has_foreign_rows(existing)
+            || self.feeders.iter().any(|feeder| matches!(feeder, Feeder::Task { .. }))
+    }
+
     /// True if nobody else has rows in the target.
     #[must_use]
     pub fn is_sole(&self, existing: ExistingData) -> bool {
@@ -151,6 +159,7 @@ mod tests {
         assert!(!recorded(true).is_sole(ExistingData::Refuse));
         let feeder = Feeder::Unreadable { schema: "b".into() };
         let fed = Ownership { foreign_rows: Some(false), feeders: vec![feeder] };
+        assert!(!fed.is_mixed(ExistingData::Refuse), "it may be another's alone, and be gone tomorrow");
         assert!(
             !fed.is_sole(ExistingData::Refuse) && fed.parting().contains("GRANT SELECT ON \"b\".targets")
         );

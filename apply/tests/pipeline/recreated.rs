@@ -70,6 +70,37 @@ fn an_offset_past_the_end_of_one_partition_is_noticed() {
     apply.stop();
 }
 
+/// What the table went through in its new topic before apply heard of it does not bring rows of the old one back.
+#[test]
+fn a_topic_that_takes_the_place_of_another_leaves_no_row_of_it() {
+    let mut task = Task::new("placed");
+    let later = [None, Some(Cause::Truncate), Some(Cause::Drop)];
+    let mut tables: Vec<_> = ["a", "b", "c"].iter().map(|name| task.table(name)).collect();
+    let write = |task: &Task, t: &crate::support::Topic, id: i32| {
+        task.transaction(|task| task.write(t, Create, (id, &[Some("x")])));
+    };
+    for t in &tables {
+        task.load(t, 1, true);
+        write(&task, t, 1);
+    }
+    task.catch_up();
+    for (t, later) in tables.iter_mut().zip(later) {
+        task.succeed(t);
+        if let Some(cause) = later {
+            write(&task, t, 2);
+            task.advance(t, cause);
+        }
+        if later != Some(Cause::Drop) {
+            write(&task, t, 3);
+        }
+        task.load(t, 1, true);
+    }
+    // One target was dropped by hand meanwhile.
+    task.query(&format!("DROP TABLE \"{}\".a", task.name)).unwrap();
+    task.catch_up();
+    assert_eq!([task.rows("a"), task.rows("b"), task.rows("c")], ["3|x", "3|x", ""]);
+}
+
 #[test]
 fn an_end_of_the_history_that_was_met_before_is_not_taken_for_its_present_end() {
     let mut task = Task::new("stale");

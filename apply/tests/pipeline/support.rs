@@ -216,6 +216,16 @@ impl Task {
         self.select();
     }
 
+    /// As capture does where a topic cannot be used any more: the table is read anew into another.
+    pub fn succeed(&mut self, topic: &mut Topic) {
+        topic.topic.push_str(".r2");
+        self.create_topic(&topic.topic, i32::try_from(PARTITIONS).unwrap());
+        self.advance(topic, Cause::Reset);
+        let selected = self.selected.iter_mut().find(|selected| selected.id == topic.table.id).unwrap();
+        selected.topic.clone_from(&topic.topic);
+        self.select();
+    }
+
     fn select(&self) {
         self.transaction(|task| {
             let selection = SelectionRecord { format: FORMAT_VERSION, tables: task.selected.clone() };

@@ -43,10 +43,20 @@ impl Worker {
     ) -> Result<(), DestinationError> {
         let (topic, target) = (&task.topic, &task.target);
         let ownership = self.bookkeeping.ownership(connection, topic, target).await?;
-        let foreign = ownership.has_foreign_rows(task.existing) || !ownership.feeders.is_empty();
-        if ownership.foreign_rows == Some(foreign) {
+        if ownership.foreign_rows == Some(ownership.is_mixed(task.existing)) {
             return Ok(());
         }
-        self.bookkeeping.record_owner(connection, topic, target, foreign).await
+        // Two instances that start together come to this at the same moment: the second sees what the first has written.
+        let key = self.bookkeeping.lock_key(&format!("target {target}"));
+        connection
+            .batch_execute(&format!("SELECT pg_advisory_xact_lock({key})"))
+            .await
+            .map_err(DestinationError::during(format!("recording whose rows {target} holds")))?;
+        let ownership = self.bookkeeping.ownership(connection, topic, target).await?;
+        let mixed = ownership.is_mixed(task.existing);
+        if ownership.foreign_rows == Some(mixed) {
+            return Ok(());
+        }
+        self.bookkeeping.record_owner(connection, topic, target, mixed).await
     }
 }

@@ -115,6 +115,8 @@ impl Worker {
         let definition =
             task.generations.get(&generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
         let source = task.id.to_string();
+        // Kafka is asked before anything is written: nobody waits for rows of the bookkeeping meanwhile.
+        let lows = self.beginnings(task).await?;
         match self.bookkeeping.former(connection, &source, &task.target, &task.topic).await? {
             // One that knows of a later topic than this instance does stays what it is.
             Some(former) if former.applied < generation => {
@@ -122,7 +124,6 @@ impl Worker {
             }
             _ => self.prepare_target(connection, task, &definition.table, generation).await?,
         }
-        let lows = self.beginnings(task).await?;
         let next_offsets: Vec<i64> =
             (0_i32..).zip(lows).map(|(partition, low)| low.max(beginning.offset(partition))).collect();
         let new = NewTarget {
@@ -158,9 +159,18 @@ impl Worker {
         record: &GenerationRecord,
     ) -> Result<(), DestinationError> {
         let before = task.former.get(&former.applied).map_or(record, Arc::as_ref);
+        let exists = catalog::shape(connection, self.dialect, &task.target).await?.is_some();
+        // Rows of the topic before are void, whichever generation of this one has emptied the table last.
+        let empties = record.cause.empties() && task.operations.delete;
+        if exists && empties {
+            self.lock_definition(connection, task).await?;
+        }
         // Whose rows the target holds does not change with the topic.
         self.bookkeeping.succeed(connection, &former.topic, &task.topic).await?;
-        if task.is_reset(record.generation) {
+        if !exists {
+            self.create_target(connection, task, &record.table).await?;
+            self.bookkeeping.record_owner(connection, &task.topic, &task.target, false).await?;
+        } else if empties {
             let how = format!("reading {} anew, from topic {}", task.id, task.topic);
             self.claim(connection, task, &Act::Empty(how)).await?;
             self.reset(connection, task, before, record).await?;
