@@ -226,7 +226,11 @@ impl Run {
                 Worker::start(pool, bookkeeping, Arc::clone(ends), retention).await
             })
             .await?;
-        Ok(worker.map(Arc::new))
+        let worker = worker.map(Arc::new);
+        if let Some(worker) = &worker {
+            worker.keep_beating();
+        }
+        Ok(worker)
     }
 
     async fn open_history(&self) -> Result<Option<(HistoryReader, Vec<Change>)>, Failure> {

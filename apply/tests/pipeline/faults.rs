@@ -217,3 +217,43 @@ fn a_session_of_an_instance_that_hangs_is_ended_by_its_heir() {
     assert!(heir.output().contains("hangs in a transaction was ended"), "{}", heir.output());
     heir.stop();
 }
+
+#[test]
+fn an_instance_whose_connections_are_all_taken_still_says_that_it_lives() {
+    let mut task = Task::new("busy");
+    let tables = ["a", "b"].map(|name| task.table(name));
+    for table in &tables {
+        task.load(table, 0, true);
+        task.transaction(|task| task.write(table, Create, (1, &[Some("old")])));
+    }
+    task.configure("connections = 2\nlock_timeout_ms = 600000\n", "");
+    let mut apply = task.start(&["run"]);
+    for table in ["a", "b"] {
+        eventually(table, SOON, || (task.rows(table) == "1|old").then_some(()));
+    }
+    let schema = task.name.clone();
+    let lock = |name: &str| format!("SELECT FROM \"{schema}\".{name} WHERE id = 1 FOR UPDATE");
+    let mut holder = task.hold(&["a", "b"].map(lock).join("; "));
+    for table in &tables {
+        task.transaction(|task| task.write(table, Update, (1, &[Some("new")])));
+    }
+    let waiting = format!(
+        "SELECT max(application_name) FROM pg_stat_activity WHERE application_name LIKE 'tributary apply%' \
+         AND query LIKE '%{schema}%' AND wait_event_type = 'Lock' HAVING count(*) = 2"
+    );
+    let instance =
+        eventually("both merges wait", SOON, || task.query(&waiting).filter(|name| !name.is_empty()));
+    let now = task.query("SELECT clock_timestamp()").unwrap();
+    // One look at the bookkeeping may be under way; it waits for a connection, and so no other follows.
+    let alive = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{instance}' \
+         AND state_change > '{now}'::timestamptz + interval '4 seconds'"
+    );
+    eventually("a sign of life", SOON, || task.query(&alive).filter(|count| count == "1"));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    for table in ["a", "b"] {
+        eventually(table, SOON, || (task.rows(table) == "1|new").then_some(()));
+    }
+    apply.stop();
+}

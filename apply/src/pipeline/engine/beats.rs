@@ -137,8 +137,6 @@ impl Engine {
         let (worker, sender) = (Arc::clone(&self.parts.worker), self.parts.sender.clone());
         self.parts.runtime.spawn(async move {
             let view = async {
-                // An instance that has nothing to do is there too.
-                worker.beat().await?;
                 let mut lease = worker.pool().acquire().await?;
                 let view = worker.bookkeeping().view(&mut lease).await?;
                 lease.release();

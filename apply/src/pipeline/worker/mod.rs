@@ -27,10 +27,11 @@ use crate::merge::dialect::Dialect;
 use crate::topics::ends::Ends;
 use flush::Cache;
 use locks::Hold;
-use presence::Presence;
+use presence::{BEAT, Presence};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::time::MissedTickBehavior;
 use tokio_postgres::error::SqlState;
 use tributary_schemas::FORMAT_VERSION;
 
@@ -135,11 +136,25 @@ impl Worker {
         &self.identity
     }
 
-    /// Says that this instance lives; asked for every two seconds.
-    ///
-    /// # Errors
-    /// What the server says.
-    pub async fn beat(&self) -> Result<(), DestinationError> {
+    /// Says every two seconds that this instance lives, whatever its jobs wait for, until nobody has the worker any more.
+    /// To be called on the runtime.
+    pub fn keep_beating(self: &Arc<Self>) {
+        let worker = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(BEAT);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let Some(worker) = worker.upgrade() else { return };
+                if let Err(error) = worker.beat().await {
+                    // The jobs judge how long the destination may be away.
+                    tracing::debug!(error = %error, "saying that this instance lives");
+                }
+            }
+        });
+    }
+
+    async fn beat(&self) -> Result<(), DestinationError> {
         self.attend().await?;
         self.presence.beat().await
     }

@@ -4,7 +4,11 @@
 
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::{Connection, Connector, DestinationError};
+use std::time::Duration;
 use tokio::sync::Mutex;
+
+/// How often an instance says that it lives; several of these fit into `destination::holders::SILENCE`.
+pub(super) const BEAT: Duration = Duration::from_secs(2);
 
 /// Writers that may be numbered; more than these share staging tables, which costs time only.
 const WRITERS: u32 = 256;
