@@ -82,6 +82,12 @@ impl Change {
         matches!(self, Self::AddColumn(_) | Self::CommentTable(_) | Self::CommentColumn(_))
     }
 
+    /// True if it needs the table for itself; a comment goes beside readers and writers.
+    #[must_use]
+    pub const fn excludes_readers(&self) -> bool {
+        !matches!(self, Self::CommentTable(_) | Self::CommentColumn(_))
+    }
+
     /// True if it can be carried out without losing a value; [`alter_statements`] has the last word, for it sees
     /// the destination.
     #[must_use]

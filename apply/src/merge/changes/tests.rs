@@ -71,6 +71,9 @@ fn added_columns_carry_the_default_that_old_rows_get() {
     });
     let found = changes(&from, &to);
     assert!(found.iter().all(|change| change.is_idempotent() && change.supported()));
+    let beside: Vec<String> =
+        found.iter().filter(|change| !change.excludes_readers()).map(ToString::to_string).collect();
+    assert_eq!(beside, ["the comment of column e"], "what readers are not waited for");
     let expected = [
         "ALTER TABLE \"s\".\"t\" ADD COLUMN IF NOT EXISTS \"a\" integer DEFAULT 0 NOT NULL",
         "ALTER TABLE \"s\".\"t\" ADD COLUMN IF NOT EXISTS \"b\" varchar(3)",

@@ -1,18 +1,18 @@
 //! Arrivals at a generation: each is recorded with its offset, and the one whose turn it is carries out the DDL in the
 //! same transaction. Arrivals at one target come one after the other, by its advisory lock.
 //!
-//! Invariant: while DDL waits for the target's readers no row of the bookkeeping is held, and the wait is short, for
-//! every SELECT that comes later waits behind it: it is given up and begun again.
+//! Invariant: while DDL waits for the target's readers no row of the bookkeeping is held, and the wait is short at first,
+//! for every SELECT that comes later waits behind it: it is given up and begun again, and waits longer each time.
 
 use super::Worker;
 use super::fit::compile;
 use super::flush::Cache;
-use super::locks::{DEFINITION_LOCK_MS, Hold};
+use super::locks::{Hold, definition_lock_ms};
 use crate::barriers::{Arrival, Passage, arrive};
 use crate::batches::compact::Batch;
 use crate::bookkeeping::ArrivalStep;
 use crate::destination::{Connection, DestinationError, TableError, catalog};
-use crate::merge::changes::{alter_statements, changes};
+use crate::merge::changes::{Change, alter_statements, changes};
 use crate::merge::ddl::DdlError;
 use crate::merge::sql::clear_target;
 use crate::pipeline::job::{Move, Outcome};
@@ -22,7 +22,8 @@ use tributary_schemas::history::{Cause, GenerationRecord};
 use tributary_service::sabotage;
 
 impl Worker {
-    /// Records arrivals of partitions that come from `generations.0` at `generations.1`.
+    /// Records arrivals of partitions that come from `generations.0` at `generations.1`. `conflicts`: how many attempts in
+    /// a row have met the locks of others.
     pub(super) async fn arrive(
         &self,
         task: &TableTask,
@@ -30,13 +31,14 @@ impl Worker {
         (from, generation): (u32, u32),
         passage: Passage,
         moves: &[Move],
+        conflicts: u32,
     ) -> Result<Outcome<Batch>, DestinationError> {
         let _turn = self.pool.turn().await?;
         let mut lease = self.begin(Hold::Target(&task.target)).await?;
         let own: Vec<i32> = moves.iter().map(|step| step.partition).collect();
         let (applied, verdict) = self.judge(&mut lease, task, generation, passage, &own, false).await?;
         let statements = match verdict {
-            Arrival::Execute => Some(self.execute(&mut lease, task, from, generation).await?),
+            Arrival::Execute => Some(self.execute(&mut lease, task, (from, generation), conflicts).await?),
             _ => None,
         };
         // An instance of an older version queues up at the row alone. What it has done meanwhile is seen here.
@@ -85,8 +87,8 @@ impl Worker {
         &self,
         connection: &mut Connection,
         task: &TableTask,
-        from: u32,
-        generation: u32,
+        (from, generation): (u32, u32),
+        conflicts: u32,
     ) -> Result<Vec<String>, DestinationError> {
         let (Some(before), Some(record)) = (task.generations.get(&from), task.generations.get(&generation))
         else {
@@ -94,13 +96,13 @@ impl Worker {
         };
         if task.is_reset(generation) {
             let how = format!("reading {} anew (generation {generation})", task.id);
-            self.lock_definition(connection, task).await?;
+            self.lock_definition(connection, task, conflicts).await?;
             self.claim(connection, task, &Act::Empty(how)).await?;
             return self.reset(connection, task, before, record).await;
         }
         let empties = record.cause.empties() && task.operations.delete;
         if empties || self.is_altered(connection, task, before, record).await? {
-            self.lock_definition(connection, task).await?;
+            self.lock_definition(connection, task, conflicts).await?;
         }
         let mut statements = Vec::new();
         // The table itself stays when it is dropped on the source: views and grants hang on it.
@@ -135,7 +137,7 @@ impl Worker {
             Err(DestinationError::Table(_)) if reset_after => return Ok(Vec::new()),
             Err(error) => return Err(error),
         }
-        match self.alter(connection, task, before, record).await? {
+        match self.alter(connection, task, record, &changes(&before.table, &record.table)).await? {
             Ok(alter) => {
                 carry_out(connection, task, record.generation, &alter).await?;
                 Ok(alter)
@@ -145,7 +147,7 @@ impl Worker {
         }
     }
 
-    /// True if the target is to be changed, as it is now.
+    /// True if the target is to be changed, as it is now, in a way that its readers stand in.
     async fn is_altered(
         &self,
         connection: &mut Connection,
@@ -157,43 +159,48 @@ impl Worker {
             return Ok(false);
         }
         // What cannot be followed is told by `follow`.
-        Ok(self.alter(connection, task, before, record).await?.is_ok_and(|statements| !statements.is_empty()))
+        let mut changes = changes(&before.table, &record.table);
+        changes.retain(Change::excludes_readers);
+        Ok(self
+            .alter(connection, task, record, &changes)
+            .await?
+            .is_ok_and(|statements| !statements.is_empty()))
     }
 
-    /// Takes the target for this transaction alone, or gives up soon: whoever reads it meanwhile is waited for, and every
+    /// Takes the target for this transaction alone, or gives up, soon at first: whoever reads it meanwhile is waited for, and every
     /// later reader waits for that.
     pub(super) async fn lock_definition(
         &self,
         connection: &Connection,
         task: &TableTask,
+        conflicts: u32,
     ) -> Result<(), DestinationError> {
         let usual = self.pool.connector().lock_timeout_ms();
         connection
             .batch_execute(&format!(
                 "SET LOCAL lock_timeout = {}; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE; SET LOCAL lock_timeout = {usual}",
-                usual.min(DEFINITION_LOCK_MS),
+                definition_lock_ms(conflicts, usual),
                 task.target
             ))
             .await
             .map_err(DestinationError::during(format!("changing the definition of {}", task.target)))
     }
 
-    /// The statements from one definition to the next.
+    /// The statements that carry out `changes` on the way to `record`.
     async fn alter(
         &self,
         connection: &mut Connection,
         task: &TableTask,
-        before: &GenerationRecord,
         record: &GenerationRecord,
+        changes: &[Change],
     ) -> Result<Result<Vec<String>, DdlError>, DestinationError> {
-        let changes = changes(&before.table, &record.table);
         if changes.is_empty() {
             return Ok(Ok(Vec::new()));
         }
         let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await? else {
             return Ok(Ok(Vec::new()));
         };
-        Ok(alter_statements(&changes, &record.table, &task.rule, self.dialect, &shape))
+        Ok(alter_statements(changes, &record.table, &task.rule, self.dialect, &shape))
     }
 
     /// Empties the target, which the caller has claimed, and gives it the definition of `record`: in place if that is possible, which keeps views and
@@ -213,7 +220,8 @@ impl Worker {
             return Ok(statements);
         }
         connection.batch_execute("SAVEPOINT tributary_reset").await.map_err(during())?;
-        if let Ok(alter) = self.alter(connection, task, before, record).await?
+        if let Ok(alter) =
+            self.alter(connection, task, record, &changes(&before.table, &record.table)).await?
             && carry_out(connection, task, generation, &alter).await.is_ok()
             && let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await?
             && compile(task, generation, generation, &shape).is_ok()

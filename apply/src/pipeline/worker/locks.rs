@@ -6,11 +6,18 @@ use crate::destination::{DestinationError, Lease, holders};
 use crate::merge::names::TargetName;
 use crate::pipeline::table::TableTask;
 
-/// How long DDL waits for the readers of its table, ms. Every reader that comes later waits behind it.
-pub(super) const DEFINITION_LOCK_MS: u64 = 1_500;
+/// How long DDL waits for the readers of its table at first, ms. Every reader that comes later waits behind it.
+const DEFINITION_LOCK_MS: u64 = 1_500;
 /// How long the offsets of a partition that was just assigned are waited for, ms: a transaction that is in doubt ends
 /// soon, or belongs to an instance that hangs.
 pub(super) const DOUBT_LOCK_MS: u64 = 5_000;
+
+/// How long DDL waits for the readers of its table, ms, after `conflicts` in a row; `usual` is what any statement waits.
+/// Twice as long each time: readers that overlap never leave a table free within a wait that is shorter than they are.
+pub(super) fn definition_lock_ms(conflicts: u32, usual: u64) -> u64 {
+    let doubled = 1_u64.checked_shl(conflicts).unwrap_or(u64::MAX);
+    DEFINITION_LOCK_MS.saturating_mul(doubled).min(usual)
+}
 
 /// What a transaction holds from its beginning.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +86,21 @@ impl Worker {
                 holders: holders::listed(&found),
             },
             Err(_) => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ddl_waits_longer_after_each_conflict_and_no_longer_than_any_statement() {
+        let waits: Vec<u64> = (0..7).map(|conflicts| definition_lock_ms(conflicts, 30_000)).collect();
+        assert_eq!(waits, [1_500, 3_000, 6_000, 12_000, 24_000, 30_000, 30_000]);
+        assert_eq!(definition_lock_ms(0, 100), 100);
+        for conflicts in [60, 63, 64, u32::MAX] {
+            assert_eq!(definition_lock_ms(conflicts, 3_600_000), 3_600_000);
         }
     }
 }

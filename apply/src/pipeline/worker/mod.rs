@@ -29,7 +29,7 @@ use flush::Cache;
 use locks::Hold;
 use presence::{BEAT, Presence};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tokio_postgres::error::SqlState;
@@ -56,12 +56,25 @@ pub struct TableMemory {
     cache: tokio::sync::Mutex<Cache>,
     /// The target has not been at the end of its topic yet: its rows are mostly new.
     fresh: AtomicBool,
+    /// Arrivals in a row that have met the locks of others.
+    conflicts: AtomicU32,
 }
 
 impl TableMemory {
     /// The table is read anew.
     pub fn fresh(&self) {
         self.fresh.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes note of how an arrival went.
+    fn arrived(&self, result: &Result<Outcome<Batch>, DestinationError>) {
+        match result {
+            Ok(_) => self.conflicts.store(0, Ordering::Relaxed),
+            Err(error) if error.is_conflict() => {
+                self.conflicts.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {}
+        }
     }
 }
 
@@ -200,7 +213,11 @@ impl Worker {
                 (result, Some((generation, rows)))
             }
             Job::Arrive { from, generation, passage, moves } => {
-                (self.arrive(task, &mut cache, (from, generation), passage, &moves).await, None)
+                let conflicts = memory.conflicts.load(Ordering::Relaxed);
+                let step = (from, generation);
+                let arrived = self.arrive(task, &mut cache, step, passage, &moves, conflicts).await;
+                memory.arrived(&arrived);
+                (arrived, None)
             }
             Job::Advance { moves } => (self.advance(task, &moves).await, None),
         };

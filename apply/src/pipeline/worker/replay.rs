@@ -34,7 +34,7 @@ impl Worker {
         let exists = catalog::shape(&mut lease, self.dialect, &task.target).await?.is_some();
         if exists {
             // Waits for the flush that is under way; the next one finds other offsets.
-            self.lock_definition(&lease, task).await?;
+            self.lock_definition(&lease, task, 0).await?;
         }
         let lock = self.locks_rows();
         let Some(row) = self.bookkeeping.target(&mut lease, &task.topic, lock).await? else {
