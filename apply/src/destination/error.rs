@@ -6,7 +6,7 @@
 //! status and the bookkeeping, behind a mark that [`loggable`] cuts at.
 
 use thiserror::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{ErrorPosition, SqlState};
 
 /// A statement, a connection or a configuration that failed.
 #[derive(Debug, Error)]
@@ -140,10 +140,20 @@ impl DestinationError {
             Self::Table(error) => error,
             other => {
                 let code = other.code().unwrap_or("destination-error").to_owned();
-                let remedy = remedy(&code).to_owned();
+                let remedy = remedy(&code, other.is_in_a_function()).to_owned();
                 TableError { code, message: other.full(), place: place.to_owned(), remedy }
             }
         }
+    }
+
+    /// True if the server failed in a statement that a function of the destination's runs, not in one of apply's.
+    fn is_in_a_function(&self) -> bool {
+        let Self::Statement { source, .. } = self else { return false };
+        source.as_db_error().is_some_and(|server| {
+            let context = server.where_().unwrap_or_default();
+            matches!(server.position(), Some(ErrorPosition::Internal { .. }))
+                || ["PL/pgSQL", "SQL function"].iter().any(|language| context.contains(language))
+        })
     }
 
     /// The server's SQLSTATE.
@@ -241,8 +251,8 @@ pub fn may_connect_later(error: &tokio_postgres::Error) -> bool {
     std::iter::successors(first, |cause| cause.source()).any(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
-/// What to do about an SQLSTATE.
-fn remedy(code: &str) -> &'static str {
+/// What to do about an SQLSTATE, which came of a function of the destination's or of apply's own statement.
+fn remedy(code: &str, in_function: bool) -> &'static str {
     match code.get(..2).unwrap_or_default() {
         "40" | "55" => {
             "find the session that stands in the way (pg_locks, pg_stat_activity) and end it; apply tries again by itself"
@@ -261,6 +271,15 @@ fn remedy(code: &str) -> &'static str {
             "42501" => {
                 "grant what is missing: `apply check --print-grants` lists it; apply tries again by itself"
             }
+            "42P01" | "42883" if in_function => {
+                "a function that the target's trigger, default or index calls names a table or a function without its \
+                 schema, and apply's sessions look in pg_catalog only: ALTER FUNCTION … SET search_path = …; apply tries again \
+                 by itself"
+            }
+            "42703" if in_function => {
+                "a function that the target's trigger, default or index calls names a column that is not there: mend the \
+                 function; apply tries again by itself"
+            }
             "42P01" | "42703" => {
                 "build the target anew: `apply replay --from beginning --clear --table T`, with T as database.table on the source; \
                  a column that is only added again is NULL in every row of before"
@@ -278,5 +297,27 @@ fn remedy(code: &str) -> &'static str {
 impl tributary_service::retry::Transient for DestinationError {
     fn is_transient(&self) -> bool {
         Self::is_transient(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_function_does_not_find_is_no_reason_to_build_the_target_anew() {
+        for code in ["42P01", "42703"] {
+            assert!(remedy(code, false).contains("--clear"), "{code}");
+        }
+        for code in ["42P01", "42703", "42883"] {
+            assert!(
+                !remedy(code, true).contains("--clear") && remedy(code, true).ends_with(TRIES_AGAIN),
+                "{code}"
+            );
+        }
+        for code in ["42P01", "42883"] {
+            assert!(remedy(code, true).contains("SET search_path"), "{code}");
+        }
+        assert_eq!(remedy("42501", true), remedy("42501", false));
     }
 }

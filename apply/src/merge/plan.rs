@@ -229,7 +229,8 @@ impl TransferPlan {
     }
 
     /// The plan, with columns that rows do not have written as `fills` says (name in the destination, SQL): the
-    /// destination's own default may be one of later. Those that `target` does not have, or computes, are left out.
+    /// destination's own default may be one of later. Those that `target` does not have, computes, or whose type does not
+    /// take the value, are left out.
     #[must_use]
     pub fn with_fills(mut self, fills: Vec<(String, String)>, target: &TargetShape) -> Self {
         for (name, value) in fills {
@@ -239,6 +240,7 @@ impl TransferPlan {
             };
             if let Some(there) = there.filter(|there| !refuses(there))
                 && !self.columns.iter().any(|column| column.name == name)
+                && let Some(value) = castable(value, &TargetKind::parse(&there.type_name))
             {
                 let value = format!("CAST({value} AS {})", there.type_name);
                 self.fills.push(Fill { name, value });
@@ -332,6 +334,18 @@ fn find<'a>(
         ),
     };
     Err(PlanError::MissingColumn { target: target.name.to_string(), column: planned.name.clone(), remedy })
+}
+
+/// A fill as SQL that casts to `kind`: nothing but bits comes of a bit string, and a single one is also a truth value.
+fn castable(value: String, kind: &TargetKind) -> Option<String> {
+    let Some(bits) = value.strip_prefix("B'").and_then(|rest| rest.strip_suffix('\'')) else {
+        return Some(value);
+    };
+    match kind {
+        TargetKind::Bit(_) | TargetKind::BitVarying(_) => Some(value),
+        TargetKind::Boolean if bits.len() == 1 => Some((bits == "1").to_string()),
+        _ => None,
+    }
 }
 
 /// The COPY field of a constant; `None` if the type does not take it.

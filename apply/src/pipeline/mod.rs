@@ -5,6 +5,7 @@ pub mod engine;
 pub mod flow;
 mod follow;
 pub mod job;
+mod name;
 pub mod ownership;
 pub mod run;
 pub mod table;

@@ -3,6 +3,7 @@
 
 use super::engine::{Ask, Engine, Event, Parts};
 use super::follow::{Followed, follow, schemas};
+use super::name::{Look, shared_name};
 use super::until::until_caught_up;
 use super::worker::Worker;
 use crate::bookkeeping::Bookkeeping;
@@ -14,7 +15,7 @@ use crate::topics::error::TopicError;
 use crate::topics::history::Change;
 use crate::topics::members::{member_config, strangers};
 use crate::topics::reader::HistoryReader;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -176,6 +177,10 @@ impl Run {
             let members =
                 match asked.unwrap_or_else(|e| Err(TopicError::Interrupted { reason: e.to_string() })) {
                     Ok(members) => members,
+                    // Who joins unseen may meet one that has always worked.
+                    Err(error) if error.is_transient() && !error.is_unknown_place() => {
+                        return Err(Look::Failed(error));
+                    }
                     Err(error) => {
                         // Asked again while the task runs; whether Kafka is there is judged by those who need more of it.
                         tracing::warn!(error = %error, "looking who is in the consumer group");
@@ -183,12 +188,19 @@ impl Run {
                     }
                 };
             let others = strangers(&members, identity);
-            if others.is_empty() { Ok(()) } else { Err(NameTaken(shared_name(&self.config, &others))) }
+            if others.is_empty() { Ok(()) } else { Err(Look::Taken(shared_name(&self.config, &others))) }
         });
         match looked.await {
             Ok(()) => Ok(true),
             Err(RetryError::Shutdown) => Ok(false),
-            Err(RetryError::Definite(taken) | RetryError::Limit { error: taken, .. }) => Err(taken.0),
+            Err(RetryError::Definite(look) | RetryError::Limit { error: look, .. }) => match look {
+                Look::Taken(failure) => Err(failure),
+                // Asked again while the task runs; whether Kafka is there is judged by those who need more of it.
+                Look::Failed(error) => {
+                    tracing::warn!(error = %error, "looking who is in the consumer group");
+                    Ok(true)
+                }
+            },
         }
     }
 
@@ -285,35 +297,6 @@ impl Run {
         let client = consumer_config(&self.config.kafka, &self.config.name);
         Ends::new(&client).map(Arc::new).map_err(kafka_failure(&self.config))
     }
-}
-
-/// Another destination works under the task's name.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {}", .0.what, .0.why)]
-struct NameTaken(Failure);
-
-impl Transient for NameTaken {
-    fn is_transient(&self) -> bool {
-        true
-    }
-}
-
-/// Why this destination does not work under the task's name: others do.
-pub(super) fn shared_name(config: &Config, strangers: &BTreeSet<&str>) -> Failure {
-    let name = &config.name;
-    let others = strangers.iter().copied().collect::<Vec<_>>().join(", ");
-    Failure::new(
-        format!("another destination works under the name {name}"),
-        format!(
-            "the consumer group {name} has members that write into another destination (identity {others}): each of the two \
-             would get a part of the rows only"
-        ),
-    )
-    .at(format!("consumer group {name} at {}", config.kafka.brokers))
-    .remedy(
-        "stop the other `apply run`, or give this destination a task of its own: another `name`, with a `capture run` that \
-         publishes under it",
-    )
 }
 
 /// As a failure of the command.

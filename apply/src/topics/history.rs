@@ -3,7 +3,7 @@
 //!
 //! Invariant: a record that was written by a newer version is refused, never skipped.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use thiserror::Error;
 use tributary_schemas::FORMAT_VERSION;
@@ -56,6 +56,8 @@ pub struct History {
     selection: Option<SelectionRecord>,
     generations: BTreeMap<String, BTreeMap<u32, Arc<GenerationRecord>>>,
     by_value_schema: HashMap<u32, (String, u32)>,
+    /// The topics in which a table has had generations.
+    topics: HashMap<TableId, BTreeSet<String>>,
     /// The first generation of each topic, and what tells its record from that of a topic of the same name.
     incarnations: BTreeMap<String, (u32, String)>,
     loads: BTreeMap<TableId, LoadRecord>,
@@ -94,6 +96,7 @@ impl History {
                 let topic = record.topic.clone();
                 self.by_value_schema.insert(record.value_schema_id, (topic.clone(), record.generation));
                 self.note_incarnation(&record, written_ms);
+                self.topics.entry(record.table.id.clone()).or_default().insert(topic.clone());
                 let generations = self.generations.entry(topic.clone()).or_default();
                 generations.insert(record.generation, Arc::new(record));
                 Ok(Change::Generation(topic))
@@ -166,8 +169,8 @@ impl History {
     /// where the one before has become unusable.
     #[must_use]
     pub fn former(&self, id: &TableId, topic: &str) -> BTreeMap<u32, Arc<GenerationRecord>> {
-        let others = self.generations.iter().filter(|(other, _)| *other != topic);
-        let records = others.flat_map(|(_, generations)| generations.values());
+        let others = self.topics.get(id).into_iter().flatten().filter(|other| *other != topic);
+        let records = others.flat_map(|other| self.generations(other));
         let of_table = records.filter(|record| record.table.id == *id);
         of_table.map(|record| (record.generation, Arc::clone(record))).collect()
     }
@@ -266,6 +269,34 @@ mod tests {
         }
         assert_eq!(history.incarnation("t.shop.orders"), Some(name_of(6, false).as_str()));
         assert_eq!(history.generations("t.shop.orders").count(), 1);
+    }
+
+    #[test]
+    fn former_generations_are_those_of_the_same_table_in_other_topics() {
+        let mut history = History::default();
+        for (number, topic, table) in [
+            (1, "t.shop.orders", "orders"),
+            (2, "t.shop.orders", "orders"),
+            (3, "t.shop.orders.r2", "orders"),
+            (1, "t.shop.items", "items"),
+            (4, "t.shop.items", "orders"),
+        ] {
+            let (key, value) = generation(number, 7);
+            let value = value.replace("t.shop.orders", topic).replace("\"orders\"", &format!("\"{table}\""));
+            history.take(0, 5, key.as_bytes(), value.as_bytes()).unwrap();
+        }
+        let former = |topic: &str| {
+            let found = history.former(&TableId::new("shop", "orders"), topic);
+            found.into_iter().map(|(number, record)| (number, record.topic.clone())).collect::<Vec<_>>()
+        };
+        let old = |number| (number, "t.shop.orders".to_owned());
+        assert_eq!(former("t.shop.orders.r2"), [old(1), old(2), (4, "t.shop.items".to_owned())]);
+        assert_eq!(former("t.shop.items"), [old(1), old(2), (3, "t.shop.orders.r2".to_owned())]);
+        assert!(history.former(&TableId::new("shop", "none"), "t").is_empty());
+        // What was said of a topic's life before is forgotten here too.
+        let (key, value) = generation(1, 7);
+        history.take(0, 6, key.as_bytes(), value.as_bytes()).unwrap();
+        assert_eq!(history.former(&TableId::new("shop", "orders"), "t.shop.orders.r2").len(), 2);
     }
 
     #[test]

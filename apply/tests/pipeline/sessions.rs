@@ -89,19 +89,21 @@ fn a_roles_settings_and_operators_in_its_search_path_change_nothing() {
 #[test]
 fn values_that_the_server_quotes_are_in_the_status_and_not_in_the_log() {
     let mut task = Task::new("quoted");
-    let (unique, raised) = (task.table("twice"), task.table("raised"));
-    for table in [&unique, &raised] {
+    let (unique, raised, audited) = (task.table("twice"), task.table("raised"), task.table("audited"));
+    for table in [&unique, &raised, &audited] {
         task.load(table, 0, true);
         task.transaction(|task| task.write(table, Create, (1, &[Some("first")])));
     }
     let mut apply = task.start(&["run"]);
-    for table in ["twice", "raised"] {
+    for table in ["twice", "raised", "audited"] {
         eventually(table, SOON, || (task.rows(table) == "1|first").then_some(()));
     }
     task.query(&format!(
         "CREATE UNIQUE INDEX ON \"{0}\".twice (name); CREATE FUNCTION \"{0}\".refuse() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN RAISE EXCEPTION 'not %', NEW.name; END $$; CREATE TRIGGER refuse BEFORE INSERT ON \"{0}\".raised \
-         FOR EACH ROW EXECUTE FUNCTION \"{0}\".refuse()",
+         FOR EACH ROW EXECUTE FUNCTION \"{0}\".refuse(); CREATE FUNCTION \"{0}\".audit() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN INSERT INTO audit VALUES (1); RETURN NULL; END $$; CREATE TRIGGER audit AFTER INSERT ON \"{0}\".audited \
+         FOR EACH ROW EXECUTE FUNCTION \"{0}\".audit()",
         task.name
     ))
     .unwrap();
@@ -110,13 +112,18 @@ fn values_that_the_server_quotes_are_in_the_status_and_not_in_the_log() {
             task.write(table, Create, (2, &[Some("s3cret")]));
         }
         task.write(&unique, Create, (3, &[Some("s3cret")]));
+        task.write(&audited, Create, (2, &[Some("x")]));
     });
-    for (table, code) in [("shop.twice", "23505"), ("shop.raised", "P0001")] {
+    for (table, code) in [("shop.twice", "23505"), ("shop.raised", "P0001"), ("shop.audited", "42P01")] {
         let parked = ("parked".to_owned(), code.to_owned());
         eventually(table, SOON, || (apply.table(table)? == parked).then_some(()));
     }
     let status = apply.status().unwrap().to_string();
     assert_eq!(status.matches("s3cret").count(), 2, "{status}");
+    assert!(
+        status.contains("ALTER FUNCTION") && !status.contains("--clear"),
+        "the remedy is the function's: {status}"
+    );
     let output = apply.output();
     assert!(output.contains("23505") && !output.contains("s3cret"), "{output}");
     apply.stop();

@@ -94,3 +94,24 @@ fn what_a_plan_says_of_its_table() {
         assert_eq!(TransferPlan::compile(&table(), &rule, &shape).is_ok(), fits, "{type_name}");
     }
 }
+
+#[test]
+fn a_fill_of_bits_is_written_where_the_type_takes_it() {
+    let filled = |value: &str, type_name: &str| {
+        let mut shape = shape();
+        shape.columns.push(there("flag", type_name));
+        let plan = TransferPlan::compile(&table(), &TableRule::default(), &shape).unwrap();
+        let plan = plan.with_fills(vec![("flag".to_owned(), value.to_owned())], &shape);
+        plan.fills().first().map(|fill| fill.value.clone())
+    };
+    assert_eq!(filled("B'0'", "bit(1)").as_deref(), Some("CAST(B'0' AS bit(1))"));
+    assert_eq!(filled("B'10'", "bit varying").as_deref(), Some("CAST(B'10' AS bit varying)"));
+    assert_eq!(filled("B'0'", "boolean").as_deref(), Some("CAST(false AS boolean)"));
+    assert_eq!(filled("B'1'", "boolean").as_deref(), Some("CAST(true AS boolean)"));
+    assert_eq!(
+        [filled("B'0'", "bytea"), filled("B'10'", "boolean"), filled("B'0'", "numeric")],
+        [None, None, None]
+    );
+    assert_eq!(filled("'B'", "text").as_deref(), Some("CAST('B' AS text)"));
+    assert_eq!(filled("NULL", "bytea").as_deref(), Some("CAST(NULL AS bytea)"));
+}

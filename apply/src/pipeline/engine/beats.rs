@@ -8,6 +8,7 @@ use super::trial::Trial;
 use super::{Ask, Engine, Event};
 use crate::bookkeeping::TaskView;
 use crate::topics::history::History;
+use crate::topics::members::LOOKS;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tributary_schemas::history::{Cause, SchemaRecord};
@@ -27,8 +28,6 @@ const VIEW_HURRIED: Duration = Duration::from_millis(200);
 const ADVANCE: Duration = Duration::from_secs(60);
 /// Offsets for lag tools.
 const COMMIT: Duration = Duration::from_secs(5);
-/// The members of the group.
-const MEMBERS: Duration = Duration::from_secs(30);
 /// A few topics, whether they are there.
 const TOPICS: Duration = Duration::from_secs(1);
 /// States and lags.
@@ -113,7 +112,7 @@ impl Engine {
         if due(&mut self.beats.commit, COMMIT, now) {
             self.commit_to_kafka();
         }
-        if due(&mut self.beats.members, MEMBERS, now) {
+        if due(&mut self.beats.members, LOOKS, now) {
             self.ask(Ask::Members);
         }
         if due(&mut self.beats.topics, TOPICS, now) {

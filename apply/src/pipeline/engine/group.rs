@@ -1,13 +1,13 @@
 //! What the group gives and takes, and what the client says of itself.
 
 use super::{Ask, Engine};
-use crate::pipeline::run::shared_name;
+use crate::pipeline::name::shared_name;
 use crate::pipeline::worker::partitions_changed;
 use crate::topics::consumer::Assignment;
-use crate::topics::members::{must_yield, strangers};
+use crate::topics::members::strangers;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tributary_service::exit::Failure;
 
 impl Engine {
@@ -48,14 +48,18 @@ impl Engine {
     }
 
     /// Ends if a member writes into another destination, and it is this one's turn to end.
-    pub(super) fn take_members(&self, client_ids: &[String]) -> Result<(), Failure> {
+    pub(super) fn take_members(&mut self, client_ids: &[String], now: Instant) -> Result<(), Failure> {
         let identity = self.parts.worker.identity();
         let strangers = strangers(client_ids, identity);
-        if must_yield(&strangers, identity) {
+        let session = Duration::from_millis(u64::from(self.parts.config.kafka.session_timeout_ms));
+        if self.company.must_yield(client_ids, identity, session, now) {
             return Err(shared_name(&self.parts.config, &strangers));
         }
         if !strangers.is_empty() {
-            tracing::warn!(?strangers, "another destination works under the name of this task; it is to end");
+            tracing::warn!(
+                ?strangers,
+                "another destination works under the name of this task; one of the two is to end"
+            );
         }
         Ok(())
     }

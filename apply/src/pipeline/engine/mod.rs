@@ -8,6 +8,7 @@ mod group;
 mod jobs;
 mod records;
 mod retries;
+mod selection;
 mod table;
 mod topics;
 mod trial;
@@ -17,11 +18,10 @@ pub use table::EngineTable;
 
 use super::worker::Worker;
 use crate::batches::flush::{FlushLimits, MemoryBudget};
-use crate::pipeline::table::{Left, TableTask};
 use crate::topics::consumer::GroupConsumer;
 use crate::topics::history::History;
+use crate::topics::members::Company;
 use rdkafka::Message;
-use retries::Retries;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -32,7 +32,7 @@ use tributary_service::exit::Failure;
 use tributary_service::registry::Registry;
 use tributary_service::retry::{Backoff, Policy};
 use tributary_service::shutdown::Shutdown;
-use tributary_service::status::{ErrorDocument, Status};
+use tributary_service::status::Status;
 
 /// Records and bytes after which the loop looks at everything else again.
 const ROUND_RECORDS: u32 = 2_000;
@@ -92,6 +92,8 @@ pub struct Engine {
     beats: beats::Beats,
     /// Failures of Kafka in a row.
     kafka: Backoff,
+    /// Other destinations in the group.
+    company: Company,
     subscribed: Vec<String>,
     /// One clone for each reason for parking that is being stored.
     storing: Arc<()>,
@@ -129,6 +131,7 @@ impl Engine {
             draining: None,
             beats: beats::Beats::new(Instant::now(), epoch),
             kafka,
+            company: Company::default(),
             subscribed: Vec::new(),
             storing: Arc::new(()),
             grown: Vec::new(),
@@ -181,7 +184,7 @@ impl Engine {
                 Ok(())
             }
             Event::Lows(lows) => self.take_lows(&lows),
-            Event::Members(client_ids) => self.take_members(&client_ids),
+            Event::Members(client_ids) => self.take_members(&client_ids, now),
             Event::Probed { place, position, next } => {
                 if let Some(table) = self.by_topic.get(&place.0).and_then(|index| self.tables.get_mut(*index))
                     && table.flow.position(place.1) == Some(position)
@@ -305,80 +308,5 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    /// Follows the history: new tables are subscribed to, new generations reach the state machines.
-    fn refresh_tables(&mut self) -> Result<(), Failure> {
-        let history = Arc::clone(&self.history);
-        let mut topics = Vec::new();
-        for selected in history.selected().unwrap_or_default() {
-            let name = selected.id.to_string();
-            if let Some(reason) = &selected.excluded {
-                let error = ErrorDocument::new("excluded-by-capture", reason.clone(), "see capture's status");
-                self.parts.status.table(&name).exclude(error);
-                continue;
-            }
-            if history.generations(&selected.topic).next().is_none() {
-                drop(self.parts.status.table(&name));
-                continue;
-            }
-            match TableTask::new(&self.parts.config, &self.parts.rules, &history, selected) {
-                Err(Left::Unmatched) => {}
-                Err(Left::Error(error)) => {
-                    let document = ErrorDocument::new(error.code, error.message, error.remedy);
-                    self.parts.status.table(&name).exclude(document);
-                }
-                Ok(task) => {
-                    topics.push(task.topic.clone());
-                    self.upsert_table(task);
-                }
-            }
-        }
-        topics.sort_unstable();
-        self.show_deselected(&topics);
-        if topics != self.subscribed {
-            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-            self.parts.consumer.subscribe(&names).map_err(|error| {
-                Failure::new("cannot subscribe to the tables' topics", error).at(&self
-                    .parts
-                    .config
-                    .kafka
-                    .brokers)
-            })?;
-            tracing::info!(topics = topics.len(), "subscribed");
-            self.subscribed = topics;
-        }
-        Ok(())
-    }
-
-    /// Tables whose topics are not among `topics` any more, and that capture does not name as excluded: their targets stay
-    /// as they are, and must not look as if they were followed.
-    fn show_deselected(&self, topics: &[String]) {
-        let selected = self.history.selected().unwrap_or_default();
-        let gone = self.tables.iter().filter(|table| {
-            topics.binary_search(&table.task.topic).is_err()
-                && selected.iter().all(|selected| selected.topic != table.task.topic)
-        });
-        for table in gone {
-            table.status.set_lag(None);
-            table.status.exclude(ErrorDocument::new(
-                "deselected",
-                format!("capture does not select the table any more; {} stays as it is", table.task.target),
-                "nothing, if that is meant; else select it in capture's configuration again and restart capture",
-            ));
-        }
-    }
-
-    fn upsert_table(&mut self, task: TableTask) {
-        let topic = task.topic.clone();
-        match self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index)) {
-            Some(table) => table.set_task(task),
-            None => {
-                let status = self.parts.status.table(&task.id.to_string());
-                let limit = self.parts.config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry());
-                self.by_topic.insert(topic, self.tables.len());
-                self.tables.push(EngineTable::new(task, status, Retries::new(limit)));
-            }
-        }
     }
 }

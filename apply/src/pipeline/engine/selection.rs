@@ -1,0 +1,140 @@
+//! Which tables there are: the selection and the generations that the history holds become tables of the loop, and
+//! topics to subscribe to.
+
+use super::retries::Retries;
+use super::{Engine, EngineTable};
+use crate::pipeline::table::{Left, TableTask};
+use std::sync::Arc;
+use std::time::Duration;
+use tributary_schemas::history::SelectedTable;
+use tributary_schemas::table::TableId;
+use tributary_service::exit::Failure;
+use tributary_service::status::ErrorDocument;
+
+impl Engine {
+    /// Follows the history: new tables are subscribed to, new generations reach the state machines.
+    pub(super) fn refresh_tables(&mut self) -> Result<(), Failure> {
+        let history = Arc::clone(&self.history);
+        let mut topics = Vec::new();
+        for selected in history.selected().unwrap_or_default() {
+            let name = selected.id.to_string();
+            if let Some(reason) = &selected.excluded {
+                let error = ErrorDocument::new("excluded-by-capture", reason.clone(), "see capture's status");
+                self.parts.status.table(&name).exclude(error);
+                continue;
+            }
+            if history.generations(&selected.topic).next().is_none() {
+                drop(self.parts.status.table(&name));
+                continue;
+            }
+            match TableTask::new(&self.parts.config, &self.parts.rules, &history, selected) {
+                Err(Left::Unmatched) => {}
+                Err(Left::Error(error)) => {
+                    let document = ErrorDocument::new(error.code, error.message, error.remedy);
+                    self.parts.status.table(&name).exclude(document);
+                }
+                Ok(task) => {
+                    topics.push(task.topic.clone());
+                    self.upsert_table(task);
+                }
+            }
+        }
+        topics.sort_unstable();
+        self.show_deselected(&topics);
+        if topics != self.subscribed {
+            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+            self.parts.consumer.subscribe(&names).map_err(|error| {
+                Failure::new("cannot subscribe to the tables' topics", error).at(&self
+                    .parts
+                    .config
+                    .kafka
+                    .brokers)
+            })?;
+            tracing::info!(topics = topics.len(), "subscribed");
+            self.subscribed = topics;
+        }
+        Ok(())
+    }
+
+    /// Tables whose topics are not among `topics` any more, and that capture does not name as excluded: their targets stay
+    /// as they are, and must not look as if they were followed. What a status says is of the table: the topic that capture
+    /// has left for another has no part in it any more.
+    fn show_deselected(&mut self, topics: &[String]) {
+        let selected = self.history.selected().unwrap_or_default();
+        let gone = self.tables.iter_mut().filter(|table| topics.binary_search(&table.task.topic).is_err());
+        for table in gone {
+            match whereabouts(selected, &table.task.topic, &table.task.id) {
+                Whereabouts::Here => continue,
+                Whereabouts::InAnotherTopic => {
+                    table.status = Arc::default();
+                    continue;
+                }
+                Whereabouts::Deselected => {}
+            }
+            table.status.set_lag(None);
+            table.status.exclude(ErrorDocument::new(
+                "deselected",
+                format!("capture does not select the table any more; {} stays as it is", table.task.target),
+                "nothing, if that is meant; else select it in capture's configuration again and restart capture",
+            ));
+        }
+    }
+
+    fn upsert_table(&mut self, task: TableTask) {
+        let topic = task.topic.clone();
+        match self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index)) {
+            Some(table) => {
+                if self.subscribed.binary_search(&topic).is_err() {
+                    table.status = self.parts.status.table(&task.id.to_string());
+                }
+                table.set_task(task);
+            }
+            None => {
+                let status = self.parts.status.table(&task.id.to_string());
+                let limit = self.parts.config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry());
+                self.by_topic.insert(topic, self.tables.len());
+                self.tables.push(EngineTable::new(task, status, Retries::new(limit)));
+            }
+        }
+    }
+}
+
+/// What the selection says of a table that was in a topic.
+#[derive(Debug, PartialEq, Eq)]
+enum Whereabouts {
+    Here,
+    InAnotherTopic,
+    Deselected,
+}
+
+fn whereabouts(selected: &[SelectedTable], topic: &str, id: &TableId) -> Whereabouts {
+    if selected.iter().any(|selected| selected.topic == topic) {
+        Whereabouts::Here
+    } else if selected.iter().any(|selected| selected.id == *id) {
+        Whereabouts::InAnotherTopic
+    } else {
+        Whereabouts::Deselected
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_goes_on_in_another_topic_is_not_deselected() {
+        let id = TableId::new("shop", "orders");
+        let selected = |topic: &str| SelectedTable {
+            id: id.clone(),
+            topic: topic.into(),
+            partitions: 1,
+            excluded: None,
+        };
+        let of = |topic: &str| whereabouts(&[selected("t.shop.orders.r2")], topic, &id);
+        assert_eq!(of("t.shop.orders.r2"), Whereabouts::Here);
+        assert_eq!(of("t.shop.orders"), Whereabouts::InAnotherTopic);
+        let other = TableId::new("shop", "items");
+        let found = whereabouts(&[selected("t.shop.orders.r2")], "t.shop.items", &other);
+        assert_eq!(found, Whereabouts::Deselected);
+    }
+}
