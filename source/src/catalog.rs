@@ -67,6 +67,10 @@ pub struct CatalogTable {
     pub data_bytes: u64,
     /// True for a partitioned table.
     pub partitioned: bool,
+    /// Somebody held the table locked while it was asked about, so that its labels may not be what they are: nothing may be
+    /// built on this definition, and asking again can help.
+    #[serde(skip)]
+    pub unasked: bool,
 }
 
 impl CatalogTable {
@@ -197,12 +201,9 @@ async fn read_group(
             }
         }
     }
-    for id in group {
-        if let Some(table) = tables.get_mut(id) {
-            exact::complete(connection, table).await?;
-        }
-    }
-    Ok(())
+    let lossy: Vec<&mut CatalogTable> =
+        tables.values_mut().filter(|table| group.contains(&table.id)).collect();
+    exact::complete(connection, lossy).await
 }
 
 /// The condition that a row of `information_schema` is about one of these tables.
@@ -256,6 +257,7 @@ fn parse_table(row: Row) -> Result<CatalogTable, FromRowError> {
         rows_estimated: 0,
         data_bytes: 0,
         partitioned: options.unwrap_or_default().contains("partitioned"),
+        unasked: false,
     })
 }
 

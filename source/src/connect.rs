@@ -17,6 +17,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// The largest packet the protocol allows in one value, bytes.
 const MAX_PACKET_BYTES: usize = 1 << 30;
 
+/// The default is a year: behind an ALTER a reader would hang without a word.
+pub(crate) const LOCK_WAIT: &str = "SET SESSION lock_wait_timeout = 60";
 /// Statements every session begins with.
 const SESSION: [&str; 9] = [
     "SET NAMES utf8mb4",
@@ -25,8 +27,7 @@ const SESSION: [&str; 9] = [
     // The reader may be held back by Kafka for longer than the server's default of a minute.
     "SET SESSION net_write_timeout = 600",
     "SET SESSION wait_timeout = 28800",
-    // The default is a year: behind an ALTER a reader would hang without a word.
-    "SET SESSION lock_wait_timeout = 60",
+    LOCK_WAIT,
     "SET SESSION autocommit = 1",
     // A server whose default is READ UNCOMMITTED would show rows that are rolled back later.
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",

@@ -81,6 +81,12 @@ impl SourceError {
             Self::Transient { code, .. } | Self::Definite { code, .. } => *code,
         }
     }
+
+    /// A lock was waited for too long.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.code() == Some(1205)
+    }
 }
 
 const AWAY: &str =

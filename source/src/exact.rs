@@ -3,11 +3,12 @@
 //! and SET backslash, line feed, carriage return and NUL are escaped. A table as printed enters; the same table leaves with
 //! what a SELECT says in place of what a print may have lost.
 //!
-//! Invariant: what could not be asked is marked (`inexact_labels`, `inexact_default`); nothing is guessed.
+//! Invariant: what could not be asked is marked (`inexact_labels`, `inexact_default`, `unasked`); nothing is guessed. A table
+//! that somebody holds locked costs a second: the others do not wait for it.
 
 use crate::catalog::{CatalogColumn, CatalogTable};
 use crate::chunk::quote;
-use crate::connect::Connection;
+use crate::connect::{Connection, LOCK_WAIT};
 use crate::error::SourceError;
 use tributary_schemas::table::ColumnDefault;
 use tributary_schemas::types::ColumnType;
@@ -17,19 +18,53 @@ const DURING: &str = "reading labels and defaults";
 /// What a character of four bytes is printed as.
 const LOST: char = '?';
 
-/// Puts the exact labels and defaults into `table`. Costs nothing where the print cannot have lost anything.
+/// These questions alone touch the tables themselves, and wait for whoever alters or locks one.
+const IMPATIENT: &str = "SET SESSION lock_wait_timeout = 1";
+
+/// Puts the exact labels and defaults into `tables`. Asks nothing where the print cannot have lost anything.
 ///
 /// # Errors
 /// What the server or the network said, if asking again can help.
 pub(crate) async fn complete(
     connection: &mut Connection,
-    table: &mut CatalogTable,
+    tables: Vec<&mut CatalogTable>,
 ) -> Result<(), SourceError> {
+    let asks = tables.iter().flat_map(|table| &table.columns).any(is_asked);
+    if asks {
+        connection.execute(DURING, IMPATIENT).await?;
+    }
+    for table in tables {
+        complete_table(connection, table).await?;
+    }
+    if asks { connection.execute(DURING, LOCK_WAIT).await } else { Ok(()) }
+}
+
+async fn complete_table(connection: &mut Connection, table: &mut CatalogTable) -> Result<(), SourceError> {
     let place = format!("{}.{}", quote(&table.id.database), quote(&table.id.table));
     for column in &mut table.columns {
-        complete_labels(connection, &place, column).await?;
+        match complete_labels(connection, &place, column).await {
+            Err(error) if error.is_locked() => {
+                table.unasked = true;
+                break;
+            }
+            other => other?,
+        }
     }
-    complete_defaults(connection, &place, &mut table.columns).await
+    if !table.unasked {
+        match complete_defaults(connection, &place, &mut table.columns).await {
+            Err(error) if error.is_locked() => {}
+            other => return other,
+        }
+    }
+    for column in table.columns.iter_mut().filter(|column| is_lost(column)) {
+        column.inexact_default = true;
+    }
+    Ok(())
+}
+
+/// True if the table itself is asked about the column.
+fn is_asked(column: &CatalogColumn) -> bool {
+    is_lost(column) || column.declared_type.contains(LOST)
 }
 
 async fn complete_labels(

@@ -271,6 +271,7 @@ mod tests {
             rows_estimated: 0,
             data_bytes: 16384,
             partitioned: false,
+            unasked: false,
         }
     }
 

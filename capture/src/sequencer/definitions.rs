@@ -114,6 +114,10 @@ impl Sequencer {
         }
         let id = table.id.clone();
         let found = self.ask_definition(&id, &[])?;
+        if found.as_ref().is_some_and(|(catalog, _)| catalog.unasked) {
+            let why = "the table is locked on the server, which could not be asked for its definition";
+            return self.later(&id, why).map(|()| None);
+        }
         let Some(table) = self.tables.get(index) else { return Ok(None) };
         let here = found.as_ref().is_some_and(|(_, place)| is_past(&self.reached(), place));
         let stated = Stated { table: found.as_ref().map(|(catalog, _)| catalog), here };
@@ -149,10 +153,14 @@ impl Sequencer {
                     "tried again",
                 ));
             }
+            let mut locked = false;
             if reached.is_empty() {
-                // Without GTID a statement that is not committed holds the table's lock, which this waits for.
+                // Without GTID a statement that is not committed holds the table's lock, which this waits for, but not for as
+                // long as somebody else may hold it.
+                connection.execute("reading the catalog", "SET SESSION lock_wait_timeout = 10").await?;
                 let touch = format!("SELECT 1 FROM {}.{} LIMIT 0", quote(&id.database), quote(&id.table));
                 match connection.execute("reading the catalog", &touch).await {
+                    Err(error) if error.is_locked() => locked = true,
                     Err(error) if error.is_transient() => return Err(error),
                     // It is gone: the catalog says so.
                     Err(_) | Ok(()) => {}
@@ -166,7 +174,10 @@ impl Sequencer {
                 None => stable_definition(&mut connection, id).await?,
             };
             connection.close().await?;
-            Ok(found)
+            Ok(found.map(|(catalog, place)| {
+                let unasked = catalog.unasked || locked;
+                (CatalogTable { unasked, ..catalog }, place)
+            }))
         })
     }
 

@@ -13,7 +13,7 @@ use crate::topics::names::field_clash;
 use crate::topics::state::StoredCatalog;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{Parked, StateKey};
 use tributary_schemas::config::TableSelection;
@@ -31,6 +31,9 @@ use tributary_source::publish::Wishes;
 
 /// A definition is read until two reads around a position agree; each round costs three short statements.
 const CATALOG_ROUNDS: usize = 50;
+
+/// How often a table is asked for again that was locked when its definition was read: each time may cost seconds.
+const ASK_AGAIN: Duration = Duration::from_secs(20);
 
 /// A table that waits for the stream to reach the place where its definition holds.
 #[derive(Debug, Clone)]
@@ -71,6 +74,13 @@ impl Sequencer {
     /// Reads the table's definition and has it read whole from where that holds. Its events count for nothing until
     /// then.
     pub(super) fn schedule_join(&mut self, id: &TableId, why: &str) -> Result<(), Halt> {
+        let shadowed = self.shadowed(id);
+        let read = self.ask_definition(id, &shadowed)?;
+        let known = self.tables.find(id).and_then(|index| self.tables.get(index));
+        // Dropped, and the source has none of that name: there is nothing that a re-read would end with.
+        if read.is_none() && known.is_some_and(|table| table.standing == Standing::Dropped) {
+            return Ok(());
+        }
         if let Some(index) = self.tables.find(id) {
             if let Some(table) = self.tables.get_mut(index) {
                 table.standing = Standing::Parked;
@@ -81,8 +91,6 @@ impl Sequencer {
         }
         self.expected.forget(id);
         tracing::info!(table = %id, why, "table will be read anew");
-        let shadowed = self.shadowed(id);
-        let read = self.ask_definition(id, &shadowed)?;
         if let Some((catalog, after)) = read {
             self.add_joining(Joining { catalog, after, why: why.to_owned() });
         }
@@ -115,10 +123,11 @@ impl Sequencer {
 
     /// Brings in every table whose place the stream has reached.
     pub fn join_arrived(&mut self) -> Result<(), Halt> {
+        self.ask_again()?;
         let here = self.passed();
         let (arrived, waiting) = std::mem::take(&mut self.joining)
             .into_iter()
-            .partition(|joining: &Joining| is_past(&here, &joining.after));
+            .partition(|joining: &Joining| !joining.catalog.unasked && is_past(&here, &joining.after));
         self.joining = waiting;
         if arrived.is_empty() {
             return Ok(());
@@ -134,6 +143,21 @@ impl Sequencer {
         }
         self.put_selection()?;
         self.commit()
+    }
+
+    /// Reads the definition again of a table that was locked; of one at a time, for everything else stands still meanwhile.
+    fn ask_again(&mut self) -> Result<(), Halt> {
+        if self.last_asked.elapsed() < ASK_AGAIN {
+            return Ok(());
+        }
+        let Some(place) = self.joining.iter().position(|joining| joining.catalog.unasked) else {
+            return Ok(());
+        };
+        let Joining { catalog, why, .. } = self.joining.remove(place);
+        // Back in the line it is the last.
+        self.schedule_join(&catalog.id, &why)?;
+        self.last_asked = Instant::now();
+        Ok(())
     }
 
     /// Finds or makes the topic of each table that arrived. One that can have none is left out; the others go on.

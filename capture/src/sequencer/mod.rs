@@ -135,6 +135,8 @@ pub struct Sequencer {
     commit_cost: Duration,
     last_shown: Instant,
     last_beat: Instant,
+    /// When a table that was locked was asked for last.
+    last_asked: Instant,
     freshness: Freshness,
     before: EncodedRow,
     after: EncodedRow,

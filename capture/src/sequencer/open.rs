@@ -69,6 +69,7 @@ impl Sequencer {
             commit_cost: Duration::ZERO,
             last_shown: now,
             last_beat: now,
+            last_asked: now,
             freshness: Freshness::new(),
             before: EncodedRow::default(),
             after: EncodedRow::default(),

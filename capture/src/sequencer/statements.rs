@@ -123,6 +123,7 @@ impl Sequencer {
     /// The name stands for no table any more: what its target holds goes.
     fn gone(&mut self, id: &TableId, running: Option<usize>) -> Option<Step> {
         if let Some(index) = running {
+            self.rereads.remove(&index);
             return self.emptied(index, Cause::Drop);
         }
         // It waited to be read anew; now there is nothing to read.

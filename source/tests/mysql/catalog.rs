@@ -128,3 +128,32 @@ async fn the_catalog_has_every_column_and_index() {
     assert_eq!(table.index("fn").unwrap().parts[0].column, None);
     assert!(read_table(&mut connection, &TableId::new("source_catalog", "v")).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_locked_table_holds_up_no_other() {
+    let mut root = database("source_locked").await;
+    run(
+        &mut root,
+        &[
+            "CREATE TABLE a (id INT PRIMARY KEY, f FLOAT DEFAULT 1.5)",
+            "CREATE TABLE b (id INT PRIMARY KEY, f FLOAT DEFAULT 1.5)",
+            "CREATE TABLE c (id INT PRIMARY KEY, e ENUM('😀','?'), f FLOAT DEFAULT 1.5)",
+            "LOCK TABLES a WRITE, c WRITE",
+        ],
+    )
+    .await;
+    let mut connection = reader().await;
+    let ours = |id: &TableId, _: &BTreeSet<TableId>| id.database == "source_locked";
+    let tables = read_tables(&mut connection, ours).await.unwrap();
+    let inexact: Vec<bool> =
+        tables.iter().map(|table| table.columns.last().unwrap().inexact_default).collect();
+    assert_eq!(inexact, [true, false, true]);
+    let unasked: Vec<bool> = tables.iter().map(|table| table.unasked).collect();
+    assert_eq!(unasked, [false, false, true]);
+    let wait: Option<u64> = connection.first("settings", "SELECT @@lock_wait_timeout").await.unwrap();
+    assert_eq!(wait, Some(60), "only these questions are in a hurry");
+    run(&mut root, &["UNLOCK TABLES"]).await;
+    let tables = read_tables(&mut connection, ours).await.unwrap();
+    assert!(tables.iter().all(|table| !table.unasked && !table.columns.last().unwrap().inexact_default));
+    assert_eq!(tables[2].columns[1].declared_type, "enum('😀','?')");
+}

@@ -57,6 +57,7 @@ pub fn create(id: &TableId, new: &NewTable, session: &Session) -> Result<Catalog
                 rows_estimated: 0,
                 data_bytes: 0,
                 partitioned: new.partitioned,
+                unasked: false,
             };
             Ok(next(&empty, &new.steps(), session)?.table)
         })

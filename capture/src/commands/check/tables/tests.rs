@@ -36,6 +36,7 @@ pub(in super::super) fn catalog(database: &str, table: &str) -> CatalogTable {
         rows_estimated: 0,
         data_bytes: 0,
         partitioned: false,
+        unasked: false,
     }
 }
 
