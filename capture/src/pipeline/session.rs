@@ -10,7 +10,7 @@ use super::source::{self, Answer};
 use super::stream::{self, StreamMessage, StreamRequest};
 use super::target::Target;
 use super::watch::{Wanted as WatchedTopics, Watch};
-use crate::commands::check::{Cascades, Outcome, foreign_key_cascades};
+use crate::commands::check::{Cascades, Outcome, foreign_key_cascades, tables_deselected};
 use crate::events::ddl;
 use crate::sequencer::halt::Halt;
 use crate::sequencer::{Output, Sequencer, Setup};
@@ -171,6 +171,7 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     }
     let published = state.checkpoint.as_ref().map(Checkpoint::published).unwrap_or_default();
     let selection = selection(shared)?;
+    judge_selection(shared, &history, &selection)?;
     // Asked behind the checkpoint: a predecessor may have published up to a moment ago, and the server's word must not be
     // older than that.
     let followed = history.followed();
@@ -212,6 +213,16 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
 fn topics(shared: &Shared) -> Result<Topics, Halt> {
     Topics::new(&kafka::client_config(&shared.config.kafka), shared.runtime.clone())
         .map_err(|error| Halt::Restart(error.to_string()))
+}
+
+/// The task may have got tables since the check at the start of the process: while an instance stood by with another file.
+fn judge_selection(shared: &Shared, history: &TaskHistory, selection: &TableSelection) -> Result<(), Halt> {
+    let item = tables_deselected(history.selection.as_ref(), selection, &shared.deselect);
+    if item.outcome == Outcome::Fail {
+        let what = "the configuration leaves out tables of the task";
+        return Err(Halt::stop(what, &item.name, &item.found, &item.remedy));
+    }
+    Ok(())
 }
 
 /// A session may be with another server than the one that the check at the start of the process was with.

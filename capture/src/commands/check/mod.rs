@@ -20,6 +20,7 @@ mod tables;
 
 pub use account::foreign_key_cascades;
 pub use command::run;
+pub use deselected::item as tables_deselected;
 pub use gather::{Cascades, cascades};
 pub use item::{Item, Outcome};
 pub use print_grants::print as print_grants;
