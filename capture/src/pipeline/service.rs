@@ -7,6 +7,7 @@ use crate::commands::check::precheck;
 use crate::sequencer::own_topic_gone;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::state::TaskState;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -45,6 +46,9 @@ const RIVAL_BEAT: Duration = Duration::from_millis(500);
 /// How often an instance that stands by looks whether the task is still there, and how long Kafka may take to say so.
 const STANDBY_BEAT: Duration = Duration::from_secs(10);
 const OWN_TOPICS_TIMEOUT: Duration = Duration::from_secs(5);
+/// For how long every look must find one of the task's own topics gone: what follows from it is for good, and the brokers of
+/// a cluster that is being restarted learn of their topics one after the other.
+const OWN_TOPIC_GONE: Duration = Duration::from_secs(10);
 /// A session that worked this long starts the count of failures anew.
 const HEALTHY: Duration = Duration::from_secs(30);
 
@@ -231,15 +235,27 @@ fn own_topic_missing(shared: &Shared) -> Option<Failure> {
     let own = [state_topic(&shared.config.name), history_topic(&shared.config.name)];
     let missing = || {
         let cluster = topics.cluster(OWN_TOPICS_TIMEOUT).ok()?;
-        own.iter().find(|topic| !cluster.contains_key(*topic))
+        missing(&own, &shared.config.name, cluster.keys().map(String::as_str))
     };
-    // Asked twice: a broker may have learned of a topic late.
-    let found = missing().and_then(|_| {
-        pause(&shared.runtime, &shared.shutdown, RIVAL_BEAT);
-        missing()
-    });
+    let began = Instant::now();
+    let mut found = missing();
+    while found.is_some() && began.elapsed() < OWN_TOPIC_GONE {
+        found = if pause(&shared.runtime, &shared.shutdown, RIVAL_BEAT) { missing() } else { None };
+    }
     kafka::close(topics);
     found.map(|topic| own_topic_gone(topic, "it was deleted while capture runs"))
+}
+
+/// The first of the task's own topics that a list of the cluster's topics lacks. A list with none of the task's topics is no
+/// answer: so speaks a broker that has not learned of them yet.
+fn missing<'a, 'l>(
+    own: &'a [String; 2],
+    task: &str,
+    listed: impl Iterator<Item = &'l str>,
+) -> Option<&'a String> {
+    let of_task = |topic: &&str| topic.strip_prefix(task).is_some_and(|rest| rest.starts_with('.'));
+    let listed: BTreeSet<&str> = listed.filter(of_task).collect();
+    if listed.is_empty() { None } else { own.iter().find(|topic| !listed.contains(topic.as_str())) }
 }
 
 /// Creates the task's own topics and joins its group, retrying while Kafka is away. `None` if the end is asked for.
@@ -294,4 +310,19 @@ fn pause(runtime: &tokio::runtime::Handle, shutdown: &Shutdown, delay: Duration)
             () = shutdown.wait() => false,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_without_the_task_says_nothing_of_its_topics() {
+        let own = [state_topic("t"), history_topic("t")];
+        let judge = |listed: &'static [&'static str]| missing(&own, "t", listed.iter().copied()).cloned();
+        assert_eq!(judge(&["t.state", "t.history", "t.a.b"]), None);
+        assert_eq!(judge(&["t.history", "t.a.b"]), Some("t.state".to_owned()));
+        assert_eq!(judge(&["t.state"]), Some("t.history".to_owned()));
+        assert_eq!(judge(&["t2.state", "other"]), None);
+    }
 }

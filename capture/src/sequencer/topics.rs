@@ -84,8 +84,8 @@ impl Sequencer {
 #[must_use]
 pub fn own_topic_gone(topic: &str, why: &str) -> Failure {
     Failure::new("a topic of the task itself is gone", why).at(topic).remedy(
-        "begin anew: `capture drop` removes what is left of the task's topics, then `capture run`; deny everybody else \
-         the right to delete them",
+        "look first whether Kafka really has no such topic: if it is there, start capture again; else begin anew: `capture drop` \
+         removes what is left of the task's topics, then `capture run`; deny everybody else the right to delete them",
     )
 }
 
