@@ -105,7 +105,11 @@ impl Sequencer {
             }
             EventBody::LoadQuery(query) => {
                 let (text, _) = query.text();
-                let tables = match classify(&text, query.database, SqlMode::new(query.sql_mode)) {
+                let mut statement = classify(&text, query.database, SqlMode::new(query.sql_mode));
+                if self.setup.lowercase_names {
+                    statement = statement.with_lowercase_names();
+                }
+                let tables = match statement {
                     Statement::Dml { tables } => tables,
                     _ => None,
                 };
@@ -270,12 +274,16 @@ impl Sequencer {
     }
 
     /// Rows changed that no row event tells of: the tables that the statement may have written are read anew; all of
-    /// them, where it does not show.
+    /// them, where it does not show, or where a name may be a view's.
     fn on_statement_dml(&mut self, tables: Option<&[TableId]>, text: &str) {
         let why = format!(
-            "a change was logged in statement format, and binlog_format must be ROW for every session: {text:?}"
+            "a change was logged in statement format, and binlog_format must be ROW for every session: {}",
+            outline(text, tables)
         );
-        self.reread_tables(tables, &why);
+        let is_excluded =
+            |id: &TableId| self.selected.get(id).is_some_and(|selected| selected.excluded.is_some());
+        let is_table = |id: &TableId| self.exists(id) || is_excluded(id) || !self.setup.selection.selects(id);
+        self.reread_tables(tables.filter(|tables| tables.iter().all(is_table)), &why);
     }
 
     /// Has those of `tables` that are replicated read anew once the open transaction has ended; `None`: every one. A table
@@ -353,5 +361,31 @@ impl Sequencer {
             self.rolled_back();
         }
         Ok(())
+    }
+}
+
+/// What is said of a statement: its kind and the tables that it names, for its text holds values of rows.
+fn outline(text: &str, tables: Option<&[TableId]>) -> String {
+    const KINDS: [&str; 7] = ["INSERT", "REPLACE", "UPDATE", "DELETE", "LOAD", "WITH", "CALL"];
+    let first = text.split_whitespace().next().unwrap_or_default();
+    let kind = KINDS.into_iter().find(|kind| first.eq_ignore_ascii_case(kind)).unwrap_or("a statement");
+    match tables {
+        Some(tables) => {
+            let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
+            format!("{kind} on {}", names.join(", "))
+        }
+        None => format!("{kind} whose tables cannot be told"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_of_a_statement_is_told() {
+        let tables = [TableId::new("shop", "a"), TableId::new("shop", "b")];
+        assert_eq!(outline("update a, b SET n = 'secret'", Some(&tables)), "UPDATE on shop.a, shop.b");
+        assert_eq!(outline("/*secret*/DELETE FROM a", None), "a statement whose tables cannot be told");
     }
 }
