@@ -163,7 +163,7 @@ impl Worker {
         // Rows of the topic before are void, whichever generation of this one has emptied the table last.
         let empties = record.cause.empties() && task.operations.delete;
         if exists && empties {
-            self.lock_definition(connection, task).await?;
+            self.lock_definition(connection, task, 0).await?;
         }
         // Whose rows the target holds does not change with the topic.
         self.bookkeeping.succeed(connection, &former.topic, &task.topic).await?;
