@@ -1,6 +1,6 @@
 //! How far a table is: a bar on a terminal, a line now and then elsewhere. Always on stderr; stdout has the results.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -25,11 +25,10 @@ impl Progress {
     pub fn begin(label: String, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(total);
-            let template = "{msg} {wide_bar} {human_pos} of about {human_len} rows, {per_sec}, {eta} left";
-            if let Ok(style) = ProgressStyle::with_template(template) {
+            if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {msg}") {
                 bar.set_style(style);
             }
-            bar.set_message(label.clone());
+            bar.set_prefix(label.clone());
             bar
         });
         let now = Instant::now();
@@ -48,9 +47,10 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_length(self.total.max(self.rows));
             bar.set_position(self.rows);
+            bar.set_message(line(self.rows, self.total, self.begun.elapsed()));
         } else if self.shown.elapsed() >= LINE {
             self.shown = Instant::now();
-            let text = line(&self.label, self.rows, self.total, self.begun.elapsed());
+            let text = format!("{}: {}\n", self.label, line(self.rows, self.total, self.begun.elapsed()));
             // With stderr closed there is nobody left to tell.
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         }
@@ -65,11 +65,14 @@ impl Drop for Progress {
     }
 }
 
-fn line(label: &str, rows: u64, total: u64, took: Duration) -> String {
+/// `rows` of `total` rows of both sides, as a person counts them: a row of the table is one row.
+fn line(rows: u64, total: u64, took: Duration) -> String {
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
-    let rate = (rows.saturating_mul(1_000) / milliseconds).max(1);
+    let rate = (rows.saturating_mul(500) / milliseconds).max(1);
+    let (rows, total) = (rows / 2, total / 2);
     let left = total.saturating_sub(rows) / rate;
-    format!("{label}: {rows} of about {total} rows, {rate} rows/s, {left} s left\n")
+    let [rows, total, rate] = [rows, total, rate].map(HumanCount);
+    format!("{rows} of about {total} rows, {rate} rows/s, {left} s left")
 }
 
 #[cfg(test)]
@@ -78,8 +81,8 @@ mod tests {
 
     #[test]
     fn a_line_has_rows_rate_and_time_left() {
-        let text = line("a.b", 5_000, 20_000, Duration::from_secs(2));
-        assert_eq!(text, "a.b: 5000 of about 20000 rows, 2500 rows/s, 6 s left\n");
-        assert!(line("a.b", 9, 5, Duration::ZERO).ends_with("0 s left\n"));
+        let text = line(10_000, 40_000, Duration::from_secs(2));
+        assert_eq!(text, "5,000 of about 20,000 rows, 2,500 rows/s, 6 s left");
+        assert!(line(9, 5, Duration::ZERO).ends_with(" 0 s left"));
     }
 }
