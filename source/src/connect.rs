@@ -3,13 +3,16 @@
 //! a SELECT returns.
 
 use crate::error::SourceError;
+use crate::replication::Endpoint;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, Params, Row, SslOpts};
+use native_tls::{Certificate, Identity};
 use openssl::pkcs12::Pkcs12;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
 use std::path::Path;
 use std::time::Duration;
+use tokio_native_tls::TlsConnector;
 use tributary_schemas::config::{SourceConfig, TlsConfig, TlsMode};
 
 /// When an idle connection is probed by the kernel: a peer that vanished must not be waited for.
@@ -20,7 +23,7 @@ const MAX_PACKET_BYTES: usize = 1 << 30;
 /// The default is a year: behind an ALTER a reader would hang without a word.
 pub(crate) const LOCK_WAIT: &str = "SET SESSION lock_wait_timeout = 60";
 /// Statements every session begins with.
-const SESSION: [&str; 9] = [
+pub(crate) const SESSION: [&str; 9] = [
     "SET NAMES utf8mb4",
     "SET SESSION time_zone = '+00:00'",
     "SET SESSION sql_mode = ''",
@@ -37,7 +40,7 @@ const SESSION: [&str; 9] = [
      sql_quote_show_create = 1, max_sort_length = 4096",
 ];
 /// Statements for variables that not every server has.
-const OPTIONAL: [&str; 6] = [
+pub(crate) const OPTIONAL: [&str; 6] = [
     // A server-wide limit on the time of a SELECT is not meant for this.
     "SET SESSION max_execution_time = 0",
     // Else a hidden primary key is missing from the catalog, but not from row images.
@@ -51,7 +54,7 @@ const OPTIONAL: [&str; 6] = [
     "SET SESSION use_imci_engine = OFF",
 ];
 /// Unknown system variable, one that is global only, one that cannot be set.
-const UNKNOWN_VARIABLE: [u16; 3] = [1193, 1229, 1238];
+pub(crate) const UNKNOWN_VARIABLE: [u16; 3] = [1193, 1229, 1238];
 
 /// What is being done, for messages.
 const CONNECTING: &str = "connecting";
@@ -60,6 +63,7 @@ const CONNECTING: &str = "connecting";
 #[derive(Debug, Clone)]
 pub struct SourceOptions {
     opts: Opts,
+    endpoint: Endpoint,
     address: String,
     connect_timeout: Duration,
 }
@@ -71,10 +75,20 @@ impl SourceOptions {
     /// Definite, if such a file cannot be read or is not what it should be.
     pub fn new(config: &SourceConfig) -> Result<Self, SourceError> {
         let address = format!("{}:{}", config.host, config.port);
-        let tls = ssl_options(&config.tls).map_err(|reason| {
+        let unreadable = |reason| {
             let remedy = "correct source.tls: ca, cert and key are PEM files, key in PKCS #8";
             SourceError::definite("reading the files of source.tls", &address, reason, remedy)
-        })?;
+        };
+        let tls = ssl_options(&config.tls).map_err(unreadable)?;
+        let endpoint = Endpoint {
+            host: config.host.clone(),
+            port: config.port,
+            user: config.user.clone(),
+            password: config.password.clone(),
+            tls: connector(&config.tls).map_err(unreadable)?,
+            keepalive: KEEPALIVE,
+            max_packet_bytes: MAX_PACKET_BYTES,
+        };
         let builder = OptsBuilder::default()
             .ip_or_hostname(config.host.clone())
             .tcp_port(config.port)
@@ -88,7 +102,11 @@ impl SourceOptions {
             .stmt_cache_size(32)
             .ssl_opts(tls);
         let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
-        Ok(Self { opts: builder.into(), address, connect_timeout })
+        Ok(Self { opts: builder.into(), endpoint, address, connect_timeout })
+    }
+
+    pub(crate) const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// `host:port`, for messages.
@@ -102,7 +120,15 @@ impl SourceOptions {
     /// # Errors
     /// Transient if the server is away, definite if it refuses us.
     pub async fn connect(&self) -> Result<Connection, SourceError> {
-        let opened = tokio::time::timeout(self.connect_timeout, self.open()).await;
+        self.within_connect_timeout(self.open()).await
+    }
+
+    /// What `opening` gives, or that the server does not answer.
+    pub(crate) async fn within_connect_timeout<T>(
+        &self,
+        opening: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        let opened = tokio::time::timeout(self.connect_timeout, opening).await;
         opened.unwrap_or_else(|_| {
             let reason = format!("no answer within {} ms", self.connect_timeout.as_millis());
             let remedy = "tried again; check address, firewall and the cloud's allow list";
@@ -152,6 +178,36 @@ fn ssl_options(tls: &TlsConfig) -> Result<Option<SslOpts>, String> {
     Ok(Some(options))
 }
 
+/// The same for a client that makes its own connections.
+fn connector(tls: &TlsConfig) -> Result<Option<TlsConnector>, String> {
+    if tls.mode == TlsMode::Disable {
+        return Ok(None);
+    }
+    let mut builder = native_tls::TlsConnector::builder();
+    builder.danger_accept_invalid_certs(tls.mode == TlsMode::Require);
+    builder.danger_accept_invalid_hostnames(tls.mode != TlsMode::VerifyFull);
+    if let Some(ca) = &tls.ca {
+        for certificate in authorities(&read(ca)?).map_err(|error| format!("{}: {error}", ca.display()))? {
+            builder.add_root_certificate(certificate);
+        }
+        builder.disable_built_in_roots(true);
+    }
+    if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
+        let identity = identity(&read(cert)?, &read(key)?)
+            .map_err(|error| error.to_string())
+            .and_then(|archive| Identity::from_pkcs12(&archive, "").map_err(|error| error.to_string()))
+            .map_err(|error| format!("{} and {}: {error}", cert.display(), key.display()))?;
+        builder.identity(identity);
+    }
+    let connector = builder.build().map_err(|error| error.to_string())?;
+    Ok(Some(connector.into()))
+}
+
+/// One certificate as DER, or any number of them as PEM.
+fn authorities(bytes: &[u8]) -> Result<Vec<Certificate>, native_tls::Error> {
+    Certificate::from_der(bytes).map(|one| vec![one]).or_else(|_| Certificate::stack_from_pem(bytes))
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
@@ -185,12 +241,6 @@ impl Connection {
     /// The driver's connection, for what this type has no method for.
     pub fn driver(&mut self) -> &mut Conn {
         &mut self.conn
-    }
-
-    /// Gives the driver's connection away, for the binlog stream.
-    #[must_use]
-    pub fn into_driver(self) -> Conn {
-        self.conn
     }
 
     /// Sorts an error of [`Self::driver`].

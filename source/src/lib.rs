@@ -10,4 +10,5 @@ pub mod error;
 mod exact;
 pub mod keys;
 pub mod publish;
+pub mod replication;
 pub mod rows;

@@ -80,10 +80,42 @@ impl EventHeader {
         self.flags & FLAG_ARTIFICIAL != 0
     }
 
+    /// The same place and time, of an event that says nothing: its rows are not looked at.
+    #[must_use]
+    pub const fn passed_over(self) -> Self {
+        Self { kind: kind::IGNORABLE, ..self }
+    }
+
+    /// True if the event has row images.
+    #[must_use]
+    pub const fn has_rows(&self) -> bool {
+        matches!(
+            self.kind,
+            kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1
+                | kind::WRITE_ROWS..=kind::DELETE_ROWS
+                | kind::PARTIAL_UPDATE_ROWS
+        )
+    }
+
     /// True if a reader that does not know the type may pass over the event.
     #[must_use]
     pub const fn is_ignorable(&self) -> bool {
         self.flags & FLAG_IGNORABLE != 0
+    }
+
+    /// The header of an event, and what is behind it.
+    #[must_use]
+    pub fn split(event: &[u8]) -> Option<(Self, &[u8])> {
+        let mut cursor = Cursor::new(event);
+        let header = Self {
+            timestamp_seconds: cursor.u32()?,
+            kind: cursor.u8()?,
+            server_id: cursor.u32()?,
+            size_bytes: cursor.u32()?,
+            next_offset: cursor.u32()?,
+            flags: cursor.u16()?,
+        };
+        Some((header, cursor.rest()))
     }
 
     /// The header as the server wrote it.
@@ -291,7 +323,7 @@ pub fn parse<'a>(kind: u8, data: &'a [u8], context: &FormatContext) -> Result<Ev
         kind::INTVAR | 6 | 8..=12 | kind::RAND | kind::USER_VAR | kind::BEGIN_LOAD_QUERY => {
             EventBody::StatementFormat(kind)
         }
-        // The events in a payload follow it; that they are all there is for `payload`.
+        // The events in a payload follow it.
         kind::IGNORABLE | kind::TRANSACTION_CONTEXT | kind::VIEW_CHANGE | kind::TRANSACTION_PAYLOAD => {
             EventBody::Other(kind)
         }
@@ -300,7 +332,7 @@ pub fn parse<'a>(kind: u8, data: &'a [u8], context: &FormatContext) -> Result<Ev
 }
 
 /// FORMAT_DESCRIPTION: binlog version, server version in 50 bytes, creation time, header length, then one byte a type.
-/// mysql_common has taken off the byte that names the checksum algorithm.
+/// The byte behind them, that names the checksum algorithm, has been taken off.
 fn parse_format(cursor: &mut Cursor<'_>) -> Result<FormatContext, &'static str> {
     if cursor.u16() != Some(4) {
         return Err("binlog version other than 4");

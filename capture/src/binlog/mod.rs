@@ -1,19 +1,15 @@
-//! From the bytes of the binlog to Avro. Enters: the events of mysql_async's `BinlogStream`, undecoded. Leaves:
+//! From the bytes of the binlog to Avro. Enters: the events of the stream, as the server sends them. Leaves:
 //! [`EventBody`] values that borrow from the event and, through a decoder that is compiled once per table and
 //! TABLE_MAP, rows as Avro bytes. Invariant: pure functions without IO; bytes that make no sense are errors, never
 //! panics and never silence.
 //!
-//! What the stream yields (mysql_async 0.37.1 with mysql_common 0.37.3, tried on MySQL 9.7):
+//! What the stream holds (tried on MySQL 9.7):
 //!
 //! * It opens with an artificial ROTATE (timestamp 0, `next_offset` 0) that names the file, then the file's
-//!   FORMAT_DESCRIPTION. mysql_common knows the checksum algorithm only from the latter, so that the first ROTATE still
-//!   has its CRC32 at the end of its data and reports no checksum; [`stream::accept`] takes it off.
-//! * Checksums are taken off every later event but not compared; [`stream::accept`] compares them.
-//! * A compressed transaction comes as its TRANSACTION_PAYLOAD event, followed at once by the events inside it as
-//!   items of their own. Those have no checksum (`Event::checksum` gives four zeros for them) and `next_offset` 0: the
-//!   position of all of them is the payload event's. When zstd fails, the payload event is followed by nothing, as if
-//!   the transaction were empty; [`payload::PayloadCheck`] counts the bytes of the inner events and turns that into an
-//!   error.
+//!   FORMAT_DESCRIPTION. Only the latter says whether events have a checksum, so that [`stream::accept`] tries the first
+//!   ROTATE for one.
+//! * A compressed transaction is one event, whose checksum is compared before anything is taken out of it. The events in it
+//!   have neither checksum nor place (`next_offset` 0): the position of all of them is that event's.
 //! * A large offset wraps: `next_offset` is 32 bits, a binlog file can be larger.
 
 pub mod batch;
@@ -22,7 +18,9 @@ pub mod decoder;
 pub mod event;
 #[cfg(test)]
 mod event_tests;
+mod filter;
 pub mod gtid;
+pub mod intake;
 pub mod json;
 pub mod payload;
 pub mod query;
@@ -31,5 +29,6 @@ pub mod stream;
 pub mod table_map;
 #[cfg(test)]
 mod testing;
+mod unfold;
 
 pub use event::{DecodeError, EventBody, EventHeader, FormatContext, parse};

@@ -1,6 +1,6 @@
-//! Compressed transactions (`binlog_transaction_compression=ON`). mysql_async unfolds them; this module parses their
-//! header and proves that what came out is all of it. Invariant: a payload whose events do not add up to the declared
-//! size is an error, for a failed decompression looks like an empty transaction otherwise.
+//! Compressed transactions (`binlog_transaction_compression=ON`): their header, and the proof that what came out is all of it.
+//! `unfold` takes the events out. Invariant: a payload whose events do not add up to the declared size is an error, for what
+//! is missing looks like a smaller transaction otherwise.
 
 use super::cursor::Cursor;
 use super::event::{DecodeError, EventHeader, kind};
@@ -9,9 +9,21 @@ use super::event::{DecodeError, EventHeader, kind};
 const ZSTD: u64 = 0;
 const UNCOMPRESSED: u64 = 255;
 
+/// What the header of a TRANSACTION_PAYLOAD event says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PayloadHeader {
+    /// Where in the event's data the events are, folded or not.
+    pub begin: usize,
+    /// Where they end.
+    pub end: usize,
+    /// They are compressed with zstd.
+    pub compressed: bool,
+    /// Begins the count of the events.
+    pub check: PayloadCheck,
+}
+
 /// Parses the data of a TRANSACTION_PAYLOAD event: fields of type, length and value, ended by type 0, then the payload.
-/// Begins the count of the events that follow.
-pub(super) fn parse_payload(data: &[u8]) -> Result<PayloadCheck, DecodeError> {
+pub(super) fn parse_payload(data: &[u8]) -> Result<PayloadHeader, DecodeError> {
     let mut cursor = Cursor::new(data);
     let (mut size, mut compression, mut uncompressed_size) = (None, None, None);
     let malformed = |what| DecodeError::malformed(kind::TRANSACTION_PAYLOAD, what);
@@ -29,14 +41,20 @@ pub(super) fn parse_payload(data: &[u8]) -> Result<PayloadCheck, DecodeError> {
             _ => {}
         }
     }
+    let begin = data.len() - cursor.rest().len();
     let payload = size.and_then(|size| cursor.take(usize::try_from(size).ok()?)).ok_or(malformed("size"))?;
     let payload_size = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-    let expected = match compression {
-        Some(UNCOMPRESSED) => payload_size,
-        Some(ZSTD) => uncompressed_size.ok_or(malformed("uncompressed size"))?,
+    let (compressed, expected) = match compression {
+        Some(UNCOMPRESSED) => (false, payload_size),
+        Some(ZSTD) => (true, uncompressed_size.ok_or(malformed("uncompressed size"))?),
         _ => return Err(malformed("compression algorithm")),
     };
-    Ok(PayloadCheck { expected, actual: 0 })
+    Ok(PayloadHeader {
+        begin,
+        end: begin + payload.len(),
+        compressed,
+        check: PayloadCheck { expected, actual: 0 },
+    })
 }
 
 /// Counts the events of one payload.
@@ -47,7 +65,12 @@ pub struct PayloadCheck {
 }
 
 impl PayloadCheck {
-    /// True while more events of this payload must follow: the next item of the stream is one of them.
+    /// Bytes that all events of the payload take.
+    pub(super) const fn expected(&self) -> u64 {
+        self.expected
+    }
+
+    /// True while more events of this payload must follow.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.actual < self.expected
@@ -62,21 +85,13 @@ impl PayloadCheck {
         if self.actual > self.expected || !inside(header) { Err(self.error()) } else { Ok(()) }
     }
 
-    /// To be called when the stream ends or breaks.
-    ///
-    /// # Errors
-    /// [`DecodeError::PayloadSize`] if events are missing.
-    pub fn finish(self) -> Result<(), DecodeError> {
-        if self.is_open() { Err(self.error()) } else { Ok(()) }
-    }
-
-    const fn error(&self) -> DecodeError {
+    /// What came out is not what was declared.
+    pub(super) const fn error(&self) -> DecodeError {
         DecodeError::PayloadSize { expected: self.expected, actual: self.actual }
     }
 }
 
-/// What may be inside a payload: events of a transaction, at no position of their own. An event of the stream that
-/// arrives while a payload is open has a position, and its arrival means that the payload was cut short.
+/// What may be inside a payload: events of a transaction, at no position of their own.
 fn inside(header: &EventHeader) -> bool {
     usize::try_from(header.size_bytes).is_ok_and(|bytes| bytes >= EventHeader::SIZE_BYTES)
         && header.next_offset == 0
@@ -104,9 +119,12 @@ mod tests {
     #[test]
     fn fields_in_any_order_and_unknown_ones() {
         let data = [2, 1, 0, 9, 2, 7, 7, 3, 3, 0xfc, 0x2c, 1, 1, 1, 3, 0, 8, 8, 8];
-        assert_eq!(parse_payload(&data), Ok(PayloadCheck { expected: 300, actual: 0 }));
+        let header = |begin, end, compressed, expected| {
+            Ok(PayloadHeader { begin, end, compressed, check: PayloadCheck { expected, actual: 0 } })
+        };
+        assert_eq!(parse_payload(&data), header(16, 19, true, 300));
         let uncompressed = [1, 1, 2, 2, 3, 0xfc, 255, 0, 0, 8, 8];
-        assert_eq!(parse_payload(&uncompressed), Ok(PayloadCheck { expected: 2, actual: 0 }));
+        assert_eq!(parse_payload(&uncompressed), header(9, 11, false, 2));
         assert!(parse_payload(&[1, 1, 2, 2, 1, 7, 0, 8, 8]).is_err(), "an unknown compression");
         for end in 0..data.len() {
             assert!(parse_payload(&data[..end]).is_err(), "{end}");
@@ -119,15 +137,13 @@ mod tests {
         let mut check = payload;
         check.count(&header(kind::QUERY, 60, 0)).unwrap();
         assert!(check.is_open());
-        assert!(check.finish().is_err());
         check.count(&header(kind::XID, 40, 0)).unwrap();
         assert!(!check.is_open());
-        check.finish().unwrap();
         assert!(check.count(&header(kind::XID, 40, 0)).is_err());
-        // What follows a payload that unfolded to nothing.
+        // What can never be in a payload.
         assert!({ payload }.count(&header(kind::GTID, 80, 0)).is_err());
         assert!({ payload }.count(&header(kind::XID, 31, 4711)).is_err());
-        // A payload that unfolded to less is padded with zeros.
+        // Zeros.
         assert!({ payload }.count(&header(0, 0, 0)).is_err());
     }
 }

@@ -1,46 +1,67 @@
-//! The joint to mysql_async. Enters: an `Event` of its stream. Leaves: header and data, whose CRC32 has been compared.
+//! An event of the stream as the server sends it: header, data, checksum. Leaves: header and data, whose CRC32 has been compared.
 //! Invariant: no byte of a damaged event goes further.
 
 use super::event::{DecodeError, EventHeader, FLAG_IN_USE, kind};
-use mysql_async::binlog::BinlogChecksumAlg;
-use mysql_async::binlog::events::{BinlogEventHeader, Event};
 
-impl From<BinlogEventHeader> for EventHeader {
-    fn from(header: BinlogEventHeader) -> Self {
-        Self {
-            timestamp_seconds: header.timestamp(),
-            kind: header.event_type_raw(),
-            server_id: header.server_id(),
-            size_bytes: header.event_size(),
-            next_offset: header.log_pos(),
-            flags: header.flags_raw(),
-        }
-    }
+/// Bytes of a CRC32.
+const CHECKSUM_BYTES: usize = 4;
+/// Algorithms of MySQL's `binary_log::enum_binlog_checksum_alg`.
+const NONE: u8 = 0;
+const CRC32: u8 = 1;
+
+/// What is behind the data of each event, as the file's FORMAT_DESCRIPTION says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Checksum {
+    /// No file was described yet.
+    #[default]
+    Unknown,
+    /// Nothing.
+    None,
+    /// Four bytes.
+    Crc32,
 }
 
-/// Takes an event of the stream: header and data. `inside_payload` says that it came out of a compressed transaction
-/// (`PayloadCheck::is_open`): such events carry no checksum of their own.
+/// Takes the next event of the stream: header and data. `checksum` is what the events before said of this one, and becomes
+/// what this one says of those behind it.
 ///
 /// # Errors
-/// [`DecodeError::Checksum`] and [`DecodeError::UnknownChecksum`].
-pub fn accept(event: &Event, inside_payload: bool) -> Result<(EventHeader, &[u8]), DecodeError> {
-    let header = EventHeader::from(event.header());
-    let data = event.data();
-    if inside_payload {
-        return Ok((header, data));
+/// [`DecodeError::Malformed`], [`DecodeError::Checksum`] and [`DecodeError::UnknownChecksum`].
+pub fn accept<'a>(event: &'a [u8], checksum: &mut Checksum) -> Result<(EventHeader, &'a [u8]), DecodeError> {
+    let (header, data) = EventHeader::split(event).ok_or(DecodeError::malformed(0, "header"))?;
+    if usize::try_from(header.size_bytes).ok() != Some(event.len()) {
+        return Err(DecodeError::malformed(header.kind, "size"));
     }
-    match (event.footer().get_checksum_alg(), event.checksum()) {
-        (Err(unknown), _) => Err(DecodeError::UnknownChecksum(unknown.0)),
-        (Ok(Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32)), Some(checksum)) => {
-            verify_checksum(&header, data, u32::from_le_bytes(checksum))?;
-            Ok((header, data))
+    if header.kind == kind::FORMAT_DESCRIPTION {
+        let (rest, expected) = data
+            .split_last_chunk::<CHECKSUM_BYTES>()
+            .ok_or(DecodeError::malformed(header.kind, "checksum"))?;
+        let (algorithm, rest) =
+            rest.split_last().ok_or(DecodeError::malformed(header.kind, "checksum algorithm"))?;
+        *checksum = match *algorithm {
+            NONE => Checksum::None,
+            CRC32 => Checksum::Crc32,
+            other => return Err(DecodeError::UnknownChecksum(other)),
+        };
+        if *checksum == Checksum::Crc32 {
+            verify_checksum(&header, rest, u32::from_le_bytes(*expected))?;
         }
-        _ => Ok((header, without_unknown_checksum(&header, data))),
+        return Ok((header, rest));
+    }
+    match *checksum {
+        Checksum::Unknown => Ok((header, without_unknown_checksum(&header, data))),
+        Checksum::None => Ok((header, data)),
+        Checksum::Crc32 => {
+            let (rest, expected) = data
+                .split_last_chunk::<CHECKSUM_BYTES>()
+                .ok_or(DecodeError::malformed(header.kind, "checksum"))?;
+            verify_checksum(&header, rest, u32::from_le_bytes(*expected))?;
+            Ok((header, rest))
+        }
     }
 }
 
-/// Compares the checksum of an event of a file with CRC32. `data` is what mysql_async gives: without the checksum
-/// and, for a FORMAT_DESCRIPTION event, without the byte before it that names the algorithm.
+/// Compares the checksum of an event of a file with CRC32. `data` is without the checksum and, for a FORMAT_DESCRIPTION
+/// event, without the byte before it that names the algorithm.
 ///
 /// # Errors
 /// [`DecodeError::Checksum`].
@@ -59,7 +80,7 @@ fn checksum(header: &EventHeader, data: &[u8]) -> u32 {
     if header.kind == kind::FORMAT_DESCRIPTION {
         hasher.update(&EventHeader { flags: header.flags & !FLAG_IN_USE, ..*header }.to_bytes());
         hasher.update(data);
-        hasher.update(&[BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32 as u8]);
+        hasher.update(&[CRC32]);
     } else {
         hasher.update(&header.to_bytes());
         hasher.update(data);
@@ -67,10 +88,10 @@ fn checksum(header: &EventHeader, data: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Before the first FORMAT_DESCRIPTION event mysql_async does not know that there are checksums. Only an artificial
-/// ROTATE comes that early; a CRC32 that fits is taken off it.
+/// Before the first FORMAT_DESCRIPTION event nothing says whether there are checksums. Only an artificial ROTATE comes that
+/// early; a CRC32 that fits is taken off it.
 fn without_unknown_checksum<'a>(header: &EventHeader, data: &'a [u8]) -> &'a [u8] {
-    match data.split_last_chunk::<4>() {
+    match data.split_last_chunk::<CHECKSUM_BYTES>() {
         Some((rest, last))
             if header.kind == kind::ROTATE
                 && header.is_artificial()

@@ -19,6 +19,7 @@ use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::lost;
 use crate::topics::producer::Publisher;
 use crate::topics::state::{TaskHistory, TaskState};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tributary_schemas::FORMAT_VERSION;
@@ -282,6 +283,7 @@ fn start(
         position: beginning.checkpoint.position.clone(),
         by_gtid: dialect.has_gtid(),
         seek,
+        selection: Arc::new(setup.selection.clone()),
         server_id: shared.source_config.server_id.unwrap_or_else(|| default_server_id(&config.name)),
         heartbeat: Duration::from_millis(shared.source_config.heartbeat_ms),
         read_deadline: Duration::from_millis(shared.source_config.read_deadline_ms),

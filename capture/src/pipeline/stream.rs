@@ -5,15 +5,19 @@
 
 use super::seek::{Doubt, Seek, Verdict};
 use crate::binlog::DecodeError;
-use crate::binlog::batch::{EventBatch, Intake};
-use futures_util::{FutureExt, StreamExt};
-use mysql_async::{BinlogStreamRequest, Sid};
+use crate::binlog::batch::EventBatch;
+use crate::binlog::intake::Intake;
+use futures_util::FutureExt;
+use mysql_async::Sid;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tributary_schemas::config::TableSelection;
 use tributary_schemas::gtid::{GtidSet, GtidSource};
 use tributary_schemas::position::Position;
 use tributary_source::connect::SourceOptions;
 use tributary_source::error::SourceError;
+use tributary_source::replication::{DumpRequest, Frame, Packet, Replication, ReplicationStream};
 
 /// A batch is passed on once it holds this much, or when no event is waiting.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -54,6 +58,12 @@ impl Sender {
         self.used.try_recv().unwrap_or_default()
     }
 
+    /// Passes on what is in the batch and makes it empty; false if nobody listens any more.
+    async fn pass_on_full(&mut self, batch: &mut EventBatch) -> bool {
+        let empty = self.empty_batch();
+        self.pass_on(std::mem::replace(batch, empty)).await
+    }
+
     /// False if nobody listens any more.
     async fn pass_on(&self, batch: EventBatch) -> bool {
         batch.is_empty() || self.messages.send(StreamMessage::Events(batch)).await.is_ok()
@@ -88,6 +98,8 @@ pub struct StreamRequest {
     pub by_gtid: bool,
     /// With `by_gtid`, that file and offset may be asked for, so that the server need not search for what is behind the set.
     pub seek: Option<Seek>,
+    /// The tables whose row events are wanted.
+    pub selection: Arc<TableSelection>,
     /// This client's own server id, unique among the source's replicas.
     pub server_id: u32,
     /// The server sends a heartbeat when it has been silent this long.
@@ -149,13 +161,17 @@ fn may_be_the_place(error: &SourceError) -> bool {
     !reason.contains("server_id") && !reason.contains("anonymous")
 }
 
-async fn stream(options: &SourceOptions, request: &StreamRequest, sender: &mut Sender) -> Result<(), End> {
-    const DURING: &str = "reading the binlog";
-    let mut connection = options.connect().await?;
-    let address = connection.address().to_owned();
+const DURING: &str = "reading the binlog";
+
+/// A stream as it is asked for, and what is yet to be proven of its place.
+async fn open<'a>(
+    options: &SourceOptions,
+    request: &'a StreamRequest,
+) -> Result<(ReplicationStream, Option<Doubt<'a>>), SourceError> {
+    let mut session = Replication::open(options).await?;
     let heartbeat_ns = request.heartbeat.as_nanos();
     // Servers before 8.0.26 know only the older name; unknown user variables harm nobody.
-    connection
+    session
         .execute(
             DURING,
             &format!(
@@ -163,79 +179,127 @@ async fn stream(options: &SourceOptions, request: &StreamRequest, sender: &mut S
             ),
         )
         .await?;
-    let mut dump = BinlogStreamRequest::new(request.server_id).with_hostname(b"tributary");
-    let (position, mut doubt) = (&request.position, None);
+    let (position, mut doubt, mut gtids) = (&request.position, None, None);
     if request.by_gtid {
-        let sids = sids(&position.gtid_set)
-            .map_err(|reason| SourceError::definite(DURING, &address, reason, "report this as a bug"))?;
-        dump = dump.with_gtid().with_gtid_set(sids);
+        gtids = Some(sids(&position.gtid_set).map_err(|reason| {
+            SourceError::definite(DURING, options.address(), reason, "report this as a bug")
+        })?);
         if let Some(seek) = &request.seek {
             // An address may lead to another server each time.
-            let server: Option<String> = connection.first(DURING, "SELECT @@server_uuid").await?;
+            let server = session.first(DURING, "SELECT @@server_uuid").await?;
             doubt = (server.as_ref() == Some(&position.server_uuid))
                 .then(|| Doubt::new(seek, &position.gtid_set));
         }
     }
-    if !request.by_gtid || doubt.is_some() {
-        dump = dump.with_filename(position.file.as_bytes()).with_pos(position.offset);
-    }
-    let mut events = connection
-        .into_driver()
-        .get_binlog_stream(dump)
-        .await
-        .map_err(|error| SourceError::from_driver(DURING, &address, &error))?;
-    let again = |reason: String| {
-        End::from(SourceError::transient(DURING, &address, reason, "the connection is opened again"))
+    let by_place = !request.by_gtid || doubt.is_some();
+    let dump = DumpRequest {
+        server_id: request.server_id,
+        place: by_place.then_some((position.file.as_str(), position.offset)),
+        gtids,
+        until_end: false,
     };
-    let mut intake = Intake::default();
+    Ok((session.dump(DURING, &dump).await?, doubt))
+}
+
+async fn stream(options: &SourceOptions, request: &StreamRequest, sender: &mut Sender) -> Result<(), End> {
+    let (mut packets, mut doubt) = open(options, request).await?;
+    let mut intake = Intake::new(Some(Arc::clone(&request.selection)));
     loop {
-        let waited = tokio::time::timeout(request.read_deadline, events.next()).await;
-        let mut next = waited.map_err(|_| {
-            again(format!("neither event nor heartbeat for {} s", request.read_deadline.as_secs()))
-        })?;
         let mut batch = sender.empty_batch();
-        loop {
-            match next {
-                Some(Ok(event)) => {
-                    if let Err(damage) = intake.take(&event, &mut batch) {
-                        if doubt.is_some() {
-                            return Err(End::Elsewhere(damage.to_string()));
-                        }
-                        sender.pass_on(batch).await;
-                        return Err(End::Failed(StreamMessage::Damaged(damage)));
-                    }
-                    match doubt.as_mut().and_then(|doubt| Some(doubt.judge(batch.iter().last()?))) {
-                        None | Some(Verdict::Open) => {}
-                        Some(Verdict::Proven) => doubt = None,
-                        Some(Verdict::Refuted(why)) => return Err(End::Elsewhere(why)),
-                    }
-                }
-                Some(Err(error)) => {
-                    let error = SourceError::from_driver(DURING, &address, &error);
-                    if doubt.is_some() && may_be_the_place(&error) {
-                        return Err(End::Elsewhere(error.to_string()));
-                    }
-                    sender.pass_on(batch).await;
-                    return Err(error.into());
-                }
-                None => {
-                    sender.pass_on(batch).await;
-                    return Err(again("the server ended the stream".to_owned()));
-                }
-            }
-            if batch.size_bytes() >= BATCH_BYTES {
-                break;
-            }
-            match events.next().now_or_never() {
-                Some(waiting) => next = waiting,
-                None => break,
-            }
+        let read = read_batch(&mut packets, request, (&mut intake, &mut doubt), (&mut batch, sender)).await;
+        if let Err(End::Elsewhere(why)) = read {
+            return Err(End::Elsewhere(why));
         }
         if !sender.pass_on(batch).await {
-            let _ = events.close().await;
             return Ok(());
         }
+        read?;
     }
+}
+
+/// Fills a batch with all that is there, up to [`BATCH_BYTES`], waiting for the first of it.
+async fn read_batch(
+    packets: &mut ReplicationStream,
+    request: &StreamRequest,
+    (intake, doubt): (&mut Intake, &mut Option<Doubt<'_>>),
+    (batch, sender): (&mut EventBatch, &mut Sender),
+) -> Result<(), End> {
+    let failed = |error: SourceError, in_doubt: bool| match in_doubt && may_be_the_place(&error) {
+        true => End::Elsewhere(error.to_string()),
+        false => End::from(error),
+    };
+    loop {
+        while let Some(frame) = packets.take(DURING).map_err(|error| failed(error, doubt.is_some()))? {
+            match packets.read(DURING, &frame).map_err(|error| failed(error, doubt.is_some()))? {
+                Packet::Event(event) => {
+                    let taken = intake.take(event, batch);
+                    taken.map_err(|damage| match doubt {
+                        Some(_) => End::Elsewhere(damage.to_string()),
+                        None => End::Failed(StreamMessage::Damaged(damage)),
+                    })?;
+                }
+                Packet::End => return Err(again(packets, "the server ended the stream".to_owned())),
+            }
+            judge(doubt, batch)?;
+            if intake.is_unfolding() && !unfold(packets, &frame, intake, (batch, sender)).await? {
+                return Ok(());
+            }
+            if batch.size_bytes() >= BATCH_BYTES {
+                return Ok(());
+            }
+        }
+        if let Some(beginning) = packets.begun().filter(|beginning| intake.passes_over(beginning)) {
+            intake.pass_over(beginning, batch);
+            judge(doubt, batch)?;
+            packets.skip();
+        }
+        let more = if batch.is_empty() {
+            let waited = tokio::time::timeout(request.read_deadline, packets.fill(DURING)).await;
+            waited.map_err(|_| {
+                let silence = request.read_deadline.as_secs();
+                again(packets, format!("neither event nor heartbeat for {silence} s"))
+            })?
+        } else {
+            match packets.fill(DURING).now_or_never() {
+                Some(more) => more,
+                None => return Ok(()),
+            }
+        };
+        more.map_err(|error| failed(error, doubt.is_some()))?;
+    }
+}
+
+/// Takes the events out of a compressed transaction, a batch at a time; false if nobody listens any more.
+async fn unfold(
+    packets: &ReplicationStream,
+    frame: &Frame,
+    intake: &mut Intake,
+    (batch, sender): (&mut EventBatch, &mut Sender),
+) -> Result<bool, End> {
+    let Packet::Event(event) = packets.read(DURING, frame)? else { return Ok(true) };
+    while intake.is_unfolding() {
+        intake.unfold(event, batch).map_err(|damage| End::Failed(StreamMessage::Damaged(damage)))?;
+        if batch.size_bytes() >= BATCH_BYTES && !sender.pass_on_full(batch).await {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What the event that came last says of the place where the stream began.
+fn judge(doubt: &mut Option<Doubt<'_>>, batch: &EventBatch) -> Result<(), End> {
+    match doubt.as_mut().and_then(|doubt| Some(doubt.judge(batch.last()?))) {
+        None | Some(Verdict::Open) => Ok(()),
+        Some(Verdict::Proven) => {
+            *doubt = None;
+            Ok(())
+        }
+        Some(Verdict::Refuted(why)) => Err(End::Elsewhere(why)),
+    }
+}
+
+fn again(packets: &ReplicationStream, reason: String) -> End {
+    SourceError::transient(DURING, packets.address(), reason, "the connection is opened again").into()
 }
 
 #[cfg(test)]

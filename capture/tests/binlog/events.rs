@@ -2,15 +2,14 @@
 
 use super::replay::Replay;
 use super::{check, database, options, place, published, rows, run};
-use futures_util::StreamExt;
-use mysql_async::BinlogStreamRequest;
 use std::time::Duration;
 use tributary_capture::binlog::event::kind;
-use tributary_capture::binlog::stream::accept;
+use tributary_capture::binlog::stream::{Checksum, accept};
 use tributary_capture::binlog::{EventBody, FormatContext, parse};
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::row::RowError;
 use tributary_source::connect::Connection;
+use tributary_source::replication::{DumpRequest, Packet, Replication};
 
 #[tokio::test]
 async fn compressed_transactions() {
@@ -135,20 +134,30 @@ async fn prepared_transactions_and_statements() {
 async fn heartbeats_name_the_place_and_carry_a_checksum() {
     let mut connection = database("tributary_binlog_heartbeats").await;
     let (file, offset) = place(&mut connection).await;
-    let mut reader = options().connect().await.unwrap();
-    run(&mut reader, &["SET @source_heartbeat_period = 50000000, @master_heartbeat_period = 50000000"]).await;
-    let request = BinlogStreamRequest::new(0x3fff_ffff).with_filename(file.as_bytes()).with_pos(offset);
-    let mut stream = reader.into_driver().get_binlog_stream(request).await.unwrap();
+    let mut session = Replication::open(&options()).await.unwrap();
+    let period = "SET @source_heartbeat_period = 50000000, @master_heartbeat_period = 50000000";
+    session.execute("asking for heartbeats", period).await.unwrap();
+    let place = Some((file.as_str(), offset));
+    let request = DumpRequest { server_id: 0x3fff_ffff, place, gtids: None, until_end: false };
+    let mut stream = session.dump("reading", &request).await.unwrap();
+    let mut checksum = Checksum::default();
     let heartbeat = async {
         loop {
-            let event = stream.next().await.unwrap().unwrap();
-            let (header, data) = accept(&event, false).unwrap();
-            if let EventBody::Heartbeat { file, offset } =
-                parse(header.kind, data, &FormatContext::default()).unwrap()
-            {
-                assert!(event.checksum().is_some());
-                return (String::from_utf8(file.to_vec()).unwrap(), offset, u64::from(header.next_offset));
+            while let Some(frame) = stream.take("reading").unwrap() {
+                let Packet::Event(event) = stream.read("reading", &frame).unwrap() else { panic!("the end") };
+                let (header, data) = accept(event, &mut checksum).unwrap();
+                if let EventBody::Heartbeat { file, offset } =
+                    parse(header.kind, data, &FormatContext::default()).unwrap()
+                {
+                    assert_eq!(checksum, Checksum::Crc32);
+                    return (
+                        String::from_utf8(file.to_vec()).unwrap(),
+                        offset,
+                        u64::from(header.next_offset),
+                    );
+                }
             }
+            stream.fill("reading").await.unwrap();
         }
     };
     let (named, wide_offset, next_offset) =

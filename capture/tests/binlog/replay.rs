@@ -1,20 +1,20 @@
 //! A reader of the binlog that keeps the last state of every row, as the warehouse would.
 
 use super::options;
-use futures_util::StreamExt;
-use mysql_async::BinlogStreamRequest;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
-use tributary_capture::binlog::batch::{BatchedEvent, EventBatch, Intake};
+use tributary_capture::binlog::batch::{BatchedEvent, EventBatch};
 use tributary_capture::binlog::decoder::RowDecoder;
 use tributary_capture::binlog::event::kind;
 use tributary_capture::binlog::gtid::GtidEvent;
+use tributary_capture::binlog::intake::Intake;
 use tributary_capture::binlog::rows::{RowsEvent, RowsKind};
 use tributary_capture::binlog::table_map::{TableMap, TableMapEvent};
 use tributary_capture::binlog::{EventBody, EventHeader, FormatContext, parse};
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::row::{EncodedRow, RowError};
 use tributary_schemas::table::Table;
+use tributary_source::replication::{DumpRequest, Packet, Replication};
 
 /// Rows by the bytes of their key.
 pub type Rows = BTreeMap<Vec<u8>, EncodedRow>;
@@ -53,19 +53,22 @@ impl Replay {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // A second reader with the same server id would end the first.
         let server_id = 0x4000_0000 + (std::process::id() << 6) + NEXT.fetch_add(1, Ordering::Relaxed);
-        let connection = options().connect().await.unwrap().into_driver();
-        let request = BinlogStreamRequest::new(server_id)
-            .with_filename(file.as_bytes())
-            .with_pos(offset)
-            .with_non_blocking();
-        let mut stream = connection.get_binlog_stream(request).await.unwrap();
+        let session = Replication::open(&options()).await.unwrap();
+        let request = DumpRequest { server_id, place: Some((file, offset)), gtids: None, until_end: true };
+        let mut stream = session.dump("reading", &request).await.unwrap();
         let mut replay =
             Self { tables: tables.to_vec(), rows: vec![Rows::new(); tables.len()], ..Self::default() };
         let (mut intake, mut batch) = (Intake::default(), EventBatch::default());
-        while let Some(event) = stream.next().await {
-            intake.take(&event.unwrap(), &mut batch).unwrap();
+        'stream: loop {
+            while let Some(frame) = stream.take("reading").unwrap() {
+                let Packet::Event(event) = stream.read("reading", &frame).unwrap() else { break 'stream };
+                intake.take(event, &mut batch).unwrap();
+                while intake.is_unfolding() {
+                    intake.unfold(event, &mut batch).unwrap();
+                }
+            }
+            stream.fill("reading").await.unwrap();
         }
-        intake.finish().unwrap();
         for event in batch.iter() {
             replay.on_event(event);
         }

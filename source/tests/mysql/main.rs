@@ -5,6 +5,7 @@
 
 mod catalog;
 mod chunk;
+mod replication;
 mod rows;
 mod session;
 

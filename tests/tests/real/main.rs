@@ -5,6 +5,7 @@
 
 mod around;
 mod columns;
+mod compressed;
 mod definitions;
 mod destination;
 mod format;
