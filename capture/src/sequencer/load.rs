@@ -184,13 +184,23 @@ impl Sequencer {
     }
 
     fn on_read_failure(&mut self, id: OrderId, failure: &ReadFailure) -> Result<(), Halt> {
-        let Some(index) = self.snapshot.end_order(id).map(|order| order.table) else { return Ok(()) };
+        let Some(order) = self.snapshot.end_order(id) else { return Ok(()) };
+        let index = order.table;
         self.snapshot.planner.returned(id);
         match failure {
             ReadFailure::Undrained | ReadFailure::Behind | ReadFailure::Cancelled => Ok(()),
             ReadFailure::Source(error) if error.is_transient() => {
                 tracing::warn!("a reader failed and will try again: {error}");
                 self.setup.status.retrying(READING, &error.to_string());
+                Ok(())
+            }
+            ReadFailure::Silent(error) => {
+                let next = self.snapshot.grow_patience(index, order.silences);
+                let (answer, silence) = (next.answer.as_secs(), next.silence.as_secs());
+                let what =
+                    format!("{error}; the next attempt is given {answer} s, and {silence} s between rows");
+                tracing::warn!("a reader failed and will try again: {what}");
+                self.setup.status.retrying(READING, &what);
                 Ok(())
             }
             // The source may be ahead: a DDL that the stream has not passed explains it. It is waited for.

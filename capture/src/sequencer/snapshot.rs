@@ -31,6 +31,8 @@ struct Reader {
 pub(super) struct Outstanding {
     pub(super) table: usize,
     pub(super) window: Option<WindowId>,
+    /// Silences of the server that the order was given with.
+    pub(super) silences: u32,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -40,6 +42,8 @@ pub(super) struct Reading {
     /// Paused until the stream has passed this place, where the DDL must be that explains a refusal.
     pub(super) paused_until: Option<Position>,
     pub(super) refusals: u32,
+    /// How often in a row the server's silence ended a SELECT. It stays while the table is read: the next chunk is as slow.
+    silences: u32,
 }
 
 /// See the module.
@@ -47,6 +51,7 @@ pub struct Snapshot {
     pub(super) planner: Planner,
     pub(super) windows: Windows,
     readers: Vec<Reader>,
+    limits: ReaderLimits,
     pub(super) outstanding: BTreeMap<OrderId, Outstanding>,
     pub(super) tables: BTreeMap<usize, Reading>,
     /// The locking clause for sources without GTID.
@@ -69,15 +74,10 @@ impl Snapshot {
     ) -> Self {
         let config = &shared.config.capture;
         let now = Instant::now();
+        let limits = ReaderLimits::default();
         let readers = (0..usize::try_from(config.readers).unwrap_or(1)).map(|number| {
             let (orders, receiver) = mpsc::channel(1);
-            let run = reader::run(
-                number,
-                shared.source.clone(),
-                ReaderLimits::default(),
-                receiver,
-                messages.clone(),
-            );
+            let run = reader::run(number, shared.source.clone(), limits, receiver, messages.clone());
             tasks.push(shared.runtime.spawn(run));
             Reader { orders, busy: None, rests_until: now }
         });
@@ -85,6 +85,7 @@ impl Snapshot {
             planner: Planner::new(config.chunk_bytes),
             windows: Windows::new(),
             readers: readers.collect(),
+            limits,
             outstanding: BTreeMap::new(),
             tables: BTreeMap::new(),
             shared_lock: (!dialect.has_gtid()).then_some(dialect.shared_lock),
@@ -100,7 +101,8 @@ impl Snapshot {
         key_index: &str,
         progress: TableProgress,
     ) -> Result<(), String> {
-        let reading = Reading { reader: table_reader(table, key_index)?, paused_until: None, refusals: 0 };
+        let reader = table_reader(table, key_index)?;
+        let reading = Reading { reader, paused_until: None, refusals: 0, silences: 0 };
         self.tables.insert(index, reading);
         self.planner.add(number(index), progress, table.catalog.row_bytes_estimated());
         Ok(())
@@ -116,6 +118,14 @@ impl Snapshot {
     #[inline]
     pub fn touched(&mut self, index: usize, key: &[u8]) {
         self.windows.record(number(index), key);
+    }
+
+    /// The server's silence ended a SELECT of this table after `silences` before: what the next one is given. Orders that ran
+    /// side by side count as one.
+    pub(super) fn grow_patience(&mut self, index: usize, silences: u32) -> ReaderLimits {
+        let Some(reading) = self.tables.get_mut(&index) else { return self.limits };
+        reading.silences = reading.silences.max(silences.saturating_add(1));
+        self.limits.after_silences(reading.silences)
     }
 
     /// Forgets a table: it is not read any more.
@@ -155,7 +165,8 @@ impl Snapshot {
         }
         self.cancel_table(index);
         let reader = table_reader(table, key_index)?;
-        self.tables.insert(index, Reading { reader, paused_until: None, refusals: 0 });
+        let silences = self.tables.get(&index).map_or(0, |reading| reading.silences);
+        self.tables.insert(index, Reading { reader, paused_until: None, refusals: 0, silences });
         self.planner.resume(number(index));
         Ok(())
     }
@@ -205,9 +216,11 @@ impl Snapshot {
                 table: Arc::clone(&reading.reader),
                 work,
                 visibility,
+                silences: reading.silences,
                 cancelled: Arc::clone(&cancelled),
             };
-            self.outstanding.insert(id, Outstanding { table: index, window, cancelled });
+            let silences = order.silences;
+            self.outstanding.insert(id, Outstanding { table: index, window, silences, cancelled });
             if let Some(reader) = self.readers.get_mut(place) {
                 // The channel has room: the reader is idle.
                 if reader.orders.try_send(order).is_ok() {

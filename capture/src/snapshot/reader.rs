@@ -54,6 +54,8 @@ pub struct ReaderOrder {
     pub work: Work,
     /// What to wait for; not used for [`Work::FindBoundary`].
     pub visibility: Visibility,
+    /// How often in a row the server's silence ended a SELECT of this table: so often the limits of that are doubled.
+    pub silences: u32,
     /// Set by the sequencer when nobody waits for the answer any more; seen between batches.
     pub cancelled: Arc<AtomicBool>,
 }
@@ -103,6 +105,9 @@ pub enum ReadFailure {
     /// pause the table until it has.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The server said nothing for as long as it may. To be tried again with more patience: it may be slow rather than gone.
+    #[error(transparent)]
+    Silent(SourceError),
     /// The result is unlike the catalog: the source has run a DDL the stream has not passed. Pause the table until it
     /// has.
     #[error(transparent)]
@@ -153,6 +158,18 @@ impl Default for ReaderLimits {
             answer: Duration::from_secs(60),
             silence: Duration::from_secs(20),
         }
+    }
+}
+
+/// The limits of silence are doubled this often at most: 64 min and 21 min.
+const MOST_DOUBLINGS: u32 = 6;
+
+impl ReaderLimits {
+    /// The limits for a table whose SELECTs the server's silence has ended `times` in a row.
+    #[must_use]
+    pub fn after_silences(self, times: u32) -> Self {
+        let factor = 1 << times.min(MOST_DOUBLINGS);
+        Self { answer: self.answer * factor, silence: self.silence * factor, ..self }
     }
 }
 
@@ -222,7 +239,12 @@ impl Session {
             }
             Err(Stop::Gone) => return Err(Gone),
             Err(Stop::Failed(failure)) => {
-                if !matches!(&failure, ReadFailure::Source(error) if error.is_transient()) {
+                let is_lost = match &failure {
+                    ReadFailure::Source(error) => error.is_transient(),
+                    ReadFailure::Silent(_) => true,
+                    _ => false,
+                };
+                if !is_lost {
                     self.connection = Some(connection);
                 }
                 failure
@@ -250,28 +272,26 @@ impl Session {
         order: &ReaderOrder,
     ) -> Result<ReaderMessage, Stop> {
         let (id, table) = (order.id, &order.table);
+        let limits = self.limits.after_silences(order.silences);
         match &order.work {
             Work::FindBoundary { range, rows } => {
                 let statement = table.sql.boundary(range, *rows)?;
                 Ok(ReaderMessage::Boundary {
                     id,
-                    key: find(connection, table, statement, self.limits.answer).await?,
+                    key: find(connection, table, statement, limits.answer).await?,
                 })
             }
             Work::FindEnd => {
-                let lock = become_visible(connection, &order.visibility, &self.limits).await?;
+                let lock = become_visible(connection, &order.visibility, &limits).await?;
                 let statement = table.sql.last_key(lock);
-                Ok(ReaderMessage::End {
-                    id,
-                    key: find(connection, table, statement, self.limits.answer).await?,
-                })
+                Ok(ReaderMessage::End { id, key: find(connection, table, statement, limits.answer).await? })
             }
             Work::Read { range } => {
-                let lock = become_visible(connection, &order.visibility, &self.limits).await?;
+                let lock = become_visible(connection, &order.visibility, &limits).await?;
                 let statement = table.sql.select(range, lock)?;
                 let stream = RowStream {
                     reader: self.reader,
-                    limits: self.limits,
+                    limits,
                     messages: &self.messages,
                     row: &mut self.row,
                     order,
@@ -333,13 +353,13 @@ async fn within<T>(
     during: &str,
     address: &str,
     answer: impl Future<Output = T>,
-) -> Result<T, SourceError> {
+) -> Result<T, ReadFailure> {
     tokio::time::timeout(limit, answer).await.map_err(|_| said_nothing(limit, during, address))
 }
 
-fn said_nothing(limit: Duration, during: &str, address: &str) -> SourceError {
+fn said_nothing(limit: Duration, during: &str, address: &str) -> ReadFailure {
     let reason = format!("the server has said nothing for {} s", limit.as_secs());
-    SourceError::transient(during, address, reason, "the connection is opened again")
+    ReadFailure::Silent(SourceError::transient(during, address, reason, "the connection is opened again"))
 }
 
 /// The rows of one SELECT on their way to the sequencer.
@@ -361,7 +381,7 @@ impl RowStream<'_> {
         };
         let params = Params::from(statement.params);
         let driver = connection.driver();
-        let silent = |error: SourceError| Stop::Broken(error.into(), None);
+        let silent = |failure: ReadFailure| Stop::Broken(failure, None);
         let executed = within(limits.answer, DURING, &address, driver.exec_iter(statement.sql, params)).await;
         let mut result = executed.map_err(silent)?.map_err(|error| match error {
             // The server refused the statement: the session is as good as before.

@@ -90,10 +90,15 @@ impl Scene {
 
     /// Sends an order for `work`. The planner lends only its ids.
     async fn order(&mut self, work: Work, visibility: Visibility) -> OrderId {
+        self.order_after(0, work, visibility).await
+    }
+
+    /// The same after so many silences of the server.
+    async fn order_after(&mut self, silences: u32, work: Work, visibility: Visibility) -> OrderId {
         let id = self.planner.next().unwrap().id;
         self.planner.returned(id);
-        let order =
-            ReaderOrder { id, table: Arc::clone(&self.table), work, visibility, cancelled: Arc::default() };
+        let table = Arc::clone(&self.table);
+        let order = ReaderOrder { id, table, work, visibility, silences, cancelled: Arc::default() };
         self.orders.send(order).await.unwrap();
         id
     }
@@ -250,13 +255,32 @@ async fn a_server_that_says_nothing_is_given_up_and_asked_again() {
     {
         scene.order(work, anything()).await;
         let failed = scene.next().await;
-        let ReaderMessage::Failed { failure: ReadFailure::Source(error), .. } = failed else {
+        let ReaderMessage::Failed { failure: ReadFailure::Silent(error), .. } = failed else {
             panic!("{failed:?}")
         };
         assert!(error.is_transient() && error.to_string().contains("said nothing"), "{error}");
     }
+    // With the patience that comes of it the rows are read, although they take longer than the first limit.
+    scene.order_after(6, Work::Read { range: whole() }, anything()).await;
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < 3 * limits.answer {
+        scene.root.execute("asking", "SELECT SLEEP(0.05)").await.unwrap();
+        assert!(scene.messages.is_empty(), "it was given up too early");
+    }
     scene.root.execute("unlocking", "UNLOCK TABLES").await.unwrap();
-    scene.order(Work::Read { range: whole() }, anything()).await;
     let (rows, _, end) = scene.rows().await;
     assert_eq!(rows, ROWS, "{end:?}");
+}
+
+#[test]
+fn patience_grows_with_each_silence_up_to_an_hour() {
+    let limits = ReaderLimits::default();
+    let seconds = |silences| {
+        let grown = limits.after_silences(silences);
+        (grown.answer.as_secs(), grown.silence.as_secs(), grown.undrained.as_secs())
+    };
+    assert_eq!(
+        [0, 1, 2, 6, 1000].map(seconds),
+        [(60, 20, 10), (120, 40, 10), (240, 80, 10), (3840, 1280, 10), (3840, 1280, 10)]
+    );
 }
