@@ -109,8 +109,20 @@ pub struct Undecided {
     /// GTID of the group that ended in XA PREPARE, as text; `None` for a source without GTID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gtid: Option<String>,
+    /// Where the stream of a source without GTID must be resumed to get its rows again: before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// The selected tables that it writes.
     pub tables: Vec<TableId>,
+}
+
+/// A place in the binlog of one server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Binlog file.
+    pub file: String,
+    /// Offset in it, bytes.
+    pub offset: u64,
 }
 
 /// A transaction that was published in part.

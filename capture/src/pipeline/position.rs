@@ -35,6 +35,11 @@ pub fn give_up_purged(checkpoint: &mut Checkpoint, server: &ServerHistory) {
     for gtid in gtids.filter(|gtid| server.purged.contains(gtid)) {
         checkpoint.position.gtid_set.insert(&gtid);
     }
+    // By GTIDs no place is asked for; without, one in a file that is not listed cannot be.
+    let listed = |file: &str| !server.has_gtid && server.files.iter().any(|(name, _)| name == file);
+    for undecided in &mut checkpoint.undecided {
+        undecided.place.take_if(|place| !listed(&place.file));
+    }
 }
 
 /// Refuses a position that the server's history does not hold.
@@ -132,6 +137,7 @@ mod tests {
         let undecided = |number: u32| tributary_schemas::checkpoint::Undecided {
             xid: format!("X'6{number}',X'',1"),
             gtid: Some(format!("{UUID}:{number}")),
+            place: None,
             tables: Vec::new(),
         };
         let mut checkpoint = Checkpoint {
@@ -152,6 +158,31 @@ mod tests {
             format!("{UUID}:1-5:7-50"),
             "the other is sent again"
         );
+    }
+
+    #[test]
+    fn the_place_of_a_prepared_transaction_is_given_up_with_its_file() {
+        let mut server = server("", "");
+        server.has_gtid = false;
+        let undecided = |file: &str| tributary_schemas::checkpoint::Undecided {
+            xid: file.to_owned(),
+            gtid: None,
+            place: Some(tributary_schemas::checkpoint::Place { file: file.to_owned(), offset: 4 }),
+            tables: Vec::new(),
+        };
+        let mut checkpoint = Checkpoint {
+            format: 1,
+            position: at(""),
+            file_created: None,
+            source_started: None,
+            transaction: 50,
+            partials: Vec::new(),
+            undecided: vec![undecided("binlog.000002"), undecided("binlog.000003")],
+        };
+        give_up_purged(&mut checkpoint, &server);
+        let places: Vec<bool> =
+            checkpoint.undecided.iter().map(|undecided| undecided.place.is_some()).collect();
+        assert_eq!(places, [false, true]);
     }
 
     #[test]

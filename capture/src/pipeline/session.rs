@@ -13,7 +13,7 @@ use super::watch::{Wanted as WatchedTopics, Watch};
 use crate::commands::check::{Cascades, Outcome, foreign_key_cascades, tables_deselected};
 use crate::events::ddl;
 use crate::sequencer::halt::Halt;
-use crate::sequencer::{Output, Sequencer, Setup};
+use crate::sequencer::{Output, Sequencer, Setup, resume_from};
 use crate::snapshot::reader::ReaderMessage;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::lost;
@@ -279,8 +279,10 @@ fn start(
 ) -> Result<Session, Halt> {
     let config = &shared.config;
     let setup = setup(shared, dialect, ddl_session)?;
+    let checkpoint = &beginning.checkpoint;
+    let from = if dialect.has_gtid() { checkpoint.position.clone() } else { resume_from(checkpoint) };
     let request = StreamRequest {
-        position: beginning.checkpoint.position.clone(),
+        position: from.clone(),
         by_gtid: dialect.has_gtid(),
         seek,
         selection: Arc::new(setup.selection.clone()),
@@ -301,6 +303,7 @@ fn start(
         state.parked,
         &dialect.server_uuid,
     )?;
+    sequencer.resume_at(&from);
     sequencer.take_bearings()?;
     let watch = Watch::start(self::topics(shared)?)
         .map_err(|error| Halt::Restart(format!("no thread that watches the topics: {error}")))?;

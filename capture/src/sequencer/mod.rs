@@ -16,6 +16,7 @@ pub mod names;
 mod open;
 mod output;
 mod park;
+mod passing;
 pub mod progress;
 mod rows;
 mod snapshot;
@@ -30,6 +31,7 @@ pub use definitions::Expectations;
 pub use join::{Joining, executed, publishable, unanswered, wait_until_committed};
 pub use output::Output;
 pub use park::{ParkReason, REREAD};
+pub use passing::resume_from;
 pub use snapshot::Snapshot;
 pub use tables::Tables;
 pub use topics::own_topic_gone;
@@ -39,6 +41,7 @@ use crate::topics::admin::Topics;
 use crate::topics::names::TopicNames;
 use freshness::Freshness;
 use maps::TableMaps;
+use passing::Passing;
 use progress::StreamProgress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -101,6 +104,8 @@ pub struct Sequencer {
     progress: StreamProgress,
     format: FormatContext,
     prepared: Prepared,
+    /// What is passed over before anything new comes.
+    passing: Option<Passing>,
     /// Between BEGIN and COMMIT.
     explicit: bool,
     tables: Tables,

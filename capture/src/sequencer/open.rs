@@ -43,6 +43,7 @@ impl Sequencer {
         let now = Instant::now();
         let mut sequencer = Self {
             prepared: Prepared::new(setup.memory_bytes / 4),
+            passing: None,
             setup,
             topics,
             output,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::checkpoint::{Checkpoint, Partial, PublishedRows, Undecided};
+use tributary_schemas::checkpoint::{Checkpoint, Partial, Place, PublishedRows, Undecided};
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::position::Position;
 use tributary_schemas::table::TableId;
@@ -230,14 +230,23 @@ impl StreamProgress {
     }
 
     /// The open transaction is an XA PREPARE whose outcome is not known: its GTID stays out of the position, so that
-    /// the server sends it again after a restart.
+    /// the server sends it again after a restart; without one its place is kept, from which it is sent again.
     pub fn leave_undecided(&mut self, xid: &str, tables: impl Iterator<Item = TableId>) {
         let gtid = self.open.as_ref().and_then(|open| open.gtid_text.clone());
         if let Some(open) = &mut self.open {
             open.undecided = true;
         }
+        // Behind the transaction before it.
+        let Position { file, offset, .. } = &self.position;
+        let place = gtid.is_none().then(|| Place { file: file.clone(), offset: *offset });
         self.prepared.retain(|undecided| undecided.xid != xid);
-        self.prepared.push(Undecided { xid: xid.to_owned(), gtid, tables: tables.collect() });
+        self.prepared.push(Undecided { xid: xid.to_owned(), gtid, place, tables: tables.collect() });
+    }
+
+    /// True for an XA transaction that is prepared before the position and not decided.
+    #[must_use]
+    pub fn is_undecided(&self, xid: &str) -> bool {
+        self.prepared.iter().any(|undecided| undecided.xid == xid)
     }
 
     /// An XA transaction prepared earlier is decided; its tables, if it was ever seen. `prepared` is the GTID of its group
@@ -425,6 +434,26 @@ mod tests {
         assert_eq!(progress.position().gtid_set.to_string(), format!("{UUID}:2"));
         progress.decided("x", gtid(1).as_ref());
         assert_eq!(progress.position().gtid_set.to_string(), format!("{UUID}:1-2"));
+    }
+
+    #[test]
+    fn without_a_gtid_the_place_before_a_prepare_is_kept_until_it_is_decided() {
+        let mut progress = StreamProgress::resume(&start());
+        progress.begin(None, find);
+        progress.advance(100);
+        progress.end();
+        progress.begin(None, find);
+        progress.advance(200);
+        progress.leave_undecided("X'61',X'',1", std::iter::empty());
+        progress.end();
+        let stored = progress.checkpoint(name);
+        assert_eq!(stored.position.offset, 200);
+        let place = Place { file: "binlog.000001".into(), offset: 100 };
+        assert_eq!(stored.undecided[0].place, Some(place));
+        let mut resumed = StreamProgress::resume(&stored);
+        assert!(resumed.is_undecided("X'61',X'',1"));
+        resumed.decided("X'61',X'',1", None);
+        assert_eq!(resumed.checkpoint(name).undecided, []);
     }
 
     #[test]

@@ -36,6 +36,9 @@ impl Sequencer {
     }
 
     fn on_event(&mut self, event: BatchedEvent<'_>) -> Result<(), Halt> {
+        if self.passing.is_some() && self.pass_over(event)? {
+            return Ok(());
+        }
         let BatchedEvent { header, data, inside_payload } = event;
         if matches!(header.kind, kind::GTID | kind::GTID_TAGGED | kind::ANONYMOUS_GTID)
             && self.progress.open().is_some()
@@ -48,25 +51,33 @@ impl Sequencer {
             self.progress.advance(header.next_offset);
         }
         let body = parse(header.kind, data, &self.format)?;
-        if self.prepared.is_collecting() {
-            match &body {
-                EventBody::TableMap(map) => {
-                    let table = TableId::new(map.database, map.table);
-                    let selected = Some(table).filter(|table| self.setup.selection.selects(table));
-                    self.prepared.keep_map(map.table_id, selected, event);
-                    return Ok(());
-                }
-                EventBody::Rows(rows) => {
-                    self.prepared.keep_rows(rows.table_id, event);
-                    return Ok(());
-                }
-                _ => {}
-            }
+        if self.collect(event, &body) {
+            return Ok(());
         }
         if header.timestamp_seconds > 0 && !matches!(body, EventBody::FormatDescription(_)) {
             self.freshness.event(header.timestamp_seconds);
         }
         self.on_body(&header, body)
+    }
+
+    /// True if the event is part of an XA transaction that is being collected, and kept with it as far as its table is selected.
+    pub(super) fn collect(&mut self, event: BatchedEvent<'_>, body: &EventBody<'_>) -> bool {
+        if !self.prepared.is_collecting() {
+            return false;
+        }
+        match body {
+            EventBody::TableMap(map) => {
+                let table = TableId::new(map.database, map.table);
+                let selected = Some(table).filter(|table| self.setup.selection.selects(table));
+                self.prepared.keep_map(map.table_id, selected, event);
+                true
+            }
+            EventBody::Rows(rows) => {
+                self.prepared.keep_rows(rows.table_id, event);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn on_body(&mut self, header: &EventHeader, body: EventBody<'_>) -> Result<(), Halt> {
