@@ -250,13 +250,18 @@ impl Bookkeeping {
         &self,
         connection: &mut Connection,
         topic: &str,
-    ) -> Result<(), DestinationError> {
-        let sql = format!("UPDATE {}.targets SET loaded = true WHERE task = $1 AND topic = $2", self.schema);
-        connection
-            .execute(&sql, &[&self.task, &topic])
+        generation: u32,
+    ) -> Result<bool, DestinationError> {
+        let sql = format!(
+            "UPDATE {}.targets SET loaded = true WHERE task = $1 AND topic = $2 AND applied_generation = $3",
+            self.schema
+        );
+        let generation = i32::try_from(generation).unwrap_or(i32::MAX);
+        let marked = connection
+            .execute(&sql, &[&self.task, &topic, &generation])
             .await
             .map_err(DestinationError::during(format!("storing the state of {topic}")))?;
-        Ok(())
+        Ok(marked == 1)
     }
 
     /// Forgets what stopped tables of the task: each is tried again.

@@ -17,6 +17,7 @@ use crate::topics::members::{member_config, strangers};
 use crate::topics::reader::HistoryReader;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -91,8 +92,10 @@ impl Run {
         for schema in schemas(changes) {
             self.registry.insert(schema);
         }
+        let caught_up = Arc::new(AtomicBool::new(false));
         let watcher = if self.until_caught_up {
-            Some(until_caught_up(&self, &worker, Arc::clone(&ends), reader.history()).await?)
+            let (ends, reached) = (Arc::clone(&ends), Arc::clone(&caught_up));
+            Some(until_caught_up(&self, &worker, ends, reader.history(), reached).await?)
         } else {
             None
         };
@@ -122,6 +125,8 @@ impl Run {
             asks,
             catch_ups,
             until_caught_up: self.until_caught_up,
+            caught_up,
+            handle: self.handle.clone(),
         };
         spawn("tributary-ends", {
             let (sender, group) = (sender.clone(), self.config.name.clone());

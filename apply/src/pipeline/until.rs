@@ -11,6 +11,7 @@ use crate::topics::error::TopicError;
 use crate::topics::history::History;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tributary_schemas::config::TableRules;
@@ -94,16 +95,17 @@ impl Watcher {
     }
 }
 
-/// Writes down what exists now, and starts to wait for it; asks for the end when it is there.
+/// Writes down what exists now, and starts to wait for it; sets `caught_up` when it is there.
 pub(super) async fn until_caught_up(
     run: &Run,
     worker: &Arc<Worker>,
     ends: Arc<Ends>,
     history: &History,
+    caught_up: Arc<AtomicBool>,
 ) -> Result<Watcher, Failure> {
     let goals = goals(run, ends, history).await?;
     let parked = Arc::new(Mutex::new(None));
-    let (worker, status, handle) = (Arc::clone(worker), run.status.clone(), run.handle.clone());
+    let (worker, status) = (Arc::clone(worker), run.status.clone());
     let shutdown = run.shutdown.clone();
     let result = Arc::clone(&parked);
     tokio::spawn(async move {
@@ -124,7 +126,7 @@ pub(super) async fn until_caught_up(
                     if missing.behind.is_empty() {
                         let names = missing.parked.iter().filter_map(|topic| goals.names.get(topic).cloned());
                         *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(names.collect());
-                        handle.request();
+                        caught_up.store(true, Ordering::Relaxed);
                         return;
                     }
                 }

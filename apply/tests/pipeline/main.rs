@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests: what is missing fails the test")]
 
 mod altered;
+mod analyzed;
 mod faults;
 mod gone;
 mod identity;

@@ -3,7 +3,6 @@
 
 use super::ends::asked_about;
 use super::jobs::retry_name;
-use super::table::AfterLoad;
 use super::trial::Trial;
 use super::{Ask, Engine, Event};
 use crate::bookkeeping::TaskView;
@@ -179,7 +178,7 @@ impl Engine {
                 (table.doomed, table.trial) = (None, None);
                 table.partitions.values_mut().for_each(|reading| reading.stash.clear());
                 table.status.set_state(TableState::CatchingUp);
-                table.after_load = AfterLoad::Unknown;
+                table.after_load.begin_anew();
                 table.memory = Arc::default();
             }
         }
@@ -190,8 +189,8 @@ impl Engine {
             };
             table.flow.set_done(row.applied);
             table.status.set_generation(row.applied);
-            if !row.loaded && table.after_load == AfterLoad::Unknown {
-                table.after_load = AfterLoad::Due;
+            if !row.loaded {
+                table.after_load.due();
             }
             match row.parked {
                 // A table that is loading takes its own mark away; what is shown here is older than that.
@@ -298,11 +297,11 @@ impl Engine {
                 TableState::CatchingUp
             };
             table.status.set_state(state);
-            if at_end && !table.task.loading && table.after_load == AfterLoad::Due {
+            if at_end && !table.task.loading && table.after_load.is_pending() {
                 loaded.push(index);
             }
         }
-        loaded.into_iter().for_each(|index| self.start_after_load(index));
+        loaded.into_iter().for_each(|index| self.start_after_load(index, Instant::now()));
         self.parts.status.set_role(if working { Role::Leader } else { Role::Standby });
         // Before the history defines every table nobody can say that they are followed.
         let loading = loading || !self.history.is_complete();

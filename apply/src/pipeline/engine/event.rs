@@ -2,6 +2,7 @@
 
 use crate::batches::compact::Batch;
 use crate::bookkeeping::TaskView;
+use crate::destination::DestinationError;
 use crate::pipeline::job::Outcome;
 use crate::pipeline::worker::{Failed, Report};
 use crate::topics::history::History;
@@ -54,8 +55,10 @@ pub enum Event {
     AfterLoad {
         /// Topic.
         topic: String,
-        /// What went wrong.
-        error: Option<String>,
+        /// Number of the attempt.
+        attempt: u64,
+        /// False if the table was emptied or altered meanwhile.
+        result: Result<bool, DestinationError>,
     },
     /// A question to the brokers was not answered.
     KafkaFailed(String),

@@ -1,7 +1,7 @@
 //! Jobs on their way out and back, and what becomes of a table whose job failed.
 
 use super::retries::Next;
-use super::table::{AfterLoad, EngineTable};
+use super::table::EngineTable;
 use super::trial::Trial;
 use super::{Engine, Event};
 use crate::batches::compact::Batch;
@@ -61,7 +61,7 @@ impl Engine {
                 {
                     // Read anew, and then analyzed anew.
                     table.memory.fresh();
-                    table.after_load = AfterLoad::Unknown;
+                    table.after_load.begin_anew();
                 }
                 table.flow.finish(outcome);
                 table.status.add_rows_applied(report.rows);
@@ -181,30 +181,6 @@ impl Engine {
             }
         });
         Ok(())
-    }
-
-    /// Statistics and indexes, once a table has been loaded.
-    pub(super) fn start_after_load(&mut self, index: usize) {
-        let Some(table) = self.tables.get_mut(index) else { return };
-        table.after_load = AfterLoad::Running;
-        let (worker, task) = (Arc::clone(&self.parts.worker), Arc::clone(&table.task));
-        let memory = Arc::clone(&table.memory);
-        let sender = self.parts.sender.clone();
-        self.parts.runtime.spawn(async move {
-            let error = worker.after_load(&task, &memory).await.err().map(|error| error.to_string());
-            let _ = sender.send(Event::AfterLoad { topic: task.topic.clone(), error });
-        });
-    }
-
-    pub(super) fn after_load_done(&mut self, topic: &str, error: Option<String>) {
-        let Some(table) = self.by_topic.get(topic).and_then(|index| self.tables.get_mut(*index)) else {
-            return;
-        };
-        table.after_load = AfterLoad::Done;
-        if let Some(error) = error {
-            // Rows are in; without statistics or indexes queries are slower, and the next start tries again.
-            tracing::warn!(table = %table.task.id, error, "statistics and indexes after the initial load");
-        }
     }
 }
 

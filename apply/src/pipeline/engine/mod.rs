@@ -6,6 +6,7 @@ mod ends;
 mod event;
 mod group;
 mod jobs;
+mod loaded;
 mod records;
 mod retries;
 mod selection;
@@ -24,6 +25,7 @@ use crate::topics::members::Company;
 use rdkafka::Message;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -31,7 +33,7 @@ use tributary_schemas::config::{Config, TableRules};
 use tributary_service::exit::Failure;
 use tributary_service::registry::Registry;
 use tributary_service::retry::{Backoff, Policy};
-use tributary_service::shutdown::Shutdown;
+use tributary_service::shutdown::{Shutdown, ShutdownHandle};
 use tributary_service::status::Status;
 
 /// Records and bytes after which the loop looks at everything else again.
@@ -73,6 +75,10 @@ pub struct Parts {
     pub catch_ups: Sender<u64>,
     /// The end of the topics is waited for: offsets without rows are stored at once.
     pub until_caught_up: bool,
+    /// That end was reached: the run ends as soon as what follows the loads is done.
+    pub caught_up: Arc<AtomicBool>,
+    /// To ask for the end with.
+    pub handle: ShutdownHandle,
 }
 
 /// The loop's state.
@@ -152,6 +158,7 @@ impl Engine {
                 return Ok(());
             }
             self.beat(now);
+            self.end_if_caught_up(now);
             self.park_grown()?;
             let pressed = self.watch_memory(now);
             for index in 0..self.tables.len() {
@@ -199,8 +206,8 @@ impl Engine {
                 self.marked(&topic);
                 Ok(())
             }
-            Event::AfterLoad { topic, error } => {
-                self.after_load_done(&topic, error);
+            Event::AfterLoad { topic, attempt, result } => {
+                self.after_load_ended(&topic, attempt, &result, now);
                 Ok(())
             }
             Event::KafkaFailed(error) => self.kafka_failed(&error, now),

@@ -1,7 +1,6 @@
 //! Which tables there are: the selection and the generations that the history holds become tables of the loop, and
 //! topics to subscribe to.
 
-use super::retries::Retries;
 use super::{Engine, EngineTable};
 use crate::pipeline::table::{Left, TableTask};
 use std::sync::Arc;
@@ -93,7 +92,7 @@ impl Engine {
                 let status = self.parts.status.table(&task.id.to_string());
                 let limit = self.parts.config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry());
                 self.by_topic.insert(topic, self.tables.len());
-                self.tables.push(EngineTable::new(task, status, Retries::new(limit)));
+                self.tables.push(EngineTable::new(task, status, limit));
             }
         }
     }

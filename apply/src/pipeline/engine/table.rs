@@ -1,6 +1,7 @@
 //! One table in the loop: its state machine, the records that are held back, and what the consumer is told.
 
 use super::event::Ask;
+use super::loaded::AfterLoad;
 use super::retries::Retries;
 use super::trial::Trial;
 use crate::batches::compact::Batch;
@@ -54,22 +55,10 @@ pub struct EngineTable {
     pub(super) loaded_at: Option<u64>,
     /// Since when the brokers say that there is no such topic.
     pub(super) gone_since: Option<Instant>,
+    /// Statistics and indexes.
     pub(super) after_load: AfterLoad,
     /// The destination has a generation that the history did not hold.
     pub(super) ahead: Option<Unknown>,
-}
-
-/// Where statistics and indexes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterLoad {
-    /// Not known, or the load goes on.
-    Unknown,
-    /// To be done.
-    Due,
-    /// Being done.
-    Running,
-    /// Done.
-    Done,
 }
 
 /// What the loop keeps of an assigned partition.
@@ -110,7 +99,7 @@ impl Unknown {
 }
 
 impl EngineTable {
-    pub(super) fn new(task: TableTask, status: Arc<TableStatus>, retries: Retries) -> Self {
+    pub(super) fn new(task: TableTask, status: Arc<TableStatus>, limit: Duration) -> Self {
         let operations = task.operations;
         status.set_target(format!("{}.{}", task.target.schema, task.target.table));
         Self {
@@ -119,7 +108,7 @@ impl EngineTable {
             task: Arc::new(task),
             memory: Arc::default(),
             status,
-            retries,
+            retries: Retries::new(limit),
             partitions: BTreeMap::new(),
             last_schema: None,
             oldest_waiting_ms: None,
@@ -132,7 +121,7 @@ impl EngineTable {
             marked_at: None,
             loaded_at: None,
             gone_since: None,
-            after_load: AfterLoad::Unknown,
+            after_load: AfterLoad::new(limit),
             ahead: None,
         }
     }

@@ -1,7 +1,6 @@
 //! Whether the topics are still there: a topic that is deleted takes its partitions from the group, and nothing fails.
 //! Each is asked for in turn, whoever reads its partitions.
 
-use super::table::AfterLoad;
 use super::{Ask, Engine};
 use crate::destination::TableError;
 use crate::pipeline::table::TableTask;
@@ -93,7 +92,7 @@ impl Engine {
             }
             tracing::warn!(table = %table.task.id, "the bookkeeping has no row of this table any more");
             table.loaded_at = None;
-            table.after_load = AfterLoad::Unknown;
+            table.after_load.begin_anew();
             table.flow.reload();
         }
     }

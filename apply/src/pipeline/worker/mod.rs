@@ -2,6 +2,7 @@
 //! outcome leaves. That transaction ends with the compare-and-set of its offsets, so that nothing is written for
 //! partitions that have another owner.
 
+mod analyze;
 mod arrive;
 mod claim;
 mod copy;
@@ -32,7 +33,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
-use tokio_postgres::error::SqlState;
 use tributary_schemas::FORMAT_VERSION;
 
 /// What every job needs.
@@ -61,6 +61,12 @@ pub struct TableMemory {
 }
 
 impl TableMemory {
+    /// True if what follows the load has not been done, as far as is known here.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.fresh.load(Ordering::Relaxed)
+    }
+
     /// The table is read anew.
     pub fn fresh(&self) {
         self.fresh.store(true, Ordering::Relaxed);
@@ -280,42 +286,5 @@ impl Worker {
         lease.commit().await?;
         lease.release();
         Ok(Outcome::Written)
-    }
-
-    /// What follows the initial load: the planner's statistics and secondary indexes. Once; may be repeated.
-    ///
-    /// # Errors
-    /// What the server says.
-    pub async fn after_load(&self, task: &TableTask, memory: &TableMemory) -> Result<(), DestinationError> {
-        let mut lease = self.pool.acquire().await?;
-        let Some(newest) = task.generations.values().next_back() else { return Ok(()) };
-        let shape = catalog::shape(&mut lease, self.dialect, &task.target).await?;
-        if shape.is_some() {
-            let created = self.creation(task, &newest.table).map_err(DestinationError::Table)?;
-            for note in &created.notes {
-                tracing::info!(table = %task.id, "{note}");
-            }
-            for sql in created.indexes {
-                tracing::info!(table = %task.id, sql, "creating an index");
-                match lease.batch_execute(&sql).await {
-                    // An earlier attempt has made it, on a kernel that does not know IF NOT EXISTS.
-                    Err(error) if error.code() == Some(&SqlState::DUPLICATE_TABLE) => {}
-                    made => {
-                        made.map_err(DestinationError::during(format!(
-                            "creating an index of {}",
-                            task.target
-                        )))?;
-                    }
-                }
-            }
-            lease
-                .batch_execute(&crate::merge::sql::analyze(&task.target))
-                .await
-                .map_err(DestinationError::during(format!("analyzing {}", task.target)))?;
-        }
-        self.bookkeeping.mark_loaded(&mut lease, &task.topic).await?;
-        memory.fresh.store(false, Ordering::Relaxed);
-        lease.release();
-        Ok(())
     }
 }
