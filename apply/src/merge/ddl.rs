@@ -4,7 +4,7 @@
 use super::defaults;
 use super::dialect::{Dialect, Product};
 use super::layout::{Layout, LayoutError, Origin, PlannedColumn, TableRule};
-use super::limits::{self, BTREE_BYTES_MAX, bytes_max};
+use super::limits::{self, BTREE_BYTES_MAX, COLUMNS_MAX, may_be_too_long};
 use super::names::{TargetName, literal, quote, quote_list};
 use thiserror::Error;
 use tributary_schemas::table::{Column, Index, Table};
@@ -78,6 +78,16 @@ pub enum DdlError {
         /// The primary key.
         key: String,
     },
+    /// More than any table of PostgreSQL's.
+    #[error(
+        "{target} would have {columns} columns, and the destination takes {COLUMNS_MAX}; leave some out with columns.drop"
+    )]
+    Columns {
+        /// Destination table.
+        target: String,
+        /// How many.
+        columns: usize,
+    },
     /// The server stores rows only.
     #[error("{target}: storage = \"column\" is not known to this server; use \"heap\"")]
     Storage {
@@ -103,6 +113,9 @@ impl Creation<'_> {
     /// [`DdlError`].
     pub fn statements(&self) -> Result<Created, DdlError> {
         let layout = Layout::of(self.table, self.rule)?;
+        if layout.columns.len() > COLUMNS_MAX {
+            return Err(DdlError::Columns { target: self.target.to_string(), columns: layout.columns.len() });
+        }
         let Self { target, table, rule, .. } = *self;
         let mut columns: Vec<String> =
             layout.columns.iter().map(|planned| column_ddl(planned, self.source(planned), rule)).collect();
@@ -185,7 +198,7 @@ impl Creation<'_> {
             return;
         }
         let mut names = Vec::with_capacity(index.parts.len());
-        let mut bytes = 0;
+        let mut types = Vec::with_capacity(index.parts.len());
         for part in &index.parts {
             let column = part.column.as_ref().and_then(|name| self.table.column_named(name));
             let Some(column) = column else {
@@ -202,10 +215,10 @@ impl Creation<'_> {
                 created.notes.push(skip("it is on a column that is left out or a document"));
                 return;
             }
-            bytes += bytes_max(&column.column_type);
+            types.push(&column.column_type);
             names.push(self.rule.target_name(column));
         }
-        if bytes > BTREE_BYTES_MAX {
+        if may_be_too_long(types.into_iter()) {
             created.notes.push(format!(
                 "index {} of {} may meet entries over {BTREE_BYTES_MAX} bytes, which PostgreSQL's btree refuses",
                 index.name, self.table.id

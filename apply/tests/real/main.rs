@@ -5,6 +5,7 @@
 
 mod alter;
 mod decoder;
+mod limits;
 mod merge_model;
 mod pieces;
 mod postgres;

@@ -6,13 +6,15 @@ use crate::commands::task::{Planned, planned, rules};
 use crate::destination::{Connection, DestinationError, catalog};
 use crate::merge::ddl::Creation;
 use crate::merge::dialect::Dialect;
+use crate::merge::limits;
+use crate::merge::target::TargetShape;
 use crate::pipeline::ownership::{Act, refusal};
 use crate::pipeline::table::{Left, TableTask};
 use crate::pipeline::worker::{compile, warnings};
 use crate::topics::history::History;
 use std::collections::BTreeMap;
 use tributary_schemas::config::{Config, ExistingData};
-use tributary_schemas::table::TableId;
+use tributary_schemas::table::{Table, TableId};
 use tributary_service::check::{CheckItem, Outcome};
 use tributary_service::sabotage;
 
@@ -230,7 +232,7 @@ async fn examine_table(
                       park the table";
         return Ok(CheckItem::warn("", found, remedy));
     }
-    let warnings = warnings(task, &shape);
+    let warnings = cautions((&mut *connection, dialect), task, &record.table, &shape).await?;
     if !warnings.is_empty() {
         return Ok(CheckItem::warn("", warnings.join("\n"), ""));
     }
@@ -240,4 +242,18 @@ async fn examine_table(
         return Ok(CheckItem::warn("", found, "correct the names, if the rule is for this table alone"));
     }
     Ok(CheckItem::pass("", format!("{} takes the rows", task.target)))
+}
+
+/// What a person should know of a target that takes the rows.
+async fn cautions(
+    (connection, dialect): (&mut Connection, Dialect),
+    task: &TableTask,
+    table: &Table,
+    shape: &TargetShape,
+) -> Result<Vec<String>, DestinationError> {
+    let mut warnings = warnings(task, shape);
+    if !shape.append_optimized {
+        warnings.extend(limits::notes_on(shape, table, &task.rule));
+    }
+    Ok(warnings)
 }
