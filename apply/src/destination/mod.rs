@@ -5,6 +5,7 @@ pub mod connection;
 pub mod error;
 pub mod holders;
 pub mod pieces;
+pub mod pooled;
 mod session;
 
 pub use connection::{Connection, Connector, Lease, Pool};

@@ -10,6 +10,7 @@ mod gone;
 mod identity;
 mod mended;
 mod ownership;
+mod pooled;
 mod process;
 mod recreated;
 mod refusals;

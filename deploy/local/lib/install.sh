@@ -4,7 +4,7 @@
 
 APT_PACKAGES=(
   cmake pkg-config libssl-dev libzstd-dev libcurl4-openssl-dev zlib1g-dev g++ make # what cargo build needs
-  postgresql default-mysql-client kcat sysbench python3-venv curl jq                    # servers and tools
+  postgresql pgbouncer default-mysql-client kcat sysbench python3-venv curl jq                    # servers and tools
 )
 KAFKA_POM=$HERE/kafka/pom.xml
 
@@ -54,6 +54,8 @@ install_packages() {
     mkdir -p /etc/postgresql-common/createcluster.d
     printf 'create_main_cluster = false\n' >/etc/postgresql-common/createcluster.d/tributary-local.conf
   fi
+  # So would this one, on port 6432; tests start their own.
+  if [[ -d /run/systemd/system && " ${missing[*]} " == *" pgbouncer "* ]]; then systemctl mask pgbouncer.service; fi
   step "apt-get update" "$LOGS/apt-update.log" update_lists
   step "apt-get install of ${#missing[@]} packages" "$LOGS/apt-install.log" \
     env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold \

@@ -8,6 +8,7 @@ pub use tables::obstacle;
 use super::runtime;
 use super::task::{destination, history, planned, rules};
 use crate::bookkeeping::Bookkeeping;
+use crate::destination::pooled::{is_of_pooler, sharing};
 use crate::destination::{Connection, Connector, DestinationError, catalog};
 use crate::merge::dialect::Dialect;
 use crate::topics::error::TopicError;
@@ -24,6 +25,8 @@ use tributary_service::retry::Transient;
 
 /// The item about the tables of the destination's schema.
 const BOOKKEEPING: &str = "bookkeeping";
+/// The item about a pooler in front of the server.
+const POOLED: &str = "destination-pooled";
 /// What to do about a missing privilege on it.
 const GRANT: &str = "grant what `apply check --print-grants` lists";
 
@@ -168,6 +171,10 @@ async fn examine_destination(
     let mut connection = match connector.connect().await {
         Ok(connection) => connection,
         Err(error) => {
+            if is_of_pooler(&error) {
+                findings.push(pooled(&error.to_string()));
+                return None;
+            }
             let remedies = Remedies {
                 passing: "start the server, or correct destination.host and destination.port; look at its allow list",
                 lasting: "correct destination.user, destination.password and destination.database",
@@ -183,6 +190,10 @@ async fn examine_destination(
             connection.unlike().join("\n"),
             "ALTER ROLE … RESET the setting, or GRANT SET ON PARAMETER (PostgreSQL 15) to destination.user",
         ));
+    }
+    if let Some(found) = sharing(&connector, &connection).await {
+        findings.push(pooled(&found));
+        return None;
     }
     match catalog::probe(&mut connection).await {
         Ok((dialect, version)) => {
@@ -200,6 +211,16 @@ async fn examine_destination(
             None
         }
     }
+}
+
+/// Sessions that a pooler shares.
+fn pooled(found: &str) -> CheckItem {
+    CheckItem::fail(
+        POOLED,
+        format!("a pooler between apply and the server gives each transaction another session: {found}"),
+        "let destination.host and destination.port be the server's own, or a pool whose mode is session (pgbouncer: \
+         `pool_mode = session` for this database or user)",
+    )
 }
 
 /// True if what is in it can be read.
