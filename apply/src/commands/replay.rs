@@ -255,14 +255,18 @@ async fn attempt(
     task: &TableTask,
     replay: &Replay,
 ) -> Result<Option<BTreeMap<i32, i64>>, DestinationError> {
-    let mut attempts = 1;
+    let (mut attempts, mut conflicts) = (1, 0);
     loop {
-        match worker.replay(task, replay).await {
+        match worker.replay(task, replay, conflicts).await {
             Err(error) if error.is_transient() && attempts < ATTEMPTS => {
+                // Readers that overlap leave no table free within a short wait; the next one is twice as long.
+                conflicts = if error.is_conflict() { conflicts + 1 } else { 0 };
+                let error = worker.explain(task, error).await;
                 tracing::info!(table = %task.id, error = %error, "tried again");
                 attempts += 1;
             }
-            outcome => return outcome,
+            Err(error) => return Err(worker.explain(task, error).await),
+            Ok(done) => return Ok(done),
         }
     }
 }

@@ -47,11 +47,7 @@ impl Worker {
             return Ok(());
         }
         // Two instances that start together come to this at the same moment: the second sees what the first has written.
-        let key = self.bookkeeping.lock_key(&format!("target {target}"));
-        connection
-            .batch_execute(&format!("SELECT pg_advisory_xact_lock({key})"))
-            .await
-            .map_err(DestinationError::during(format!("recording whose rows {target} holds")))?;
+        self.lock_target(connection, target).await?;
         let ownership = self.bookkeeping.ownership(connection, topic, target).await?;
         let mixed = ownership.is_mixed(task.existing);
         if ownership.foreign_rows == Some(mixed) {

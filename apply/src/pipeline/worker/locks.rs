@@ -2,7 +2,7 @@
 //! them is told, and sessions of instances that hang are ended.
 
 use super::Worker;
-use crate::destination::{DestinationError, Lease, holders};
+use crate::destination::{Connection, DestinationError, Lease, holders};
 use crate::merge::names::TargetName;
 use crate::pipeline::table::TableTask;
 
@@ -51,19 +51,31 @@ impl Worker {
             Hold::Writer(target) => Some(target).filter(|_| self.dialect.one_writer()),
             Hold::Nothing => None,
         };
-        let lock = target.map(|target| {
-            let key = self.bookkeeping.lock_key(&format!("target {target}"));
-            format!("; SELECT pg_advisory_xact_lock({key})")
-        });
-        lease
-            .batch_execute(&format!("BEGIN{}", lock.unwrap_or_default()))
+        let begun = lease.batch_execute("BEGIN").await;
+        begun.map_err(DestinationError::during("beginning a transaction"))?;
+        match target {
+            Some(target) => self.lock_target(lease, target).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the advisory lock of a target until the transaction ends: who sets it up, gives it another definition, or
+    /// writes down whose rows it holds comes one after the other.
+    pub(super) async fn lock_target(
+        &self,
+        connection: &Connection,
+        target: &TargetName,
+    ) -> Result<(), DestinationError> {
+        let key = self.bookkeeping.lock_key(&format!("target {target}"));
+        connection
+            .batch_execute(&format!("SELECT pg_advisory_xact_lock({key})"))
             .await
-            .map_err(DestinationError::during("beginning a transaction"))
+            .map_err(DestinationError::during(format!("waiting for others at {target}")))
     }
 
     /// What is to be said of a transaction that failed with `error`: one that has waited for a lock for long enough says
     /// who holds the target. Sessions of instances that hang are ended.
-    pub(super) async fn explain(&self, task: &TableTask, error: DestinationError) -> DestinationError {
+    pub async fn explain(&self, task: &TableTask, error: DestinationError) -> DestinationError {
         if error.code() != Some("55P03") {
             return error;
         }

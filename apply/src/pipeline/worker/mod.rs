@@ -56,7 +56,7 @@ pub struct TableMemory {
     cache: tokio::sync::Mutex<Cache>,
     /// The target has not been at the end of its topic yet: its rows are mostly new.
     fresh: AtomicBool,
-    /// Arrivals in a row that have met the locks of others.
+    /// Attempts in a row, at an arrival or a set-up, that have met the locks of others.
     conflicts: AtomicU32,
 }
 
@@ -72,8 +72,13 @@ impl TableMemory {
         self.fresh.store(true, Ordering::Relaxed);
     }
 
-    /// Takes note of how an arrival went.
-    fn arrived(&self, result: &Result<Outcome<Batch>, DestinationError>) {
+    /// Attempts in a row that have met the locks of others.
+    fn conflicts(&self) -> u32 {
+        self.conflicts.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of how an attempt went that wants the table for itself.
+    fn attempted(&self, result: &Result<Outcome<Batch>, DestinationError>) {
         match result {
             Ok(_) => self.conflicts.store(0, Ordering::Relaxed),
             Err(error) if error.is_conflict() => {
@@ -208,7 +213,11 @@ impl Worker {
         let mut cache = memory.cache.lock().await;
         let mut report = Report::default();
         let (result, rows) = match job {
-            Job::Load { partitions } => (self.load(task, memory, &partitions).await, None),
+            Job::Load { partitions } => {
+                let loaded = self.load(task, memory, &partitions).await;
+                memory.attempted(&loaded);
+                (loaded, None)
+            }
             Job::Flush { generation, target, rows, moves } => {
                 cache.fresh = memory.fresh.load(Ordering::Relaxed);
                 let flushed = self.flush(task, &mut cache, (generation, target), &rows, &moves).await;
@@ -219,10 +228,9 @@ impl Worker {
                 (result, Some((generation, rows)))
             }
             Job::Arrive { from, generation, passage, moves } => {
-                let conflicts = memory.conflicts.load(Ordering::Relaxed);
                 let step = (from, generation);
-                let arrived = self.arrive(task, &mut cache, step, passage, &moves, conflicts).await;
-                memory.arrived(&arrived);
+                let arrived = self.arrive(task, &mut cache, step, passage, &moves, memory.conflicts()).await;
+                memory.attempted(&arrived);
                 (arrived, None)
             }
             Job::Advance { moves } => (self.advance(task, &moves).await, None),

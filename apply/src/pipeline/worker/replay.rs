@@ -20,7 +20,8 @@ pub enum Replay {
 }
 
 impl Worker {
-    /// Takes a table back; the offsets it goes on at, by partition. `None` if it has not been set up yet.
+    /// Takes a table back; the offsets it goes on at, by partition. `None` if it has not been set up yet. `conflicts`: how many
+    /// attempts in a row have met the locks of others.
     ///
     /// # Errors
     /// What the server says, and why a definition cannot be restored.
@@ -28,13 +29,14 @@ impl Worker {
         &self,
         task: &TableTask,
         replay: &Replay,
+        conflicts: u32,
     ) -> Result<Option<BTreeMap<i32, i64>>, DestinationError> {
         let mut lease = self.pool.acquire().await?;
         self.begin_on(&lease, Hold::Target(&task.target)).await?;
         let exists = catalog::shape(&mut lease, self.dialect, &task.target).await?.is_some();
         if exists {
             // Waits for the flush that is under way; the next one finds other offsets.
-            self.lock_definition(&lease, task, 0).await?;
+            self.lock_definition(&lease, task, conflicts).await?;
         }
         let lock = self.locks_rows();
         let Some(row) = self.bookkeeping.target(&mut lease, &task.topic, lock).await? else {

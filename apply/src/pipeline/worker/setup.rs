@@ -36,7 +36,7 @@ impl Worker {
                 self.watch_owners(&mut lease, task).await?;
                 target
             }
-            None => self.set_up(&mut lease, task).await?,
+            None => self.set_up(&mut lease, task, memory.conflicts()).await?,
         };
         check_identity(task, &target).map_err(DestinationError::Table)?;
         self.look_at_target(&mut lease, task).await?;
@@ -95,16 +95,14 @@ impl Worker {
         Ok(())
     }
 
+    /// `conflicts`: how many attempts in a row have met the locks of others.
     async fn set_up(
         &self,
         connection: &mut Connection,
         task: &TableTask,
+        conflicts: u32,
     ) -> Result<TargetRow, DestinationError> {
-        let key = self.bookkeeping.lock_key(&format!("target {}", task.target));
-        connection
-            .batch_execute(&format!("SELECT pg_advisory_xact_lock({key})"))
-            .await
-            .map_err(DestinationError::during(format!("setting up {}", task.target)))?;
+        self.lock_target(connection, &task.target).await?;
         // Another instance may have done it while this one waited.
         if let Some(target) = self.bookkeeping.target(connection, &task.topic, false).await? {
             return Ok(target);
@@ -120,7 +118,7 @@ impl Worker {
         match self.bookkeeping.former(connection, &source, &task.target, &task.topic).await? {
             // One that knows of a later topic than this instance does stays what it is.
             Some(former) if former.applied < generation => {
-                self.take_over(connection, task, &former, definition).await?;
+                self.take_over(connection, task, (&former, definition), conflicts).await?;
             }
             _ => self.prepare_target(connection, task, &definition.table, generation).await?,
         }
@@ -155,15 +153,15 @@ impl Worker {
         &self,
         connection: &mut Connection,
         task: &TableTask,
-        former: &TargetRow,
-        record: &GenerationRecord,
+        (former, record): (&TargetRow, &GenerationRecord),
+        conflicts: u32,
     ) -> Result<(), DestinationError> {
         let before = task.former.get(&former.applied).map_or(record, Arc::as_ref);
         let exists = catalog::shape(connection, self.dialect, &task.target).await?.is_some();
         // Rows of the topic before are void, whichever generation of this one has emptied the table last.
         let empties = record.cause.empties() && task.operations.delete;
         if exists && empties {
-            self.lock_definition(connection, task, 0).await?;
+            self.lock_definition(connection, task, conflicts).await?;
         }
         // Whose rows the target holds does not change with the topic.
         self.bookkeeping.succeed(connection, &former.topic, &task.topic).await?;
