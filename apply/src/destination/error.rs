@@ -81,9 +81,10 @@ impl TableError {
     /// refused, and what is wrong with the target.
     #[must_use]
     pub fn may_be_mended(&self) -> bool {
-        const OF_THE_TARGET: [&str; 8] = [
+        const OF_THE_TARGET: [&str; 9] = [
             "existing-data",
             "target-not-alone",
+            "target-dependents",
             "target-unsafe",
             "target-kind",
             "target-definition",

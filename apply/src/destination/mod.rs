@@ -1,5 +1,6 @@
 //! The warehouse as a server: connections, and what can go wrong with them.
 
+pub mod belongings;
 pub mod catalog;
 pub mod connection;
 pub mod error;

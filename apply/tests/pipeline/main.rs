@@ -5,6 +5,7 @@
 
 mod altered;
 mod analyzed;
+mod anew;
 mod faults;
 mod gone;
 mod identity;

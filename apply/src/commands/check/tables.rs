@@ -3,8 +3,10 @@
 use super::{Findings, read_history, unreachable, unreadable};
 use crate::bookkeeping::{Bookkeeping, Ownership, TargetRow};
 use crate::commands::task::{Planned, planned, rules};
+use crate::destination::belongings::dependents;
 use crate::destination::{Connection, DestinationError, catalog};
 use crate::merge::ddl::Creation;
+use crate::merge::dependents::listed;
 use crate::merge::dialect::Dialect;
 use crate::merge::limits;
 use crate::merge::target::TargetShape;
@@ -254,6 +256,15 @@ async fn cautions(
     let mut warnings = warnings(task, shape);
     if !shape.append_optimized {
         warnings.extend(limits::notes_on(shape, table, &task.rule));
+    }
+    let found = dependents(connection, dialect, &task.target, None).await?;
+    if task.alter && !found.is_empty() {
+        warnings.push(format!(
+            "{} is used by others ({}): DDL of the source that changes or drops what they use, and a re-read that cannot be carried \
+             out in place, park the table and give the statements that take them away and bring them back",
+            task.target,
+            listed(&found)
+        ));
     }
     Ok(warnings)
 }

@@ -5,16 +5,15 @@
 //! for every SELECT that comes later waits behind it: it is given up and begun again, and waits longer each time.
 
 use super::Worker;
-use super::fit::compile;
+use super::anew::Touched;
 use super::flush::Cache;
 use super::locks::{Hold, definition_lock_ms};
 use crate::barriers::{Arrival, Passage, arrive};
 use crate::batches::compact::Batch;
 use crate::bookkeeping::ArrivalStep;
-use crate::destination::{Connection, DestinationError, TableError, catalog};
-use crate::merge::changes::{Change, alter_statements, changes};
+use crate::destination::{Connection, DestinationError, TableError};
+use crate::merge::changes::{Change, changes};
 use crate::merge::ddl::DdlError;
-use crate::merge::sql::clear_target;
 use crate::pipeline::job::{Move, Outcome};
 use crate::pipeline::ownership::Act;
 use crate::pipeline::table::TableTask;
@@ -108,9 +107,8 @@ impl Worker {
         // The table itself stays when it is dropped on the source: views and grants hang on it.
         if empties {
             self.claim(connection, task, &Act::Empty(emptying(task, record))).await?;
-            statements.push(clear_target(&task.target, &task.rule.constants));
+            statements.push(self.empty(connection, task, generation).await?);
         }
-        carry_out(connection, task, generation, &statements).await?;
         statements.extend(self.follow(connection, task, before, record).await?);
         Ok(statements)
     }
@@ -137,10 +135,16 @@ impl Worker {
             Err(DestinationError::Table(_)) if reset_after => return Ok(Vec::new()),
             Err(error) => return Err(error),
         }
-        match self.alter(connection, task, record, &changes(&before.table, &record.table)).await? {
+        let changes = changes(&before.table, &record.table);
+        match self.alter(connection, task, record, &changes).await? {
             Ok(alter) => {
-                carry_out(connection, task, record.generation, &alter).await?;
-                Ok(alter)
+                let touched = Touched::by(task, &changes);
+                match self.carry_out(connection, task, record.generation, &alter, &touched).await {
+                    Ok(()) => Ok(alter),
+                    // What stands in the way of the change may not stand in the way of the reset.
+                    Err(DestinationError::Table(_)) if reset_after => Ok(Vec::new()),
+                    Err(error) => Err(error),
+                }
             }
             Err(_) if reset_after => Ok(Vec::new()),
             Err(error) => Err(DestinationError::Table(unsupported(task, record, &error))),
@@ -185,77 +189,12 @@ impl Worker {
             .await
             .map_err(DestinationError::during(format!("changing the definition of {}", task.target)))
     }
-
-    /// The statements that carry out `changes` on the way to `record`.
-    async fn alter(
-        &self,
-        connection: &mut Connection,
-        task: &TableTask,
-        record: &GenerationRecord,
-        changes: &[Change],
-    ) -> Result<Result<Vec<String>, DdlError>, DestinationError> {
-        if changes.is_empty() {
-            return Ok(Ok(Vec::new()));
-        }
-        let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await? else {
-            return Ok(Ok(Vec::new()));
-        };
-        Ok(alter_statements(changes, &record.table, &task.rule, self.dialect, &shape))
-    }
-
-    /// Empties the target, which the caller has claimed, and gives it the definition of `record`: in place if that is possible, which keeps views and
-    /// grants; else the table is made anew, for it has no row to lose.
-    pub(super) async fn reset(
-        &self,
-        connection: &mut Connection,
-        task: &TableTask,
-        before: &GenerationRecord,
-        record: &GenerationRecord,
-    ) -> Result<Vec<String>, DestinationError> {
-        let during = || DestinationError::during(format!("making {} anew", task.target));
-        let generation = record.generation;
-        let mut statements = vec![clear_target(&task.target, &task.rule.constants)];
-        carry_out(connection, task, generation, &statements).await?;
-        if !task.alter {
-            return Ok(statements);
-        }
-        connection.batch_execute("SAVEPOINT tributary_reset").await.map_err(during())?;
-        if let Ok(alter) =
-            self.alter(connection, task, record, &changes(&before.table, &record.table)).await?
-            && carry_out(connection, task, generation, &alter).await.is_ok()
-            && let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await?
-            && compile(task, generation, generation, &shape).is_ok()
-        {
-            statements.extend(alter);
-            return Ok(statements);
-        }
-        connection.batch_execute("ROLLBACK TO SAVEPOINT tributary_reset").await.map_err(during())?;
-        let anew = vec![format!("DROP TABLE {}", task.target)];
-        carry_out(connection, task, generation, &anew).await?;
-        self.create_target(connection, task, &record.table).await?;
-        Ok(anew)
-    }
 }
 
 /// What empties the target, for people.
 fn emptying(task: &TableTask, record: &GenerationRecord) -> String {
     let what = if record.cause == Cause::Drop { "DROP TABLE" } else { "TRUNCATE TABLE" };
     format!("{what} of {} (generation {})", task.id, record.generation)
-}
-
-async fn carry_out(
-    connection: &Connection,
-    task: &TableTask,
-    generation: u32,
-    statements: &[String],
-) -> Result<(), DestinationError> {
-    for sql in statements {
-        connection.batch_execute(sql).await.map_err(DestinationError::during(format!(
-            "carrying out generation {generation} of {} on {}",
-            task.id, task.target
-        )))?;
-    }
-    Ok(())
 }
 
 fn unsupported(task: &TableTask, record: &GenerationRecord, error: &DdlError) -> TableError {

@@ -3,6 +3,7 @@
 //! partitions that have another owner.
 
 mod analyze;
+mod anew;
 mod arrive;
 mod claim;
 mod copy;

@@ -8,7 +8,6 @@ use crate::batches::compact::Batch;
 use crate::bookkeeping::{NewTarget, OffsetRow, Ownership, TargetRow};
 use crate::destination::{Connection, DestinationError, TableError, catalog};
 use crate::merge::ddl::{Created, Creation};
-use crate::merge::sql::clear_target;
 use crate::pipeline::job::{Loaded, Outcome};
 use crate::pipeline::ownership::{Act, refusal};
 use crate::pipeline::table::TableTask;
@@ -252,10 +251,8 @@ impl Worker {
             return Err(DestinationError::Table(refusal(task, &ownership, &Act::TakeOver)));
         }
         if task.existing == ExistingData::Clear {
-            connection
-                .batch_execute(&clear_target(&task.target, &task.rule.constants))
-                .await
-                .map_err(DestinationError::during(format!("clearing {}", task.target)))?;
+            let generation = task.barriers().beginning().map_or(0, |beginning| beginning.generation);
+            self.empty(connection, task, generation).await?;
         } else if catalog::has_rows(connection, &task.target).await? {
             return Err(DestinationError::Table(existing_data(task)));
         }

@@ -1,0 +1,154 @@
+//! A target that is made anew keeps what hung on it; one that others depend on waits for a person, and goes on once the
+//! statements that it gives have been run.
+
+use crate::process::Process;
+use crate::support::{SOON, Task, eventually};
+use tributary_schemas::envelope::Operation::{Create, Read};
+use tributary_schemas::history::Cause;
+
+/// In the target's schema for `S`.
+fn run(task: &Task, sql: &str) {
+    task.query(&sql.replace("S.", &format!("\"{}\".", task.name))).unwrap_or_else(|| panic!("{sql}"));
+}
+
+#[test]
+fn a_target_that_is_made_anew_has_what_it_had() {
+    let mut task = Task::new("anew");
+    let role = format!("role_{}", task.name);
+    task.administer(&format!("CREATE ROLE {role}")).unwrap();
+    let mut t = task.table("t");
+    t.table.columns[1].comment = "of the source".into();
+    task.advance(&mut t, Cause::Alter);
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Read, (1, &[Some("x")])));
+    task.catch_up();
+    run(
+        &task,
+        &format!(
+            "ALTER TABLE S.t ADD COLUMN mine text DEFAULT 'm', ADD CONSTRAINT positive CHECK (id > 0), SET (fillfactor = 70); \
+             CREATE INDEX by_name ON S.t (name); CREATE UNIQUE INDEX by_mine ON S.t (lower(mine), id) WHERE id > 5; \
+             CREATE INDEX by_text ON S.t (name varchar_pattern_ops); CREATE STATISTICS S.st ON id, name FROM S.t; \
+             ALTER TABLE S.t ALTER COLUMN id SET STATISTICS 321; COMMENT ON TABLE S.t IS 'it''s ours'; \
+             COMMENT ON COLUMN S.t.id IS 'ours, too'; GRANT SELECT ON S.t TO PUBLIC; \
+             GRANT UPDATE (name), INSERT ON S.t TO {role} WITH GRANT OPTION"
+        ),
+    );
+    let hung = format!(
+        "SELECT string_agg(what, E'\\n' ORDER BY what) FROM (SELECT indexdef AS what FROM pg_indexes WHERE schemaname = '{0}' \
+         UNION ALL SELECT stxname || stxkeys::text FROM pg_statistic_ext WHERE stxrelid = '\"{0}\".t'::regclass \
+         UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = '\"{0}\".t'::regclass \
+         UNION ALL SELECT attname || attstattarget || coalesce(attacl::text, '') || coalesce(col_description(attrelid, attnum), '') \
+         FROM pg_attribute WHERE attrelid = '\"{0}\".t'::regclass AND attnum > 0 AND NOT attisdropped UNION ALL \
+         SELECT concat(reloptions, (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(relacl) AS a), obj_description(oid)) FROM pg_class WHERE oid = '\"{0}\".t'::regclass) AS w",
+        task.name
+    );
+    let before = task.query(&hung).unwrap();
+    // To a type that no ALTER leads to.
+    t.table.columns[1].column_type = "varbinary(50)".parse().unwrap();
+    t.table.columns[1].name = "bytes".into();
+    task.advance(&mut t, Cause::Reset);
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Read, (7, &[Some("y")])));
+    let mut apply = task.start(&["run", "--until-caught-up"]);
+    apply.expect_exit(0);
+    assert_eq!(task.rows("t"), "7|\\x79|m");
+    // An operator class that the new type does not have is told with its statement; everything else is there.
+    let output = apply.output();
+    assert!(output.contains("made anew without") && output.contains("CREATE INDEX by_text"), "{output}");
+    let expected: Vec<String> = before
+        .lines()
+        .filter(|line| !line.contains("by_text"))
+        .map(|line| line.replace("(name)", "(bytes)").replace("name-1", "bytes-1"))
+        .collect();
+    let mut expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    let after = task.query(&hung).unwrap();
+    let mut after: Vec<&str> = after.lines().collect();
+    expected.sort_unstable();
+    after.sort_unstable();
+    assert_eq!(after, expected);
+    run(&task, "DROP TABLE S.t");
+    task.administer(&format!("DROP ROLE {role}")).unwrap();
+}
+
+/// Waits until the table is parked by its dependents, and runs what it says: what removes them, and after `followed` what
+/// brings them back.
+fn follow_remedy(task: &Task, apply: &Process, followed: impl Fn() -> bool) -> String {
+    let error = eventually("parked", SOON, || {
+        let table = apply.status()?["tables"][0].clone();
+        (table["state"] == "parked" && table["error"]["code"] == "target-dependents")
+            .then(|| table["error"].clone())
+    });
+    let remedy = error["remedy"].as_str().unwrap();
+    let (_, remedy) = remedy.split_once("as the owner:\n").unwrap();
+    let (removal, rest) = remedy.split_once("\napply tries again by itself").unwrap();
+    let (_, creation) = rest.split_once(":\n").unwrap();
+    task.query(removal).unwrap_or_else(|| panic!("{removal}"));
+    eventually("goes on", SOON, || followed().then_some(()));
+    task.query(creation).unwrap_or_else(|| panic!("{creation}"));
+    error["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn views_that_a_change_stumbles_over_are_named_with_what_to_run_and_the_table_goes_on() {
+    let mut task = Task::new("views");
+    task.configure("", "retry_parked_ms = 1000\n");
+    let mut t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Read, (1, &[Some("one")])));
+    task.catch_up();
+    run(
+        &task,
+        "CREATE VIEW S.low WITH (security_barrier) AS SELECT id, name FROM S.t; GRANT SELECT ON S.low TO PUBLIC; \
+         CREATE VIEW S.\"Hi gh\" AS SELECT upper(name) AS name FROM S.low; \
+         CREATE MATERIALIZED VIEW S.kept AS SELECT name FROM S.\"Hi gh\"; CREATE UNIQUE INDEX kept_name ON S.kept (name); \
+         CREATE FUNCTION S.note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+         CREATE TRIGGER note AFTER UPDATE OF name ON S.t FOR EACH ROW EXECUTE FUNCTION S.note(); \
+         CREATE TABLE S.other (id int REFERENCES S.t)",
+    );
+    let mut check = task.start(&["check"]);
+    check.expect_exit(0);
+    assert!(
+        check.output().contains("is used by others") && check.output().contains("low"),
+        "{}",
+        check.output()
+    );
+    let mut apply = task.start(&["run"]);
+    t.table.columns[1].column_type = "varchar(100)".parse().unwrap();
+    task.advance(&mut t, Cause::Alter);
+    task.transaction(|task| task.write(&t, Create, (2, &[Some("two")])));
+    let message = follow_remedy(&task, &apply, || task.rows("t") == "1|one\n2|two");
+    for name in ["low", "\"Hi gh\"", "kept", "trigger note"] {
+        assert!(message.contains(name), "{name} is not in {message}");
+    }
+    assert!(!message.contains("foreign key"), "{message}");
+    let seen = format!(
+        "SELECT string_agg(v.name, ',' ORDER BY id), (SELECT count(*) FROM \"{0}\".kept), (SELECT count(*) FROM pg_trigger \
+         WHERE tgname = 'note' AND tgrelid = '\"{0}\".t'::regclass), has_table_privilege('pg_monitor', '\"{0}\".low', 'SELECT'), \
+         (SELECT array_to_string(reloptions, ',') FROM pg_class WHERE oid = '\"{0}\".low'::regclass), \
+         (SELECT count(*) FROM pg_indexes WHERE indexname = 'kept_name' AND schemaname = '{0}') \
+         FROM \"{0}\".t JOIN \"{0}\".\"Hi gh\" v ON v.name = upper(t.name::text)",
+        task.name
+    );
+    assert_eq!(task.query(&seen).as_deref(), Some("ONE,TWO|2|1|t|security_barrier=true|1"));
+
+    // A TRUNCATE stumbles over the foreign key alone.
+    task.advance(&mut t, Cause::Truncate);
+    task.transaction(|task| task.write(&t, Create, (3, &[Some("three")])));
+    let message = follow_remedy(&task, &apply, || task.rows("t") == "3|three");
+    assert!(message.contains("foreign key") && !message.contains("view "), "{message}");
+
+    // Made anew, it would take everything along.
+    run(&task, "ALTER TABLE S.other DROP CONSTRAINT other_id_fkey");
+    t.table.columns[0].column_type = "bigint unsigned".parse().unwrap();
+    task.advance(&mut t, Cause::Reset);
+    task.load(&t, 0, true);
+    let typed = format!(
+        "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = '\"{}\".t'::regclass AND attname = 'id'",
+        task.name
+    );
+    let message =
+        follow_remedy(&task, &apply, || task.query(&typed).is_some_and(|found| found.contains("numeric")));
+    assert!(message.contains("low") && message.contains("trigger note"), "{message}");
+    assert_eq!(task.query(&seen).as_deref(), Some("|0|1|t|security_barrier=true|1"));
+    apply.stop();
+}
