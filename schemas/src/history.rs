@@ -1,12 +1,28 @@
-//! Records of the history topic `<task>.history`: JSON keys and JSON values, never a tombstone. What an empty table,
-//! or a rebuild with the source switched off, needs to know is here.
+//! Records of the history topic `<task>.history`: JSON keys and JSON values. What an empty table, or a rebuild with the
+//! source switched off, needs to know is here.
 //!
-//! Schemas lie here in the layout of Confluent's registry (its `_schemas` topic): a key of `keytype` `SCHEMA`, a
-//! value with `subject`, `version`, `id` and `schema`.
+//! Schemas of keys lie here in the layout of Confluent's registry (its `_schemas` topic): a key of `keytype` `SCHEMA`, a
+//! value with `subject`, `version`, `id` and `schema`. A schema of values follows from the definition; only what wrote
+//! format 1 wrote its text, too.
+//!
+//! Invariant: a generation that holds a definition stays for ever, and so does the first one of each topic. One that
+//! only refers to another's may be replaced by its number in a [`RetiredRecord`]; its key then gets a tombstone.
 
-use crate::position::Position;
-use crate::table::{Table, TableId};
+mod generation;
+mod registered;
+mod retired;
+
+pub use generation::{GenerationRecord, StoredGeneration, Unresolved};
+pub use registered::{DerivedSchema, RegisteredSchema};
+pub use retired::{RetiredRecord, Run};
+
+use crate::FORMAT_VERSION;
+use crate::table::TableId;
 use serde::{Deserialize, Serialize};
+
+/// The layout of records of generations, and of those that are retired: 2 since a definition may be named instead of
+/// written, and the schema of the values follows from it.
+pub const GENERATION_FORMAT: u32 = 2;
 
 /// Key of a history record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,6 +46,13 @@ pub enum HistoryKey {
         /// From 1.
         generation: u32,
     },
+    /// The generations of a table that have no record of their own any more.
+    Retired {
+        /// Database on the source.
+        database: String,
+        /// Table on the source.
+        table: String,
+    },
     /// How far the table's initial load is.
     Load {
         /// Database on the source.
@@ -39,6 +62,17 @@ pub enum HistoryKey {
     },
     /// Which tables are selected.
     Selection,
+}
+
+impl HistoryKey {
+    /// The newest format of the records of this kind that this version reads.
+    #[must_use]
+    pub const fn format(&self) -> u32 {
+        match self {
+            Self::Table { .. } | Self::Retired { .. } => GENERATION_FORMAT,
+            Self::Schema { .. } | Self::Load { .. } | Self::Selection => FORMAT_VERSION,
+        }
+    }
 }
 
 /// Value under [`HistoryKey::Schema`].
@@ -55,35 +89,6 @@ pub struct SchemaRecord {
     /// Always false.
     #[serde(default)]
     pub deleted: bool,
-}
-
-/// Value under [`HistoryKey::Table`]: the definition that records with `value_schema_id` follow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GenerationRecord {
-    /// [`crate::FORMAT_VERSION`] of the writer.
-    pub format: u32,
-    /// Topic of the table.
-    pub topic: String,
-    /// From 1.
-    pub generation: u32,
-    /// Columns, key, indexes.
-    pub table: Table,
-    /// What made this generation.
-    pub cause: Cause,
-    /// The DDL as the source wrote it; empty where none did.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub statement: String,
-    /// Barrier offset of each partition: every record of an earlier generation is before it, every record of this
-    /// one at or behind it.
-    pub barrier: Vec<i64>,
-    /// Schema id of the keys.
-    pub key_schema_id: u32,
-    /// Schema id of the values; the generation of a record follows from it.
-    pub value_schema_id: u32,
-    /// Ordinal of the source transaction that changed the table.
-    pub transaction: u64,
-    /// Where that transaction is.
-    pub position: Position,
 }
 
 /// What made a generation; column changes are told by comparing column ids with the generation before.

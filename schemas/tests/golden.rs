@@ -13,7 +13,8 @@ use tributary_schemas::checkpoint::{
 };
 use tributary_schemas::envelope::{Operation, Source, key_schema, put_source_place, put_tail, value_schema};
 use tributary_schemas::history::{
-    Cause, GenerationRecord, HistoryKey, LoadRecord, SchemaRecord, SelectedTable, SelectionRecord,
+    Cause, HistoryKey, LoadRecord, RetiredRecord, SchemaRecord, SelectedTable, SelectionRecord,
+    StoredGeneration,
 };
 use tributary_schemas::position::Position;
 use tributary_schemas::sequence::SourceSequence;
@@ -143,21 +144,49 @@ fn state_records() {
 #[test]
 fn history_records() {
     let (database, name) = ("shop".to_owned(), "orders".to_owned());
-    let generation = GenerationRecord {
+    let generation = StoredGeneration {
         format: 1,
         topic: "task.shop.orders".to_owned(),
         generation: 3,
-        table: table(),
+        table: Some(table()),
+        same_as: None,
         cause: Cause::Alter,
         statement: "ALTER TABLE orders ADD COLUMN x INT".to_owned(),
         barrier: vec![0, 17, 5],
         key_schema_id: 1,
         value_schema_id: 4,
+        value_version: None,
+        incarnation: None,
         transaction: 77,
         position: position(),
     };
     let key = HistoryKey::Table { database: database.clone(), table: name.clone(), generation: 3 };
     check("generation.json", &key, &generation);
+    // Format 2: what follows from the definition is not stored, and a definition only once.
+    let first = StoredGeneration {
+        format: 2,
+        value_version: Some(1),
+        incarnation: Some("generation 3 with schema 4 written at 1700000000000 on u f:4".to_owned()),
+        ..generation.clone()
+    };
+    check("generation_2.json", &key, &first);
+    let truncated = StoredGeneration {
+        format: 2,
+        generation: 4,
+        table: None,
+        same_as: Some(3),
+        cause: Cause::Truncate,
+        statement: "TRUNCATE orders".to_owned(),
+        value_schema_id: 5,
+        value_version: Some(2),
+        ..generation
+    };
+    let key = HistoryKey::Table { database: database.clone(), table: name.clone(), generation: 4 };
+    check("generation_2_same.json", &key, &truncated);
+    let mut retired = RetiredRecord { format: 2, runs: Vec::new() };
+    retired.push(3, (4, 2, 5));
+    retired.push(3, (5, 3, 9));
+    check("retired.json", &HistoryKey::Retired { database: database.clone(), table: name.clone() }, &retired);
     let load = LoadRecord { format: 1, rows_estimated: 100, rows_read: 101, complete: true };
     check("load.json", &HistoryKey::Load { database, table: name }, &load);
     let selected = SelectedTable {

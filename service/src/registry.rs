@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use tributary_schemas::history::SchemaRecord;
+use tributary_schemas::history::{RegisteredSchema, SchemaRecord};
 
 /// A handle that the follower of the history topic and HTTP share.
 #[derive(Debug, Clone, Default)]
@@ -12,23 +12,25 @@ pub struct Registry(Arc<RwLock<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    by_subject: BTreeMap<(String, u32), SchemaRecord>,
+    by_subject: BTreeMap<(String, u32), RegisteredSchema>,
     /// A schema may stand under several subjects with one id.
     by_id: BTreeMap<u32, Vec<(String, u32)>>,
 }
 
 impl Registry {
     /// Adds a schema, or replaces the one of the same subject and version.
-    pub fn insert(&self, record: SchemaRecord) {
+    pub fn insert(&self, schema: impl Into<RegisteredSchema>) {
+        let schema = schema.into();
+        let (subject, version, id) = schema.place();
+        let place = (subject, version);
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let place = (record.subject.clone(), record.version);
-        if let Some(old) = inner.by_subject.get(&place).map(|old| old.id)
+        if let Some(old) = inner.by_subject.get(&place).map(|old| old.place().2)
             && let Some(places) = inner.by_id.get_mut(&old)
         {
             places.retain(|known| *known != place);
         }
-        inner.by_id.entry(record.id).or_default().push(place.clone());
-        inner.by_subject.insert(place, record);
+        inner.by_id.entry(id).or_default().push(place.clone());
+        inner.by_subject.insert(place, schema);
     }
 
     /// The schema of this id.
@@ -36,7 +38,7 @@ impl Registry {
     pub fn by_id(&self, id: u32) -> Option<SchemaRecord> {
         let inner = self.inner();
         let place = inner.by_id.get(&id)?.first()?;
-        inner.by_subject.get(place).cloned()
+        inner.by_subject.get(place)?.record()
     }
 
     /// Subjects and versions that have this id, in order.
@@ -56,19 +58,19 @@ impl Registry {
         subjects
     }
 
-    /// Every schema under `subject`, in the order of versions; empty for an unknown subject.
+    /// Every version under `subject`, ascending; empty for an unknown subject.
     #[must_use]
-    pub fn versions(&self, subject: &str) -> Vec<SchemaRecord> {
+    pub fn versions(&self, subject: &str) -> Vec<u32> {
         let inner = self.inner();
         let from = Bound::Included((subject.to_owned(), 0));
         let to = Bound::Included((subject.to_owned(), u32::MAX));
-        inner.by_subject.range((from, to)).map(|(_, record)| record.clone()).collect()
+        inner.by_subject.range((from, to)).map(|((_, version), _)| *version).collect()
     }
 
     /// The schema of this subject and version.
     #[must_use]
     pub fn version(&self, subject: &str, version: u32) -> Option<SchemaRecord> {
-        self.inner().by_subject.get(&(subject.to_owned(), version)).cloned()
+        self.inner().by_subject.get(&(subject.to_owned(), version))?.record()
     }
 
     /// The largest id that is taken; 0 for none.
@@ -102,8 +104,7 @@ mod tests {
         assert_eq!(registry.by_id(3), Some(record("a-value", 2, 3)));
         assert_eq!(registry.by_id(9), None);
         assert_eq!(registry.places(2), [("a-key".to_owned(), 1), ("b-key".to_owned(), 1)]);
-        let versions: Vec<u32> = registry.versions("a-value").iter().map(|record| record.version).collect();
-        assert_eq!(versions, [1, 2]);
+        assert_eq!(registry.versions("a-value"), [1, 2]);
         assert!(registry.versions("a").is_empty());
         assert_eq!(registry.version("a-value", 1).map(|record| record.id), Some(1));
         assert_eq!(registry.last_id(), 3);

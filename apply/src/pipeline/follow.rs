@@ -8,7 +8,7 @@ use crate::topics::reader::HistoryReader;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
-use tributary_schemas::history::SchemaRecord;
+use tributary_schemas::history::RegisteredSchema;
 use tributary_service::exit::Failure;
 use tributary_service::retry::Transient;
 use tributary_service::shutdown::Shutdown;
@@ -110,10 +110,12 @@ pub(super) fn follow(
 }
 
 /// The schemas among changes.
-pub(super) fn schemas(changes: Vec<Change>) -> Vec<SchemaRecord> {
-    let schemas = changes.into_iter().filter_map(|change| match change {
-        Change::Schema(schema) => Some(schema),
-        Change::Generation(_) | Change::Load(_) | Change::Selection => None,
+pub(super) fn schemas(changes: Vec<Change>) -> Vec<RegisteredSchema> {
+    let schemas = changes.into_iter().flat_map(|change| match change {
+        Change::Schema(schema) => vec![schema],
+        Change::Generation(_, schema) => schema.into_iter().collect(),
+        Change::Retired(_, schemas) => schemas,
+        Change::Load(_) | Change::Selection | Change::Removed => Vec::new(),
     });
     schemas.collect()
 }

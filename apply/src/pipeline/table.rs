@@ -13,7 +13,7 @@ use crate::topics::history::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tributary_schemas::config::{self, Config, ExistingData, NulBytePolicy, Operation, ZeroDatePolicy};
-use tributary_schemas::history::{Cause, GenerationRecord, SelectedTable};
+use tributary_schemas::history::{Cause, GenerationRecord, Run, SelectedTable};
 use tributary_schemas::table::{Table, TableId};
 
 /// Everything a job on a table needs to know.
@@ -47,6 +47,8 @@ pub struct TableTask {
     pub generations: BTreeMap<u32, Arc<GenerationRecord>>,
     /// Those of the topics that the table had before, by number.
     pub former: BTreeMap<u32, Arc<GenerationRecord>>,
+    /// Generations that have no record any more.
+    pub retired: Vec<Run>,
     /// The initial load has not ended.
     pub loading: bool,
 }
@@ -132,6 +134,7 @@ impl TableTask {
                 config::Storage::Column => Storage::Column,
             },
             former: history.former(&id, &table.topic),
+            retired: history.retired(&id).to_vec(),
             loading: history.load(&id).is_none_or(|load| !load.complete),
             id,
             generations,
@@ -169,11 +172,25 @@ impl TableTask {
         self.generations.range(generation + 1..).any(|(later, _)| self.is_reset(*later))
     }
 
-    /// The generation that value schema `id` belongs to.
+    /// The generation that value schema `id` belongs to; for one that has no record any more, that which has its
+    /// definition: a later one has emptied the table.
     #[must_use]
     pub fn generation_of(&self, id: u32) -> Option<u32> {
         let found = self.generations.values().find(|record| record.value_schema_id == id);
-        found.map(|record| record.generation)
+        let retired = || self.retired.iter().find(|run| run.has_schema(id)).map(|run| run.same_as);
+        found
+            .map(|record| record.generation)
+            .or_else(retired)
+            .filter(|held| self.generations.contains_key(held))
+    }
+
+    /// What a generation is; for one that has no record any more, that which has its definition.
+    #[must_use]
+    pub fn record(&self, generation: u32) -> Option<&Arc<GenerationRecord>> {
+        self.generations.get(&generation).or_else(|| {
+            let run = self.retired.iter().find(|run| run.has(generation))?;
+            self.generations.get(&run.same_as)
+        })
     }
 
     /// True if keys may be written with this schema.
@@ -189,11 +206,20 @@ impl TableTask {
         columns.any(|column| column.column_type.may_be_zero_date())
     }
 
+    /// The same of the topics that the table had before.
+    #[must_use]
+    pub fn former_record(&self, generation: u32) -> Option<&Arc<GenerationRecord>> {
+        self.former.get(&generation).or_else(|| {
+            let run = self.retired.iter().find(|run| run.has(generation))?;
+            self.former.get(&run.same_as)
+        })
+    }
+
     /// What the columns that were added between generations `rows` and `target` hold in rows of before: by name in the
     /// destination, as SQL. Each by the definition that it was added with, whatever has become of its default since.
     #[must_use]
     pub fn fills(&self, rows: u32, target: u32) -> Vec<(String, String)> {
-        let (Some(old), Some(new)) = (self.generations.get(&rows), self.generations.get(&target)) else {
+        let (Some(old), Some(new)) = (self.record(rows), self.record(target)) else {
             return Vec::new();
         };
         let added = new.table.columns.iter().filter(|column| old.table.column(column.id).is_none());

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use thiserror::Error;
-use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::history::{
-    GenerationRecord, HistoryKey, LoadRecord, SchemaRecord, SelectedTable, SelectionRecord,
+    DerivedSchema, GENERATION_FORMAT, GenerationRecord, HistoryKey, LoadRecord, RegisteredSchema,
+    RetiredRecord, Run, SchemaRecord, SelectedTable, SelectionRecord, StoredGeneration,
 };
 use tributary_schemas::table::TableId;
 
@@ -17,13 +17,15 @@ use tributary_schemas::table::TableId;
 pub enum HistoryError {
     /// Written by a newer version.
     #[error(
-        "the record at offset {offset} has format {format}, and this version knows {FORMAT_VERSION}: update apply to the version of capture, or newer"
+        "the record at offset {offset} has format {format}, and this version knows {known}: update apply to the version of capture, or newer"
     )]
     Newer {
         /// Offset in the history topic.
         offset: i64,
         /// Its format.
         format: u32,
+        /// The newest format of records of its kind that this version reads.
+        known: u32,
     },
     /// Not a history record.
     #[error(
@@ -41,9 +43,13 @@ pub enum HistoryError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A schema to serve.
-    Schema(SchemaRecord),
-    /// A generation of this topic.
-    Generation(String),
+    Schema(RegisteredSchema),
+    /// A generation of this topic, and the schema of its values, if that follows from it.
+    Generation(String, Option<RegisteredSchema>),
+    /// Generations of this table have no record any more; their schemas.
+    Retired(TableId, Vec<RegisteredSchema>),
+    /// The record of a generation, or of a schema, is gone.
+    Removed,
     /// The load of this table.
     Load(TableId),
     /// The set of tables.
@@ -55,11 +61,12 @@ pub enum Change {
 pub struct History {
     selection: Option<SelectionRecord>,
     generations: BTreeMap<String, BTreeMap<u32, Arc<GenerationRecord>>>,
-    by_value_schema: HashMap<u32, (String, u32)>,
     /// The topics in which a table has had generations.
     topics: HashMap<TableId, BTreeSet<String>>,
     /// The first generation of each topic, and what tells its record from that of a topic of the same name.
     incarnations: BTreeMap<String, (u32, String)>,
+    /// Generations that have no record any more.
+    retired: BTreeMap<TableId, Vec<Run>>,
     loads: BTreeMap<TableId, LoadRecord>,
 }
 
@@ -83,23 +90,40 @@ impl History {
     ) -> Result<Change, HistoryError> {
         let unreadable =
             |error: serde_json::Error| HistoryError::Unreadable { offset, why: error.to_string() };
-        let versioned: Versioned = serde_json::from_slice(value).map_err(unreadable)?;
-        if versioned.format > FORMAT_VERSION {
-            return Err(HistoryError::Newer { offset, format: versioned.format });
+        let read_key = serde_json::from_slice(key);
+        if value.is_empty() {
+            let removed: HistoryKey = read_key.map_err(unreadable)?;
+            self.remove(removed);
+            return Ok(Change::Removed);
         }
-        match serde_json::from_slice(key).map_err(unreadable)? {
+        let versioned: Versioned = serde_json::from_slice(value).map_err(unreadable)?;
+        // A newer version may write keys that this one does not know.
+        let known = read_key.as_ref().map_or(GENERATION_FORMAT, HistoryKey::format);
+        if versioned.format > known {
+            return Err(HistoryError::Newer { offset, format: versioned.format, known });
+        }
+        match read_key.map_err(unreadable)? {
             HistoryKey::Schema { .. } => {
-                Ok(Change::Schema(serde_json::from_slice(value).map_err(unreadable)?))
+                let schema: SchemaRecord = serde_json::from_slice(value).map_err(unreadable)?;
+                Ok(Change::Schema(schema.into()))
             }
             HistoryKey::Table { .. } => {
-                let record: GenerationRecord = serde_json::from_slice(value).map_err(unreadable)?;
-                let topic = record.topic.clone();
-                self.by_value_schema.insert(record.value_schema_id, (topic.clone(), record.generation));
-                self.note_incarnation(&record, written_ms);
-                self.topics.entry(record.table.id.clone()).or_default().insert(topic.clone());
-                let generations = self.generations.entry(topic.clone()).or_default();
-                generations.insert(record.generation, Arc::new(record));
-                Ok(Change::Generation(topic))
+                let stored: StoredGeneration = serde_json::from_slice(value).map_err(unreadable)?;
+                let known = self.generations.get(&stored.topic);
+                let record = stored
+                    .resolve(|holder| known?.get(&holder).map(|record| record.table.clone()))
+                    .map_err(|error| HistoryError::Unreadable { offset, why: error.to_string() })?;
+                Ok(self.take_generation(record, written_ms))
+            }
+            HistoryKey::Retired { database, table } => {
+                let id = TableId::new(database, table);
+                let record: RetiredRecord = serde_json::from_slice(value).map_err(unreadable)?;
+                let schemas =
+                    record.runs.iter().filter_map(|run| Some((self.holder(&id, run.same_as)?, *run)));
+                let schemas = schemas.flat_map(|(holder, run)| DerivedSchema::of_run(holder, run));
+                let schemas = schemas.map(RegisteredSchema::from).collect();
+                self.retired.insert(id.clone(), record.runs);
+                Ok(Change::Retired(id, schemas))
             }
             HistoryKey::Load { database, table } => {
                 let id = TableId::new(database, table);
@@ -114,6 +138,37 @@ impl History {
         }
     }
 
+    fn take_generation(&mut self, record: GenerationRecord, written_ms: i64) -> Change {
+        let topic = record.topic.clone();
+        self.note_incarnation(&record, written_ms);
+        self.topics.entry(record.table.id.clone()).or_default().insert(topic.clone());
+        let record = Arc::new(record);
+        let schema = DerivedSchema::of(&record).map(RegisteredSchema::from);
+        self.generations.entry(topic.clone()).or_default().insert(record.generation, record);
+        Change::Generation(topic, schema)
+    }
+
+    /// The record under this key is gone.
+    fn remove(&mut self, key: HistoryKey) {
+        let HistoryKey::Table { database, table, generation } = key else { return };
+        let id = TableId::new(database, table);
+        for topic in self.topics.get(&id).into_iter().flatten() {
+            if let Some(generations) = self.generations.get_mut(topic)
+                && generations.get(&generation).is_some_and(|record| record.table.id == id)
+            {
+                generations.remove(&generation);
+            }
+        }
+    }
+
+    /// The record of this table's generation.
+    fn holder(&self, id: &TableId, generation: u32) -> Option<&Arc<GenerationRecord>> {
+        let mut topics = self.topics.get(id)?.iter();
+        let of_table =
+            |topic: &String| self.generation(topic, generation).filter(|record| record.table.id == *id);
+        topics.find_map(of_table)
+    }
+
     /// The record of the first generation is written once in the life of a topic, so it names that life. The source's
     /// position alone would not: it stands still while nothing is written.
     fn note_incarnation(&mut self, record: &GenerationRecord, written_ms: i64) {
@@ -121,14 +176,7 @@ impl History {
         if known.is_none_or(|(generation, _)| record.generation <= *generation) {
             // What was said of the life before does not hold in this one.
             self.generations.remove(&record.topic);
-            let name = format!(
-                "generation {} with schema {} written at {written_ms} on {} {}:{}",
-                record.generation,
-                record.value_schema_id,
-                record.position.server_uuid,
-                record.position.file,
-                record.position.offset
-            );
+            let name = record.incarnation(written_ms);
             self.incarnations.insert(record.topic.clone(), (record.generation, name));
         }
     }
@@ -181,10 +229,10 @@ impl History {
         self.generations.get(topic)?.get(&generation)
     }
 
-    /// The topic and generation that a value schema belongs to.
+    /// The generations of a table that have no record any more.
     #[must_use]
-    pub fn of_value_schema(&self, id: u32) -> Option<(&str, u32)> {
-        self.by_value_schema.get(&id).map(|(topic, generation)| (topic.as_str(), *generation))
+    pub fn retired(&self, id: &TableId) -> &[Run] {
+        self.retired.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// How far a table's initial load is.
@@ -211,19 +259,22 @@ mod tests {
             comment: String::new(),
         };
         let record = GenerationRecord {
-            format: FORMAT_VERSION,
+            format: 1,
             topic: "t.shop.orders".into(),
             generation,
             table,
+            same_as: None,
             cause: Cause::Initial,
             statement: String::new(),
             barrier: vec![0, 0],
             key_schema_id: 1,
             value_schema_id: schema,
+            value_version: None,
+            incarnation: None,
             transaction: 0,
             position: Position::default(),
         };
-        (serde_json::to_string(&key).unwrap(), serde_json::to_string(&record).unwrap())
+        (serde_json::to_string(&key).unwrap(), serde_json::to_string(&record.stored()).unwrap())
     }
 
     fn selection(excluded: Option<&str>) -> String {
@@ -233,19 +284,17 @@ mod tests {
             partitions: 2,
             excluded: excluded.map(str::to_owned),
         };
-        serde_json::to_string(&SelectionRecord { format: FORMAT_VERSION, tables: vec![table] }).unwrap()
+        serde_json::to_string(&SelectionRecord { format: 1, tables: vec![table] }).unwrap()
     }
 
     #[test]
-    fn a_schema_id_leads_to_its_generation() {
+    fn generations_are_kept_by_topic() {
         let mut history = History::default();
         for (number, schema) in [(1, 7), (2, 9)] {
             let (key, value) = generation(number, schema);
             let change = history.take(0, 5, key.as_bytes(), value.as_bytes());
-            assert_eq!(change, Ok(Change::Generation("t.shop.orders".into())));
+            assert_eq!(change, Ok(Change::Generation("t.shop.orders".into(), None)));
         }
-        assert_eq!(history.of_value_schema(9), Some(("t.shop.orders", 2)));
-        assert_eq!(history.of_value_schema(8), None);
         assert_eq!(history.generations("t.shop.orders").count(), 2);
     }
 
@@ -300,6 +349,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_retired_keeps_its_definition_and_its_schema() {
+        let mut history = History::default();
+        let take = |history: &mut History, key: &HistoryKey, value: &str| {
+            history.take(0, 5, serde_json::to_vec(key).unwrap().as_slice(), value.as_bytes()).unwrap()
+        };
+        let stored = |number: u32, same_as: Option<u32>| {
+            let (key, value) = generation(number, 6 + number);
+            let mut stored: StoredGeneration = serde_json::from_str(&value).unwrap();
+            (stored.format, stored.same_as, stored.value_version) = (2, same_as, Some(number));
+            stored.table = stored.table.filter(|_| same_as.is_none());
+            stored.incarnation = same_as.is_none().then(|| "this one".to_owned());
+            (serde_json::from_str::<HistoryKey>(&key).unwrap(), serde_json::to_string(&stored).unwrap())
+        };
+        for (number, same_as) in [(1, None), (2, Some(1)), (3, Some(1))] {
+            let (key, value) = stored(number, same_as);
+            let Change::Generation(topic, Some(schema)) = take(&mut history, &key, &value) else {
+                panic!("no schema")
+            };
+            assert_eq!((topic.as_str(), schema.place().2), ("t.shop.orders", 6 + number));
+            assert!(schema.record().unwrap().schema.contains(&format!("\"tributary.generation\":{number}")));
+        }
+        assert_eq!(history.incarnation("t.shop.orders"), Some("this one"));
+        let mut retired = RetiredRecord { format: 2, runs: Vec::new() };
+        retired.push(1, (2, 2, 8));
+        let id = TableId::new("shop", "orders");
+        let key = HistoryKey::Retired { database: "shop".into(), table: "orders".into() };
+        let change = take(&mut history, &key, &serde_json::to_string(&retired).unwrap());
+        let Change::Retired(_, schemas) = change else { panic!("{change:?}") };
+        assert_eq!(schemas.iter().map(|schema| schema.place().2).collect::<Vec<_>>(), [8]);
+        assert_eq!(take(&mut history, &stored(2, Some(1)).0, ""), Change::Removed);
+        let numbers: Vec<u32> =
+            history.generations("t.shop.orders").map(|record| record.generation).collect();
+        assert_eq!((numbers, history.retired(&id).len()), (vec![1, 3], 1));
+        assert_eq!(history.incarnation("t.shop.orders"), Some("this one"));
+    }
+
+    #[test]
     fn it_is_complete_once_every_replicated_table_is_defined() {
         let key = serde_json::to_string(&HistoryKey::Selection).unwrap();
         let mut history = History::default();
@@ -319,10 +405,10 @@ mod tests {
     fn newer_and_foreign_records_are_refused() {
         let mut history = History::default();
         let (key, value) = generation(1, 7);
-        let newer = value.replace("\"format\":1", "\"format\":2,\"surprise\":true");
+        let newer = value.replace("\"format\":1", "\"format\":3,\"surprise\":true");
         assert_eq!(
             history.take(5, 5, key.as_bytes(), newer.as_bytes()),
-            Err(HistoryError::Newer { offset: 5, format: 2 })
+            Err(HistoryError::Newer { offset: 5, format: 3, known: 2 })
         );
         let foreign = history.take(6, 5, b"\"x\"", value.as_bytes());
         assert!(matches!(foreign, Err(HistoryError::Unreadable { offset: 6, .. })), "{foreign:?}");
@@ -350,7 +436,7 @@ mod tests {
                 if in_key { (damaged(key), value.into_bytes()) } else { (key.into_bytes(), damaged(value)) };
             let mut history = History::default();
             if history.take(0, 0, &key, &value).is_err() {
-                proptest::prop_assert!(history.generations.is_empty() && history.by_value_schema.is_empty());
+                proptest::prop_assert!(history.generations.is_empty() && history.topics.is_empty());
             }
         }
     }

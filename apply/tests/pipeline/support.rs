@@ -300,11 +300,14 @@ impl Task {
             topic: topic.topic.clone(),
             generation,
             table: topic.table.clone(),
+            same_as: None,
             cause,
             statement: String::new(),
             barrier,
             key_schema_id: topic.key_schema_id,
             value_schema_id: topic.value_schema_id,
+            value_version: None,
+            incarnation: None,
             transaction: 0,
             position: Position::default(),
         };
@@ -322,7 +325,7 @@ impl Task {
             for (key, record) in &schemas {
                 task.history(key, record);
             }
-            task.history(&HistoryKey::Table { database, table, generation }, &record);
+            task.history(&HistoryKey::Table { database, table, generation }, &record.stored());
         });
     }
 

@@ -1,6 +1,7 @@
 //! From what is stored and what the source says to the tables a session begins with. Pure: records and catalogs
 //! enter; tables that run, tables that join, and the checkpoint leave, or the reason why the task cannot go on.
 
+use crate::sequencer::lineage::Lineage;
 use crate::sequencer::names::ColumnNames;
 use crate::sequencer::table::{SchemaTexts, SequencedTable, Standing};
 use crate::sequencer::{Expectations, Joining, REREAD, publishable};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{Checkpoint, TableProgress};
 use tributary_schemas::config::TableSelection;
-use tributary_schemas::envelope::key_schema;
+use tributary_schemas::envelope::{key_schema, value_schema};
 use tributary_schemas::history::{Cause, SelectedTable};
 use tributary_schemas::position::Position;
 use tributary_schemas::table::TableId;
@@ -269,16 +270,14 @@ fn restore(
         None => u32::try_from(latest.barrier.len()).unwrap_or(0),
     };
     let versions = |subject: &str| {
-        let of_subject = history.schemas.iter().filter(|schema| schema.subject == subject);
+        let of_subject = history.schemas.values().filter(|schema| schema.subject == subject);
         of_subject.map(|schema| schema.version).max().unwrap_or(0)
     };
+    // Every generation of a topic has the next version, so that the newest has the highest.
+    let value_versions = latest.value_version.unwrap_or_else(|| versions(&value_subject(&latest.topic)));
     let key = key_schema(&latest.topic, &latest.table)
         .map_err(|error| Failure::new("the history holds a table that this version cannot read", error))?;
-    let schemas = SchemaTexts {
-        key,
-        key_versions: versions(&key_subject(&latest.topic)),
-        value_versions: versions(&value_subject(&latest.topic)),
-    };
+    let schemas = SchemaTexts { key, key_versions: versions(&key_subject(&latest.topic)), value_versions };
     let generations = history.generations.get(&found.id);
     let (mut names, mut highest_column_id) = (ColumnNames::default(), 0);
     for generation in generations.into_iter().flat_map(BTreeMap::values) {
@@ -294,12 +293,31 @@ fn restore(
         table: Arc::new(latest.table.clone()),
         highest_column_id,
         names,
+        lineage: lineage(history, &found.id),
         generation: latest.generation,
         key_schema_id: latest.key_schema_id,
         value_schema_id: latest.value_schema_id,
         schemas,
         standing: if latest.cause == Cause::Drop { Standing::Dropped } else { Standing::Running },
     }))
+}
+
+/// The generations of a table as the history has them.
+fn lineage(history: &TaskHistory, id: &TableId) -> Lineage {
+    let mut lineage = Lineage::new(history.retired.get(id));
+    let written_ms = history.written_ms.get(id);
+    let mut previous = None;
+    for record in history.generations.get(id).into_iter().flat_map(BTreeMap::values) {
+        let schema = || history.schemas.get(&record.value_schema_id);
+        let text = if record.value_version.is_some() { None } else { schema() }.map(|stored| {
+            let derived = value_schema(&record.topic, &record.table, record.generation);
+            (stored.subject.clone(), stored.version, derived.is_ok_and(|derived| derived == stored.schema))
+        });
+        let written_ms = written_ms.and_then(|all| all.get(&record.generation)).copied().unwrap_or(i64::MAX);
+        lineage.restore(previous, record, written_ms, text);
+        previous = Some(record.as_ref());
+    }
+    lineage
 }
 
 #[cfg(test)]

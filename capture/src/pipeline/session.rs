@@ -149,7 +149,12 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     let lead = leader(shared);
     let encode = |error: serde_json::Error| Halt::Restart(error.to_string());
     let key = serde_json::to_vec(&StateKey::Leader).map_err(encode)?;
-    publisher.send_json(&state_topic, &key, &serde_json::to_vec(&lead).map_err(encode)?, Instant::now())?;
+    publisher.send_json(
+        &state_topic,
+        &key,
+        Some(&serde_json::to_vec(&lead).map_err(encode)?),
+        Instant::now(),
+    )?;
     publisher.commit()?;
     let stored = |topic: &str| {
         kafka::read_to_end(&shared.config.kafka, &capture_group(task), topic, KAFKA_TIMEOUT)
@@ -167,8 +172,8 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     })?;
     let state = TaskState::parse(&state_topic, &state).map_err(unreadable)?;
     let history = TaskHistory::parse(&history_topic, &history).map_err(unreadable)?;
-    for schema in &history.schemas {
-        shared.registry.insert(schema.clone());
+    for schema in history.registered() {
+        shared.registry.insert(schema);
     }
     let published = state.checkpoint.as_ref().map(Checkpoint::published).unwrap_or_default();
     let selection = selection(shared)?;

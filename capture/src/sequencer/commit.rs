@@ -7,7 +7,7 @@ use super::table::{HistoryRecords, Origin, SequencedTable, Standing};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::checkpoint::{Beat, LEADER_BEAT, Leader, Parked, StateKey};
+use tributary_schemas::checkpoint::{Beat, LEADER_BEAT, Leader, Parked, ReadPhase, StateKey};
 use tributary_schemas::history::{HistoryKey, SelectionRecord};
 use tributary_schemas::table::Table;
 use tributary_source::catalog::CatalogTable;
@@ -99,19 +99,34 @@ impl Sequencer {
         let (key, value) =
             (serde_json::to_vec(key).map_err(encode)?, serde_json::to_vec(value).map_err(encode)?);
         let now = self.output.now;
-        Ok(self.output.publisher.send_json(&self.setup.state_topic, &key, &value, now)?)
+        Ok(self.output.publisher.send_json(&self.setup.state_topic, &key, Some(&value), now)?)
     }
 
     /// Writes records of the history topic into the open Kafka transaction; their schemas are served from now on.
     pub(super) fn put_history(&mut self, history: HistoryRecords) -> Result<(), Halt> {
         let now = self.output.now;
         for (key, value) in &history.records {
-            self.output.publisher.send_json(&self.setup.history_topic, key, value, now)?;
+            self.output.publisher.send_json(&self.setup.history_topic, key, value.as_deref(), now)?;
         }
         for schema in history.schemas {
             self.setup.registry.insert(schema);
         }
         Ok(())
+    }
+
+    /// Removes the records of generations of the table that nothing can need any more.
+    pub(super) fn retire(&mut self, index: usize) -> Result<(), Halt> {
+        let settings = &self.setup.topic;
+        // An apply that lags more than this is refused.
+        let lag = settings.min_compaction_lag_ms.saturating_add(settings.delete_retention_ms);
+        let horizon = self.output.handled_ms.saturating_sub(i64::try_from(lag).unwrap_or(i64::MAX));
+        let load = self.snapshot.progress(index).filter(|load| load.phase != ReadPhase::Complete);
+        let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
+        let records = table.retire(horizon, load.map(|load| load.generation));
+        if records.largest() + RECORD_OVERHEAD > self.setup.topic.max_message_bytes {
+            return Ok(());
+        }
+        self.put_history(records)
     }
 
     /// Moves `table` to its next generation, whose records leave; it stays as it is if one of them would not fit its topic.

@@ -4,6 +4,7 @@
 
 use super::Sequencer;
 use super::halt::Halt;
+use super::lineage::Lineage;
 use super::names::ColumnNames;
 use super::park::{MESSAGE_BYTES, ParkReason, REREAD, cut};
 use super::table::{Origin, SchemaTexts, SequencedTable, Standing};
@@ -246,6 +247,7 @@ impl Sequencer {
         if *table.topic != *topic {
             // The subjects of another topic begin with their first versions.
             table.schemas = SchemaTexts::default();
+            table.lineage.leave_topic();
         }
         table.topic = topic.as_str().into();
         table.partitions = partitions;
@@ -255,6 +257,7 @@ impl Sequencer {
             cause: if returning { Cause::Reset } else { Cause::Initial },
             statement: joining.why,
             barrier,
+            written_ms: self.output.handled_ms,
             transaction: self.progress.transaction(),
             position: self.progress.position().clone(),
         };
@@ -274,7 +277,8 @@ impl Sequencer {
         self.unpark(index)?;
         self.lost.remove(&id);
         self.selected.insert(id.clone(), SelectedTable { id, topic, partitions, excluded: None });
-        self.begin_reading(index)
+        self.begin_reading(index)?;
+        self.retire(index)
     }
 
     /// The published part of a definition, or why there is none. `columns` has the columns whose ids live on, under the
@@ -358,6 +362,7 @@ fn placeholder(catalog: &CatalogTable) -> SequencedTable {
         table: Arc::new(table),
         highest_column_id: 0,
         names: ColumnNames::default(),
+        lineage: Lineage::default(),
         generation: 0,
         key_schema_id: 0,
         value_schema_id: 0,

@@ -10,6 +10,7 @@ mod follows;
 mod freshness;
 pub mod halt;
 mod join;
+pub mod lineage;
 mod load;
 mod maps;
 pub mod names;

@@ -83,6 +83,9 @@ impl Sequencer {
             }
         }
         sequencer.output.tick();
+        for index in sequencer.tables.indices() {
+            sequencer.retire(index)?;
+        }
         if beginning.selection_changed {
             sequencer.put_selection()?;
         }

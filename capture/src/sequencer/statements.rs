@@ -207,7 +207,7 @@ impl Sequencer {
     fn new_generations(&mut self, steps: Vec<Step>, statement: &str) -> Result<(), Halt> {
         self.commit()?;
         sabotage::pass("ddl-barrier");
-        let mut history = HistoryRecords::default();
+        let (mut history, mut changed) = (HistoryRecords::default(), Vec::new());
         let partitioned = |step: Step| {
             let table = self.tables.get(step.index)?;
             Some((step, (table.topic.as_ref(), table.partitions)))
@@ -220,6 +220,7 @@ impl Sequencer {
                 cause,
                 statement: statement.to_owned(),
                 barrier,
+                written_ms: self.output.handled_ms,
                 transaction: self.progress.transaction(),
                 position: self.progress.position().clone(),
             };
@@ -238,6 +239,7 @@ impl Sequencer {
                 self.put_state(&StateKey::Catalog(id), &catalog)?;
             }
             self.tables.insert(table);
+            changed.push(index);
             if cause == Cause::Drop {
                 if let Some(table) = self.tables.get_mut(index) {
                     table.standing = Standing::Dropped;
@@ -249,6 +251,7 @@ impl Sequencer {
             }
         }
         self.put_history(history)?;
+        changed.into_iter().try_for_each(|index| self.retire(index))?;
         self.maps.clear();
         self.end_implicit()?;
         sabotage::pass("ddl-barrier");

@@ -1,15 +1,17 @@
 //! A selected table as the sequencer holds it: its definition at the stream's position, and what a new generation of
 //! it writes to the history.
 
+use super::lineage::{Kept, Lineage};
 use super::names::ColumnNames;
 use super::park::cut;
 use std::sync::Arc;
-use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::envelope::{key_schema, value_schema};
-use tributary_schemas::history::{Cause, GenerationRecord, HistoryKey, SchemaRecord};
+use tributary_schemas::history::{
+    Cause, DerivedSchema, GENERATION_FORMAT, GenerationRecord, HistoryKey, RegisteredSchema, SchemaRecord,
+};
 use tributary_schemas::position::Position;
 use tributary_schemas::table::{Table, TableId};
-use tributary_schemas::topic::{key_subject, value_subject};
+use tributary_schemas::topic::key_subject;
 use tributary_schemas::types::UnsupportedType;
 use tributary_source::catalog::CatalogTable;
 
@@ -41,6 +43,8 @@ pub struct SequencedTable {
     pub highest_column_id: u32,
     /// What its names stood for, in all generations.
     pub names: ColumnNames,
+    /// Its generations, as far as the history has a record of each.
+    pub lineage: Lineage,
     /// Number of the definition.
     pub generation: u32,
     /// Schema id of the keys.
@@ -76,6 +80,8 @@ pub struct Origin {
     pub statement: String,
     /// Barrier offset of each partition.
     pub barrier: Vec<i64>,
+    /// When the record is written, milliseconds since 1970.
+    pub written_ms: i64,
     /// Ordinal of the source transaction.
     pub transaction: u64,
     /// Where it is.
@@ -85,10 +91,10 @@ pub struct Origin {
 /// Records for the history topic, keys and values; and the schemas among them, for the registry.
 #[derive(Debug, Default)]
 pub struct HistoryRecords {
-    /// JSON key and value.
-    pub records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// JSON key and value; no value removes what the key had.
+    pub records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// The new schemas.
-    pub schemas: Vec<SchemaRecord>,
+    pub schemas: Vec<RegisteredSchema>,
 }
 
 impl HistoryRecords {
@@ -96,7 +102,14 @@ impl HistoryRecords {
     pub fn push<V: serde::Serialize>(&mut self, key: &HistoryKey, value: &V) {
         // Serialising these types to memory cannot fail: no map has a key that is not a string.
         if let (Ok(key), Ok(value)) = (serde_json::to_vec(key), serde_json::to_vec(value)) {
-            self.records.push((key, value));
+            self.records.push((key, Some(value)));
+        }
+    }
+
+    /// Removes the record of this key.
+    pub fn remove(&mut self, key: &HistoryKey) {
+        if let Ok(key) = serde_json::to_vec(key) {
+            self.records.push((key, None));
         }
     }
 
@@ -109,13 +122,14 @@ impl HistoryRecords {
     /// Bytes of the largest record.
     #[must_use]
     pub fn largest(&self) -> usize {
-        self.records.iter().map(|(key, value)| key.len() + value.len()).max().unwrap_or(0)
+        let size = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
+        self.records.iter().map(size).max().unwrap_or(0)
     }
 
     fn push_schema(&mut self, subject: String, version: u32, id: u32, schema: String) {
         let record = SchemaRecord { subject: subject.clone(), version, id, schema, deleted: false };
         self.push(&HistoryKey::Schema { subject, version, magic: 1 }, &record);
-        self.schemas.push(record);
+        self.schemas.push(record.into());
     }
 }
 
@@ -134,7 +148,8 @@ impl SequencedTable {
     ) -> Result<(), UnsupportedType> {
         let generation = self.generation + 1;
         let key = key_schema(&self.topic, &table)?;
-        let value = value_schema(&self.topic, &table, generation)?;
+        // Readers derive the schema of the values from the definition: one that has none is found here.
+        value_schema(&self.topic, &table, generation)?;
         if key != self.schemas.key {
             self.schemas.key_versions += 1;
             self.key_schema_id = take(next_schema_id);
@@ -143,28 +158,67 @@ impl SequencedTable {
         }
         self.schemas.value_versions += 1;
         self.value_schema_id = take(next_schema_id);
-        out.push_schema(value_subject(&self.topic), self.schemas.value_versions, self.value_schema_id, value);
         self.generation = generation;
         let highest = table.columns.iter().map(|column| column.id).max().unwrap_or(0);
         self.highest_column_id = self.highest_column_id.max(highest);
         self.names.record(generation, &table);
-        let record = GenerationRecord {
-            format: FORMAT_VERSION,
+        let holder = self.lineage.holder();
+        let same_as = holder.filter(|_| *self.table == table);
+        let mut record = GenerationRecord {
+            format: GENERATION_FORMAT,
             topic: self.topic.to_string(),
             generation,
             table: table.clone(),
+            same_as,
             cause: origin.cause,
             statement: cut(&origin.statement, STATEMENT_BYTES).into_owned(),
             barrier: origin.barrier,
             key_schema_id: self.key_schema_id,
             value_schema_id: self.value_schema_id,
+            value_version: Some(self.schemas.value_versions),
+            incarnation: None,
             transaction: origin.transaction,
             position: origin.position,
         };
+        if holder.is_none() {
+            record.incarnation = Some(record.incarnation(origin.written_ms));
+        }
+        self.lineage.record(Kept {
+            generation,
+            holder: record.holder(),
+            empties: record.cause.empties(),
+            written_ms: origin.written_ms,
+            version: self.schemas.value_versions,
+            id: self.value_schema_id,
+            stored_schema: None,
+            derivable: true,
+        });
         let (database, name) = (self.id.database.clone(), self.id.table.clone());
-        out.push(&HistoryKey::Table { database, table: name, generation }, &record);
+        let key = HistoryKey::Table { database, table: name, generation };
+        let record = Arc::new(record);
+        out.schemas.extend(DerivedSchema::of(&record).map(RegisteredSchema::from));
+        out.push(&key, &GenerationRecord::clone(&record).stored());
         self.table = Arc::new(table);
         Ok(())
+    }
+
+    /// The records that leave the history, and what stays of them; see [`Lineage::retire`].
+    pub fn retire(&mut self, horizon_ms: i64, loading_since: Option<u32>) -> HistoryRecords {
+        let mut out = HistoryRecords::default();
+        let gone = self.lineage.retire(horizon_ms, loading_since);
+        if gone.is_empty() {
+            return out;
+        }
+        let (database, table) = (self.id.database.clone(), self.id.table.clone());
+        for kept in gone {
+            let (database, table) = (database.clone(), table.clone());
+            out.remove(&HistoryKey::Table { database, table, generation: kept.generation });
+            if let Some(subject) = kept.stored_schema {
+                out.remove(&HistoryKey::Schema { subject, version: kept.version, magic: 1 });
+            }
+        }
+        out.push(&HistoryKey::Retired { database, table }, &self.lineage.retired);
+        out
     }
 }
 
@@ -204,8 +258,8 @@ mod tests {
     }
 
     fn origin(cause: Cause) -> Origin {
-        let position = Position::default();
-        Origin { cause, statement: String::new(), barrier: vec![0], transaction: 1, position }
+        let (position, written_ms) = (Position::default(), 5);
+        Origin { cause, statement: String::new(), barrier: vec![0], written_ms, transaction: 1, position }
     }
 
     #[test]
@@ -223,6 +277,7 @@ mod tests {
             table: Arc::new(definition(0)),
             highest_column_id: 0,
             names: ColumnNames::default(),
+            lineage: Lineage::default(),
             generation: 0,
             key_schema_id: 0,
             value_schema_id: 0,
@@ -231,11 +286,21 @@ mod tests {
         };
         let (mut next, mut out) = (7, HistoryRecords::default());
         table.advance(definition(1), origin(Cause::Initial), &mut next, &mut out).unwrap();
-        assert_eq!((table.key_schema_id, table.value_schema_id, out.records.len()), (7, 8, 3));
+        assert_eq!((table.key_schema_id, table.value_schema_id, out.records.len()), (7, 8, 2));
         table.advance(definition(2), origin(Cause::Alter), &mut next, &mut out).unwrap();
-        assert_eq!((table.key_schema_id, table.value_schema_id, out.records.len()), (7, 9, 5));
+        assert_eq!((table.key_schema_id, table.value_schema_id, out.records.len()), (7, 9, 3));
         table.advance(definition(2), origin(Cause::Truncate), &mut next, &mut out).unwrap();
         assert_eq!((table.key_schema_id, table.value_schema_id, next), (7, 10, 11));
         assert_eq!((table.generation, table.highest_column_id), (3, 2));
+        let stored = |place: usize| {
+            let text = String::from_utf8(out.records[place].1.clone().unwrap()).unwrap();
+            serde_json::from_str::<serde_json::Value>(&text).unwrap()
+        };
+        assert!(stored(1)["incarnation"].is_string() && stored(2)["incarnation"].is_null());
+        assert_eq!((&stored(3)["same_as"], &stored(3)["table"]), (&2.into(), &serde_json::Value::Null));
+        assert!(out.records[3].1.as_ref().unwrap().len() < 400);
+        assert_eq!(out.schemas.len(), 4, "each has its schema, wherever its text is");
+        table.advance(definition(2), origin(Cause::Reset), &mut next, &mut out).unwrap();
+        assert_eq!(table.retire(5, None).records.len(), 2, "the TRUNCATE goes, its number stays");
     }
 }

@@ -47,6 +47,12 @@ impl Tables {
         self.all.get_mut(index)
     }
 
+    /// The index of every table.
+    #[must_use]
+    pub fn indices(&self) -> std::ops::Range<usize> {
+        0..self.all.len()
+    }
+
     /// Every table with its index.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &SequencedTable)> {
         self.all.iter().enumerate()

@@ -172,7 +172,7 @@ impl Publisher {
         self.enqueue(message, now)
     }
 
-    /// Sends one JSON record to the state or history topic.
+    /// Sends one JSON record to the state or history topic; without a value, a tombstone.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -180,10 +180,12 @@ impl Publisher {
         &mut self,
         topic: &str,
         key: &[u8],
-        value: &[u8],
+        value: Option<&[u8]>,
         now: Instant,
     ) -> Result<(), PublishError> {
-        self.enqueue(BaseRecord::to(topic).partition(0).key(key).payload(value), now)
+        let mut record = BaseRecord::to(topic).partition(0).key(key);
+        record.payload = value;
+        self.enqueue(record, now)
     }
 
     fn enqueue(&mut self, mut record: BaseRecord<'_, [u8], [u8]>, now: Instant) -> Result<(), PublishError> {

@@ -6,11 +6,13 @@ use super::names::TopicNames;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use thiserror::Error;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{Checkpoint, Leader, Parked, StateKey, TableProgress};
 use tributary_schemas::history::{
-    Cause, GenerationRecord, HistoryKey, LoadRecord, SchemaRecord, SelectionRecord,
+    Cause, DerivedSchema, GenerationRecord, HistoryKey, LoadRecord, RegisteredSchema, RetiredRecord,
+    SchemaRecord, SelectionRecord, StoredGeneration,
 };
 use tributary_schemas::table::TableId;
 use tributary_service::kafka::Record;
@@ -20,12 +22,14 @@ use tributary_source::catalog::CatalogTable;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StateError {
     /// Written by a newer version.
-    #[error("topic {topic} holds format version {found}, this binary knows {FORMAT_VERSION}: upgrade it")]
+    #[error("topic {topic} holds format version {found}, this binary knows {known}: upgrade it")]
     Newer {
         /// Topic.
         topic: String,
         /// Version of the record.
         found: u32,
+        /// The newest version of records of its kind that this binary reads.
+        known: u32,
     },
     /// Not one of ours.
     #[error("topic {topic} offset {offset} holds a record that Tributary did not write: {reason}")]
@@ -81,9 +85,13 @@ pub struct TaskHistory {
     /// The selected tables.
     pub selection: Option<SelectionRecord>,
     /// Generations by table, in order.
-    pub generations: BTreeMap<TableId, BTreeMap<u32, GenerationRecord>>,
-    /// Every schema.
-    pub schemas: Vec<SchemaRecord>,
+    pub generations: BTreeMap<TableId, BTreeMap<u32, Arc<GenerationRecord>>>,
+    /// When the record of each was written, milliseconds since 1970.
+    pub written_ms: BTreeMap<TableId, BTreeMap<u32, i64>>,
+    /// Generations that have no record any more.
+    pub retired: BTreeMap<TableId, RetiredRecord>,
+    /// Every schema whose text is stored, by its id.
+    pub schemas: BTreeMap<u32, SchemaRecord>,
     /// Initial loads.
     pub loads: BTreeMap<TableId, LoadRecord>,
 }
@@ -95,9 +103,9 @@ impl TaskState {
     /// [`StateError`].
     pub fn parse(topic: &str, records: &[Record]) -> Result<Self, StateError> {
         let mut state = Self::default();
-        for Record { key, value, offset } in records {
+        for Record { key, value, offset, .. } in records {
             let Some(value) = value else { continue };
-            let read = Read { topic, offset: *offset, value };
+            let read = Read { topic, offset: *offset, value, known: FORMAT_VERSION };
             match read.key(key)? {
                 StateKey::Leader => state.leader = Some(read.versioned()?),
                 StateKey::Checkpoint => state.checkpoint = Some(read.versioned()?),
@@ -130,22 +138,32 @@ impl TaskHistory {
     /// [`StateError`].
     pub fn parse(topic: &str, records: &[Record]) -> Result<Self, StateError> {
         let mut history = Self::default();
-        for Record { key, value, offset } in records {
+        for Record { key, value, offset, written_ms } in records {
             let Some(value) = value else { continue };
-            let read = Read { topic, offset: *offset, value };
-            match read.key(key)? {
-                HistoryKey::Schema { .. } => history.schemas.push(read.json()?),
+            let read = Read { topic, offset: *offset, value, known: FORMAT_VERSION };
+            let key: HistoryKey = read.key(key)?;
+            let read = Read { known: key.format(), ..read };
+            match key {
+                HistoryKey::Schema { .. } => {
+                    let schema: SchemaRecord = read.json()?;
+                    history.schemas.insert(schema.id, schema);
+                }
                 HistoryKey::Selection => history.selection = Some(read.versioned()?),
                 HistoryKey::Load { database, table } => {
                     history.loads.insert(TableId::new(database, table), read.versioned()?);
                 }
                 HistoryKey::Table { database, table, generation } => {
-                    let record: GenerationRecord = read.versioned()?;
-                    history
-                        .generations
-                        .entry(TableId::new(database, table))
-                        .or_default()
-                        .insert(generation, record);
+                    let id = TableId::new(database, table);
+                    let stored: StoredGeneration = read.versioned()?;
+                    let known = history.generations.entry(id.clone()).or_default();
+                    let record = stored
+                        .resolve(|holder| known.get(&holder).map(|record| record.table.clone()))
+                        .map_err(|error| read.foreign(&error))?;
+                    known.insert(generation, Arc::new(record));
+                    history.written_ms.entry(id).or_default().insert(generation, *written_ms);
+                }
+                HistoryKey::Retired { database, table } => {
+                    history.retired.insert(TableId::new(database, table), read.versioned()?);
                 }
             }
         }
@@ -155,7 +173,22 @@ impl TaskHistory {
     /// The id that the next schema gets.
     #[must_use]
     pub fn next_schema_id(&self) -> u32 {
-        self.schemas.iter().map(|schema| schema.id).max().unwrap_or(0) + 1
+        let stored = self.schemas.keys().copied();
+        let derived =
+            self.generations.values().flat_map(BTreeMap::values).map(|record| record.value_schema_id);
+        stored.chain(derived).max().unwrap_or(0) + 1
+    }
+
+    /// Every schema, for a registry.
+    pub fn registered(&self) -> impl Iterator<Item = RegisteredSchema> {
+        let stored = self.schemas.values().cloned().map(RegisteredSchema::from);
+        let live = self.generations.values().flat_map(BTreeMap::values).filter_map(DerivedSchema::of);
+        let retired = self.retired.iter().flat_map(|(id, retired)| {
+            let holders = self.generations.get(id);
+            let held = retired.runs.iter().filter_map(move |run| Some((holders?.get(&run.same_as)?, *run)));
+            held.flat_map(|(holder, run)| DerivedSchema::of_run(holder, run))
+        });
+        stored.chain(live.chain(retired).map(RegisteredSchema::from))
     }
 
     /// The topics that its tables have, and had, as names of `task`.
@@ -171,7 +204,10 @@ impl TaskHistory {
     /// The newest generation of a table.
     #[must_use]
     pub fn latest(&self, table: &TableId) -> Option<&GenerationRecord> {
-        self.generations.get(table).and_then(|generations| generations.values().next_back())
+        self.generations
+            .get(table)
+            .and_then(|generations| generations.values().next_back())
+            .map(AsRef::as_ref)
     }
 
     /// The tables that are replicated, those left out that are gone from the source.
@@ -191,6 +227,8 @@ struct Read<'a> {
     topic: &'a str,
     offset: i64,
     value: &'a [u8],
+    /// The newest format that can be read.
+    known: u32,
 }
 
 impl Read<'_> {
@@ -209,13 +247,13 @@ impl Read<'_> {
             format: u32,
         }
         let Version { format } = self.json()?;
-        if format > FORMAT_VERSION {
-            return Err(StateError::Newer { topic: self.topic.to_owned(), found: format });
+        if format > self.known {
+            return Err(StateError::Newer { topic: self.topic.to_owned(), found: format, known: self.known });
         }
         self.json()
     }
 
-    fn foreign(&self, error: &serde_json::Error) -> StateError {
+    fn foreign(&self, error: &impl ToString) -> StateError {
         StateError::Foreign { topic: self.topic.to_owned(), offset: self.offset, reason: error.to_string() }
     }
 }
@@ -225,14 +263,14 @@ mod tests {
     use super::*;
 
     fn record(key: &str, value: &str) -> Record {
-        Record { key: key.into(), value: Some(value.into()), offset: 7 }
+        Record { key: key.into(), value: Some(value.into()), offset: 7, written_ms: 0 }
     }
 
     #[test]
     fn a_newer_format_is_refused_before_its_layout_is_read() {
         let records = [record(r#"{"kind":"checkpoint"}"#, r#"{"format":99,"shape":"unknown"}"#)];
         let error = TaskState::parse("t.state", &records).unwrap_err();
-        assert_eq!(error, StateError::Newer { topic: "t.state".into(), found: 99 });
+        assert_eq!(error, StateError::Newer { topic: "t.state".into(), found: 99, known: FORMAT_VERSION });
     }
 
     #[test]

@@ -90,7 +90,7 @@ async fn subjects(State(registry): State<Registry>) -> Response {
 }
 
 async fn versions(State(registry): State<Registry>, Path(subject): Path<String>) -> Response {
-    let numbers: Vec<u32> = registry.versions(&subject).iter().map(|record| record.version).collect();
+    let numbers = registry.versions(&subject);
     reply(if numbers.is_empty() { no_subject(&subject) } else { Ok(json!(numbers)) })
 }
 
@@ -163,9 +163,10 @@ fn look_up_schema(registry: &Registry, subject: &str, body: &[u8]) -> Answer {
     let Some(asked) = asked else { return refuse(INVALID_SCHEMA, "Input schema is an invalid Avro schema") };
     // Compared as JSON values: white space and the order of attributes say nothing.
     let known =
-        |record: &&SchemaRecord| serde_json::from_str::<Value>(&record.schema).is_ok_and(|it| it == asked);
-    match versions.iter().rev().find(known) {
-        Some(record) => Ok(whole(record)),
+        |record: &SchemaRecord| serde_json::from_str::<Value>(&record.schema).is_ok_and(|it| it == asked);
+    let mut newest_first = versions.iter().rev().filter_map(|version| registry.version(subject, *version));
+    match newest_first.find(known) {
+        Some(record) => Ok(whole(&record)),
         None => refuse(SCHEMA_NOT_FOUND, "Schema not found"),
     }
 }
@@ -184,12 +185,9 @@ fn no_subject<T>(subject: &str) -> Result<T, Refusal> {
 }
 
 fn find(registry: &Registry, subject: &str, version: &str) -> Result<SchemaRecord, Refusal> {
-    let mut versions = registry.versions(subject);
-    let Some(latest) = versions.pop() else { return no_subject(subject) };
-    if version == "latest" || version == "-1" {
-        return Ok(latest);
-    }
-    match version.parse::<u32>().ok().filter(|number| (1..=i32::MAX.unsigned_abs()).contains(number)) {
+    let Some(latest) = registry.versions(subject).pop() else { return no_subject(subject) };
+    let asked = if version == "latest" || version == "-1" { latest.to_string() } else { version.to_owned() };
+    match asked.parse::<u32>().ok().filter(|number| (1..=i32::MAX.unsigned_abs()).contains(number)) {
         None => refuse(
             INVALID_VERSION,
             format!(

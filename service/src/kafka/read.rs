@@ -27,6 +27,8 @@ pub struct Record {
     pub value: Option<Vec<u8>>,
     /// Offset.
     pub offset: i64,
+    /// When it was written, as Kafka says; milliseconds since 1970.
+    pub written_ms: i64,
 }
 
 /// What a topic holds.
@@ -149,6 +151,7 @@ fn read_with(
                     key: message.key().unwrap_or_default().to_vec(),
                     value: message.payload().map(<[u8]>::to_vec),
                     offset: message.offset(),
+                    written_ms: message.timestamp().to_millis().unwrap_or(0),
                 });
             }
             // The partition's end, behind the last marker: at least the one that was asked for.
@@ -163,16 +166,15 @@ fn read_with(
 
 /// The last record of every key.
 #[derive(Debug, Default)]
-struct Latest(HashMap<Vec<u8>, (Option<Vec<u8>>, i64)>);
+struct Latest(HashMap<Vec<u8>, Record>);
 
 impl Latest {
     fn add(&mut self, record: Record) {
-        self.0.insert(record.key, (record.value, record.offset));
+        self.0.insert(record.key.clone(), record);
     }
 
     fn in_order(self) -> Vec<Record> {
-        let mut records: Vec<Record> =
-            self.0.into_iter().map(|(key, (value, offset))| Record { key, value, offset }).collect();
+        let mut records: Vec<Record> = self.0.into_values().collect();
         records.sort_by_key(|record| record.offset);
         records
     }
@@ -188,7 +190,7 @@ mod tests {
         for (key, value, offset) in
             [("a", Some("1"), 0), ("b", Some("2"), 1), ("a", None, 4), ("c", Some("3"), 5)]
         {
-            latest.add(Record { key: key.into(), value: value.map(Into::into), offset });
+            latest.add(Record { key: key.into(), value: value.map(Into::into), offset, written_ms: 0 });
         }
         let records: Vec<(Vec<u8>, bool, i64)> = latest
             .in_order()

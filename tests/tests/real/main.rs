@@ -10,6 +10,7 @@ mod definitions;
 mod destination;
 mod format;
 mod gaps;
+mod history;
 mod instances;
 mod joining;
 mod keys;

@@ -152,7 +152,7 @@ async fn examine_table(
     let barriers = task.barriers();
     let beginning = barriers.beginning().map_or(0, |barrier| barrier.generation);
     let generation = known.map_or(beginning, |row| row.applied);
-    let Some(record) = task.generations.get(&generation) else {
+    let Some(record) = task.record(generation) else {
         let remedy = "start capture, which writes the definition";
         return Ok(CheckItem::fail(
             "",

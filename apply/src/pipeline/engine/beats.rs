@@ -10,7 +10,7 @@ use crate::topics::history::History;
 use crate::topics::members::LOOKS;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tributary_schemas::history::{Cause, SchemaRecord};
+use tributary_schemas::history::{Cause, RegisteredSchema};
 use tributary_service::exit::Failure;
 use tributary_service::kafka::Place;
 use tributary_service::status::{Role, State, TableState};
@@ -234,7 +234,7 @@ impl Engine {
     pub(super) fn take_history(
         &mut self,
         history: Arc<History>,
-        schemas: Vec<SchemaRecord>,
+        schemas: Vec<RegisteredSchema>,
         token: Option<u64>,
     ) -> Result<(), Failure> {
         for schema in schemas {

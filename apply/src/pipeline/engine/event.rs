@@ -8,7 +8,7 @@ use crate::pipeline::worker::{Failed, Report};
 use crate::topics::history::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tributary_schemas::history::SchemaRecord;
+use tributary_schemas::history::RegisteredSchema;
 use tributary_service::exit::Failure;
 use tributary_service::kafka::Place;
 
@@ -19,7 +19,7 @@ pub enum Event {
         /// All of it.
         history: Arc<History>,
         /// Schemas that are new.
-        schemas: Vec<SchemaRecord>,
+        schemas: Vec<RegisteredSchema>,
         /// The request that this answers.
         token: Option<u64>,
     },

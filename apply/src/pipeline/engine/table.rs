@@ -133,7 +133,7 @@ impl EngineTable {
             // The topic was created anew under this name: reading the offsets again says what to do.
             self.flow.reload();
         }
-        if recreated || task.generations.len() != self.task.generations.len() {
+        if recreated || !task.generations.keys().eq(self.task.generations.keys()) {
             self.flow.set_barriers(task.barriers());
             self.raw_values = task.may_have_raw_values();
             // The table is read anew: the way out of whatever has stopped it.

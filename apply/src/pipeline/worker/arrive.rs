@@ -89,8 +89,7 @@ impl Worker {
         (from, generation): (u32, u32),
         conflicts: u32,
     ) -> Result<Vec<String>, DestinationError> {
-        let (Some(before), Some(record)) = (task.generations.get(&from), task.generations.get(&generation))
-        else {
+        let (Some(before), Some(record)) = (task.record(from), task.record(generation)) else {
             return Ok(Vec::new());
         };
         if task.is_reset(generation) {

@@ -47,8 +47,8 @@ pub fn compile(
 ) -> Result<TransferPlan, TableError> {
     check_hazards(task, shape)?;
     let unknown = |generation: u32| unknown_generation(task, generation);
-    let rows = task.generations.get(&generation).ok_or_else(|| unknown(generation))?;
-    let newest = task.generations.get(&target).ok_or_else(|| unknown(target))?;
+    let rows = task.record(generation).ok_or_else(|| unknown(generation))?;
+    let newest = task.record(target).ok_or_else(|| unknown(target))?;
     let mut rule = task.rule_between(&rows.table, &newest.table);
     if !task.alter {
         // Changes of the definition are not taken: what the target does not have is left out.

@@ -101,8 +101,7 @@ impl Worker {
         row: &TargetRow,
         generation: u32,
     ) -> Result<(), DestinationError> {
-        let first =
-            task.generations.get(&generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
+        let first = task.record(generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
         if row.target != task.target {
             return self.prepare_target(connection, task, &first.table, generation).await;
         }
@@ -111,7 +110,7 @@ impl Worker {
             return self.bookkeeping.record_owner(connection, &task.topic, &task.target, false).await;
         }
         self.claim(connection, task, &Act::Empty("replay --clear".to_owned())).await?;
-        let now = task.generations.get(&row.applied).unwrap_or(first);
+        let now = task.record(row.applied).unwrap_or(first);
         self.reset(connection, task, now, first).await.map(drop)
     }
 }

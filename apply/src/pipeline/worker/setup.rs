@@ -109,8 +109,7 @@ impl Worker {
         let barriers = task.barriers();
         let beginning = barriers.beginning().ok_or_else(|| DestinationError::Table(undefined(task)))?;
         let generation = beginning.generation;
-        let definition =
-            task.generations.get(&generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
+        let definition = task.record(generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
         let source = task.id.to_string();
         // Kafka is asked before anything is written: nobody waits for rows of the bookkeeping meanwhile.
         let lows = self.beginnings(task).await?;
@@ -155,7 +154,7 @@ impl Worker {
         (former, record): (&TargetRow, &GenerationRecord),
         conflicts: u32,
     ) -> Result<(), DestinationError> {
-        let before = task.former.get(&former.applied).map_or(record, Arc::as_ref);
+        let before = task.former_record(former.applied).map_or(record, Arc::as_ref);
         let exists = catalog::shape(connection, self.dialect, &task.target).await?.is_some();
         // Rows of the topic before are void, whichever generation of this one has emptied the table last.
         let empties = record.cause.empties() && task.operations.delete;
