@@ -84,6 +84,23 @@ pub enum RowError {
     },
 }
 
+impl RowError {
+    /// For a log: what happened, without the bytes of a key.
+    #[must_use]
+    pub fn without_values(&self) -> String {
+        match self {
+            Self::LossyKey { column, charset, .. } => format!(
+                "key column {column} holds bytes that the character set {charset} does not give back for their text in Unicode"
+            ),
+            Self::Truncated { .. }
+            | Self::Invalid { .. }
+            | Self::BadKey { .. }
+            | Self::UnexpectedNull { .. }
+            | Self::PartialImage { .. } => self.to_string(),
+        }
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

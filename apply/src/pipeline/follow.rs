@@ -26,6 +26,8 @@ pub(super) trait Source {
     fn read_what_came(&mut self) -> Result<Vec<Change>, TopicError>;
     /// What has been read so far.
     fn history(&self) -> &History;
+    /// True if the topic was created anew: what has been read counts once its end is reached.
+    fn is_renewing(&self) -> bool;
     /// Leaves Kafka alone for a moment.
     fn recover(&self);
 }
@@ -63,6 +65,10 @@ impl Source for Followed {
         self.reader.history()
     }
 
+    fn is_renewing(&self) -> bool {
+        self.reader.is_renewing()
+    }
+
     fn recover(&self) {
         std::thread::sleep(RECOVER);
     }
@@ -84,7 +90,8 @@ pub(super) fn follow(
                 Err(TryRecvError::Disconnected) => return,
             };
         }
-        let read = if token.is_some() { source.read_to_end() } else { source.read_what_came() };
+        let whole = token.is_some() || source.is_renewing();
+        let read = if whole { source.read_to_end() } else { source.read_what_came() };
         let (event, failed) = match read {
             Ok(changes) if changes.is_empty() && token.is_none() => continue,
             Ok(changes) => {
@@ -143,6 +150,10 @@ mod tests {
 
         fn history(&self) -> &History {
             &self.history
+        }
+
+        fn is_renewing(&self) -> bool {
+            false
         }
 
         fn recover(&self) {}

@@ -21,6 +21,8 @@ const POLL: Duration = Duration::from_millis(100);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long Kafka is left alone when it has failed.
 const RECOVER: Duration = Duration::from_secs(2);
+/// A topic in which nothing is written for so long is looked for anew.
+const SILENCE: Duration = Duration::from_secs(20);
 /// Capture counts as gone after so many beats that did not come.
 const MISSED_BEATS: u32 = 3;
 
@@ -61,14 +63,18 @@ fn follow(
     let from = high.saturating_sub(LOOK_BACK).max(low);
     assignment.add_partition_offset(topic, 0, Offset::Offset(from))?;
     consumer.assign(&assignment)?;
+    let mut heard = Instant::now();
     while !shutdown.requested() {
         let message = match consumer.poll(POLL) {
+            // The client does not look for a topic that it has seen go, nor is one that was made anew the one it reads.
+            None if heard.elapsed() > SILENCE => return Ok(()),
             None | Some(Err(KafkaError::PartitionEOF(_))) => continue,
             // The client goes on by itself.
             Some(Err(error)) if super::error::is_transient(&error) => continue,
             Some(Err(error)) => return Err(error),
             Some(Ok(message)) => message,
         };
+        heard = Instant::now();
         let record = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
         if let Some(beat) = beat(record.0, record.1) {
             // One that was there before is as old as the clocks say; any other has just been written.

@@ -1,10 +1,13 @@
 //! Reads the history topic: to its end before anything starts, then as it grows, and on request again to whatever its
 //! end is by then. Owns a consumer without a group.
+//!
+//! Invariant: a topic that was created anew is read from its beginning, and what was known holds until all of it is read:
+//! capture writes it again in one Kafka transaction.
 
 use super::error::TopicError;
 use super::history::{Change, History};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 use tributary_service::kafka::{close, partitions};
@@ -22,6 +25,8 @@ pub struct HistoryReader {
     consumer: BaseConsumer,
     topic: String,
     history: History,
+    /// What has been read of a topic that was created anew.
+    anew: Option<History>,
     /// Offset behind the last record taken.
     position: i64,
     /// The topic is known to hold nothing before this offset that was not taken.
@@ -42,8 +47,14 @@ impl HistoryReader {
             close(consumer);
             return Err(TopicError::Missing { topic: topic.to_owned() });
         }
-        let reader =
-            Self { consumer, topic: topic.to_owned(), history: History::default(), position: 0, reached: 0 };
+        let reader = Self {
+            consumer,
+            topic: topic.to_owned(),
+            history: History::default(),
+            anew: None,
+            position: 0,
+            reached: 0,
+        };
         reader.fetch().map_err(TopicError::during(opening()))?;
         Ok(reader)
     }
@@ -69,6 +80,9 @@ impl HistoryReader {
     pub fn read_to_end(&mut self, stop: impl Fn() -> bool) -> Result<Vec<Change>, TopicError> {
         let mut changes = Vec::new();
         let end = self.end()?;
+        if end < self.reached {
+            self.begin_anew()?;
+        }
         if self.reached < end {
             // An end-of-partition event that is in the client's queue already is about an older end.
             let doing = format!("reading the history topic {}", self.topic);
@@ -89,7 +103,30 @@ impl HistoryReader {
                 None => {}
             }
         }
+        if !stop()
+            && let Some(anew) = self.anew.take()
+        {
+            if !anew.is_complete() {
+                // Whoever asks would be told that what it looks for is nowhere.
+                self.anew = Some(anew);
+                return Err(TopicError::Incomplete { topic: self.topic.clone() });
+            }
+            self.history = anew;
+        }
         Ok(changes)
+    }
+
+    /// True while a topic that was created anew is to be read to its end.
+    #[must_use]
+    pub const fn is_renewing(&self) -> bool {
+        self.anew.is_some()
+    }
+
+    /// The topic is not the one any more that was read.
+    fn begin_anew(&mut self) -> Result<(), TopicError> {
+        tracing::warn!(topic = self.topic, "the history was created anew: it is read from its beginning");
+        (self.anew, self.position, self.reached) = (Some(History::default()), 0, 0);
+        self.fetch().map_err(TopicError::during(format!("reading the history topic {}", self.topic)))
     }
 
     /// Takes one record if one comes in time. `end` is an end that the topic had before the client began to fetch: an
@@ -108,6 +145,10 @@ impl HistoryReader {
                 self.reached = self.reached.max(end.unwrap_or(0));
                 return Ok(None);
             }
+            Err(error) if is_elsewhere(&error) => {
+                self.begin_anew()?;
+                return Ok(None);
+            }
             // The client goes on by itself; a lasting silence is judged by the caller.
             Err(error) if super::error::is_transient(&error) => {
                 tracing::warn!(topic = self.topic, error = %error, "reading the history");
@@ -120,7 +161,9 @@ impl HistoryReader {
         let offset = message.offset();
         let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
         let change = self
-            .history
+            .anew
+            .as_mut()
+            .unwrap_or(&mut self.history)
             .take(offset, message.timestamp().to_millis().unwrap_or(0), key, value)
             .map_err(|source| TopicError::History { topic: self.topic.clone(), source })?;
         self.position = offset + 1;
@@ -145,4 +188,16 @@ impl HistoryReader {
             .map_err(TopicError::during(doing()))?;
         Ok(high)
     }
+}
+
+/// True if the topic does not hold the offset that this reader stands at: it is another one of that name.
+fn is_elsewhere(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::LogTruncation
+        )
+    )
 }

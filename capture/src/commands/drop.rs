@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tributary_schemas::config::Config;
-use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_schemas::topic::{history_topic, state_topic, table_topic};
 use tributary_service::cli::{DropArgs, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::{admin_client, client_config};
@@ -93,7 +93,18 @@ fn doomed(config: &Config, stored: &Stored, existing: &BTreeSet<String>) -> Vec<
         stored.history.selection.iter().flat_map(|selection| &selection.tables).map(|table| &table.topic);
     let defined =
         stored.history.generations.values().flat_map(|table| table.values()).map(|record| &record.topic);
-    let tables: BTreeSet<&String> = selected.chain(defined).collect();
+    let named: BTreeSet<&String> = selected.chain(defined).collect();
+    // Where the history is gone, the state still names the tables.
+    let of_state = stored.state.catalog.keys().chain(stored.state.progress.keys());
+    let bases: BTreeSet<String> = of_state.map(|id| table_topic(&config.name, id)).collect();
+    let is_of = |topic: &str, base: &String| {
+        topic.strip_prefix(base.as_str()).is_some_and(|rest| {
+            let number = rest.strip_prefix(".r").unwrap_or_default();
+            rest.is_empty() || !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    let of_tables = existing.iter().filter(|topic| bases.iter().any(|base| is_of(topic, base)));
+    let tables: BTreeSet<&String> = named.into_iter().chain(of_tables).collect();
     // Left by a check that was killed; no table's topic can be called so.
     let probes = format!("{}.probe-", config.name);
     let probes = existing.iter().filter(|topic| topic.starts_with(&probes));
@@ -127,5 +138,20 @@ mod tests {
             doomed(&config, &stored, &existing),
             ["shop.a.b", "shop.probe-1", "shop.history", "shop.state"]
         );
+    }
+
+    #[test]
+    fn without_a_history_the_state_names_the_tables() {
+        let config: Config =
+            toml::from_str("name = \"shop\"\nkafka.brokers = \"b\"\n[[table]]\nsource = \"a.*\"\n").unwrap();
+        let mut stored = Stored::default();
+        let catalog = serde_json::from_value(serde_json::json!({
+            "id": {"database": "a", "table": "b"}, "columns": [], "indexes": [], "comment": "",
+            "engine": "InnoDB", "rows_estimated": 0, "data_bytes": 0, "partitioned": false,
+        }));
+        stored.state.catalog.insert(TableId::new("a", "b"), catalog.unwrap());
+        let existing = ["shop.a.b", "shop.a.b.r2", "shop.a.b.r", "shop.a.bc", "shop.a.b.rx", "shop.state"];
+        let existing = existing.map(str::to_owned).into();
+        assert_eq!(doomed(&config, &stored, &existing), ["shop.a.b", "shop.a.b.r2", "shop.state"]);
     }
 }

@@ -20,6 +20,10 @@ use tributary_schemas::topic::{key_subject, value_subject};
 use tributary_service::exit::Failure;
 use tributary_source::catalog::CatalogTable;
 
+/// What to do without the checkpoint, or without the history.
+const BEGIN_ANEW: &str = "begin anew: `capture drop` removes the topics that the task's records name, delete those it does not list \
+                          by hand, then `capture run`";
+
 /// What a session begins with.
 pub struct Beginning {
     /// Where the stream begins.
@@ -97,7 +101,7 @@ pub fn begin(
                 "the task's checkpoint is there but its history is not",
                 format!("{task}.state names tables, {task}.history defines none: what their records mean is not known"),
             )
-            .remedy("begin anew: `capture drop` removes the task's topics, then `capture run`"));
+            .remedy(BEGIN_ANEW));
         }
         Some(checkpoint) => checkpoint.clone(),
         None if history.generations.is_empty() => Checkpoint {
@@ -116,7 +120,7 @@ pub fn begin(
                     "{task}.history names tables, {task}.state holds no position: where to go on is not known"
                 ),
             )
-            .remedy("begin anew: `capture drop` removes the task's topics, then `capture run`"));
+            .remedy(BEGIN_ANEW));
         }
     };
     let previously: BTreeMap<TableId, SelectedTable> = history
@@ -218,7 +222,9 @@ fn gap(
 ) -> Option<String> {
     let Some(table) = table else { return Some(String::new()) };
     if let Some(parked) = state.parked.get(&table.id) {
-        return Some(parked.message.clone());
+        // What names a row is in the status, not in what the history and the log say of the re-read.
+        let why = || format!("it was parked ({})", parked.code);
+        return Some(if parked.code == REREAD { parked.message.clone() } else { why() });
     }
     if emptied && table.catalog.engine.eq_ignore_ascii_case("MEMORY") {
         return Some("the server was started anew, which empties a MEMORY table".to_owned());

@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod completeness;
 pub mod leader;
 pub mod position;
+mod restore;
 pub mod seek;
 mod service;
 pub mod session;

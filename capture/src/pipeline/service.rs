@@ -2,10 +2,12 @@
 //! forced.
 
 use super::leader::{Membership, Role};
+use super::restore::{RestoreError, lost, restore};
 use super::session::{Carried, End, Shared, capture_group, lead};
 use crate::commands::check::precheck;
 use crate::sequencer::own_topic_gone;
 use crate::topics::admin::{TopicSettings, Topics};
+use crate::topics::mirror::Mirror;
 use crate::topics::state::TaskState;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,6 +42,7 @@ pub struct RunOptions {
 const SILENCE: Duration = Duration::from_secs(5);
 /// What is being retried, in the status.
 const SESSION: &str = "publishing";
+const RESTORING: &str = "writing the task's own topics again";
 /// How long another leader may take to write its name, and how often it is looked for.
 const RIVAL_TIMEOUT: Duration = Duration::from_secs(20);
 const RIVAL_BEAT: Duration = Duration::from_millis(500);
@@ -49,6 +52,8 @@ const OWN_TOPICS_TIMEOUT: Duration = Duration::from_secs(5);
 /// For how long every look must find one of the task's own topics gone: what follows from it is for good, and the brokers of
 /// a cluster that is being restarted learn of their topics one after the other.
 const OWN_TOPIC_GONE: Duration = Duration::from_secs(10);
+/// How long the one that leads may take to notice it, and to write the topic again.
+const LEADER_RESTORES: Duration = Duration::from_secs(120);
 /// A session that worked this long starts the count of failures anew.
 const HEALTHY: Duration = Duration::from_secs(30);
 
@@ -113,12 +118,16 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
     if !precheck(shared)? {
         return Ok(Exit::Done);
     }
-    let Some(membership) = join_group(shared)? else { return Ok(Exit::Done) };
+    let Some(mut membership) = join_group(shared)? else { return Ok(Exit::Done) };
     let mut role = membership.role();
     let limit = shared.source_config.retry().max(shared.config.kafka.retry());
     let mut backoff = Backoff::new(Policy::for_limit(limit));
     let mut carried = Carried::default();
     loop {
+        if *role.borrow() == Role::Standby {
+            // Whoever leads meanwhile knows more.
+            carried.mirror = None;
+        }
         if !wait_for_lead(shared, &mut role)? {
             return Ok(Exit::Done);
         }
@@ -129,6 +138,19 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
         });
         if began.elapsed() >= HEALTHY {
             backoff.succeeded();
+        }
+        if let Some(mirror) = carried.mirror.take().filter(|_| !matches!(end, End::Done | End::Stop(_))) {
+            match restore_lost(shared, &mirror)? {
+                Restored::NothingLost => carried.mirror = Some(mirror),
+                Restored::Again => {
+                    // Its partition is another one now, and the client would take long to see it.
+                    drop(membership);
+                    let Some(joined) = join_group(shared)? else { return Ok(Exit::Done) };
+                    (role, membership) = (joined.role(), joined);
+                    continue;
+                }
+                Restored::EndAsked => return Ok(Exit::Done),
+            }
         }
         let why = match end {
             End::Done => return Ok(Exit::Done),
@@ -146,7 +168,7 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
             },
             End::Restart(why) => why,
         };
-        if let Some(failure) = own_topic_missing(shared) {
+        if let Some(failure) = own_topic_missing(shared, OWN_TOPIC_GONE) {
             return Err(failure);
         }
         let Some(delay) = backoff.failed(Instant::now(), random()) else {
@@ -221,7 +243,7 @@ fn wait_for_lead(shared: &Shared, role: &mut watch::Receiver<Role>) -> Result<bo
             }
             Some(false) => return Ok(false),
             None => {
-                if let Some(failure) = own_topic_missing(shared) {
+                if let Some(failure) = own_topic_missing(shared, LEADER_RESTORES) {
                     return Err(failure);
                 }
             }
@@ -229,8 +251,64 @@ fn wait_for_lead(shared: &Shared, role: &mut watch::Receiver<Role>) -> Result<bo
     }
 }
 
+/// What became of the task's own topics.
+enum Restored {
+    /// They are there.
+    NothingLost,
+    /// What was lost is written again.
+    Again,
+    /// The end was asked for meanwhile.
+    EndAsked,
+}
+
+/// Writes what was lost of the task's own topics again, from what the session that has just ended knew of them. An answer
+/// of Kafka is waited for.
+fn restore_lost(shared: &Shared, mirror: &Mirror) -> Result<Restored, Failure> {
+    let mut backoff = Backoff::new(Policy::for_limit(shared.config.kafka.retry()));
+    loop {
+        let error = match try_restore(shared, mirror) {
+            Ok(restored) => return Ok(restored),
+            Err((topic, RestoreError::Impossible(why))) => return Err(own_topic_gone(&topic, why)),
+            Err((_, error)) => error.to_string(),
+        };
+        let Some(delay) = backoff.failed(Instant::now(), random()) else {
+            return Err(Failure::new("Kafka cannot be used", error).at(&shared.config.kafka.brokers));
+        };
+        shared.status.retrying(RESTORING, &error);
+        if !pause(&shared.runtime, &shared.shutdown, delay) {
+            return Ok(Restored::EndAsked);
+        }
+    }
+}
+
+fn try_restore(shared: &Shared, mirror: &Mirror) -> Result<Restored, (String, RestoreError)> {
+    let config = &shared.config;
+    let own = [state_topic(&config.name), history_topic(&config.name)];
+    let failed = |error: String| (own[0].clone(), RestoreError::Unavailable(error));
+    let topics = Topics::new(&kafka::client_config(&config.kafka), shared.runtime.clone())
+        .map_err(|error| failed(error.to_string()))?;
+    let asked = [(own[0].as_str(), 1), (own[1].as_str(), 1)];
+    let look = || topics.look(&asked).map(|found| lost(&own, mirror, &found));
+    let began = Instant::now();
+    let mut gone = look().map_err(|error| failed(error.to_string()))?;
+    while !gone.is_empty() && began.elapsed() < OWN_TOPIC_GONE {
+        if !pause(&shared.runtime, &shared.shutdown, RIVAL_BEAT) {
+            return Ok(Restored::EndAsked);
+        }
+        gone = look().map_err(|error| failed(error.to_string()))?;
+    }
+    let Some(first) = gone.first() else { return Ok(Restored::NothingLost) };
+    tracing::warn!(topics = gone.join(", "), "deleted while capture runs: written again from memory");
+    let _wait = shared.status.wait("writing the task's own topics again");
+    let restored = restore(shared, &topics, mirror, &gone);
+    kafka::close(topics);
+    restored.map_err(|error| (first.clone(), error))?;
+    shared.status.retried(RESTORING);
+    Ok(Restored::Again)
+}
+
 /// Says which of the task's own topics is gone; `None` if both are there, or nobody answers.
-fn own_topic_missing(shared: &Shared) -> Option<Failure> {
+fn own_topic_missing(shared: &Shared, patience: Duration) -> Option<Failure> {
     let topics = Topics::new(&kafka::client_config(&shared.config.kafka), shared.runtime.clone()).ok()?;
     let own = [state_topic(&shared.config.name), history_topic(&shared.config.name)];
     let missing = || {
@@ -239,7 +317,7 @@ fn own_topic_missing(shared: &Shared) -> Option<Failure> {
     };
     let began = Instant::now();
     let mut found = missing();
-    while found.is_some() && began.elapsed() < OWN_TOPIC_GONE {
+    while found.is_some() && began.elapsed() < patience {
         found = if pause(&shared.runtime, &shared.shutdown, RIVAL_BEAT) { missing() } else { None };
     }
     kafka::close(topics);
@@ -284,22 +362,27 @@ fn try_join(shared: &Shared) -> Result<Membership, String> {
     let config = &shared.config;
     let client = kafka::client_config(&config.kafka);
     let topics = Topics::new(&client, shared.runtime.clone()).map_err(|error| error.to_string())?;
-    // Compaction may run at once: a replaced checkpoint is of no use to anybody.
-    let settings = TopicSettings {
-        partitions: 1,
-        replication_factor: u32::from(config.topics.replication_factor),
-        max_message_bytes: usize::try_from(config.topics.max_message_bytes).unwrap_or(usize::MAX),
-        min_compaction_lag_ms: 0,
-        delete_retention_ms: config.topics.retention_ms(),
-    };
     let (state, history) = (state_topic(&config.name), history_topic(&config.name));
-    let ensured = topics.ensure(&[&state, &history], &settings).map_err(|error| error.to_string());
+    let ensured =
+        topics.ensure(&[&state, &history], &own_settings(config)).map_err(|error| error.to_string());
     kafka::close(topics);
     for own in ensured? {
         own.map_err(|error| error.to_string())?;
     }
     let group = capture_group(&config.name);
     Membership::join(&client, &group, &state).map_err(|error| error.to_string())
+}
+
+/// Settings of the task's own topics.
+pub(super) fn own_settings(config: &Config) -> TopicSettings {
+    TopicSettings {
+        partitions: 1,
+        replication_factor: u32::from(config.topics.replication_factor),
+        max_message_bytes: usize::try_from(config.topics.max_message_bytes).unwrap_or(usize::MAX),
+        // Compaction may run at once: a replaced checkpoint is of no use to anybody.
+        min_compaction_lag_ms: 0,
+        delete_retention_ms: config.topics.retention_ms(),
+    }
 }
 
 /// False if the end is asked for meanwhile.

@@ -17,8 +17,10 @@ use crate::sequencer::{Output, Sequencer, Setup, resume_from};
 use crate::snapshot::reader::ReaderMessage;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::lost;
+use crate::topics::mirror::Mirror;
 use crate::topics::producer::Publisher;
 use crate::topics::state::{TaskHistory, TaskState};
+use rdkafka::ClientConfig;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -99,6 +101,8 @@ pub struct Carried {
     target: Option<Target>,
     /// A session of this process has worked.
     has_led: bool,
+    /// What the last one knows of the task's own topics.
+    pub mirror: Option<Mirror>,
 }
 
 /// Leads until something ends it. `progressed` is called once the session works.
@@ -116,7 +120,9 @@ pub fn lead(
         Ok(session) => {
             progressed();
             carried.has_led = true;
-            session.run(shared, role, carried.target.as_ref())
+            let (end, mirror) = session.run(shared, role, carried.target.as_ref());
+            carried.mirror = mirror;
+            end
         }
         Err(halt) => halt.into(),
     }
@@ -137,13 +143,7 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     let task = shared.config.name.as_str();
     let (state_topic, history_topic) = (state_topic(task), history_topic(task));
     // First of all: ends what a predecessor left open, so that what is read next is the last word.
-    let capture = &shared.config.capture;
-    let producer = kafka::transactional_producer_config(
-        &shared.config.kafka,
-        &shared.config.topics,
-        task,
-        capture.transaction_timeout_ms,
-    );
+    let producer = producer_config(&shared.config);
     let max_message_bytes = usize::try_from(shared.config.topics.max_message_bytes).unwrap_or(usize::MAX);
     let mut publisher = Publisher::initialise(&producer, &state_topic, max_message_bytes, KAFKA_TIMEOUT)?;
     let lead = leader(shared);
@@ -158,7 +158,6 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     publisher.commit()?;
     let stored = |topic: &str| {
         kafka::read_to_end(&shared.config.kafka, &capture_group(task), topic, KAFKA_TIMEOUT)
-            .map(|contents| contents.records)
             .map_err(|error| Halt::Restart(error.to_string()))
     };
     let unreadable = |error: crate::topics::state::StateError| {
@@ -170,8 +169,12 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
         let gone = || Halt::Restart("the thread that reads the state topic is gone".to_owned());
         Ok::<_, Halt>((state.join().map_err(|_| gone())??, history?))
     })?;
-    let state = TaskState::parse(&state_topic, &state).map_err(unreadable)?;
-    let history = TaskHistory::parse(&history_topic, &history).map_err(unreadable)?;
+    let mut mirror = Mirror::default();
+    mirror.load(&state_topic, &state);
+    mirror.load(&history_topic, &history);
+    publisher.reflect(mirror);
+    let state = TaskState::parse(&state_topic, &state.records).map_err(unreadable)?;
+    let history = TaskHistory::parse(&history_topic, &history.records).map_err(unreadable)?;
     for schema in history.registered() {
         shared.registry.insert(schema);
     }
@@ -324,7 +327,7 @@ fn start(
 }
 
 /// This instance, as the first record of a session names it.
-fn leader(shared: &Shared) -> Leader {
+pub(super) fn leader(shared: &Shared) -> Leader {
     Leader {
         format: FORMAT_VERSION,
         instance: shared.status.instance().to_owned(),
@@ -367,6 +370,16 @@ fn setup(shared: &Shared, dialect: &Dialect, ddl_session: ddl::Session) -> Resul
     })
 }
 
+/// Settings of the task's producer.
+pub(super) fn producer_config(config: &Config) -> ClientConfig {
+    kafka::transactional_producer_config(
+        &config.kafka,
+        &config.topics,
+        &config.name,
+        config.capture.transaction_timeout_ms,
+    )
+}
+
 /// The consumer group of a task's captures.
 #[must_use]
 pub fn capture_group(task: &str) -> String {
@@ -388,7 +401,12 @@ enum Input {
 }
 
 impl Session {
-    fn run(mut self, shared: &Shared, role: &watch::Receiver<Role>, target: Option<&Target>) -> End {
+    fn run(
+        mut self,
+        shared: &Shared,
+        role: &watch::Receiver<Role>,
+        target: Option<&Target>,
+    ) -> (End, Option<Mirror>) {
         let end = self.feed(shared, role, target).unwrap_or_else(End::from);
         match end {
             End::Done => {}
@@ -397,8 +415,7 @@ impl Session {
         for task in &self.tasks {
             task.abort();
         }
-        self.sequencer.close();
-        end
+        (end, self.sequencer.close())
     }
 
     fn feed(

@@ -168,13 +168,13 @@ impl Sequencer {
             return Err(Halt::stop(
                 "a table cannot go on (strict = true)",
                 place,
-                &reason.message,
+                reason.for_the_log(),
                 &reason.remedy_of_an_end(),
             ));
         }
         tracing::error!(
             table = %table.id, code = reason.code, position = %self.progress.position(),
-            "table parked: {}; {}", reason.message, reason.remedy
+            "table parked: {}; {}", reason.for_the_log(), reason.remedy
         );
         table.standing = Standing::Parked;
         let id = table.id.clone();

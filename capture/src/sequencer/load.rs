@@ -219,8 +219,12 @@ impl Sequencer {
                     return self.park(index, &reason);
                 }
                 reading.paused_until = Some(place);
+                let why = match failure {
+                    ReadFailure::Row { error, .. } => error.without_values(),
+                    _ => failure.to_string(),
+                };
                 tracing::info!(
-                    "a chunk is read again once the stream has passed the source's position: {failure}"
+                    "a chunk is read again once the stream has passed the source's position: {why}"
                 );
                 self.snapshot.cancel_table(index);
                 Ok(())

@@ -12,6 +12,7 @@ use crate::pipeline::bootstrap::Beginning;
 use crate::sequencer::maps::TableMaps;
 use crate::sequencer::tables::Tables;
 use crate::topics::admin::Topics;
+use crate::topics::mirror::Mirror;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tributary_schemas::checkpoint::{Parked, ReadPhase};
@@ -136,9 +137,12 @@ impl Sequencer {
         self.output.publisher.abort();
     }
 
-    /// Lets go of everything; the Kafka client that takes its time, beside the caller.
-    pub fn close(self) {
+    /// Lets go of everything; the Kafka client that takes its time, beside the caller. What the task's own topics hold
+    /// stays.
+    #[must_use]
+    pub fn close(self) -> Option<Mirror> {
         tributary_service::kafka::close(self.topics);
+        self.output.publisher.into_mirror()
     }
 
     /// Puts what changed into the status that HTTP shows.

@@ -24,6 +24,8 @@ pub struct ParkReason {
     pub code: &'static str,
     /// What happened.
     pub message: String,
+    /// The same for the log, which holds no value of a row, not even of a key; `None` if `message` has none.
+    pub logged: Option<String>,
     /// What to do.
     pub remedy: String,
 }
@@ -46,11 +48,18 @@ impl ParkReason {
         Self {
             code: "definition-too-large",
             message: format!("the table's definition: {error}"),
+            logged: None,
             remedy: format!(
                 "shorten comments, defaults or lists of labels; or raise topics.max_message_bytes, and max.message.bytes of \
                  the task's history and state topics; {RESTART}"
             ),
         }
+    }
+
+    /// What happened, without a value of a row.
+    #[must_use]
+    pub fn for_the_log(&self) -> &str {
+        self.logged.as_deref().unwrap_or(&self.message)
     }
 
     /// What to do where this has ended the task: a start comes to the same place of the binlog again.
@@ -70,6 +79,7 @@ impl ParkReason {
             message: format!(
                 "the table's definition is not the one its row events were written under: {difference}"
             ),
+            logged: None,
             remedy:
                 "restart capture: the definition and the table are read anew; report it if that does not help"
                     .to_owned(),
@@ -92,7 +102,8 @@ impl ParkReason {
             }
         };
         let message = place.map_or_else(|| error.to_string(), |place| format!("the row {place}: {error}"));
-        Self { code, message, remedy: format!("{remedy} {RESTART}") }
+        let logged = Some(format!("{}; the status names the row", error.without_values()));
+        Self { code, message, logged, remedy: format!("{remedy} {RESTART}") }
     }
 
     /// A row that the topic does not take.
@@ -101,6 +112,7 @@ impl ParkReason {
         Self {
             code: "row-too-large",
             message: format!("the row {key}: {error}"),
+            logged: Some(format!("{error}; the status names the row")),
             remedy: format!("raise topics.max_message_bytes and the topic's max.message.bytes, {RESTART}"),
         }
     }
@@ -111,6 +123,7 @@ impl ParkReason {
         Self {
             code: "table-not-replicable",
             message: problem.to_owned(),
+            logged: None,
             remedy: format!("change the table or the configuration, {RESTART}"),
         }
     }
@@ -121,6 +134,7 @@ impl ParkReason {
         Self {
             code: RENAMED,
             message: format!("the table was renamed to {to}"),
+            logged: None,
             remedy: "select it under its new name, or rename it back and restart capture".to_owned(),
         }
     }
@@ -131,6 +145,7 @@ impl ParkReason {
         Self {
             code: "table-unreadable",
             message: format!("reading the table failed: {why}"),
+            logged: None,
             remedy: format!("mend what the message names, {RESTART}"),
         }
     }
@@ -146,6 +161,16 @@ mod tests {
         let reason = ParkReason::row(&error, Some("id=5"));
         assert_eq!(reason.message, "the row id=5: column c holds a value that is not a valid json");
         assert_eq!(ParkReason::row(&error, None).message, error.to_string());
+        let lossy =
+            RowError::LossyKey { column: "c".into(), charset: "cp1250".into(), bytes: b"secret".to_vec() };
+        let too_large = PublishError::TooLarge { bytes: 5, limit: 3 };
+        for reason in
+            [reason.clone(), ParkReason::row(&lossy, None), ParkReason::too_large("id=5", &too_large)]
+        {
+            let hidden = ["id=5", "736563726574"].iter().any(|value| reason.message.contains(value));
+            let logged = reason.for_the_log();
+            assert!(hidden && !logged.contains("id=5") && !logged.contains("736563"), "{logged}");
+        }
         // A start comes to the same place: what strict forbids is not recommended without saying so.
         assert!(reason.remedy_of_an_end().starts_with("set strict = false"));
     }

@@ -56,7 +56,7 @@ impl Sequencer {
     /// What Kafka says of them.
     ///
     /// # Errors
-    /// One of the task's own is gone; or what beginning a re-read comes to.
+    /// One of the task's own is gone, which ends the session; or what beginning a re-read comes to.
     pub fn on_topics(&mut self, seen: &[(String, Found)]) -> Result<(), Halt> {
         let counts: BTreeMap<String, u32> = self.watched_topics().into_iter().collect();
         // A look that began before a table went into another topic speaks of the old one.
@@ -65,7 +65,7 @@ impl Sequencer {
         for (topic, why) in self.watched.observe(&current, |topic| counts.get(topic).copied().unwrap_or(1)) {
             self.watched.known.remove(&topic);
             if topic == self.setup.state_topic || topic == self.setup.history_topic {
-                return Err(Halt::Stop(Box::new(own_topic_gone(&topic, &why))));
+                return Err(Halt::Restart(why));
             }
             let table = self.tables.iter().find(|(_, table)| *table.topic == *topic);
             let Some((index, id)) = table.map(|(index, table)| (index, table.id.clone())) else { continue };
@@ -85,7 +85,8 @@ impl Sequencer {
 pub fn own_topic_gone(topic: &str, why: &str) -> Failure {
     Failure::new("a topic of the task itself is gone", why).at(topic).remedy(
         "look first whether Kafka really has no such topic: if it is there, start capture again; else begin anew: `capture drop` \
-         removes what is left of the task's topics, then `capture run`; deny everybody else the right to delete them",
+         removes the topics that the task's records name, delete those it does not list by hand, then `capture run`; deny \
+         everybody else the right to delete them",
     )
 }
 

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod incarnation;
 pub mod lost;
+pub mod mirror;
 pub mod names;
 pub mod producer;
 pub mod records;

@@ -4,9 +4,10 @@
 //! read-committed consumer if and only if the checkpoint that covers it is. Any error that costs a transaction is an
 //! [`PublishError`] that ends the session; nothing is ever sent again from memory.
 
+use super::mirror::Mirror;
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,6 +97,8 @@ pub struct Publisher {
     opened_at: Option<Instant>,
     bytes: usize,
     records: u64,
+    /// What the task's own topics hold by what was read and committed; `None` before they were read.
+    mirror: Option<Mirror>,
 }
 
 impl Publisher {
@@ -115,7 +118,19 @@ impl Publisher {
             config.create_with_context(context).map_err(|error| PublishError::Lost(error.to_string()))?;
         await_leader(producer.client(), topic, timeout).map_err(|error| classify(&error))?;
         producer.init_transactions(timeout).map_err(|error| classify(&error))?;
-        Ok(Self { producer, deliveries, max_message_bytes, timeout, opened_at: None, bytes: 0, records: 0 })
+        let (opened_at, bytes, records, mirror) = (None, 0, 0, None);
+        Ok(Self { producer, deliveries, max_message_bytes, timeout, opened_at, bytes, records, mirror })
+    }
+
+    /// From now on `mirror`, which is what the task's own topics hold, is kept up to date.
+    pub fn reflect(&mut self, mirror: Mirror) {
+        self.mirror = Some(mirror);
+    }
+
+    /// What the task's own topics hold by now.
+    #[must_use]
+    pub fn into_mirror(self) -> Option<Mirror> {
+        self.mirror
     }
 
     /// When the open transaction was begun; `None` if none is open.
@@ -183,6 +198,9 @@ impl Publisher {
         value: Option<&[u8]>,
         now: Instant,
     ) -> Result<(), PublishError> {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.sent(topic, key, value);
+        }
         let mut record = BaseRecord::to(topic).partition(0).key(key);
         record.payload = value;
         self.enqueue(record, now)
@@ -248,11 +266,18 @@ impl Publisher {
         loop {
             match self.producer.commit_transaction(Duration::from_secs(10)) {
                 Ok(()) => {
+                    self.mirror.iter_mut().for_each(Mirror::committed);
                     sabotage::pass("kafka-committed");
                     return Ok(());
                 }
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
-                Err(error) => return Err(classify(&error)),
+                Err(error) => {
+                    let aborts = |error: &RDKafkaError| error.txn_requires_abort();
+                    if !matches!(&error, KafkaError::Transaction(error) if aborts(error)) {
+                        self.mirror.iter_mut().for_each(Mirror::doubt);
+                    }
+                    return Err(classify(&error));
+                }
             }
         }
     }
@@ -260,6 +285,7 @@ impl Publisher {
     /// Aborts the open transaction, if there is one. Best effort: `init_transactions` of the next session does the
     /// same.
     pub fn abort(&mut self) {
+        self.mirror.iter_mut().for_each(Mirror::aborted);
         if self.opened_at.take().is_some() {
             (self.bytes, self.records) = (0, 0);
             if let Err(error) = self.producer.abort_transaction(Duration::from_secs(10)) {

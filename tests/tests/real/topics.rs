@@ -8,7 +8,9 @@ use tributary_tests::eventually;
 use tributary_tests::load::{TABLE, create};
 use tributary_tests::oracle::{assert_table_equal, eventually_equal};
 use tributary_tests::process::Process;
+use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
+use tributary_tests::topics::visit_topic;
 
 const SOON: Duration = Duration::from_secs(90);
 
@@ -120,23 +122,101 @@ async fn a_topic_that_was_deleted_or_has_more_partitions_costs_one_read_of_its_t
     }
 }
 
-#[tokio::test]
-async fn a_topic_of_the_task_itself_that_is_deleted_ends_it_at_once() {
-    for own in ["state", "history"] {
-        let task = Task::new("ownerless");
+/// True once the target of table `a` has this column.
+async fn has_column(task: &Task, column: &str) -> bool {
+    let sql = "SELECT FROM information_schema.columns WHERE table_schema = $1 AND table_name = 'a' AND column_name = $2";
+    task.servers.postgres().await.query(sql, &[&task.name, &column]).await.unwrap().len() == 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_of_the_task_itself_that_is_deleted_is_written_again() {
+    let (mut tasks, mut mysql) = (Vec::new(), Servers::shared().mysql().await);
+    for (name, own) in
+        [("stateless", &["state"][..]), ("unhistoried", &["history"]), ("ownerless", &["state", "history"])]
+    {
+        let task = Task::new(name);
         create(&task, "a", 10).await;
-        let mut capture = task.capture();
-        capture.expect_state("synchronizing", RUN);
+        create(&task, "kept", 500).await;
+        let (mut capture, mut apply) = (task.capture(), task.apply());
+        for process in [&mut capture, &mut apply] {
+            process.expect_state("synchronizing", RUN);
+        }
+        mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
+        for statement in ["TRUNCATE TABLE a", "ALTER TABLE a ADD COLUMN added INT DEFAULT 3"] {
+            mysql.query_drop(statement).await.unwrap();
+        }
+        eventually("the column is there", RUN, || has_column(&task, "added")).await;
+        mysql.query_drop("INSERT INTO a (id, n, s) VALUES (1, 1, 'x')").await.unwrap();
+        eventually_equal(&task, "a", "before").await;
+        tasks.push((task, own, capture, apply));
+    }
+    for (task, own, ..) in &tasks {
+        for own in *own {
+            delete(&admin(task), &format!("{}.{own}", task.name)).await;
+        }
+        mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
+        for statement in [
+            "INSERT INTO a (id, n, s) VALUES (2, 1, 'x')",
+            "ALTER TABLE a ADD COLUMN meanwhile INT DEFAULT 4",
+            "INSERT INTO a (id, n, s) VALUES (3, 1, 'x')",
+            "DELETE FROM kept WHERE id < 7",
+        ] {
+            mysql.query_drop(statement).await.unwrap();
+        }
+    }
+    for (task, _, capture, apply) in &mut tasks {
+        eventually("the column is there", RUN, || has_column(task, "meanwhile")).await;
+        for name in ["a", "kept"] {
+            eventually_equal(task, name, "though a topic of its own was deleted").await;
+        }
+        assert!(capture.is_running() && apply.is_running(), "{}{}", capture.output(), apply.output());
+        assert!(capture.output().contains("written again from memory"), "{}", capture.output());
+        // Goes on by itself: rows were read once, the topic is the one that it was.
+        let mut reads = 0;
+        visit_topic(task, "kept", |record| reads += u32::from(record.sequence.ends_with('r')));
+        assert_eq!(reads, 500, "{}", capture.output());
+        mysql
+            .query_drop(format!("ALTER TABLE `{}`.a ADD COLUMN late INT DEFAULT 5", task.name))
+            .await
+            .unwrap();
+        eventually("the column is there", RUN, || has_column(task, "late")).await;
+        eventually_equal(task, "a", "after that").await;
+        capture.stop();
+        apply.stop();
+        mysql.query_drop(format!("DELETE FROM `{}`.kept WHERE id < 9", task.name)).await.unwrap();
+        task.catch_up();
+        task.start("apply", &["replay", "--from", "beginning", "--clear", "--yes"]).expect_exit(0, RUN);
+        task.catch_up();
+        for name in ["a", "kept"] {
+            assert_table_equal(task, name).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_of_the_task_itself_that_was_deleted_while_nobody_ran_has_a_way_out() {
+    for own in ["state", "history"] {
+        let task = Task::new("forgotten");
+        create(&task, "a", 10).await;
+        task.catch_up();
         delete(&admin(&task), &format!("{}.{own}", task.name)).await;
         let mut mysql = task.servers.mysql().await;
-        mysql.query_drop(format!("UPDATE `{}`.a SET n = n + 1", task.name)).await.unwrap();
-        capture.expect_exit(1, SOON);
-        let (output, topic) = (capture.output(), format!("{}.{own}", task.name));
-        assert!(output.contains("a topic of the task itself is gone") && output.contains(&topic), "{output}");
-        // A start makes it anew, empty: what it held is not guessed at.
+        mysql.query_drop(format!("DELETE FROM `{}`.a WHERE id = 4", task.name)).await.unwrap();
+        // What it held is not guessed at.
         let mut again = task.start("capture", &["run", "--until-caught-up"]);
         again.expect_exit(1, SOON);
-        assert!(again.output().contains("capture drop"), "{}", again.output());
+        assert!(again.output().contains("begin anew: `capture drop` removes"), "{}", again.output());
+        task.start("capture", &["drop", "--yes"]).expect_exit(0, SOON);
+        task.start("capture", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+        let mut apply = task.start("apply", &["run", "--until-caught-up"]);
+        apply.expect_exit(0, RUN);
+        let remedy = format!("apply replay --from beginning --clear --table {}.a", task.name);
+        assert!(apply.output().contains("topic-recreated"), "{}", apply.output());
+        assert!(apply.output().contains("apply replay --from beginning --clear"), "{}", apply.output());
+        let words: Vec<&str> = remedy.split(' ').skip(1).collect();
+        task.start("apply", &words).expect_exit(0, RUN);
+        task.catch_up();
+        assert_table_equal(&task, "a").await;
     }
 }
 

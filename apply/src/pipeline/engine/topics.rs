@@ -12,6 +12,8 @@ use tributary_service::exit::Failure;
 
 /// Topics that are asked for at a time, each by a request of its own.
 const AT_A_TIME: usize = 5;
+/// What is being retried, in the status.
+const FOLLOWING: &str = "following the history";
 /// How long brokers must say that there is no such topic: one that was just created, or a broker that has just started,
 /// is not known everywhere at once.
 const GONE: Duration = Duration::from_secs(10);
@@ -24,13 +26,13 @@ pub(super) struct Roll {
     history_gone: Option<Instant>,
 }
 
-/// True once a topic has been gone for long enough; `since` is when that was first said, and forgotten when it is there.
-fn is_gone(since: &mut Option<Instant>, there: bool, now: Instant) -> bool {
+/// True once a topic has been gone for `long`; `since` is when that was first said, and forgotten when it is there.
+fn is_gone(since: &mut Option<Instant>, there: bool, now: Instant, long: Duration) -> bool {
     if there {
         *since = None;
         return false;
     }
-    now.duration_since(*since.get_or_insert(now)) >= GONE
+    now.duration_since(*since.get_or_insert(now)) >= long
 }
 
 impl Engine {
@@ -58,9 +60,7 @@ impl Engine {
         let history = history_topic(&self.parts.config.name);
         for (topic, partitions) in topics {
             if topic == history {
-                if is_gone(&mut self.roll.history_gone, partitions.is_some(), now) {
-                    return Err(history_gone(&history, &self.parts.config.kafka.brokers));
-                }
+                self.take_history_topic(&history, partitions.is_some(), now)?;
                 continue;
             }
             let Some(index) = self.by_topic.get(&topic).copied() else { continue };
@@ -68,7 +68,7 @@ impl Engine {
                 continue;
             };
             let task = Arc::clone(&table.task);
-            let gone = is_gone(&mut table.gone_since, partitions.is_some(), now);
+            let gone = is_gone(&mut table.gone_since, partitions.is_some(), now, GONE);
             match partitions {
                 None if gone => self.park(index, topic_gone(&task))?,
                 Some(count) if count != task.partitions => {
@@ -76,6 +76,27 @@ impl Engine {
                 }
                 Some(_) | None => {}
             }
+        }
+        Ok(())
+    }
+
+    /// A history that is gone is written again by a capture that runs, which is waited for as an outage is.
+    fn take_history_topic(&mut self, history: &str, there: bool, now: Instant) -> Result<(), Failure> {
+        let was_gone = self.roll.history_gone.is_some();
+        let kafka = &self.parts.config.kafka;
+        if is_gone(&mut self.roll.history_gone, there, now, kafka.retry().max(GONE)) {
+            return Err(history_gone(history, &kafka.brokers));
+        }
+        if !there {
+            let why = format!(
+                "topic {history} does not exist: somebody has deleted it; a capture that runs writes it again"
+            );
+            self.parts.status.retrying(FOLLOWING, &why);
+        } else if was_gone {
+            self.parts.status.retried(FOLLOWING);
+            // The client does not look for a topic that it has seen go.
+            self.tokens += 1;
+            let _ = self.parts.catch_ups.send(self.tokens);
         }
         Ok(())
     }
@@ -103,7 +124,7 @@ fn topic_gone(task: &TableTask) -> TableError {
         code: "topic-gone".to_owned(),
         message: format!("topic {} does not exist any more: somebody has deleted it", task.topic),
         place: task.topic.clone(),
-        remedy: "restart capture, which says what to do about it; rows that are in the target stay meanwhile"
+        remedy: "let capture run, which reads the table anew into another topic; rows that are in the target stay meanwhile"
             .to_owned(),
     }
 }
@@ -114,7 +135,7 @@ fn history_gone(topic: &str, brokers: &str) -> Failure {
         format!("topic {topic} does not exist any more: somebody has deleted it"),
     )
     .at(format!("{topic} at {brokers}"))
-    .remedy("restart capture, which says what to do about it, then apply")
+    .remedy("start capture, which says what to do about it, then apply")
 }
 
 #[cfg(test)]
@@ -124,10 +145,11 @@ mod tests {
     #[test]
     fn a_topic_is_gone_once_it_has_been_away_for_a_while_without_a_break() {
         let (start, mut since) = (Instant::now(), None);
-        assert!(!is_gone(&mut since, false, start));
-        assert!(!is_gone(&mut since, false, start + GONE / 2));
-        assert!(!is_gone(&mut since, true, start + GONE));
-        assert!(!is_gone(&mut since, false, start + GONE));
-        assert!(is_gone(&mut since, false, start + GONE * 2));
+        let mut gone = |there, after| is_gone(&mut since, there, start + after, GONE);
+        assert!(!gone(false, Duration::ZERO));
+        assert!(!gone(false, GONE / 2));
+        assert!(!gone(true, GONE));
+        assert!(!gone(false, GONE));
+        assert!(gone(false, GONE * 2));
     }
 }

@@ -253,11 +253,17 @@ pub fn topic_settings(topics: TaskTopics<'_>, cluster: &ClusterFacts, config: &T
             .iter()
             .map(|topic| format!("topic {topic} holds records, but the task has no checkpoint")),
     );
-    let remedy = format!(
+    let mut remedy = format!(
         "partitions: set topics.partitions back, or `capture drop` and start anew; settings: cleanup.policy=compact, \
          min.compaction.lag.ms and delete.retention.ms = {}",
         config.retention_ms()
     );
+    if !cluster.orphans.is_empty() {
+        remedy = format!(
+            "no checkpoint: begin anew: `capture drop` removes the topics that the task's records name, delete those it does \
+             not list by hand, then `capture run`; {remedy}"
+        );
+    }
     if !wrong.is_empty() {
         wrong.append(&mut doubtful);
         return fail(NAME, wrong.join("\n"), remedy);
