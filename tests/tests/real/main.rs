@@ -8,6 +8,7 @@ mod columns;
 mod compressed;
 mod definitions;
 mod destination;
+mod equality;
 mod format;
 mod gaps;
 mod history;

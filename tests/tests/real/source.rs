@@ -425,12 +425,38 @@ fn has_place_in_file(task: &Task) -> bool {
     place.expect("there is a checkpoint")
 }
 
+/// The remedy of `xa-prepared`, word for word.
+async fn forgotten_transactions_are_ended_as_the_check_says(task: &Task) {
+    let mut mysql = task.servers.mysql().await;
+    run(&mut mysql, &["GRANT XA_RECOVER_ADMIN ON *.* TO 'reader'@'%'"]).await;
+    prepare(task, "a1", &["UPDATE a SET n = -1 WHERE id = 50"]).await;
+    prepare(task, "f','g", &["UPDATE a SET n = -1 WHERE id = 51"]).await;
+    let check = || {
+        let mut check = task.start("capture", &["check"]);
+        check.expect_exit(0, RUN);
+        check.output()
+    };
+    let output = check();
+    assert!(output.contains("2 XA transactions prepared and undecided"), "{output}");
+    assert!(output.contains("XA RECOVER CONVERT XID lists them"), "{output}");
+    let listed: Vec<(u32, usize, usize, String)> = mysql.query("XA RECOVER CONVERT XID").await.unwrap();
+    for (format, gtrid, bqual, data) in listed {
+        let digits = data.strip_prefix("0x").unwrap();
+        assert_eq!(digits.len(), 2 * (gtrid + bqual));
+        let (gtrid, bqual) = digits.split_at(2 * gtrid);
+        run(&mut mysql, &[&format!("XA ROLLBACK X'{gtrid}',X'{bqual}',{format}")]).await;
+    }
+    assert!(check().contains("no XA transaction is prepared"));
+    run(&mut mysql, &["REVOKE XA_RECOVER_ADMIN ON *.* FROM 'reader'@'%'"]).await;
+}
+
 /// The rows of a prepared XA transaction exist once it is decided, whenever capture is restarted meanwhile, and once.
 #[tokio::test(flavor = "multi_thread")]
 async fn prepared_xa_transactions_outlive_restarts_and_happen_once_they_are_committed() {
     let servers = Servers::up("test-xa", &[]);
     let task = Task::with("xa", &servers, |config| config);
     create(&task, "a", 60).await;
+    forgotten_transactions_are_ended_as_the_check_says(&task).await;
     // Before the task begins: nothing tells which tables these rows are of once it is committed.
     prepare(&task, "p0", &["UPDATE a SET n = 1000 WHERE id = 40"]).await;
     task.catch_up();

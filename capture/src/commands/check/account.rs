@@ -53,7 +53,7 @@ pub fn privileges(grants: &Grants, needs: Needs<'_>) -> Item {
     )
 }
 
-/// `xa-prepared`: a transaction that was prepared before the task began is not in its stream.
+/// `xa-prepared`: a transaction that was prepared before the task began is not in its stream, and what it writes is not known.
 #[must_use]
 pub fn xa_prepared(prepared: &Prepared) -> Item {
     const NAME: &str = "xa-prepared";
@@ -62,10 +62,12 @@ pub fn xa_prepared(prepared: &Prepared) -> Item {
         Prepared::Count(number) => warn(
             NAME,
             format!(
-                "{} prepared and undecided: a commit of one that was prepared before the task began stops the task",
+                "{} prepared and undecided: if one that was prepared before the task began is committed, every selected \
+                 table is read anew, for its rows are not known; those prepared since then are followed",
                 count(*number, "XA transaction")
             ),
-            "let them end (XA COMMIT or XA ROLLBACK) before the first run",
+            "end them before the first run: XA RECOVER CONVERT XID lists them, then XA COMMIT or XA ROLLBACK with gtrid, \
+             bqual and format id, such as XA ROLLBACK X'6131',X'',1",
         ),
         Prepared::Unknown => {
             pass(NAME, "not examined: the account lacks XA_RECOVER_ADMIN, which is not needed otherwise")
