@@ -99,7 +99,11 @@ fn real(rng: &mut Rng) -> String {
         "1e0/3e0",
         "0.30000000000000004e0",
     ];
-    if rng.bool() { one_of(rng, &EDGES) } else { format!("{}e{}", rng.i32(-99..99), rng.i32(-5..5)) }
+    match rng.u8(..3) {
+        0 => one_of(rng, &["0e0", "-0e0", "-1e-46", "1e-46", "-(0e0)"]),
+        1 => one_of(rng, &EDGES),
+        _ => format!("{}e{}", rng.i32(-99..99), rng.i32(-5..5)),
+    }
 }
 
 fn bits(rng: &mut Rng) -> String {
@@ -287,9 +291,12 @@ fn changes(table: usize, literal: Literal, rng: &mut Rng) -> String {
     let mut statements = Vec::new();
     for number in 0..VALUES {
         let (value, n) = (literal(rng), rng.usize(..VALUES));
-        statements.push(match rng.u8(..5) {
+        let other = literal(rng);
+        statements.push(match rng.u8(..6) {
             0 | 1 => format!("UPDATE IGNORE k{table} SET k = {value}, m = m + 1 WHERE n = {n}"),
             2 => format!("REPLACE INTO k{table} (k, n, m) VALUES ({value}, {}, 7)", VALUES + number),
+            // Often by another way to write the same key.
+            4 => format!("UPDATE IGNORE k{table} SET k = {value}, m = m + 1 WHERE k = {other}"),
             3 => format!("DELETE FROM k{table} WHERE n = {n}"),
             _ => format!("INSERT IGNORE INTO k{table} (k, n, m) VALUES ({value}, {}, 8)", VALUES + number),
         });
