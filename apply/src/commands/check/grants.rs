@@ -45,10 +45,13 @@ pub(super) fn print(
     }
     let _ = writeln!(
         out,
-        "-- only for target tables that exist and belong to another role; the owner is needed for DDL"
+        "-- only for target tables that exist and belong to another role: the first for their rows, the second for DDL, re-reads and \
+         statistics as well"
     );
     for task in tasks() {
-        let _ = writeln!(out, "--   {}", grant_on_target(&task.id, &task.target, &user));
+        for statement in on_target(&task.id, &task.target, &user) {
+            let _ = writeln!(out, "--   {statement}");
+        }
     }
     let acl = |operations: &[&str], resource: &str| {
         let operations: String = operations.iter().map(|name| format!(" --operation {name}")).collect();
@@ -66,12 +69,13 @@ pub(super) fn print(
 }
 
 /// The rest of a comment: a name with a line feed would end it, and what follows would run as the administrator.
-fn grant_on_target(id: &TableId, target: &TargetName, user: &str) -> String {
+fn on_target(id: &TableId, target: &TargetName, user: &str) -> [String; 2] {
     let name = literal(&target.to_string());
-    let grant = format!(
-        "{id}: GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {target} TO {user};  -- if to_regclass({name}) is not null"
-    );
-    line(&grant).into_owned()
+    [
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {target} TO {user};"),
+        format!("ALTER TABLE {target} OWNER TO {user};"),
+    ]
+    .map(|sql| line(&format!("{id}: {sql}  -- if to_regclass({name}) is not null")).into_owned())
 }
 
 #[cfg(test)]
@@ -110,9 +114,9 @@ mod tests {
     #[test]
     fn a_name_cannot_leave_its_comment() {
         let hostile = "orders\nCREATE TABLE pwned (a int); --\r\u{2028}";
-        let text =
-            grant_on_target(&TableId::new("shop", hostile), &TargetName::new("shop", hostile), "\"u\"");
-        assert!(!text.contains(['\n', '\r', '\u{2028}']) && text.contains("orders\\nCREATE"), "{text}");
+        for text in on_target(&TableId::new("shop", hostile), &TargetName::new("shop", hostile), "\"u\"") {
+            assert!(!text.contains(['\n', '\r', '\u{2028}']) && text.contains("orders\\nCREATE"), "{text}");
+        }
     }
 
     #[test]

@@ -199,17 +199,8 @@ async fn examine_table(
             CheckItem::warn("", format!("{text}\n{}", created.notes.join("\n")), "")
         });
     };
-    if let Err(error) = compile(task, generation, generation, &shape) {
-        return Ok(CheckItem::fail("", error.message, error.remedy));
-    }
-    if let Some(column) = shape.distributed_by.iter().find(|column| {
-        !shape.unique_keys.iter().any(|key| key.contains(column)) && !shape.unique_keys.is_empty()
-    }) {
-        return Ok(CheckItem::fail(
-            "",
-            format!("{} is distributed by {column}, which is not part of its key", task.target),
-            "distribute it by columns of its primary key",
-        ));
+    if let Some(item) = misfit(connection, task, generation, &shape).await? {
+        return Ok(item);
     }
     let ownership = bookkeeping.ownership(connection, &task.topic, &task.target).await?;
     if known.is_none() && task.existing != ExistingData::Append && !ownership.feeders.is_empty() {
@@ -254,6 +245,13 @@ async fn cautions(
     shape: &TargetShape,
 ) -> Result<Vec<String>, DestinationError> {
     let mut warnings = warnings(task, shape);
+    if let Some((true, false)) = catalog::rights(connection, &task.target).await? {
+        warnings.push(format!(
+            "{} belongs to another role: DDL of the source and a re-read with another definition park the table, and nobody takes \
+             statistics after the load; `apply check --print-grants` has the statement",
+            task.target
+        ));
+    }
     if !shape.append_optimized {
         warnings.extend(limits::notes_on(shape, table, &task.rule));
     }
@@ -267,4 +265,30 @@ async fn cautions(
         ));
     }
     Ok(warnings)
+}
+
+/// Why a target cannot take the rows.
+async fn misfit(
+    connection: &Connection,
+    task: &TableTask,
+    generation: u32,
+    shape: &TargetShape,
+) -> Result<Option<CheckItem>, DestinationError> {
+    if let Some((false, _)) = catalog::rights(connection, &task.target).await? {
+        let found = format!("{} belongs to another role, and this one may not write into it", task.target);
+        return Ok(Some(CheckItem::fail("", found, "grant what `apply check --print-grants` lists for it")));
+    }
+    if let Err(error) = compile(task, generation, generation, shape) {
+        return Ok(Some(CheckItem::fail("", error.message, error.remedy)));
+    }
+    if let Some(column) = shape.distributed_by.iter().find(|column| {
+        !shape.unique_keys.iter().any(|key| key.contains(column)) && !shape.unique_keys.is_empty()
+    }) {
+        return Ok(Some(CheckItem::fail(
+            "",
+            format!("{} is distributed by {column}, which is not part of its key", task.target),
+            "distribute it by columns of its primary key",
+        )));
+    }
+    Ok(None)
 }
