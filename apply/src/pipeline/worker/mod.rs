@@ -11,14 +11,15 @@ mod fit;
 mod flush;
 mod locks;
 mod presence;
+mod refused;
 mod replay;
 mod setup;
 mod staging;
 
 pub(in crate::pipeline) use fit::unknown_generation;
 pub use fit::{compile, warnings};
+pub(in crate::pipeline) use refused::partitions_changed;
 pub use replay::Replay;
-pub(in crate::pipeline) use setup::partitions_changed;
 
 use super::job::{Job, Outcome};
 use super::table::TableTask;

@@ -3,7 +3,7 @@
 
 use super::Worker;
 use super::locks::Hold;
-use super::setup::{check_identity, undefined};
+use super::refused::{check_identity, undefined};
 use crate::bookkeeping::TargetRow;
 use crate::destination::{Connection, DestinationError, catalog};
 use crate::pipeline::ownership::Act;
