@@ -58,8 +58,8 @@ pub enum RowError {
     /// The bytes of a key's text are not the ones that its text in Unicode stands for, so that it may be another row's
     /// text, too. The key is named, for it has to be found.
     #[error(
-        "key column {column} holds the bytes 0x{}, which the character set {charset} does not give back for their text \
-         in Unicode: another key may become the same text",
+        "key column {column} holds the bytes 0x{}, which do not come back from Unicode in the character set {charset}: \
+         another key may become the same text",
         hex(bytes)
     )]
     LossyKey {

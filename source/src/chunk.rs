@@ -219,7 +219,7 @@ impl ChunkSql {
             if let (KeyForm::Chars(charset), Some(text)) = (&column.form, column.text)
                 && let (Some(Value::Bytes(bytes)), Some(Value::Bytes(text))) =
                     (row.as_ref(column.place), row.as_ref(text))
-                && !charset.comes_back(bytes, text)
+                && !(charset.is_text(bytes) && charset.comes_back(bytes, text))
             {
                 return Err(RowError::LossyKey {
                     column: column.plain.clone(),

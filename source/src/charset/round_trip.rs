@@ -43,6 +43,15 @@ const SJIS_BACKSLASH: u32 = 0x815F;
 const TIS620: Runs = &[(0xA0, 0xA0), (0xDB, 0xDE), (0xFC, 0xFE)];
 
 impl Charset {
+    /// True if `bytes` are a text at all; what the server shows for those that are not is not to be trusted.
+    #[must_use]
+    pub fn is_text(&self, bytes: &[u8]) -> bool {
+        match self.form {
+            Form::Utf16 { .. } | Form::Utf32 => self.decode(bytes, &mut Vec::new()).is_some(),
+            Form::Utf8 | Form::Ascii | Form::SingleByte(_) | Form::MultiByte(_) => true,
+        }
+    }
+
     /// True if `text`, which [`Self::decode`] made of `bytes`, becomes `bytes` again.
     #[must_use]
     pub fn comes_back(&self, bytes: &[u8], text: &[u8]) -> bool {
@@ -96,6 +105,20 @@ mod tests {
         let mut text = Vec::new();
         charset.decode(bytes, &mut text).unwrap();
         charset.comes_back(bytes, &text)
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_no_text() {
+        for (name, bytes, expected) in [
+            ("ucs2", &b"\0a"[..], true),
+            ("ucs2", b"\xd8\x3d", false),
+            ("utf16", b"\xd8\x3d\xde\x00", true),
+            ("utf16le", b"\x3d\xd8", false),
+            ("utf32", b"\0\0\xd8\x3d", false),
+            ("latin1", b"\xff", true),
+        ] {
+            assert_eq!(Charset::named(name).unwrap().is_text(bytes), expected, "{name} {bytes:?}");
+        }
     }
 
     #[test]

@@ -125,7 +125,8 @@ fn put_text(charset: Charset, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fau
     length_prefixed(out, |out| charset.decode(bytes, out))
 }
 
-/// As [`put_text`]. Two keys that become one text would be one row.
+/// As [`put_text`]. Two keys that become one text would be one row; bytes without a text, a half of a surrogate pair for
+/// one, are no key of any.
 fn put_key_text(charset: Charset, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
     let mut comes_back = false;
     length_prefixed(out, |out| {
@@ -133,7 +134,8 @@ fn put_key_text(charset: Charset, bytes: &[u8], out: &mut Vec<u8>) -> Result<(),
         charset.decode(bytes, out)?;
         comes_back = charset.comes_back(bytes, out.get(start..)?);
         Some(())
-    })?;
+    })
+    .map_err(|_| Fault::LossyKey)?;
     if comes_back { Ok(()) } else { Err(Fault::LossyKey) }
 }
 
