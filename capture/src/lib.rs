@@ -4,6 +4,7 @@ pub mod binlog;
 pub mod commands;
 pub mod events;
 pub mod pipeline;
+pub mod remedies;
 pub mod sequencer;
 pub mod snapshot;
 pub mod topics;

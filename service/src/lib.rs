@@ -4,6 +4,7 @@
 pub mod ask;
 pub mod check;
 pub mod cli;
+pub mod codes;
 pub mod exit;
 pub mod http;
 pub mod kafka;

@@ -3,10 +3,11 @@
 
 use super::runtime;
 use super::task::{history, planned, rules, worker};
-use crate::destination::{DestinationError, TRIES_AGAIN};
+use crate::destination::DestinationError;
 use crate::pipeline::run::{destination_failure, kafka_failure};
 use crate::pipeline::table::TableTask;
 use crate::pipeline::worker::{Replay, Worker};
+use crate::remedies::TRIES_AGAIN;
 use crate::topics::ends::Ends;
 use clap::Args;
 use std::collections::BTreeMap;

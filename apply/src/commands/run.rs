@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tributary_schemas::config::{Config, DestinationConfig};
 use tributary_service::check::{CheckItem, Outcome};
+use tributary_service::codes::Code;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::Service;
 use tributary_service::registry::Registry;
@@ -66,7 +67,11 @@ pub fn run(config: Config, options: Options, telemetry: Telemetry) -> Result<Exi
             status.set_state(State::Stopped);
         }
         Err(failure) => {
-            status.fail(ErrorDocument::new("stopped", failure.to_string(), failure.remedy.clone()));
+            status.fail(ErrorDocument::new(
+                Code::Stopped.name(),
+                failure.to_string(),
+                failure.remedy.clone(),
+            ));
         }
     }
     runtime.block_on(server.stop());

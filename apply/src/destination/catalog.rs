@@ -8,6 +8,8 @@ use crate::merge::dialect::{
 use crate::merge::hazards::Hazards;
 use crate::merge::names::{TargetName, literal};
 use crate::merge::target::{TargetColumn, TargetShape};
+use crate::remedies;
+use tributary_service::codes::Code;
 
 /// Asks the server what it is and what it can do.
 ///
@@ -92,13 +94,9 @@ pub async fn shape(
     let Some(row) = row else { return Ok(None) };
     let (oid, kind): (u32, String) = (row.get(0), row.get(1));
     if kind != "r" && kind != "p" {
-        return Err(DestinationError::Table(super::TableError {
-            code: "target-kind".to_owned(),
-            message: format!("{target} is {}, not a table", kind_name(&kind)),
-            place: target.to_string(),
-            remedy: "rename it, and apply goes on by itself; or choose another `target`, and restart apply"
-                .to_owned(),
-        }));
+        let message = format!("{target} is {}, not a table", kind_name(&kind));
+        let error = super::TableError::new(Code::TargetKind, message, target, remedies::target_kind());
+        return Err(DestinationError::Table(error));
     }
     let statement = connection.prepared(&columns_sql(dialect)).await.map_err(during())?;
     let rows = connection.query(&statement, &[&oid]).await.map_err(during())?;

@@ -5,8 +5,11 @@
 //! details and in some of its messages, a person needs to find the row: [`DestinationError::full`] has it, for the
 //! status and the bookkeeping, behind a mark that [`loggable`] cuts at.
 
+use crate::remedies::{self, TRIES_AGAIN};
+use std::fmt::Display;
 use thiserror::Error;
 use tokio_postgres::error::{ErrorPosition, SqlState};
+use tributary_service::codes::Code;
 
 /// A statement, a connection or a configuration that failed.
 #[derive(Debug, Error)]
@@ -67,10 +70,22 @@ pub struct TableError {
     pub remedy: String,
 }
 
-/// How a remedy ends whose table is tried again by itself.
-pub const TRIES_AGAIN: &str = "apply tries again by itself";
-
 impl TableError {
+    /// Under a code that has its section in the operations guide.
+    pub fn new(
+        code: Code,
+        message: impl Into<String>,
+        place: impl Display,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            code: code.name().to_owned(),
+            message: message.into(),
+            place: place.to_string(),
+            remedy: remedy.into(),
+        }
+    }
+
     /// What to do where this has ended the process, which tries nothing again.
     #[must_use]
     pub fn remedy_of_an_end(&self) -> String {
@@ -81,20 +96,21 @@ impl TableError {
     /// refused, and what is wrong with the target.
     #[must_use]
     pub fn may_be_mended(&self) -> bool {
-        const OF_THE_TARGET: [&str; 9] = [
-            "existing-data",
-            "target-not-alone",
-            "target-dependents",
-            "target-unsafe",
-            "target-kind",
-            "target-definition",
-            "target-gone",
-            "unsupported-ddl",
-            "unwritable-record",
+        const OF_THE_TARGET: [Code; 10] = [
+            Code::ExistingData,
+            Code::TargetNotAlone,
+            Code::TargetDependents,
+            Code::TargetUnsafe,
+            Code::TargetKind,
+            Code::TargetDefinition,
+            Code::TargetGone,
+            Code::UnsupportedDdl,
+            Code::UnwritableRecord,
+            Code::DestinationError,
         ];
         let is_sqlstate = self.code.len() == 5
             && self.code.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
-        is_sqlstate || OF_THE_TARGET.contains(&self.code.as_str())
+        is_sqlstate || OF_THE_TARGET.iter().any(|code| code.name() == self.code)
     }
 }
 
@@ -140,8 +156,8 @@ impl DestinationError {
         match self {
             Self::Table(error) => error,
             other => {
-                let code = other.code().unwrap_or("destination-error").to_owned();
-                let remedy = remedy(&code, other.is_in_a_function()).to_owned();
+                let code = other.code().unwrap_or(Code::DestinationError.name()).to_owned();
+                let remedy = remedies::sqlstate(&code, other.is_in_a_function()).to_owned();
                 TableError { code, message: other.full(), place: place.to_owned(), remedy }
             }
         }
@@ -252,73 +268,8 @@ pub fn may_connect_later(error: &tokio_postgres::Error) -> bool {
     std::iter::successors(first, |cause| cause.source()).any(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
-/// What to do about an SQLSTATE, which came of a function of the destination's or of apply's own statement.
-fn remedy(code: &str, in_function: bool) -> &'static str {
-    match code.get(..2).unwrap_or_default() {
-        "40" | "55" => {
-            "find the session that stands in the way (pg_locks, pg_stat_activity) and end it; apply tries again by itself"
-        }
-        // Values were compared with the column's type before they were sent: what does not fit is computed here.
-        "22" => {
-            "look for what the target computes by itself (a trigger, a generated column, an index or a check with an \
-             expression, a column whose type was changed by hand) and mend it; apply tries again by itself"
-        }
-        "23" => {
-            "remove the constraint from the target, or the row that stands in the way; apply tries again by itself"
-        }
-        "28" => "correct destination.user and destination.password",
-        "3D" | "3F" => "create it, or correct the name in the configuration",
-        "42" => match code {
-            "42501" => {
-                "grant what is missing: `apply check --print-grants` lists it; apply tries again by itself"
-            }
-            "42P01" | "42883" if in_function => {
-                "a function that the target's trigger, default or index calls names a table or a function without its \
-                 schema, and apply's sessions look in pg_catalog only: ALTER FUNCTION … SET search_path = …; apply tries again \
-                 by itself"
-            }
-            "42703" if in_function => {
-                "a function that the target's trigger, default or index calls names a column that is not there: mend the \
-                 function; apply tries again by itself"
-            }
-            "42P01" | "42703" => {
-                "build the target anew: `apply replay --from beginning --clear --table T`, with T as database.table on the source; \
-                 a column that is only added again is NULL in every row of before"
-            }
-            "42939" => {
-                "names that begin with pg_ or gp_ belong to the server: give the table a `target` in another schema, and \
-                 restart apply"
-            }
-            _ => "look at the target's definition; `apply check` compares it with the source's",
-        },
-        _ => "see the server's log; apply tries again by itself",
-    }
-}
-
 impl tributary_service::retry::Transient for DestinationError {
     fn is_transient(&self) -> bool {
         Self::is_transient(self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_function_does_not_find_is_no_reason_to_build_the_target_anew() {
-        for code in ["42P01", "42703"] {
-            assert!(remedy(code, false).contains("--clear"), "{code}");
-        }
-        for code in ["42P01", "42703", "42883"] {
-            assert!(
-                !remedy(code, true).contains("--clear") && remedy(code, true).ends_with(TRIES_AGAIN),
-                "{code}"
-            );
-        }
-        for code in ["42P01", "42883"] {
-            assert!(remedy(code, true).contains("SET search_path"), "{code}");
-        }
-        assert_eq!(remedy("42501", true), remedy("42501", false));
     }
 }

@@ -10,4 +10,4 @@ pub mod pooled;
 mod session;
 
 pub use connection::{Connection, Connector, Lease, Pool};
-pub use error::{DestinationError, TRIES_AGAIN, TableError, describe, loggable};
+pub use error::{DestinationError, TableError, describe, loggable};

@@ -1,7 +1,8 @@
 //! What a destination table is or carries that loses, hides or rewrites rows although every statement succeeds. What the
 //! catalog says enters; what must keep rows away from the table, and what a person should know, leaves.
 
-use super::names::{TargetName, quote, quote_list};
+use super::names::{TargetName, quote_list};
+use crate::remedies;
 
 /// What the catalog says of a table beside its columns and keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +44,7 @@ impl Hazards {
                 format!(
                     "{target} is unlogged: it is empty after a crash of the server, while the offsets have moved on"
                 ),
-                format!("ALTER TABLE {target} SET LOGGED"),
+                remedies::unlogged(target),
             );
         }
         if let Some(partition) = self.unlogged_partitions.first() {
@@ -52,16 +53,16 @@ impl Hazards {
                     "{} of {target} are unlogged: they are empty after a crash of the server, while the offsets have moved on",
                     self.unlogged_partitions.join(", ")
                 ),
-                format!("ALTER TABLE {partition} SET LOGGED, and so each of them"),
+                remedies::unlogged_partition(partition),
             );
         }
-        if !self.foreign_partitions.is_empty() {
+        if let Some(partition) = self.foreign_partitions.first() {
             return obstacle(
                 format!(
                     "{} of {target} are foreign tables: rows there are not in the transaction of the offsets",
                     self.foreign_partitions.join(", ")
                 ),
-                format!("detach them from {target}, or choose another `target`"),
+                remedies::foreign_partition(target, partition),
             );
         }
         if let Some(rule) = self.rules.first() {
@@ -70,10 +71,7 @@ impl Hazards {
                     "{target} has rules that rewrite statements ({}): what is written would not be what is in it",
                     self.rules.join(", ")
                 ),
-                format!(
-                    "DROP RULE {} ON {target}, and so each of them; a trigger may do what it did",
-                    quote(rule)
-                ),
+                remedies::rewriting_rule(target, rule),
             );
         }
         if self.row_security {
@@ -81,7 +79,7 @@ impl Hazards {
                 format!(
                     "row-level security hides rows of {target} from this role, so that they would be written twice or stay"
                 ),
-                "let the role see every row: ALTER ROLE … BYPASSRLS, or make it the table's owner".to_owned(),
+                remedies::row_security(target),
             );
         }
         None

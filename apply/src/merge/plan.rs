@@ -7,7 +7,7 @@ use super::names::TargetName;
 use super::pairing::{Skip, Writer, writer};
 use super::target::{TargetColumn, TargetKind, TargetShape};
 use super::{copy, numeric};
-use tributary_schemas::table::{Column, Table, TableId};
+use tributary_schemas::table::{Column, Table};
 
 mod error;
 
@@ -100,7 +100,7 @@ impl TransferPlan {
     /// Compiles the plan from `table` into `target`.
     ///
     /// # Errors
-    /// [`PlanError`], naming the column and the way out.
+    /// [`PlanError`], naming the column.
     pub fn compile(table: &Table, rule: &TableRule, target: &TargetShape) -> Result<Self, PlanError> {
         let layout = Layout::of(table, rule)?;
         let name = || target.name.to_string();
@@ -110,12 +110,14 @@ impl TransferPlan {
         let mut plan = Self::empty(table, rule, target, &layout);
         let mut place_in_row = Vec::new();
         for planned in &layout.columns {
-            let there = find(&table.id, target, planned)?;
+            let there = find(table, target, planned)?;
             if there.generated || there.identity_always {
-                return Err(PlanError::Generated { target: name(), column: planned.name.clone() });
+                let (column, identity) = (planned.name.clone(), there.identity_always);
+                return Err(PlanError::Generated { target: name(), column, identity });
             }
             if layout.key.contains(&planned.name) && !there.deterministic {
-                return Err(PlanError::CoarseKey { target: name(), column: planned.name.clone() });
+                let (column, wanted) = (planned.name.clone(), there.type_name.clone());
+                return Err(PlanError::CoarseKey { target: name(), column, wanted });
             }
             plan.columns.push(StageColumn { name: planned.name.clone(), type_name: there.type_name.clone() });
             match &planned.origin {
@@ -313,7 +315,7 @@ impl TransferPlan {
 
 /// The destination's column for a planned one.
 fn find<'a>(
-    source: &TableId,
+    table: &Table,
     target: &'a TargetShape,
     planned: &PlannedColumn,
 ) -> Result<&'a TargetColumn, PlanError> {
@@ -322,18 +324,17 @@ fn find<'a>(
     }
     let alike =
         target.columns.iter().find(|column| column.name.to_lowercase() == planned.name.to_lowercase());
-    let remedy = match alike {
-        Some(column) => format!("it has {0}: say columns.rename = {{ … = \"{0}\" }}", column.name),
-        // A column that is added by hand is NULL in every row that is there.
-        None => format!(
-            "`apply replay --from beginning --clear --table {source}` builds the target anew with it; before the first row \
-             of {source} is in it, ALTER TABLE {} ADD COLUMN {} {} does; or leave the column out with columns.drop",
-            target.name,
-            super::names::quote(&planned.name),
-            planned.target_type
-        ),
+    let origin = match &planned.origin {
+        Origin::Source(index) => table.columns.get(*index).map(|column| column.name.clone()),
+        Origin::Constant(_) => None,
     };
-    Err(PlanError::MissingColumn { target: target.name.to_string(), column: planned.name.clone(), remedy })
+    Err(PlanError::MissingColumn {
+        target: target.name.to_string(),
+        column: planned.name.clone(),
+        wanted: planned.target_type.to_string(),
+        origin: origin.unwrap_or_else(|| planned.name.clone()),
+        alike: alike.map(|column| column.name.clone()),
+    })
 }
 
 /// A fill as SQL that casts to `kind`: nothing but bits comes of a bit string, and a single one is also a truth value.

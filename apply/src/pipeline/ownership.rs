@@ -3,13 +3,12 @@
 
 use super::table::TableTask;
 use crate::bookkeeping::{Feeder, Ownership};
-use crate::destination::{TRIES_AGAIN, TableError};
+use crate::destination::TableError;
 use crate::merge::changes::{Change, changes};
+use crate::remedies;
 use tributary_schemas::config::ExistingData;
 use tributary_schemas::history::GenerationRecord;
-
-/// Code of a table whose target others have rows in.
-pub const NOT_ALONE: &str = "target-not-alone";
+use tributary_service::codes::Code;
 
 /// What is to be done to a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,19 +90,8 @@ impl Ownership {
     /// How the others are parted from the target.
     fn parting(&self) -> String {
         let part = |feeder: &Feeder| match feeder {
-            Feeder::Task { schema, task, source, .. } => {
-                let schema = crate::merge::names::quote(schema);
-                format!(
-                    "stop task {task} and run `apply drop` with its configuration (which keeps every target table), or give \
-                     {source} a `target` of its own there and delete its row from {schema}.targets"
-                )
-            }
-            Feeder::Unreadable { schema } => {
-                let schema = crate::merge::names::quote(schema);
-                format!(
-                    "let this role see whether it does: GRANT USAGE ON SCHEMA {schema}, and GRANT SELECT ON {schema}.targets"
-                )
-            }
+            Feeder::Task { schema, task, source, .. } => remedies::part_from_task(schema, task, source),
+            Feeder::Unreadable { schema } => remedies::part_from_unreadable(schema),
         };
         self.feeders.iter().map(part).collect::<Vec<_>>().join("; ")
     }
@@ -114,35 +102,22 @@ impl Ownership {
 pub fn refusal(task: &TableTask, ownership: &Ownership, act: &Act) -> TableError {
     let target = &task.target;
     let owners = ownership.owners(task.existing);
-    let parting = ownership.parting();
-    let first = if parting.is_empty() { String::new() } else { format!("{parting}; then ") };
     let (would, remedy) = match act {
         Act::Empty(how) => (
             format!("{how} would remove every row of it"),
-            format!("{first}copy what is to be kept elsewhere, and TRUNCATE TABLE {target}; {TRIES_AGAIN}"),
+            remedies::not_alone_to_empty(&ownership.parting(), target),
         ),
         Act::Narrow { changes, keys } => (
             format!("{changes} would change it for others too"),
-            format!(
-                "to leave the target as it is, set columns = {{ {keys} }} in a [[table]] for {}, and restart apply",
-                task.id
-            ),
+            remedies::not_alone_to_narrow(&task.id, keys),
         ),
         Act::TakeOver => (
             "two that write into one table cannot each have it alone".to_owned(),
-            format!(
-                "give {} a `target` of its own, or set existing_data = \"append\": both then write into it, and what would \
-                 empty it parks the table",
-                task.id
-            ),
+            remedies::not_alone_to_take_over(&task.id),
         ),
     };
-    TableError {
-        code: NOT_ALONE.to_owned(),
-        message: format!("the target table {target} is not this table's alone ({owners}): {would}"),
-        place: target.to_string(),
-        remedy,
-    }
+    let message = format!("the target table {target} is not this table's alone ({owners}): {would}");
+    TableError::new(Code::TargetNotAlone, message, target, remedy)
 }
 
 #[cfg(test)]

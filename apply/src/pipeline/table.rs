@@ -9,12 +9,14 @@ use crate::merge::ddl::{Indexes, Storage};
 use crate::merge::defaults::of_older_rows;
 use crate::merge::layout::{NulBytes, TableRule, ZeroDates};
 use crate::merge::names::TargetName;
+use crate::remedies;
 use crate::topics::history::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tributary_schemas::config::{self, Config, ExistingData, NulBytePolicy, Operation, ZeroDatePolicy};
 use tributary_schemas::history::{Cause, GenerationRecord, Run, SelectedTable};
 use tributary_schemas::table::{Table, TableId};
+use tributary_service::codes::Code;
 
 /// Everything a job on a table needs to know.
 #[derive(Debug, Clone)]
@@ -73,23 +75,16 @@ impl TableTask {
         history: &History,
         table: &SelectedTable,
     ) -> Result<Self, Left> {
-        let wrong = |code: &str, message: String, remedy: &str| {
-            Left::Error(TableError {
-                code: code.to_owned(),
-                message,
-                place: table.id.to_string(),
-                remedy: remedy.to_owned(),
-            })
+        let wrong = |code: Code, message: String, remedy: &str| {
+            Left::Error(TableError::new(code, message, &table.id, remedy))
         };
         let rule = rules
             .select(&table.id)
-            .map_err(|conflict| {
-                wrong("rule-conflict", conflict.to_string(), "make one of the rules narrower")
-            })?
+            .map_err(|conflict| wrong(Code::RuleConflict, conflict.to_string(), remedies::rule_conflict()))?
             .ok_or(Left::Unmatched)?;
-        let target = rule.target(&config.name, &table.id).map_err(|error| {
-            wrong("target-name", error.to_string(), "give the table a `target` of its own")
-        })?;
+        let target = rule
+            .target(&config.name, &table.id)
+            .map_err(|error| wrong(Code::TargetName, error.to_string(), remedies::target_name()))?;
         let operations = rule.operations(&config.apply);
         let has = |operation| operations.contains(&operation);
         let generations: BTreeMap<u32, Arc<GenerationRecord>> =

@@ -43,7 +43,7 @@ pub enum VerifyError {
     Compile(#[from] CompileError),
     /// The definition does not fit the target.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Plan(Box<PlanError>),
     /// The destination has no such table.
     #[error("{0} does not exist in the destination")]
     NoTarget(String),
@@ -92,6 +92,12 @@ pub enum VerifyError {
     Restless(usize),
 }
 
+impl From<PlanError> for VerifyError {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(Box::new(error))
+    }
+}
+
 impl VerifyError {
     /// What to do; empty where the error says it.
     #[must_use]
@@ -103,7 +109,7 @@ impl VerifyError {
             Self::State(ReadError::NoTopic(_)) => "`capture run` creates it: start that first",
             Self::NoTarget(_) => "run `apply replay --from beginning --clear` for the table",
             Self::Row(_) => "see `capture status`: the table is parked there",
-            Self::Encode(_) => "see `apply status`: the table is parked there",
+            Self::Encode(_) | Self::Plan(_) => "see `apply status`: the table is parked there",
             Self::TooMany(_) => "raise apply.memory_bytes, or verify when fewer rows are written",
             Self::Restless(_) => "run `apply verify` again when these rows are written less often",
             Self::Stalled { remedy, .. } => remedy,
@@ -114,8 +120,7 @@ impl VerifyError {
             | Self::Topic(_)
             | Self::State(_)
             | Self::Chunk(_)
-            | Self::Compile(_)
-            | Self::Plan(_) => "",
+            | Self::Compile(_) => "",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From what is stored and what the source says to the tables a session begins with. Pure: records and catalogs
 //! enter; tables that run, tables that join, and the checkpoint leave, or the reason why the task cannot go on.
 
+use crate::remedies;
 use crate::sequencer::lineage::Lineage;
 use crate::sequencer::names::ColumnNames;
 use crate::sequencer::table::{SchemaTexts, SequencedTable, Standing};
@@ -19,10 +20,6 @@ use tributary_schemas::table::TableId;
 use tributary_schemas::topic::{key_subject, value_subject};
 use tributary_service::exit::Failure;
 use tributary_source::catalog::CatalogTable;
-
-/// What to do without the checkpoint, or without the history.
-const BEGIN_ANEW: &str = "begin anew: `capture drop` removes the topics that the task's records name, delete those it does not list \
-                          by hand, then `capture run`";
 
 /// What a session begins with.
 pub struct Beginning {
@@ -101,7 +98,7 @@ pub fn begin(
                 "the task's checkpoint is there but its history is not",
                 format!("{task}.state names tables, {task}.history defines none: what their records mean is not known"),
             )
-            .remedy(BEGIN_ANEW));
+            .remedy(remedies::state_lost()));
         }
         Some(checkpoint) => checkpoint.clone(),
         None if history.generations.is_empty() => Checkpoint {
@@ -120,7 +117,7 @@ pub fn begin(
                     "{task}.history names tables, {task}.state holds no position: where to go on is not known"
                 ),
             )
-            .remedy(BEGIN_ANEW));
+            .remedy(remedies::state_lost()));
         }
     };
     let previously: BTreeMap<TableId, SelectedTable> = history

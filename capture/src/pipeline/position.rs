@@ -1,6 +1,7 @@
 //! May the stream go on at a stored position? Pure: the position and what the server says of itself enter, yes or the
 //! reason leaves.
 
+use crate::remedies;
 use tributary_schemas::checkpoint::Checkpoint;
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::position::Position;
@@ -20,12 +21,6 @@ pub struct ServerHistory {
     /// Binlog files and their sizes in bytes; empty if the account may not list them.
     pub files: Vec<(String, u64)>,
 }
-
-/// Remedy for every gap that nothing can close.
-const ANEW: &str = "the missing events cannot be had from this server: begin anew with `capture drop`, then `capture \
-                    run` (the tables are read whole); for the future, keep the binlog longer \
-                    (binlog_expire_logs_seconds). A replica that does not log what it replicates (log_replica_updates) \
-                    never has them: use its primary, or switch that on";
 
 /// Leaves out prepared XA transactions whose groups the server has purged: they cannot be had any more, and once one of
 /// them is committed its tables are read anew. A transaction that was forgotten does not hold the task.
@@ -47,7 +42,8 @@ pub fn give_up_purged(checkpoint: &mut Checkpoint, server: &ServerHistory) {
 /// # Errors
 /// A [`Failure`] that says what is missing and what to do.
 pub fn resumable(position: &Position, server: &ServerHistory) -> Result<(), Failure> {
-    let refuse = |what: &str, why: String| Err(Failure::new(what, why).at(position).remedy(ANEW));
+    let refuse =
+        |what: &str, why: String| Err(Failure::new(what, why).at(position).remedy(remedies::position_lost()));
     let same_server = position.server_uuid == server.server_uuid;
     if server.has_gtid && !position.gtid_set.is_empty() {
         if !position.gtid_set.contains_all(&server.purged) {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tributary_schemas::config::Config;
 use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_service::codes::Code;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::Service;
 use tributary_service::registry::Registry;
@@ -103,7 +104,11 @@ pub fn run(config: Config, options: RunOptions, telemetry: Telemetry) -> Result<
             status.set_state(State::Stopped);
         }
         Err(failure) => {
-            status.fail(ErrorDocument::new("stopped", failure.to_string(), failure.remedy.clone()));
+            status.fail(ErrorDocument::new(
+                Code::Stopped.name(),
+                failure.to_string(),
+                failure.remedy.clone(),
+            ));
         }
     }
     runtime.block_on(server.stop());

@@ -8,6 +8,7 @@ use super::lineage::Lineage;
 use super::names::ColumnNames;
 use super::park::{MESSAGE_BYTES, ParkReason, REREAD, cut};
 use super::table::{Origin, SchemaTexts, SequencedTable, Standing};
+use crate::remedies;
 use crate::snapshot::planner::is_past;
 use crate::topics::admin::{REQUEST_TIMEOUT, TopicError};
 use crate::topics::names::field_clash;
@@ -104,7 +105,7 @@ impl Sequencer {
             format: FORMAT_VERSION,
             code: REREAD.to_owned(),
             message: cut(why, MESSAGE_BYTES).into_owned(),
-            remedy: "none: the table is read anew by itself".to_owned(),
+            remedy: remedies::re_read().to_owned(),
             active: true,
         };
         self.put_state(&StateKey::Parked(id.clone()), &parked)?;
@@ -300,7 +301,7 @@ impl Sequencer {
             return self.park(index, &ParkReason::definition(problem));
         }
         if self.setup.strict {
-            let remedy = "change what it names and start capture again, or take the table out of capture.tables, or set strict = false";
+            let remedy = remedies::table_not_replicable_strictly();
             return Err(Halt::stop("a table cannot be replicated (strict = true)", id, problem, remedy));
         }
         tracing::warn!(table = %id, "table excluded: {problem}");

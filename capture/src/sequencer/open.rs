@@ -9,6 +9,7 @@ use super::xa::Prepared;
 use super::{Output, Sequencer, Setup, Snapshot};
 use crate::binlog::FormatContext;
 use crate::pipeline::bootstrap::Beginning;
+use crate::remedies;
 use crate::sequencer::maps::TableMaps;
 use crate::sequencer::tables::Tables;
 use crate::topics::admin::Topics;
@@ -19,6 +20,7 @@ use tributary_schemas::checkpoint::{Parked, ReadPhase};
 use tributary_schemas::position::Position;
 use tributary_schemas::row::EncodedRow;
 use tributary_schemas::table::TableId;
+use tributary_service::codes::Code;
 use tributary_service::status::{ErrorDocument, State, TableState};
 
 /// A stream that is less behind than this counts as in step.
@@ -187,9 +189,9 @@ impl Sequencer {
         for selected in self.selected.values() {
             if let Some(problem) = &selected.excluded {
                 let error = ErrorDocument::new(
-                    "table-not-replicable",
+                    Code::TableNotReplicable.name(),
                     problem.as_str(),
-                    "change what the message names",
+                    remedies::table_not_replicable(),
                 );
                 status.table(&selected.id.to_string()).exclude(error);
             }

@@ -1,18 +1,17 @@
 //! Why a table stops while the others go on: a code that leads to a section of docs/OPERATIONS.md, what happened, and
 //! what to do. Never a row's values, except those of a key that has to be found.
 
+use crate::remedies;
 use crate::topics::producer::PublishError;
 use std::borrow::Cow;
 use tributary_schemas::row::RowError;
-
-/// Reads the table anew after the cause is gone: the way out of every gap.
-const RESTART: &str = "then restart capture: the table is read anew";
+use tributary_service::codes::Code;
 
 /// The code of a table that is about to be read anew by itself.
-pub const REREAD: &str = "re-read";
+pub const REREAD: &str = Code::ReRead.name();
 
 /// The code of a table whose name stands for nothing any more.
-pub const RENAMED: &str = "table-renamed";
+pub const RENAMED: &str = Code::TableRenamed.name();
 
 /// As much of a message as a parked table's record holds.
 pub const MESSAGE_BYTES: usize = 4 * 1024;
@@ -42,18 +41,15 @@ pub fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
 }
 
 impl ParkReason {
+    fn new(code: Code, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code: code.name(), message: message.into(), logged: None, remedy: remedy.into() }
+    }
+
     /// The definition makes a record that the task's own topics do not take.
     #[must_use]
     pub fn definition_too_large(error: &PublishError) -> Self {
-        Self {
-            code: "definition-too-large",
-            message: format!("the table's definition: {error}"),
-            logged: None,
-            remedy: format!(
-                "shorten comments, defaults or lists of labels; or raise topics.max_message_bytes, and max.message.bytes of \
-                 the task's history and state topics; {RESTART}"
-            ),
-        }
+        let message = format!("the table's definition: {error}");
+        Self::new(Code::DefinitionTooLarge, message, remedies::definition_too_large())
     }
 
     /// What happened, without a value of a row.
@@ -62,92 +58,64 @@ impl ParkReason {
         self.logged.as_deref().unwrap_or(&self.message)
     }
 
-    /// What to do where this has ended the task: a start comes to the same place of the binlog again.
+    /// What to do where this has ended the task.
     #[must_use]
     pub fn remedy_of_an_end(&self) -> String {
-        format!(
-            "set strict = false and start capture, which then leaves this table alone and passes the place; after that: {}",
-            self.remedy
-        )
+        remedies::of_an_end(&self.remedy)
     }
 
     /// The definition is not the one that the rows were written under.
     #[must_use]
     pub fn catalog(difference: &str) -> Self {
-        Self {
-            code: "catalog-disagrees",
-            message: format!(
-                "the table's definition is not the one its row events were written under: {difference}"
-            ),
-            logged: None,
-            remedy:
-                "restart capture: the definition and the table are read anew; report it if that does not help"
-                    .to_owned(),
-        }
+        let message =
+            format!("the table's definition is not the one its row events were written under: {difference}");
+        Self::new(Code::CatalogDisagrees, message, remedies::catalog_disagrees())
     }
 
     /// A row that cannot be encoded. `place` says which, as far as that is known: its key, or the chunk that it is in.
     #[must_use]
     pub fn row(error: &RowError, place: Option<&str>) -> Self {
         let (code, remedy) = match error {
-            RowError::PartialImage { .. } => {
-                ("row-image", "set binlog_row_image=FULL on the source for all sessions,")
-            }
-            RowError::BadKey { .. } => ("bad-key", "correct the row on the source,"),
-            RowError::LossyKey { .. } => {
-                ("bad-key", "correct the row on the source, or convert the column to a binary type,")
-            }
+            RowError::PartialImage { .. } => (Code::RowImage, remedies::row_image()),
+            RowError::BadKey { .. } => (Code::BadKey, remedies::bad_key()),
+            RowError::LossyKey { .. } => (Code::BadKey, remedies::lossy_key()),
             RowError::Truncated { .. } | RowError::Invalid { .. } | RowError::UnexpectedNull { .. } => {
-                ("bad-row", "correct the row on the source, or exclude the column,")
+                (Code::BadRow, remedies::bad_row())
             }
         };
         let message = place.map_or_else(|| error.to_string(), |place| format!("the row {place}: {error}"));
         let logged = Some(format!("{}; the status names the row", error.without_values()));
-        Self { code, message, logged, remedy: format!("{remedy} {RESTART}") }
+        Self { logged, ..Self::new(code, message, remedy) }
     }
 
     /// A row that the topic does not take.
     #[must_use]
     pub fn too_large(key: &str, error: &PublishError) -> Self {
-        Self {
-            code: "row-too-large",
-            message: format!("the row {key}: {error}"),
-            logged: Some(format!("{error}; the status names the row")),
-            remedy: format!("raise topics.max_message_bytes and the topic's max.message.bytes, {RESTART}"),
-        }
+        let logged = Some(format!("{error}; the status names the row"));
+        let message = format!("the row {key}: {error}");
+        Self { logged, ..Self::new(Code::RowTooLarge, message, remedies::row_too_large()) }
     }
 
     /// The table cannot be replicated as it is now.
     #[must_use]
     pub fn definition(problem: &str) -> Self {
-        Self {
-            code: "table-not-replicable",
-            message: problem.to_owned(),
-            logged: None,
-            remedy: format!("change the table or the configuration, {RESTART}"),
-        }
+        Self::new(Code::TableNotReplicable, problem, remedies::table_not_replicable())
     }
 
     /// The table's name no longer stands for it.
     #[must_use]
     pub fn renamed(to: &str) -> Self {
-        Self {
-            code: RENAMED,
-            message: format!("the table was renamed to {to}"),
-            logged: None,
-            remedy: "select it under its new name, or rename it back and restart capture".to_owned(),
-        }
+        Self::new(Code::TableRenamed, format!("the table was renamed to {to}"), remedies::table_renamed())
     }
 
     /// A chunk's SELECT keeps failing.
     #[must_use]
     pub fn read(why: &str) -> Self {
-        Self {
-            code: "table-unreadable",
-            message: format!("reading the table failed: {why}"),
-            logged: None,
-            remedy: format!("mend what the message names, {RESTART}"),
-        }
+        Self::new(
+            Code::TableUnreadable,
+            format!("reading the table failed: {why}"),
+            remedies::table_unreadable(),
+        )
     }
 }
 
@@ -171,7 +139,5 @@ mod tests {
             let logged = reason.for_the_log();
             assert!(hidden && !logged.contains("id=5") && !logged.contains("736563"), "{logged}");
         }
-        // A start comes to the same place: what strict forbids is not recommended without saying so.
-        assert!(reason.remedy_of_an_end().starts_with("set strict = false"));
     }
 }

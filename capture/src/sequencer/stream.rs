@@ -11,14 +11,12 @@ use crate::binlog::event::kind;
 use crate::binlog::query::Query;
 use crate::binlog::{EventBody, EventHeader, parse};
 use crate::events::ddl::{Effect, SqlMode, Statement, Xid, classify};
+use crate::remedies;
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::table::TableId;
 
 /// Why tables are read anew whose rows may not have happened.
 const ROLLED_BACK: &str = "a part of a transaction was rolled back in the binlog";
-/// Remedy where events were lost or cannot be replicated.
-const ANEW: &str = "the tables concerned must be read anew: mend the cause on the source, then `capture drop` and \
-                    `capture run`";
 
 impl Sequencer {
     /// A batch of events of the stream, in order.
@@ -140,7 +138,7 @@ impl Sequencer {
     }
 
     fn lost(&self, what: &str, why: &str) -> Halt {
-        Halt::stop(what, self.progress.position(), why, ANEW)
+        Halt::stop(what, self.progress.position(), why, remedies::stream_broken())
     }
 
     /// A file begins, behind these transactions. Asked for an offset, the server passes over a file that does not begin with

@@ -4,6 +4,7 @@
 use super::Sequencer;
 use super::halt::Halt;
 use super::table::Standing;
+use crate::remedies;
 use crate::topics::incarnation::{Found, Known};
 use std::collections::BTreeMap;
 use tributary_service::exit::Failure;
@@ -83,11 +84,7 @@ impl Sequencer {
 /// Where the task stands was there, or what its tables' records mean.
 #[must_use]
 pub fn own_topic_gone(topic: &str, why: &str) -> Failure {
-    Failure::new("a topic of the task itself is gone", why).at(topic).remedy(
-        "look first whether Kafka really has no such topic: if it is there, start capture again; else begin anew: `capture drop` \
-         removes the topics that the task's records name, delete those it does not list by hand, then `capture run`; deny \
-         everybody else the right to delete them",
-    )
+    Failure::new("a topic of the task itself is gone", why).at(topic).remedy(remedies::own_topic_gone())
 }
 
 #[cfg(test)]

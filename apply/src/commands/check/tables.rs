@@ -13,6 +13,7 @@ use crate::merge::target::TargetShape;
 use crate::pipeline::ownership::{Act, refusal};
 use crate::pipeline::table::{Left, TableTask};
 use crate::pipeline::worker::{compile, warnings};
+use crate::remedies;
 use crate::topics::history::History;
 use std::collections::BTreeMap;
 use tributary_schemas::config::{Config, ExistingData};
@@ -153,7 +154,7 @@ async fn examine_table(
     let beginning = barriers.beginning().map_or(0, |barrier| barrier.generation);
     let generation = known.map_or(beginning, |row| row.applied);
     let Some(record) = task.record(generation) else {
-        let remedy = "start capture, which writes the definition";
+        let remedy = remedies::undefined_table();
         return Ok(CheckItem::fail(
             "",
             format!("the history does not define generation {generation}"),
@@ -199,7 +200,7 @@ async fn examine_table(
             CheckItem::warn("", format!("{text}\n{}", created.notes.join("\n")), "")
         });
     };
-    if let Some(item) = misfit(connection, task, generation, &shape).await? {
+    if let Some(item) = misfit(connection, task, generation, &shape, known.is_some()).await? {
         return Ok(item);
     }
     let ownership = bookkeeping.ownership(connection, &task.topic, &task.target).await?;
@@ -214,7 +215,7 @@ async fn examine_table(
         return Ok(CheckItem::fail(
             "",
             format!("{} holds rows already", task.target),
-            "empty it, or set existing_data = \"clear\" (removes the rows) or \"append\" (merges into them)",
+            remedies::existing_data(&task.target),
         ));
     }
     if !ownership.is_sole(task.existing)
@@ -273,12 +274,13 @@ async fn misfit(
     task: &TableTask,
     generation: u32,
     shape: &TargetShape,
+    begun: bool,
 ) -> Result<Option<CheckItem>, DestinationError> {
     if let Some((false, _)) = catalog::rights(connection, &task.target).await? {
         let found = format!("{} belongs to another role, and this one may not write into it", task.target);
         return Ok(Some(CheckItem::fail("", found, "grant what `apply check --print-grants` lists for it")));
     }
-    if let Err(error) = compile(task, generation, generation, shape) {
+    if let Err(error) = compile(task, generation, generation, shape, begun) {
         return Ok(Some(CheckItem::fail("", error.message, error.remedy)));
     }
     if let Some(column) = shape.distributed_by.iter().find(|column| {

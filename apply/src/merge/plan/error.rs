@@ -1,4 +1,4 @@
-//! What can keep a table's rows out of its destination, each with the way out.
+//! What can keep a table's rows out of its destination. The way out of each is in the table of remedies.
 
 use crate::merge::layout::LayoutError;
 use thiserror::Error;
@@ -13,20 +13,21 @@ pub enum PlanError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// The destination lacks a column.
-    #[error("{target} has no column {column}; {remedy}")]
+    #[error("{target} has no column {column}{}", alike.as_ref().map(|alike| format!(", but {alike}")).unwrap_or_default())]
     MissingColumn {
         /// Destination table.
         target: String,
         /// The column that is wanted.
         column: String,
-        /// What to do.
-        remedy: String,
+        /// Its type in the destination.
+        wanted: String,
+        /// Its name on the source.
+        origin: String,
+        /// One that is there and differs in capital and small letters only.
+        alike: Option<String>,
     },
     /// The destination's type could lose or change values.
-    #[error(
-        "{target}: column {column} is {target_type}, which cannot hold every {source_type}; \
-         ALTER TABLE {target} ALTER COLUMN \"{column}\" TYPE {wanted}, or leave the column out with columns.drop"
-    )]
+    #[error("{target}: column {column} is {target_type}, which cannot hold every {source_type}")]
     Incompatible {
         /// Destination table.
         target: String,
@@ -52,10 +53,7 @@ pub enum PlanError {
         target_type: String,
     },
     /// The destination wants a value that the source does not have.
-    #[error(
-        "{target}: column {column} is NOT NULL, has no default and is not in the source; \
-         give it a default, or make it nullable"
-    )]
+    #[error("{target}: column {column} is NOT NULL, has no default and is not in the source")]
     RequiredColumn {
         /// Destination table.
         target: String,
@@ -63,10 +61,7 @@ pub enum PlanError {
         column: String,
     },
     /// The destination refuses NULLs that the source allows.
-    #[error(
-        "{target}: column {column} is NOT NULL, but may be NULL on the source; \
-         ALTER TABLE {target} ALTER COLUMN \"{column}\" DROP NOT NULL"
-    )]
+    #[error("{target}: column {column} is NOT NULL, but may be NULL on the source")]
     NotNull {
         /// Destination table.
         target: String,
@@ -74,29 +69,29 @@ pub enum PlanError {
         column: String,
     },
     /// The destination computes the column itself.
-    #[error(
-        "{target}: column {column} is GENERATED ALWAYS and takes no values; leave it out with columns.drop, or ALTER TABLE \
-         {target} ALTER COLUMN \"{column}\" DROP EXPRESSION (DROP IDENTITY if it is one)"
-    )]
+    #[error("{target}: column {column} is GENERATED ALWAYS and takes no values")]
     Generated {
         /// Destination table.
         target: String,
         /// Column in the destination.
         column: String,
+        /// It is an identity, not an expression.
+        identity: bool,
     },
     /// Different keys of the source would be one in the destination.
-    #[error(
-        "{target}: key column {column} has a collation under which different texts are equal; give it a deterministic one"
-    )]
+    #[error("{target}: key column {column} has a collation under which different texts are equal")]
     CoarseKey {
         /// Destination table.
         target: String,
         /// Column in the destination.
         column: String,
+        /// Its type, to which the statement adds another collation.
+        wanted: String,
     },
     /// More columns than a PostgreSQL table and its staging table can have.
     #[error(
-        "{target} would have {columns} columns; PostgreSQL allows {COLUMNS_MAX} beside the staging table's own"
+        "{target} would have {columns} columns; PostgreSQL allows {COLUMNS_MAX} beside the staging table's own: leave some out \
+         with columns.drop"
     )]
     TooManyColumns {
         /// Destination table.

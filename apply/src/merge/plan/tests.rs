@@ -55,13 +55,28 @@ fn a_destination_that_does_not_fit_is_refused_with_a_remedy() {
         change(&mut shape);
         TransferPlan::compile(&table(), &rule, &shape).map(|plan| plan.columns().len()).unwrap_err()
     };
+    let id = table().id;
+    let remedy = |error: &PlanError, begun: bool| crate::remedies::target_definition(error, &id, begun);
     let missing = refused(&|shape| shape.columns[1].name = "C".into());
-    assert!(missing.to_string().contains("columns.rename = { … = \"C\" }"), "{missing}");
+    assert!(remedy(&missing, true).contains("columns = { rename = { \"c\" = \"C\" } }"), "{missing}");
     let missing = refused(&|shape| drop(shape.columns.remove(1)));
-    assert!(missing.to_string().contains("ADD COLUMN \"c\" varchar(9)"), "{missing}");
-    assert!(missing.to_string().contains("`apply replay --from beginning --clear --table "), "{missing}");
     let narrow = refused(&|shape| shape.columns[1].type_name = "character varying(8)".into());
-    assert!(narrow.to_string().contains("ALTER COLUMN \"c\" TYPE varchar(9)"), "{narrow}");
+    let generated = refused(&|shape| shape.columns[1].generated = true);
+    for (error, statement) in [
+        (&missing, "ADD COLUMN \"c\" varchar(9)"),
+        (&narrow, "ALTER COLUMN \"c\" TYPE varchar(9)"),
+        (&generated, "ALTER COLUMN \"c\" DROP EXPRESSION"),
+    ] {
+        // Where rows were written, the statement alone would leave them as they are.
+        let (first, later) = (remedy(error, false), remedy(error, true));
+        assert!(first.starts_with(&format!("ALTER TABLE \"s\".\"t\" {statement}")), "{first}");
+        assert!(later.starts_with("`apply replay --from beginning --clear --table s.t`"), "{later}");
+        assert!(
+            later.contains(statement) && later.contains("--from beginning --merge --table s.t`"),
+            "{later}"
+        );
+        assert!(!first.contains("replay"), "{first}");
+    }
     let required =
         refused(&|shape| shape.columns.push(TargetColumn { not_null: true, ..there("x", "text") }));
     assert_eq!(required, PlanError::RequiredColumn { target: "\"s\".\"t\"".into(), column: "x".into() });

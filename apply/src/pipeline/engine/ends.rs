@@ -4,9 +4,12 @@
 use super::table::Reading;
 use super::{Engine, Event};
 use crate::destination::TableError;
+use crate::pipeline::table::TableTask;
+use crate::remedies;
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tributary_schemas::topic::history_topic;
+use tributary_service::codes::Code;
 use tributary_service::exit::Failure;
 use tributary_service::kafka::Place;
 use tributary_service::retry::random;
@@ -89,7 +92,7 @@ impl Engine {
             match reading.reach(*asked_at, *end) {
                 Reach::Beyond => continue,
                 Reach::Lost => {
-                    recreated.push((index, out_of_range(topic, partition, position, *end)));
+                    recreated.push((index, out_of_range(&table.task, partition, position, *end)));
                     continue;
                 }
                 Reach::Stopped => {
@@ -136,9 +139,9 @@ impl Engine {
         let mut lost = Vec::new();
         for ((topic, partition), low) in lows {
             let Some(index) = self.by_topic.get(topic).copied() else { continue };
-            let position = self.tables.get(index).and_then(|table| table.flow.position(*partition));
-            if let Some(position) = position.filter(|position| position < low) {
-                lost.push((index, out_of_range(topic, *partition, position, *low)));
+            let Some(table) = self.tables.get(index) else { continue };
+            if let Some(position) = table.flow.position(*partition).filter(|position| position < low) {
+                lost.push((index, out_of_range(&table.task, *partition, position, *low)));
             }
         }
         for (index, error) in lost {
@@ -163,18 +166,14 @@ impl Engine {
     }
 }
 
-fn out_of_range(topic: &str, partition: i32, position: i64, edge: i64) -> TableError {
-    TableError {
-        code: "offset-out-of-range".to_owned(),
-        message: format!(
-            "topic {topic} partition {partition} does not hold offset {position}, where the destination stands (it ends or \
-             begins at {edge}): the topic was created anew, or records were removed from it"
-        ),
-        place: format!("topic {topic}, partition {partition}, offset {position}"),
-        remedy: "`apply replay --from beginning --clear` the table, if the topic still holds all of it; else have capture \
-                 read it anew"
-            .to_owned(),
-    }
+fn out_of_range(task: &TableTask, partition: i32, position: i64, edge: i64) -> TableError {
+    let topic = &task.topic;
+    let message = format!(
+        "topic {topic} partition {partition} does not hold offset {position}, where the destination stands (it ends or begins \
+         at {edge}): the topic was created anew, or records were removed from it"
+    );
+    let place = format!("topic {topic}, partition {partition}, offset {position}");
+    TableError::new(Code::OffsetOutOfRange, message, place, remedies::offset_out_of_range(&task.id))
 }
 
 #[cfg(test)]

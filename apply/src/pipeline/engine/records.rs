@@ -4,12 +4,15 @@ use super::Engine;
 use super::table::EngineTable;
 use crate::destination::TableError;
 use crate::pipeline::flow::Verdict;
+use crate::pipeline::table::TableTask;
+use crate::remedies;
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 use tributary_schemas::sequence::RAW_HEADER_PREFIX;
 use tributary_schemas::wire;
+use tributary_service::codes::Code;
 
 /// What became of a record.
 enum Taken {
@@ -66,7 +69,7 @@ impl EngineTable {
         if self.flow.is_past(partition, offset) {
             return Taken::Yes;
         }
-        let foreign = |why: &str| Taken::Foreign(not_ours(&self.task.topic, partition, offset, why));
+        let foreign = |why: &str| Taken::Foreign(not_ours(&self.task, partition, offset, why));
         let Some(key) = message.key() else { return foreign("it has no key") };
         let Some((key_schema, key)) = wire::split(key) else {
             return foreign("its key is not in the Confluent wire format");
@@ -97,8 +100,8 @@ impl EngineTable {
             Verdict::Ignore => Taken::Yes,
             Verdict::Wait => Taken::Later,
             Verdict::Corrupt { record, allowed } => Taken::Foreign(record_error(
-                "generation-order",
-                &self.task.topic,
+                Code::GenerationOrder,
+                &self.task,
                 partition,
                 offset,
                 &format!("it has generation {record}, where the history allows {allowed} at the most"),
@@ -111,7 +114,7 @@ impl EngineTable {
                     rows.push(partition, offset, key, value, &[])
                 };
                 if let Err(error) = pushed {
-                    return Taken::Foreign(not_ours(&self.task.topic, partition, offset, &error.to_string()));
+                    return Taken::Foreign(not_ours(&self.task, partition, offset, &error.to_string()));
                 }
                 let time_ms = message.timestamp().to_millis();
                 self.oldest_waiting_ms = self.oldest_waiting_ms.or(time_ms);
@@ -171,21 +174,15 @@ fn raw_values(message: &impl Message) -> Vec<(&str, &[u8])> {
         .collect()
 }
 
-fn not_ours(topic: &str, partition: i32, offset: i64, why: &str) -> TableError {
-    record_error("foreign-record", topic, partition, offset, why)
+fn not_ours(task: &TableTask, partition: i32, offset: i64, why: &str) -> TableError {
+    record_error(Code::ForeignRecord, task, partition, offset, why)
 }
 
-fn record_error(code: &str, topic: &str, partition: i32, offset: i64, why: &str) -> TableError {
-    TableError {
-        code: code.to_owned(),
-        message: format!(
-            "the record at partition {partition} offset {offset} of topic {topic} is not capture's: {why}"
-        ),
-        place: format!("topic {topic}, partition {partition}, offset {offset}"),
-        remedy: format!(
-            "find out what else writes to the topic and stop it; then go on behind the record with `apply replay --from \
-             {partition}:{} --table …`, or have capture read the table anew",
-            offset.saturating_add(1)
-        ),
-    }
+fn record_error(code: Code, task: &TableTask, partition: i32, offset: i64, why: &str) -> TableError {
+    let topic = &task.topic;
+    let message = format!(
+        "the record at partition {partition} offset {offset} of topic {topic} is not capture's: {why}"
+    );
+    let place = format!("topic {topic}, partition {partition}, offset {offset}");
+    TableError::new(code, message, place, remedies::foreign_record(&task.id, partition, offset))
 }

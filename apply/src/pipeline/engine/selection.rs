@@ -3,10 +3,12 @@
 
 use super::{Engine, EngineTable};
 use crate::pipeline::table::{Left, TableTask};
+use crate::remedies;
 use std::sync::Arc;
 use std::time::Duration;
 use tributary_schemas::history::SelectedTable;
 use tributary_schemas::table::TableId;
+use tributary_service::codes::Code;
 use tributary_service::exit::Failure;
 use tributary_service::status::ErrorDocument;
 
@@ -18,7 +20,11 @@ impl Engine {
         for selected in history.selected().unwrap_or_default() {
             let name = selected.id.to_string();
             if let Some(reason) = &selected.excluded {
-                let error = ErrorDocument::new("excluded-by-capture", reason.clone(), "see capture's status");
+                let error = ErrorDocument::new(
+                    Code::ExcludedByCapture.name(),
+                    reason.clone(),
+                    remedies::excluded_by_capture(),
+                );
                 self.parts.status.table(&name).exclude(error);
                 continue;
             }
@@ -72,9 +78,9 @@ impl Engine {
             }
             table.status.set_lag(None);
             table.status.exclude(ErrorDocument::new(
-                "deselected",
+                Code::Deselected.name(),
                 format!("capture does not select the table any more; {} stays as it is", table.task.target),
-                "nothing, if that is meant; else select it in capture's configuration again and restart capture",
+                remedies::deselected(),
             ));
         }
     }

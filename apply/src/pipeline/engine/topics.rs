@@ -5,9 +5,11 @@ use super::{Ask, Engine};
 use crate::destination::TableError;
 use crate::pipeline::table::TableTask;
 use crate::pipeline::worker::partitions_changed;
+use crate::remedies;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tributary_schemas::topic::history_topic;
+use tributary_service::codes::Code;
 use tributary_service::exit::Failure;
 
 /// Topics that are asked for at a time, each by a request of its own.
@@ -120,13 +122,8 @@ impl Engine {
 }
 
 fn topic_gone(task: &TableTask) -> TableError {
-    TableError {
-        code: "topic-gone".to_owned(),
-        message: format!("topic {} does not exist any more: somebody has deleted it", task.topic),
-        place: task.topic.clone(),
-        remedy: "let capture run, which reads the table anew into another topic; rows that are in the target stay meanwhile"
-            .to_owned(),
-    }
+    let message = format!("topic {} does not exist any more: somebody has deleted it", task.topic);
+    TableError::new(Code::TopicGone, message, &task.topic, remedies::topic_gone())
 }
 
 fn history_gone(topic: &str, brokers: &str) -> Failure {

@@ -7,15 +7,17 @@
 use super::Worker;
 use super::fit::compile;
 use crate::destination::belongings::{belongings, dependents};
-use crate::destination::{Connection, DestinationError, TRIES_AGAIN, TableError, catalog, describe};
+use crate::destination::{Connection, DestinationError, TableError, catalog, describe};
 use crate::merge::belongings::FromSource;
 use crate::merge::changes::{Change, alter_statements, changes};
-use crate::merge::dependents::{Dependent, Kind, listed, remedy};
+use crate::merge::dependents::{Dependent, Kind, listed};
 use crate::merge::layout::Layout;
 use crate::merge::sql::clear_target;
 use crate::merge::target::TargetShape;
 use crate::pipeline::table::TableTask;
+use crate::remedies;
 use tributary_schemas::history::GenerationRecord;
+use tributary_service::codes::Code;
 
 /// What a statement that is refused was about to take from those who depend on it.
 #[derive(Debug, Clone, Default)]
@@ -122,7 +124,7 @@ impl Worker {
             match self.carry_out(connection, task, generation, &alter, &touched).await {
                 Ok(()) => {
                     if let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await?
-                        && compile(task, generation, generation, &shape).is_ok()
+                        && compile(task, generation, generation, &shape, true).is_ok()
                     {
                         statements.extend(alter);
                         return Ok(statements);
@@ -238,16 +240,13 @@ fn was_made_by_hand(task: &TableTask, record: &GenerationRecord, shape: &TargetS
     let loose = layout.columns.iter().all(|planned| planned.not_null || !shape.is_not_null(&planned.name));
     let keyed = shape.has_unique_key(&layout.key)
         && shape.unique_keys.iter().all(|unique| layout.key.iter().all(|name| unique.contains(name)));
-    loose && keyed && compile(task, record.generation, record.generation, shape).is_ok()
+    loose && keyed && compile(task, record.generation, record.generation, shape, true).is_ok()
 }
 
 fn in_the_way(task: &TableTask, why: &str, found: &[Dependent], gone: &[String]) -> DestinationError {
-    DestinationError::Table(TableError {
-        code: "target-dependents".to_owned(),
-        message: format!("{why}; in the way: {}", listed(found)),
-        place: task.target.to_string(),
-        remedy: remedy(&task.target, found, gone, TRIES_AGAIN),
-    })
+    let message = format!("{why}; in the way: {}", listed(found));
+    let remedy = remedies::target_dependents(&task.target, found, gone);
+    DestinationError::Table(TableError::new(Code::TargetDependents, message, &task.target, remedy))
 }
 
 #[cfg(test)]

@@ -17,7 +17,9 @@ use crate::merge::ddl::DdlError;
 use crate::pipeline::job::{Move, Outcome};
 use crate::pipeline::ownership::Act;
 use crate::pipeline::table::TableTask;
+use crate::remedies;
 use tributary_schemas::history::{Cause, GenerationRecord};
+use tributary_service::codes::Code;
 use tributary_service::sabotage;
 
 impl Worker {
@@ -198,10 +200,6 @@ fn emptying(task: &TableTask, record: &GenerationRecord) -> String {
 
 fn unsupported(task: &TableTask, record: &GenerationRecord, error: &DdlError) -> TableError {
     let statement = if record.statement.is_empty() { "the change" } else { record.statement.as_str() };
-    TableError {
-        code: "unsupported-ddl".to_owned(),
-        message: error.to_string(),
-        place: format!("{}, generation {}: {statement}", task.id, record.generation),
-        remedy: "make the change on the target by hand, or have capture read the table anew".to_owned(),
-    }
+    let place = format!("{}, generation {}: {statement}", task.id, record.generation);
+    TableError::new(Code::UnsupportedDdl, error.to_string(), place, remedies::unsupported_ddl(&task.id))
 }

@@ -12,6 +12,8 @@ use futures_util::SinkExt;
 use std::pin::pin;
 
 use super::Report;
+use crate::remedies;
+use tributary_service::codes::Code;
 
 /// Size of a piece, bytes: large enough to make a system call worth it, small enough to stay in the cache.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -45,12 +47,8 @@ pub(super) async fn copy(
     put_header(&mut piece);
     for row in rows.survivors() {
         let encoded = plan.encode(shape, row.key, row.value, row.raw, &mut piece).map_err(|error| {
-            DestinationError::Table(TableError {
-                code: "unwritable-record".to_owned(),
-                message: error.to_string(),
-                place: place.to_owned(),
-                remedy: "follow what the message says; apply tries again by itself".to_owned(),
-            })
+            let message = error.to_string();
+            DestinationError::Table(TableError::new(Code::UnwritableRecord, message, place, remedies::FOLLOW))
         })?;
         if encoded.deleted && shape == Shape::Direct {
             return Ok(Copied::Deletes);

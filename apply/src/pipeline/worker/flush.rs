@@ -18,8 +18,10 @@ use crate::merge::sql::{Merge, UNIQUE_VIOLATION, plan_of_merge};
 use crate::merge::target::TargetShape;
 use crate::pipeline::job::Move;
 use crate::pipeline::table::TableTask;
+use crate::remedies;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tributary_service::codes::Code;
 use tributary_service::sabotage;
 
 /// Unique violations after which a table is no longer loaded directly: its rows are being changed meanwhile.
@@ -177,7 +179,8 @@ impl Worker {
                 shape
             }
         };
-        let plan = Arc::new(compile(task, generation, target, &shape).map_err(DestinationError::Table)?);
+        let plan =
+            Arc::new(compile(task, generation, target, &shape, true).map_err(DestinationError::Table)?);
         cache.plans.insert(generation, Arc::clone(&plan));
         Ok(plan)
     }
@@ -236,12 +239,9 @@ impl Worker {
                 return Ok(());
             }
         }
-        Err(DestinationError::Table(TableError {
-            code: "staging".to_owned(),
-            message: format!("the staging table {stage} is gone as soon as it was made"),
-            place: task.target.to_string(),
-            remedy: "find who drops the tables of this schema, then restart apply".to_owned(),
-        }))
+        let message = format!("the staging table {stage} is gone as soon as it was made");
+        let remedy = remedies::staging_dropped();
+        Err(DestinationError::Table(TableError::new(Code::Staging, message, &task.target, remedy)))
     }
 }
 

@@ -27,6 +27,7 @@ use crate::batches::compact::Batch;
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::{DestinationError, Pool, TableError, catalog};
 use crate::merge::dialect::Dialect;
+use crate::remedies;
 use crate::topics::ends::Ends;
 use flush::Cache;
 use locks::Hold;
@@ -36,6 +37,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tributary_schemas::FORMAT_VERSION;
+use tributary_service::codes::Code;
 
 /// What every job needs.
 pub struct Worker {
@@ -131,14 +133,13 @@ impl Worker {
         bookkeeping.create(&mut connection).await?;
         let found = bookkeeping.newest_format(&connection).await?;
         if found > FORMAT_VERSION {
-            return Err(DestinationError::Table(TableError {
-                code: "newer-bookkeeping".to_owned(),
-                message: format!(
-                    "the bookkeeping tables have format {found}, and this version knows {FORMAT_VERSION}"
-                ),
-                place: format!("schema {} of the destination", bookkeeping.schema_name()),
-                remedy: "update apply to the version that last ran, or newer".to_owned(),
-            }));
+            let message = format!(
+                "the bookkeeping tables have format {found}, and this version knows {FORMAT_VERSION}"
+            );
+            let place = format!("schema {} of the destination", bookkeeping.schema_name());
+            let remedy = remedies::newer_bookkeeping();
+            let error = TableError::new(Code::NewerBookkeeping, message, place, remedy);
+            return Err(DestinationError::Table(error));
         }
         let identity = bookkeeping.identity(&mut connection).await?;
         // A start is how a person says that the cause is mended.

@@ -3,24 +3,20 @@
 use crate::bookkeeping::{OffsetRow, TargetRow};
 use crate::destination::TableError;
 use crate::pipeline::table::TableTask;
+use crate::remedies;
 use std::fmt::Display;
 use std::time::Duration;
+use tributary_service::codes::Code;
 
 /// The topic and the target are those that the offsets belong to.
 pub(super) fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), TableError> {
     if row.target != task.target {
-        return Err(TableError {
-            code: "target-changed".to_owned(),
-            message: format!(
-                "the configuration names the target {}, and the rows so far went into {}",
-                task.target, row.target
-            ),
-            place: task.id.to_string(),
-            remedy: format!(
-                "restore the old `target`, or build the new one: `apply replay --from beginning --clear --table {}`",
-                task.id
-            ),
-        });
+        let message = format!(
+            "the configuration names the target {}, and the rows so far went into {}",
+            task.target, row.target
+        );
+        let remedy = remedies::target_changed(&task.id);
+        return Err(TableError::new(Code::TargetChanged, message, &task.id, remedy));
     }
     if row.incarnation != task.incarnation {
         return Err(recreated(task, row));
@@ -33,89 +29,59 @@ pub(super) fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), Ta
 
 /// The offsets belong to a topic that is gone: the same numbers stand for other records here.
 fn recreated(task: &TableTask, row: &TargetRow) -> TableError {
-    TableError {
-        code: "topic-recreated".to_owned(),
-        message: format!(
-            "topic {} was dropped and created anew since its rows went into {} ({}; before: {}): its offsets, and rows \
-             deleted in between, are not known",
-            task.topic, task.target, task.incarnation, row.incarnation
-        ),
-        place: task.topic.clone(),
-        remedy: format!("`apply replay --from beginning --clear --table {}`", task.id),
-    }
+    let message = format!(
+        "topic {} was dropped and created anew since its rows went into {} ({}; before: {}): its offsets, and rows \
+         deleted in between, are not known",
+        task.topic, task.target, task.incarnation, row.incarnation
+    );
+    TableError::new(Code::TopicRecreated, message, &task.topic, remedies::topic_recreated(&task.id))
 }
 
 /// The topic has `other` partitions than the history says.
 pub(in crate::pipeline) fn partitions_changed(task: &TableTask, other: impl Display) -> TableError {
-    TableError {
-        code: "partitions-changed".to_owned(),
-        message: format!(
-            "topic {} has {} partitions in the history and {other} elsewhere: keys would have moved",
-            task.topic, task.partitions
-        ),
-        place: task.topic.clone(),
-        remedy: "keep `capture run` running: it reads the table anew into another topic, and apply follows by itself"
-            .to_owned(),
-    }
+    let message = format!(
+        "topic {} has {} partitions in the history and {other} elsewhere: keys would have moved",
+        task.topic, task.partitions
+    );
+    TableError::new(Code::PartitionsChanged, message, &task.topic, remedies::partitions_changed())
 }
 
 pub(super) fn existing_data(task: &TableTask) -> TableError {
-    TableError {
-        code: "existing-data".to_owned(),
-        message: format!("the target table {} holds rows already", task.target),
-        place: task.target.to_string(),
-        remedy:
-            "empty it, and apply goes on by itself; or set existing_data = \"clear\" (removes the rows) or \"append\" \
-             (merges into them), and restart apply"
-                .to_owned(),
-    }
+    let message = format!("the target table {} holds rows already", task.target);
+    TableError::new(Code::ExistingData, message, &task.target, remedies::existing_data(&task.target))
 }
 
 pub(super) fn shared(task: &TableTask, other: &str) -> TableError {
-    TableError {
-        code: "target-shared".to_owned(),
-        message: format!("the target table {} of {} is fed from {other} already", task.target, task.id),
-        place: task.topic.clone(),
-        remedy: "give each table a `target` of its own: several into one is not supported yet".to_owned(),
-    }
+    let message = format!("the target table {} of {} is fed from {other} already", task.target, task.id);
+    TableError::new(Code::TargetShared, message, &task.topic, remedies::target_shared())
 }
 
 pub(super) fn undefined(task: &TableTask) -> TableError {
-    TableError {
-        code: "undefined-table".to_owned(),
-        message: format!("the history does not define {}", task.id),
-        place: task.topic.clone(),
-        remedy: "start capture, which writes the definition".to_owned(),
-    }
+    let message = format!("the history does not define {}", task.id);
+    TableError::new(Code::UndefinedTable, message, &task.topic, remedies::undefined_table())
 }
 
 /// A partition has no offset though its topic has a target.
 pub(super) fn incomplete(task: &TableTask, partition: i32) -> TableError {
-    TableError {
-        code: "bookkeeping-incomplete".to_owned(),
-        message: format!(
-            "the bookkeeping has no offset of partition {partition} of topic {}: somebody has removed it",
-            task.topic
-        ),
-        place: format!("topic {}, partition {partition}", task.topic),
-        remedy: format!("`apply replay --from beginning --clear --table {}`", task.id),
-    }
+    let message = format!(
+        "the bookkeeping has no offset of partition {partition} of topic {}: somebody has removed it",
+        task.topic
+    );
+    let place = format!("topic {}, partition {partition}", task.topic);
+    TableError::new(Code::BookkeepingIncomplete, message, place, remedies::bookkeeping_incomplete(&task.id))
 }
 
 pub(super) fn missed(task: &TableTask, row: &OffsetRow, retention: Duration) -> TableError {
     let hours = |age: Duration| age.as_secs() / 3600;
     let age = row.since_end.unwrap_or(row.since_begin);
-    TableError {
-        code: "retention-exceeded".to_owned(),
-        message: format!(
-            "partition {} was last known to be at its end {} h ago, and deletes stay for {} h and another {} h: some may \
-             have been missed",
-            row.partition,
-            hours(age),
-            hours(retention),
-            hours(retention)
-        ),
-        place: format!("topic {}, partition {}, offset {}", task.topic, row.partition, row.next_offset),
-        remedy: format!("`apply replay --from beginning --clear --table {}`", task.id),
-    }
+    let message = format!(
+        "partition {} was last known to be at its end {} h ago, and deletes stay for {} h and another {} h: some may have \
+         been missed",
+        row.partition,
+        hours(age),
+        hours(retention),
+        hours(retention)
+    );
+    let place = format!("topic {}, partition {}, offset {}", task.topic, row.partition, row.next_offset);
+    TableError::new(Code::RetentionExceeded, message, place, remedies::retention_exceeded(&task.id))
 }

@@ -14,11 +14,13 @@ use crate::merge::ddl::{Created, Creation};
 use crate::pipeline::job::{Loaded, Outcome};
 use crate::pipeline::ownership::{Act, refusal};
 use crate::pipeline::table::TableTask;
+use crate::remedies;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tributary_schemas::config::ExistingData;
 use tributary_schemas::history::GenerationRecord;
 use tributary_schemas::table::Table;
+use tributary_service::codes::Code;
 use tributary_service::kafka::Place;
 
 impl Worker {
@@ -195,6 +197,8 @@ impl Worker {
                 if let Some(other) = self.bookkeeping.fed_by(connection, &task.target).await? {
                     return Err(DestinationError::Table(shared(task, &other)));
                 }
+                // Its rows are asked for only where an answer means something: policies hide some, a foreign table has none.
+                check_hazards(task, &shape).map_err(DestinationError::Table)?;
                 let foreign = self.judge_rows(connection, task).await?;
                 self.bookkeeping.record_owner(connection, &task.topic, &task.target, foreign).await?;
                 Some(shape)
@@ -206,7 +210,7 @@ impl Worker {
             }
         };
         let shape = shape.ok_or_else(|| DestinationError::Table(undefined(task)))?;
-        compile(task, generation, generation, &shape).map_err(DestinationError::Table)?;
+        compile(task, generation, generation, &shape, false).map_err(DestinationError::Table)?;
         Ok(())
     }
 
@@ -302,11 +306,8 @@ impl Worker {
             storage: task.storage,
             indexes: task.indexes,
         };
-        creation.statements().map_err(|error| TableError {
-            code: "target-definition".to_owned(),
-            message: error.to_string(),
-            place: task.target.to_string(),
-            remedy: "follow what the message says; apply tries again by itself".to_owned(),
+        creation.statements().map_err(|error| {
+            TableError::new(Code::TargetDefinition, error.to_string(), &task.target, remedies::FOLLOW)
         })
     }
 }

@@ -3,7 +3,9 @@
 
 use super::{Away, Precheck, Proof, examine};
 use crate::pipeline::session::Shared;
+use crate::remedies;
 use std::time::Duration;
+use tributary_service::codes::Code;
 use tributary_service::exit::Failure;
 use tributary_service::retry::{Policy, RetryError, Transient, retry_while_transient};
 use tributary_service::status::ErrorDocument;
@@ -84,9 +86,9 @@ fn show(shared: &Shared, check: &Precheck) {
         tracing::warn!(item = %item.name, remedy = %item.remedy, "check: {}", item.found);
     }
     for (id, reason) in &check.excluded {
-        let remedy = "change what it names, then restart capture";
+        let remedy = remedies::table_not_replicable();
         shared.status.table(&id.to_string()).exclude(ErrorDocument::new(
-            "table-not-replicable",
+            Code::TableNotReplicable.name(),
             reason,
             remedy,
         ));

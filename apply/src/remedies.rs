@@ -1,0 +1,398 @@
+//! What a person is to do about each code of apply: the one table of remedies. Facts enter (names, statements), a text
+//! leaves that can be followed to the letter.
+//!
+//! Invariant: each remedy ends with equal rows if it is followed. The test `followed` in tests/tests/real says of each
+//! function here where that is done on real servers, or why it cannot be.
+
+use crate::merge::dependents::{self, Dependent};
+use crate::merge::names::{TargetName, quote};
+use crate::merge::plan::PlanError;
+use tributary_schemas::table::TableId;
+use tributary_service::codes::Code;
+
+/// How a remedy ends whose table is tried again by itself.
+pub const TRIES_AGAIN: &str = "apply tries again by itself";
+
+/// What a message says, of a table that is tried again by itself.
+pub const FOLLOW: &str =
+    "follow what the message says; apply tries again by itself (restart it if you changed its configuration)";
+
+/// Builds the target from the topic.
+fn anew(source: &TableId) -> String {
+    format!("`apply replay --from beginning --clear --table {source}`")
+}
+
+/// Has capture read the table once more, into the same topic.
+fn read_anew(source: &TableId) -> String {
+    format!(
+        "have capture read the table anew: exclude it (\"!{source}\" in capture.tables), `capture run --until-caught-up \
+         --deselect {source}`, select it again, and restart capture"
+    )
+}
+
+/// existing-data
+#[must_use]
+pub fn existing_data(target: &TargetName) -> String {
+    format!(
+        "TRUNCATE TABLE {target}, and apply goes on by itself; or set existing_data = \"clear\" (removes the rows) or \
+         \"append\" (merges into them), and restart apply"
+    )
+}
+
+/// foreign-record and generation-order
+#[must_use]
+pub fn foreign_record(source: &TableId, partition: i32, offset: i64) -> String {
+    format!(
+        "find out what else writes to the topic and stop it; then go on after the record: `apply replay --from \
+         {partition}:{} --table {source}`",
+        offset.saturating_add(1)
+    )
+}
+
+/// offset-out-of-range
+#[must_use]
+pub fn offset_out_of_range(source: &TableId) -> String {
+    format!("{}, if the topic still holds all of it; else {}", anew(source), read_anew(source))
+}
+
+/// retention-exceeded
+#[must_use]
+pub fn retention_exceeded(source: &TableId) -> String {
+    anew(source)
+}
+
+/// topic-gone
+#[must_use]
+pub const fn topic_gone() -> &'static str {
+    "keep `capture run` running: it reads the table anew into another topic, and apply follows by itself; rows that are in \
+     the target stay meanwhile"
+}
+
+/// bookkeeping-incomplete
+#[must_use]
+pub fn bookkeeping_incomplete(source: &TableId) -> String {
+    anew(source)
+}
+
+/// topic-recreated
+#[must_use]
+pub fn topic_recreated(source: &TableId) -> String {
+    anew(source)
+}
+
+/// partitions-changed
+#[must_use]
+pub const fn partitions_changed() -> &'static str {
+    "keep `capture run` running: it reads the table anew into another topic, and apply follows by itself"
+}
+
+/// rule-conflict
+#[must_use]
+pub const fn rule_conflict() -> &'static str {
+    "make one of the rules narrower, and restart apply"
+}
+
+/// target-name
+#[must_use]
+pub const fn target_name() -> &'static str {
+    "give the table a `target` of its own, and restart apply"
+}
+
+/// staging: a defect
+#[must_use]
+pub const fn staging_defect() -> &'static str {
+    "this is a defect of Tributary; report it"
+}
+
+/// staging: somebody is at it
+#[must_use]
+pub const fn staging_dropped() -> &'static str {
+    "find out who drops the tables of this schema, then restart apply"
+}
+
+/// unknown-generation
+#[must_use]
+pub fn unknown_generation(source: &TableId) -> String {
+    anew(source)
+}
+
+/// undefined-table
+#[must_use]
+pub const fn undefined_table() -> &'static str {
+    "start `capture run`, which writes the definition, then restart apply"
+}
+
+/// newer-bookkeeping
+#[must_use]
+pub const fn newer_bookkeeping() -> &'static str {
+    "update apply to the version that last ran, or newer"
+}
+
+/// excluded-by-capture
+#[must_use]
+pub const fn excluded_by_capture() -> &'static str {
+    "follow what `capture status` says of the table"
+}
+
+/// deselected
+#[must_use]
+pub const fn deselected() -> &'static str {
+    "nothing, if that is meant; else select it in capture's configuration again and restart capture"
+}
+
+/// target-shared
+#[must_use]
+pub const fn target_shared() -> &'static str {
+    "give each table a `target` of its own, and restart apply: several into one is not supported yet"
+}
+
+/// target-not-alone: another task feeds the target
+#[must_use]
+pub fn part_from_task(schema: &str, task: &str, source: &str) -> String {
+    format!(
+        "stop task {task} and run `apply drop` with its configuration (which keeps every target table), or give {source} a \
+         `target` of its own there and delete its row from {}.targets",
+        quote(schema)
+    )
+}
+
+/// target-not-alone: what another task feeds cannot be seen
+#[must_use]
+pub fn part_from_unreadable(schema: &str) -> String {
+    let schema = quote(schema);
+    format!(
+        "let this role see whether it does: GRANT USAGE ON SCHEMA {schema}, and GRANT SELECT ON {schema}.targets"
+    )
+}
+
+/// target-not-alone: every row would go. `parting`: how the others are parted from the target; empty if there are none.
+#[must_use]
+pub fn not_alone_to_empty(parting: &str, target: &TargetName) -> String {
+    let first = if parting.is_empty() { String::new() } else { format!("{parting}; then ") };
+    format!("{first}copy what is to be kept elsewhere, and TRUNCATE TABLE {target}; {TRIES_AGAIN}")
+}
+
+/// target-not-alone: columns would go. `keys`: those of the table's rule that leave the target as it is.
+#[must_use]
+pub fn not_alone_to_narrow(source: &TableId, keys: &str) -> String {
+    format!(
+        "to leave the target as it is, set columns = {{ {keys} }} in a [[table]] for {source}, and restart apply"
+    )
+}
+
+/// target-not-alone: a second one begins
+#[must_use]
+pub fn not_alone_to_take_over(source: &TableId) -> String {
+    format!(
+        "give {source} a `target` of its own, or set existing_data = \"append\", and restart apply: both then write into it, \
+         and what would empty it parks the table"
+    )
+}
+
+/// target-dependents. `gone`: columns that the source has dropped.
+#[must_use]
+pub fn target_dependents(target: &TargetName, dependents: &[Dependent], gone: &[String]) -> String {
+    dependents::remedy(target, dependents, gone, TRIES_AGAIN)
+}
+
+/// target-key. `key`: its columns, quoted.
+#[must_use]
+pub fn target_key(target: &TargetName, key: &str) -> String {
+    format!(
+        "ALTER TABLE {target} ADD PRIMARY KEY ({key}), then restart apply; restarted without one, rows are merged more \
+         slowly, one writer at a time"
+    )
+}
+
+/// target-unsafe: the target is unlogged
+#[must_use]
+pub fn unlogged(target: &TargetName) -> String {
+    format!("ALTER TABLE {target} SET LOGGED")
+}
+
+/// target-unsafe: partitions are unlogged
+#[must_use]
+pub fn unlogged_partition(first: &str) -> String {
+    format!("ALTER TABLE {first} SET LOGGED, and so each of them")
+}
+
+/// target-unsafe: partitions are foreign tables
+#[must_use]
+pub fn foreign_partition(target: &TargetName, first: &str) -> String {
+    format!("ALTER TABLE {target} DETACH PARTITION {first}, and so each of them; or choose another `target`")
+}
+
+/// target-unsafe: rules rewrite statements
+#[must_use]
+pub fn rewriting_rule(target: &TargetName, first: &str) -> String {
+    format!("DROP RULE {} ON {target}, and so each of them; a trigger may do what it did", quote(first))
+}
+
+/// target-unsafe: policies hide rows
+#[must_use]
+pub fn row_security(target: &TargetName) -> String {
+    format!(
+        "ALTER TABLE {target} DISABLE ROW LEVEL SECURITY, or let the role see every row: ALTER ROLE … BYPASSRLS"
+    )
+}
+
+/// target-definition: rows of the source do not fit the target's columns. `begun`: rows of it were written before, so that
+/// what a column has lost is not there any more when the column is as it should be.
+#[must_use]
+pub fn target_definition(error: &PlanError, source: &TableId, begun: bool) -> String {
+    // One statement alone would leave old rows as they are; the whole is built anew, or everything is merged again.
+    let repaired = |statement: String| {
+        if begun {
+            format!(
+                "{} builds the target anew; or keep it: {statement}, and after that `apply replay --from beginning --merge \
+                 --table {source}`, for what the rows of before have lost comes from the topic",
+                anew(source)
+            )
+        } else {
+            format!("{statement}; {TRIES_AGAIN}")
+        }
+    };
+    match error {
+        PlanError::MissingColumn { alike: Some(alike), origin, .. } => format!(
+            "set columns = {{ rename = {{ {origin:?} = {alike:?} }} }} in a [[table]] for {source}, and restart apply"
+        ),
+        PlanError::MissingColumn { target, column, wanted, .. } => {
+            repaired(format!("ALTER TABLE {target} ADD COLUMN {} {wanted}", quote(column)))
+        }
+        PlanError::Incompatible { target, column, wanted, .. } => {
+            repaired(format!("ALTER TABLE {target} ALTER COLUMN {} TYPE {wanted}", quote(column)))
+        }
+        PlanError::Generated { target, column, identity: true } => {
+            repaired(format!("ALTER TABLE {target} ALTER COLUMN {} DROP IDENTITY", quote(column)))
+        }
+        PlanError::Generated { target, column, identity: false } => {
+            repaired(format!("ALTER TABLE {target} ALTER COLUMN {} DROP EXPRESSION", quote(column)))
+        }
+        PlanError::RequiredColumn { target, column } | PlanError::NotNull { target, column } => {
+            format!("ALTER TABLE {target} ALTER COLUMN {} DROP NOT NULL; {TRIES_AGAIN}", quote(column))
+        }
+        PlanError::CoarseKey { target, column, wanted } => format!(
+            "ALTER TABLE {target} ALTER COLUMN {} TYPE {wanted} COLLATE \"C\"; {TRIES_AGAIN}",
+            quote(column)
+        ),
+        PlanError::Layout(_) | PlanError::BadConstant { .. } | PlanError::TooManyColumns { .. } => {
+            "follow what the message says, and restart apply".to_owned()
+        }
+    }
+}
+
+/// target-definition: somebody alters it all the time
+#[must_use]
+pub fn restless() -> String {
+    format!("find out who alters the table all the time; {TRIES_AGAIN}")
+}
+
+/// target-kind
+#[must_use]
+pub const fn target_kind() -> &'static str {
+    "rename it, and apply goes on by itself; or choose another `target`, and restart apply"
+}
+
+/// target-changed
+#[must_use]
+pub fn target_changed(source: &TableId) -> String {
+    format!("restore the old `target` and restart apply; or build the new one: {}", anew(source))
+}
+
+/// target-gone
+#[must_use]
+pub fn target_gone(source: &TableId) -> String {
+    format!("{} builds it anew", anew(source))
+}
+
+/// unsupported-ddl
+#[must_use]
+pub fn unsupported_ddl(source: &TableId) -> String {
+    read_anew(source)
+}
+
+/// destination-error
+#[must_use]
+pub const fn destination_error() -> &'static str {
+    "look at destination.user, destination.password and the server's log; apply tries again by itself (restart it if you \
+     changed its configuration)"
+}
+
+/// Another session is in the way.
+const BLOCKED: &str = "find the session that stands in the way (pg_locks, pg_stat_activity) and end it; apply tries again by itself";
+
+/// What to do about an SQLSTATE, which came of a function of the destination's or of apply's own statement.
+#[must_use]
+pub fn sqlstate(code: &str, in_function: bool) -> &'static str {
+    match code.get(..2).unwrap_or_default() {
+        "40" => BLOCKED,
+        "55" if matches!(code, "55P03" | "55006") => BLOCKED,
+        // Values were compared with the column's type before they were sent: what does not fit is computed here.
+        "22" => {
+            "look for what the target computes by itself (a trigger, a generated column, an index or a check with an \
+             expression, a column whose type was changed by hand) and mend it; apply tries again by itself"
+        }
+        "23" => {
+            "remove the constraint from the target, or the row that stands in the way; apply tries again by itself"
+        }
+        "3F" => {
+            "create the schema, or correct the name in the configuration and restart apply; apply tries again by itself"
+        }
+        "54" => {
+            "the row, or its key, is larger than the server allows: drop the index that the message names, or leave the column \
+             out with columns.drop and restart apply; apply tries again by itself"
+        }
+        "P0" => {
+            "a trigger or a function of the target's has refused the row: mend or drop it; apply tries again by itself"
+        }
+        "42" => match code {
+            "42501" => {
+                "grant what is missing: `apply check --print-grants` lists it; apply tries again by itself"
+            }
+            "42P01" | "42883" if in_function => {
+                "a function that the target's trigger, default or index calls names a table or a function without its \
+                 schema, and apply's sessions look in pg_catalog only: ALTER FUNCTION … SET search_path = …; apply tries again \
+                 by itself"
+            }
+            "42703" if in_function => {
+                "a function that the target's trigger, default or index calls names a column that is not there: mend the \
+                 function; apply tries again by itself"
+            }
+            "42P01" | "42703" => {
+                "build the target anew: `apply replay --from beginning --clear --table T`, with T as database.table on the source; \
+                 a column that is only added again is NULL in every row of before"
+            }
+            "42939" => {
+                "names that begin with pg_ or gp_ belong to the server: give the table a `target` in another schema, and \
+                 restart apply"
+            }
+            _ => {
+                "look at the target's definition: `apply check` compares it with the source's; apply tries again by itself"
+            }
+        },
+        _ if code == Code::DestinationError.name() => destination_error(),
+        _ => "see the server's log; apply tries again by itself",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_function_does_not_find_is_no_reason_to_build_the_target_anew() {
+        for code in ["42P01", "42703"] {
+            assert!(sqlstate(code, false).contains("--clear"), "{code}");
+        }
+        for code in ["42P01", "42703", "42883"] {
+            assert!(
+                !sqlstate(code, true).contains("--clear") && sqlstate(code, true).ends_with(TRIES_AGAIN),
+                "{code}"
+            );
+        }
+        for code in ["42P01", "42883"] {
+            assert!(sqlstate(code, true).contains("SET search_path"), "{code}");
+        }
+        assert_eq!(sqlstate("42501", true), sqlstate("42501", false));
+    }
+}
