@@ -101,6 +101,36 @@ fn a_topic_that_takes_the_place_of_another_leaves_no_row_of_it() {
     assert_eq!([task.rows("a"), task.rows("b"), task.rows("c")], ["3|x", "3|x", ""]);
 }
 
+/// Its first topic's name stands for another topic after `capture drop`, while the target was fed from the second one.
+#[test]
+fn a_table_that_went_into_another_topic_begins_anew_under_its_first_name() {
+    let mut task = Task::new("renewed");
+    let mut t = task.table("t");
+    let write = |task: &Task, t: &crate::support::Topic, id: i32| {
+        task.load(t, 1, true);
+        task.transaction(|task| task.write(t, Create, (id, &[Some("x")])));
+        id
+    };
+    write(&task, &t, 1);
+    task.catch_up();
+    task.succeed(&mut t);
+    write(&task, &t, 2);
+    task.catch_up();
+    task.recreate(&mut t);
+    write(&task, &t, 3);
+    let mut refused = task.start(&["run", "--until-caught-up"]);
+    refused.expect_exit(1);
+    // No other table feeds the target.
+    let said = refused.output();
+    assert!(said.contains("topic-recreated") && !said.contains("is fed from"), "{said}");
+    let command = ["replay", "--from", "beginning", "--clear", "--table", "shop.t"];
+    assert!(said.contains(&format!("`apply {}`", command.join(" "))), "{said}");
+    assert_eq!(task.rows("t"), "2|x");
+    task.start(&command).expect_exit(0);
+    task.catch_up();
+    assert_eq!(task.rows("t"), "3|x");
+}
+
 #[test]
 fn an_end_of_the_history_that_was_met_before_is_not_taken_for_its_present_end() {
     let mut task = Task::new("stale");

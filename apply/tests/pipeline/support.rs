@@ -210,7 +210,10 @@ impl Task {
     /// As `capture drop` and `capture run`: everything begins anew under the old names.
     pub fn recreate(&mut self, topic: &mut Topic) {
         self.recreate_topic(&history_topic(&self.name), 1);
+        topic.topic = table_topic(&self.name, &topic.table.id);
         self.recreate_topic(&topic.topic, i32::try_from(PARTITIONS).unwrap());
+        let selected = self.selected.iter_mut().find(|selected| selected.id == topic.table.id).unwrap();
+        selected.topic.clone_from(&topic.topic);
         (self.next_schema, topic.generation) = (1, 0);
         self.advance(topic, Cause::Initial);
         self.select();

@@ -27,12 +27,12 @@ pub(super) fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), Ta
     Ok(())
 }
 
-/// The offsets belong to a topic that is gone: the same numbers stand for other records here.
-fn recreated(task: &TableTask, row: &TargetRow) -> TableError {
+/// The offsets belong to a topic that is gone, `row`: the same numbers stand for other records here.
+pub(super) fn recreated(task: &TableTask, row: &TargetRow) -> TableError {
     let message = format!(
-        "topic {} was dropped and created anew since its rows went into {} ({}; before: {}): its offsets, and rows \
+        "topic {} was dropped and created anew since its rows went into {} ({}; before: {}, {}): its offsets, and rows \
          deleted in between, are not known",
-        task.topic, task.target, task.incarnation, row.incarnation
+        task.topic, task.target, task.incarnation, row.topic, row.incarnation
     );
     TableError::new(Code::TopicRecreated, message, &task.topic, remedies::topic_recreated(&task.id))
 }

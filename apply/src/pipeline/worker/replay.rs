@@ -40,7 +40,10 @@ impl Worker {
         }
         let lock = self.locks_rows();
         let Some(row) = self.bookkeeping.target(&mut lease, &task.topic, lock).await? else {
-            return Ok(None);
+            let begun = if *replay == Replay::Clear { self.renew(&mut lease, task).await? } else { None };
+            lease.commit().await?;
+            lease.release();
+            return Ok(begun);
         };
         let numbers: Vec<i32> = (0..row.partitions).collect();
         self.bookkeeping.set_parked(&mut lease, &task.topic, None).await?;
@@ -90,6 +93,29 @@ impl Worker {
         lease.commit().await?;
         lease.release();
         Ok(Some(begun))
+    }
+
+    /// Takes a target from another topic that had the table before, in a task that has begun anew since: it is emptied, and
+    /// set up like a new one. `None` if there is no such topic.
+    async fn renew(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+    ) -> Result<Option<BTreeMap<i32, i64>>, DestinationError> {
+        let source = task.id.to_string();
+        let former = self.bookkeeping.former(connection, &source, &task.target, &task.topic).await?;
+        let Some(former) = former else { return Ok(None) };
+        let barriers = task.barriers();
+        let beginning = barriers.beginning().ok_or_else(|| DestinationError::Table(undefined(task)))?;
+        let lows = self.beginnings(task).await?;
+        self.bookkeeping.succeed(connection, &former.topic, &task.topic).await?;
+        if catalog::shape(connection, self.dialect, &task.target).await?.is_some() {
+            let row = TargetRow { topic: task.topic.clone(), applied: beginning.generation, ..former };
+            self.restore(connection, task, &row, beginning.generation).await?;
+        }
+        self.bookkeeping.bump_epoch(connection).await?;
+        let begun = (0_i32..).zip(lows);
+        Ok(Some(begun.map(|(partition, low)| (partition, low.max(beginning.offset(partition)))).collect()))
     }
 
     /// Empties the target and gives it the definition of `generation`; creates it if it is gone. One that this topic has

@@ -4,7 +4,7 @@
 use super::fit::{check_hazards, compile, warnings};
 use super::locks::{DOUBT_LOCK_MS, Hold};
 use super::refused::{
-    check_identity, existing_data, incomplete, missed, partitions_changed, shared, undefined,
+    check_identity, existing_data, incomplete, missed, partitions_changed, recreated, shared, undefined,
 };
 use super::{TableMemory, Worker};
 use crate::batches::compact::Batch;
@@ -121,7 +121,9 @@ impl Worker {
             Some(former) if former.applied < generation => {
                 self.take_over(connection, task, (&former, definition), conflicts).await?;
             }
-            _ => self.prepare_target(connection, task, &definition.table, generation).await?,
+            // The task began anew after the table had gone into another topic.
+            Some(former) => return Err(DestinationError::Table(recreated(task, &former))),
+            None => self.prepare_target(connection, task, &definition.table, generation).await?,
         }
         let next_offsets: Vec<i64> =
             (0_i32..).zip(lows).map(|(partition, low)| low.max(beginning.offset(partition))).collect();
