@@ -9,6 +9,7 @@ mod compressed;
 mod definitions;
 mod destination;
 mod equality;
+mod followed;
 mod format;
 mod gaps;
 mod history;

@@ -1,0 +1,148 @@
+//! What parks a table in capture, followed to the letter: as [`super::apply`]. And what ends a task that is strict.
+
+use mysql_async::prelude::Queryable;
+use std::time::Duration;
+use tributary_tests::eventually;
+use tributary_tests::load::create;
+use tributary_tests::oracle::assert_equal;
+use tributary_tests::process::Process;
+use tributary_tests::servers::Servers;
+use tributary_tests::task::{RUN, Task};
+
+/// The tables of the test.
+pub const TABLES: [&str; 6] = ["image", "zerokey", "large", "keyless", "renamed", "late"];
+
+const SOON: Duration = Duration::from_secs(90);
+
+async fn run(mysql: &mut mysql_async::Conn, statements: &[&str]) {
+    for statement in statements {
+        mysql.query_drop(*statement).await.unwrap_or_else(|error| panic!("{error}: {statement}"));
+    }
+}
+
+/// The remedy of a table that stands still with this code.
+async fn remedy(process: &Process, table: &str, code: &str) -> String {
+    let find = || {
+        let status = process.status().unwrap_or_default();
+        let tables = status["tables"].as_array().cloned().unwrap_or_default();
+        let of = |found: &&serde_json::Value| {
+            found["name"].as_str().is_some_and(|name| name.ends_with(&format!(".{table}")))
+        };
+        let error = tables.iter().find(of)?["error"].clone();
+        (error["code"] == code).then(|| error["remedy"].as_str().unwrap_or_default().to_owned())
+    };
+    eventually(&format!("{table}: {code}"), SOON, || async { find().is_some() }).await;
+    find().unwrap()
+}
+
+fn configure(task: &Task, change: impl Fn(String) -> String) {
+    let text = std::fs::read_to_string(&task.config).unwrap();
+    std::fs::write(&task.config, change(text)).unwrap();
+}
+
+async fn update_in_part(task: &Task) {
+    let mut mysql = task.servers.mysql().await;
+    let update = format!("UPDATE `{}`.image SET n = n + 1 WHERE id < 5", task.name);
+    run(&mut mysql, &["SET SESSION binlog_row_image = MINIMAL", &update]).await;
+    mysql.disconnect().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_capture_says_of_a_parked_table_is_done_and_ends_in_equality() {
+    let task = Task::with("followed_c", Servers::shared(), |config| {
+        config.replace("[topics]\n", "[topics]\nmax_message_bytes = 100000\n")
+    });
+    for table in ["image", "renamed"] {
+        create(&task, table, 20).await;
+    }
+    let mut mysql = task.servers.mysql().await;
+    let away = format!("{}_away", task.name);
+    run(
+        &mut mysql,
+        &[
+            &format!("CREATE DATABASE `{away}`"),
+            &format!("USE `{}`", task.name),
+            "CREATE TABLE zerokey (id DATE PRIMARY KEY, n INT)",
+            "INSERT INTO zerokey VALUES ('2020-01-01', 1)",
+            "CREATE TABLE large (id INT PRIMARY KEY, body MEDIUMTEXT)",
+            "INSERT INTO large VALUES (1, 'small')",
+            "CREATE TABLE keyless (a INT NOT NULL, b INT)",
+            "INSERT INTO keyless VALUES (1, 1), (2, 2)",
+        ],
+    )
+    .await;
+    let (mut capture, mut apply) = (task.capture(), task.apply());
+    capture.expect_state("synchronizing", RUN);
+    let keyless = remedy(&capture, "keyless", "table-not-replicable").await;
+    assert!(keyless.contains("change the table") && keyless.ends_with("read anew"), "{keyless}");
+    assert!(remedy(&apply, "keyless", "excluded-by-capture").await.contains("`capture status`"));
+    run(
+        &mut mysql,
+        &[
+            "INSERT INTO zerokey VALUES ('0000-00-00', 2)",
+            "INSERT INTO large VALUES (2, REPEAT('x', 150000))",
+            &format!("RENAME TABLE renamed TO `{away}`.renamed"),
+            &format!("UPDATE `{away}`.renamed SET n = -n"),
+        ],
+    )
+    .await;
+    update_in_part(&task).await;
+    for (table, code, words) in [
+        ("image", "row-image", "binlog_row_image=FULL"),
+        ("zerokey", "bad-key", "correct the row"),
+        ("large", "row-too-large", "raise topics.max_message_bytes and the topic's max.message.bytes"),
+        ("renamed", "table-renamed", "rename it back; then restart capture"),
+    ] {
+        let said = remedy(&capture, table, code).await;
+        assert!(said.contains(words), "{table}: {said}");
+    }
+
+    run(&mut mysql, &["UPDATE zerokey SET id = '2024-02-29' WHERE id = 0"]).await;
+    run(&mut mysql, &["ALTER TABLE keyless ADD PRIMARY KEY (a)"]).await;
+    run(&mut mysql, &[&format!("RENAME TABLE `{away}`.renamed TO renamed")]).await;
+    configure(&task, |text| text.replace("max_message_bytes = 100000", "max_message_bytes = 500000"));
+    let topic = format!("{0}.{0}.large", task.name);
+    let of_topic = ["--entity-type", "topics", "--entity-name", &topic];
+    let alter = ["kafka-tool", "ConfigCommand", "--alter"];
+    let setting = ["--add-config", "max.message.bytes=600000"];
+    task.servers.control(&[&alter[..], &of_topic, &setting].concat());
+    capture.stop();
+    let mut capture = task.capture();
+    capture.expect_state("synchronizing", RUN);
+    task.start("apply", &["verify"]).expect_exit(0, RUN);
+    assert_equal(&task).await;
+    capture.stop();
+
+    // A task that is strict ends, and says what is to be done about that, too.
+    configure(&task, |text| text.replacen("name = ", "strict = true\nname = ", 1));
+    let mut capture = task.capture();
+    capture.expect_state("synchronizing", RUN);
+    run(&mut mysql, &["CREATE TABLE late (a INT NOT NULL, b INT)", "INSERT INTO late VALUES (1, 1)"]).await;
+    capture.expect_exit(1, SOON);
+    assert!(
+        capture.output().contains("change what it names and start capture again"),
+        "{}",
+        capture.output()
+    );
+    run(&mut mysql, &["ALTER TABLE late ADD PRIMARY KEY (a)"]).await;
+    let mut capture = task.capture();
+    capture.expect_state("synchronizing", RUN);
+    update_in_part(&task).await;
+    capture.expect_exit(1, SOON);
+    let said = capture.output();
+    assert!(
+        said.contains("set strict = false and start capture") && said.contains("binlog_row_image=FULL"),
+        "{said}"
+    );
+    configure(&task, |text| text.replace("strict = true", "strict = false"));
+    let mut capture = task.capture();
+    remedy(&capture, "image", "row-image").await;
+    capture.stop();
+    let mut capture = task.capture();
+    capture.expect_state("synchronizing", RUN);
+    task.start("apply", &["verify"]).expect_exit(0, RUN);
+    assert_equal(&task).await;
+    capture.stop();
+    apply.stop();
+    run(&mut mysql, &[&format!("DROP DATABASE `{away}`")]).await;
+}
