@@ -7,6 +7,7 @@
 use crate::merge::dependents::{self, Dependent};
 use crate::merge::names::{TargetName, quote};
 use crate::merge::plan::PlanError;
+use std::fmt::Display;
 use tributary_schemas::table::TableId;
 use tributary_service::codes::Code;
 
@@ -18,16 +19,35 @@ pub const FOLLOW: &str =
     "follow what the message says; apply tries again by itself (restart it if you changed its configuration)";
 
 /// Builds the target from the topic.
-fn anew(source: &TableId) -> String {
+fn anew(source: impl Display) -> String {
     format!("`apply replay --from beginning --clear --table {source}`")
 }
 
-/// Has capture read the table once more, into the same topic.
-fn read_anew(source: &TableId) -> String {
+/// Where the topic itself is not like the source: has capture read the table once more.
+#[must_use]
+pub fn read_anew(source: impl Display) -> String {
     format!(
-        "have capture read the table anew: exclude it (\"!{source}\" in capture.tables), `capture run --until-caught-up \
-         --deselect {source}`, select it again, and restart capture"
+        "have capture read the table anew: add \"!{source}\" to capture.tables, stop capture, `capture run \
+         --until-caught-up --deselect {source}`, take it out of capture.tables again, and start capture"
     )
+}
+
+/// verify: rows differ, none is there that the source lacks
+#[must_use]
+pub fn differences_to_merge(source: &str) -> String {
+    format!("apply replay --config FILE --table {source} --from beginning --merge")
+}
+
+/// verify: rows are there that the source lacks
+#[must_use]
+pub fn differences_to_clear(source: &str) -> String {
+    format!("apply replay --config FILE --table {source} --from beginning --clear")
+}
+
+/// verify: rows are there twice
+#[must_use]
+pub const fn repeated_rows() -> &'static str {
+    "give the target its primary key again, by the statement that `apply check` prints: without one a row can be written twice"
 }
 
 /// existing-data

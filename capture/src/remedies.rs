@@ -121,6 +121,22 @@ pub const fn state_lost() -> &'static str {
     begin_anew!()
 }
 
+/// stopped, and the check item binlog-filters
+#[must_use]
+pub const fn binlog_filters() -> &'static str {
+    concat!(
+        "remove the option from the server's configuration and restart it; if tables were read before, they miss what was \
+         filtered: ",
+        begin_anew!()
+    )
+}
+
+/// stopped, and the check item replica-updates
+#[must_use]
+pub const fn replica_updates() -> &'static str {
+    "set log_replica_updates = ON (log_slave_updates before 8.0.26) and restart the server, or use its primary"
+}
+
 /// stopped: the history or the state topic is gone
 #[must_use]
 pub const fn own_topic_gone() -> &'static str {
@@ -143,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_task_that_begins_anew_takes_apply_along() {
-        for remedy in [stream_broken(), position_lost(), state_lost(), own_topic_gone()] {
+        for remedy in [stream_broken(), position_lost(), state_lost(), own_topic_gone(), binlog_filters()] {
             assert!(remedy.contains("`apply replay --from beginning --clear`"), "{remedy}");
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! What a session writes after `SET sql_log_bin = 0` is in no binlog either, and nothing shows it.
 
+use crate::remedies;
 use mysql_async::from_row_opt;
 use tributary_source::connect::Connection;
 use tributary_source::error::SourceError;
@@ -86,16 +87,13 @@ fn filters(contents: &BinlogContents) -> Finding {
     Finding {
         name,
         found: format!("{}: changes are missing from the binlog", set.join(", ")),
-        remedy: Some(
-            "remove the option from the server's configuration and restart it; tables that were read before are read \
-             anew after `capture drop`",
-        ),
+        remedy: Some(remedies::binlog_filters()),
     }
 }
 
 fn replica_updates(contents: &BinlogContents) -> Finding {
     let name = "replica-updates";
-    let remedy = "set log_replica_updates = ON (log_slave_updates before 8.0.26) and restart the server, or use its primary";
+    let remedy = remedies::replica_updates();
     let pass = |found: &str| Finding { name, found: found.to_owned(), remedy: None };
     match (contents.logs_replica_updates, contents.replica) {
         (true, _) => pass("what a replica applies is logged"),

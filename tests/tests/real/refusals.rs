@@ -1,5 +1,6 @@
 //! Bad input, each tried: a clear error, the right exit status, nothing lost.
 
+use super::followed::words::programs;
 use mysql_async::prelude::Queryable;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::time::Duration;
@@ -182,9 +183,10 @@ async fn a_purged_position_is_refused_with_the_way_out() {
     let servers = Servers::up("test-purged", &[]);
     let task = Task::with("purged", &servers, |config| config);
     create(&task, "a", 10).await;
-    task.start("capture", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+    task.catch_up();
     let mut mysql = task.servers.mysql().await;
     mysql.query_drop(format!("UPDATE `{}`.a SET n = n + 1", task.name)).await.unwrap();
+    mysql.query_drop(format!("DELETE FROM `{}`.a WHERE id = 3", task.name)).await.unwrap();
     mysql.query_drop("FLUSH BINARY LOGS").await.unwrap();
     let logs: Vec<mysql_async::Row> = mysql.query("SHOW BINARY LOGS").await.unwrap();
     let last: String = logs.last().unwrap().get(0).unwrap();
@@ -193,6 +195,19 @@ async fn a_purged_position_is_refused_with_the_way_out() {
     capture.expect_exit(1, SOON);
     let output = capture.output();
     assert!(output.contains("purged") && output.contains("capture drop"), "{output}");
+    // What is said is done, in its order.
+    let said = output.lines().find(|line| line.trim_start().starts_with("to do")).unwrap();
+    let steps = programs(said);
+    assert_eq!(steps.len(), 4, "{said}");
+    for step in steps {
+        let more: &[&str] = match step[1] {
+            "run" => &["--until-caught-up"],
+            "drop" => &["--yes"],
+            _ => &[],
+        };
+        task.start(step[0], &[&step[1..], more].concat()).expect_exit(0, RUN);
+    }
+    assert_equal(&task).await;
     servers.discard();
 }
 

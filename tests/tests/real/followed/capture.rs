@@ -10,7 +10,8 @@ use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
 
 /// The tables of the test.
-pub const TABLES: [&str; 6] = ["image", "zerokey", "large", "keyless", "renamed", "late"];
+pub const TABLES: [&str; 8] =
+    ["image", "zerokey", "surrogate", "unpaired", "large", "keyless", "renamed", "late"];
 
 const SOON: Duration = Duration::from_secs(90);
 
@@ -47,6 +48,39 @@ async fn update_in_part(task: &Task) {
     mysql.disconnect().await.unwrap();
 }
 
+/// A task that is strict ends, and says what is to be done about that, too.
+async fn strict(task: &Task, mysql: &mut mysql_async::Conn) {
+    configure(task, |text| text.replacen("name = ", "strict = true\nname = ", 1));
+    let mut capture = task.capture();
+    capture.expect_state("synchronizing", RUN);
+    run(mysql, &["CREATE TABLE late (a INT NOT NULL, b INT)", "INSERT INTO late VALUES (1, 1)"]).await;
+    capture.expect_exit(1, SOON);
+    assert!(
+        capture.output().contains("change what it names and start capture again"),
+        "{}",
+        capture.output()
+    );
+    run(mysql, &["ALTER TABLE late ADD PRIMARY KEY (a)"]).await;
+    let mut capture = task.capture();
+    capture.expect_state("synchronizing", RUN);
+    update_in_part(task).await;
+    capture.expect_exit(1, SOON);
+    let said = capture.output();
+    assert!(
+        said.contains("set strict = false and start capture") && said.contains("binlog_row_image=FULL"),
+        "{said}"
+    );
+    configure(task, |text| text.replace("strict = true", "strict = false"));
+    let mut capture = task.capture();
+    remedy(&capture, "image", "row-image").await;
+    capture.stop();
+    let mut capture = task.capture();
+    capture.expect_state("synchronizing", RUN);
+    task.start("apply", &["verify"]).expect_exit(0, RUN);
+    assert_equal(task).await;
+    capture.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_capture_says_of_a_parked_table_is_done_and_ends_in_equality() {
     let task = Task::with("followed_c", Servers::shared(), |config| {
@@ -64,6 +98,10 @@ async fn what_capture_says_of_a_parked_table_is_done_and_ends_in_equality() {
             &format!("USE `{}`", task.name),
             "CREATE TABLE zerokey (id DATE PRIMARY KEY, n INT)",
             "INSERT INTO zerokey VALUES ('2020-01-01', 1)",
+            "CREATE TABLE surrogate (k VARCHAR(9) CHARACTER SET ucs2 PRIMARY KEY, n INT)",
+            "INSERT INTO surrogate VALUES ('a', 1)",
+            "CREATE TABLE unpaired LIKE surrogate",
+            "INSERT INTO unpaired VALUES ('?', 1), (_ucs2 X'D83D', 2)",
             "CREATE TABLE large (id INT PRIMARY KEY, body MEDIUMTEXT)",
             "INSERT INTO large VALUES (1, 'small')",
             "CREATE TABLE keyless (a INT NOT NULL, b INT)",
@@ -80,6 +118,7 @@ async fn what_capture_says_of_a_parked_table_is_done_and_ends_in_equality() {
         &mut mysql,
         &[
             "INSERT INTO zerokey VALUES ('0000-00-00', 2)",
+            "INSERT INTO surrogate VALUES (_ucs2 X'D83D', 2)",
             "INSERT INTO large VALUES (2, REPEAT('x', 150000))",
             &format!("RENAME TABLE renamed TO `{away}`.renamed"),
             &format!("UPDATE `{away}`.renamed SET n = -n"),
@@ -90,6 +129,8 @@ async fn what_capture_says_of_a_parked_table_is_done_and_ends_in_equality() {
     for (table, code, words) in [
         ("image", "row-image", "binlog_row_image=FULL"),
         ("zerokey", "bad-key", "correct the row"),
+        ("surrogate", "bad-key", "convert the column to a binary type"),
+        ("unpaired", "bad-key", "convert the column to a binary type"),
         ("large", "row-too-large", "raise topics.max_message_bytes and the topic's max.message.bytes"),
         ("renamed", "table-renamed", "rename it back; then restart capture"),
     ] {
@@ -98,6 +139,8 @@ async fn what_capture_says_of_a_parked_table_is_done_and_ends_in_equality() {
     }
 
     run(&mut mysql, &["UPDATE zerokey SET id = '2024-02-29' WHERE id = 0"]).await;
+    run(&mut mysql, &["ALTER TABLE surrogate MODIFY k VARBINARY(18) NOT NULL"]).await;
+    run(&mut mysql, &["UPDATE unpaired SET k = 'paired' WHERE n = 2"]).await;
     run(&mut mysql, &["ALTER TABLE keyless ADD PRIMARY KEY (a)"]).await;
     run(&mut mysql, &[&format!("RENAME TABLE `{away}`.renamed TO renamed")]).await;
     configure(&task, |text| text.replace("max_message_bytes = 100000", "max_message_bytes = 500000"));
@@ -113,36 +156,7 @@ async fn what_capture_says_of_a_parked_table_is_done_and_ends_in_equality() {
     assert_equal(&task).await;
     capture.stop();
 
-    // A task that is strict ends, and says what is to be done about that, too.
-    configure(&task, |text| text.replacen("name = ", "strict = true\nname = ", 1));
-    let mut capture = task.capture();
-    capture.expect_state("synchronizing", RUN);
-    run(&mut mysql, &["CREATE TABLE late (a INT NOT NULL, b INT)", "INSERT INTO late VALUES (1, 1)"]).await;
-    capture.expect_exit(1, SOON);
-    assert!(
-        capture.output().contains("change what it names and start capture again"),
-        "{}",
-        capture.output()
-    );
-    run(&mut mysql, &["ALTER TABLE late ADD PRIMARY KEY (a)"]).await;
-    let mut capture = task.capture();
-    capture.expect_state("synchronizing", RUN);
-    update_in_part(&task).await;
-    capture.expect_exit(1, SOON);
-    let said = capture.output();
-    assert!(
-        said.contains("set strict = false and start capture") && said.contains("binlog_row_image=FULL"),
-        "{said}"
-    );
-    configure(&task, |text| text.replace("strict = true", "strict = false"));
-    let mut capture = task.capture();
-    remedy(&capture, "image", "row-image").await;
-    capture.stop();
-    let mut capture = task.capture();
-    capture.expect_state("synchronizing", RUN);
-    task.start("apply", &["verify"]).expect_exit(0, RUN);
-    assert_equal(&task).await;
-    capture.stop();
+    strict(&task, &mut mysql).await;
     apply.stop();
     run(&mut mysql, &[&format!("DROP DATABASE `{away}`")]).await;
 }

@@ -15,12 +15,14 @@ pub fn statement(remedy: &str) -> String {
 
 /// The commands of `apply` or `capture`, without the program's name.
 pub fn commands(remedy: &str) -> Vec<Vec<&str>> {
+    programs(remedy).into_iter().map(|words| words[1..].to_vec()).collect()
+}
+
+/// The same with the program's name.
+pub fn programs(remedy: &str) -> Vec<Vec<&str>> {
     let quoted = remedy.split('`').skip(1).step_by(2);
     let words = quoted.map(|text| text.split_whitespace().collect::<Vec<_>>());
-    words
-        .filter(|words| matches!(words[..], ["apply" | "capture", _, ..]))
-        .map(|words| words[1..].to_vec())
-        .collect()
+    words.filter(|words| matches!(words[..], ["apply" | "capture", _, ..])).collect()
 }
 
 /// The line of the configuration that begins with `key`.
