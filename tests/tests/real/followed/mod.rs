@@ -49,6 +49,10 @@ const APPLY: &[(&str, Followed)] = &[
     ("not_alone_to_empty", Here("appended")),
     ("not_alone_to_narrow", In("a_column_of_others_is_neither_dropped_nor_renamed")),
     ("not_alone_to_take_over", In("what_another_task_feeds_is_neither_emptied_nor_taken_over")),
+    (
+        "target_dependents",
+        In("views_that_a_change_stumbles_over_are_named_with_what_to_run_and_the_table_goes_on"),
+    ),
     ("target_key", In("a_key_that_is_dropped_during_the_load_stops_the_table")),
     ("unlogged", Here("unlogged")),
     ("unlogged_partition", Here("below")),
