@@ -48,6 +48,15 @@ impl Barriers {
         self.list.get(self.list.partition_point(|known| known.generation <= generation))
     }
 
+    /// True if a partition that has arrived at `generation` waits for the others: the destination has `done`, and a generation
+    /// between is still to be carried out. One that has lost its record is carried out by nobody: the way goes on to the
+    /// later one that empties the table. One that is not known yet is waited for.
+    #[must_use]
+    pub fn is_awaited(&self, generation: u32, done: u32) -> bool {
+        let next = || self.after(done).is_some_and(|next| next.generation <= generation);
+        generation > done && (generation > self.newest() || next())
+    }
+
     /// The offset at which `partition` meets the generation behind `generation`; `i64::MAX` if there is none.
     #[must_use]
     pub fn next_offset(&self, generation: u32, partition: i32) -> i64 {
@@ -157,6 +166,19 @@ mod tests {
         assert_eq!(barriers.newest(), 3);
         assert_eq!(barriers.beginning().map(|barrier| barrier.generation), Some(3));
         assert_eq!([1, 2, 3].map(|generation| barriers.emptied_before(generation, 0)), [9, 9, 0]);
+    }
+
+    #[test]
+    fn a_generation_that_has_lost_its_record_is_not_waited_for() {
+        let all = barriers();
+        assert!(all.is_awaited(2, 1));
+        assert!(!all.is_awaited(2, 2));
+        assert!(all.is_awaited(3, 1), "2 is to be carried out first");
+        assert!(all.is_awaited(4, 3), "it is not known here yet");
+        let mut barriers = Barriers::default();
+        all.iter().filter(|barrier| barrier.generation != 2).for_each(|kept| barriers.insert(kept.clone()));
+        assert!(!barriers.is_awaited(2, 1), "3 is the next one that is carried out");
+        assert!(barriers.is_awaited(3, 1));
     }
 
     #[test]

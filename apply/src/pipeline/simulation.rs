@@ -66,6 +66,8 @@ enum Merged {
 struct Log {
     partitions: Vec<Vec<Entry>>,
     barriers: Vec<Barrier>,
+    /// Generations whose records are gone: each emptied the table, and a later one empties it again.
+    retired: Vec<u32>,
 }
 
 /// What the destination has committed.
@@ -81,8 +83,6 @@ struct Instance {
     assigned: Vec<i32>,
     /// Where the consumer reads next, by partition.
     cursors: Vec<i64>,
-    /// Generations the instance has read from the history.
-    known: usize,
     job: Option<Job<Held>>,
 }
 
@@ -100,6 +100,10 @@ impl Log {
             self.barriers.push(Barrier { generation: generation + 1, offsets, passage, empties });
             return;
         }
+        if rng.u32(..24) == 0 {
+            self.retire();
+            return;
+        }
         let partition = rng.usize(..self.partitions.len());
         // A tombstone follows the event of its delete, which compaction removes long after the history was read.
         let entries: &[Entry] = match rng.u32(..6) {
@@ -110,11 +114,31 @@ impl Log {
         self.partitions[partition].extend_from_slice(entries);
     }
 
-    /// As the history follower hands it over: the first `known` generations.
-    fn known(&self, known: usize) -> Barriers {
+    /// Every generation that empties the table goes, except the last of them.
+    fn retire(&mut self) {
+        let emptying = self.barriers.iter().filter(|barrier| barrier.empties);
+        let mut gone: Vec<u32> = emptying.map(|barrier| barrier.generation).collect();
+        gone.pop();
+        self.retired = gone;
+    }
+
+    /// As the history follower hands it over: all generations except `left_out`.
+    fn known(&self, left_out: &[u32]) -> Barriers {
         let mut barriers = Barriers::default();
-        self.barriers.iter().take(known).for_each(|barrier| barriers.insert(barrier.clone()));
+        let known = self.barriers.iter().filter(|barrier| !left_out.contains(&barrier.generation));
+        known.for_each(|barrier| barriers.insert(barrier.clone()));
         barriers
+    }
+
+    /// The generation that a row of `generation` is taken for by those who know `barriers`: for one that is retired, that
+    /// which has its definition.
+    fn taken_for(&self, generation: u32, barriers: &Barriers) -> u32 {
+        let known = |wanted: u32| barriers.iter().any(|barrier| barrier.generation == wanted);
+        if known(generation) || !self.retired.contains(&generation) {
+            return generation;
+        }
+        let before = self.barriers.iter().rev().filter(|barrier| barrier.generation < generation);
+        before.filter(|barrier| !barrier.empties).map(|barrier| barrier.generation).next().unwrap_or(0)
     }
 
     fn end(&self, partition: i32) -> i64 {
@@ -165,7 +189,9 @@ impl Destination {
                     let there = draft.offsets.iter().filter(|row| row.1 >= *generation).count() as u64;
                     let total = log.partitions.len() as u64;
                     if arrive(*passage, *generation, draft.applied, there, total) == Arrival::Execute {
-                        assert_eq!(draft.applied + 1, *generation, "generations are done in order");
+                        let between = draft.applied + 1..*generation;
+                        let skipped = between.clone().all(|missing| log.retired.contains(&missing));
+                        assert!(skipped, "{between:?} are left out, and generations are done in order");
                         draft.merged.push(Merged::Ddl(*generation));
                         draft.applied = *generation;
                     }
@@ -188,14 +214,12 @@ impl Instance {
             flow: Flow::new(Barriers::default(), Box::new(Held::default)),
             assigned: Vec::new(),
             cursors: vec![0; PARTITIONS as usize],
-            known: 0,
             job: None,
         }
     }
 
     fn learn(&mut self, log: &Log) {
-        self.known = log.barriers.len();
-        self.flow.set_barriers(log.known(self.known));
+        self.flow.set_barriers(log.known(&log.retired));
     }
 
     /// The consumer's turn: seeks, then one record or the news that there is none.
@@ -209,7 +233,7 @@ impl Instance {
         }
         let partition = self.assigned[rng.usize(..self.assigned.len())];
         let cursor = self.cursors[partition as usize];
-        let newest = log.known(self.known).newest();
+        let newest = self.flow.barriers().newest();
         match log.partitions[partition as usize].get(cursor as usize) {
             None => self.flow.observe(partition, cursor, Some(log.end(partition))),
             Some(Entry::Gap) => {
@@ -220,7 +244,10 @@ impl Instance {
             }
             Some(Entry::Row(generation)) if *generation > newest => {}
             Some(entry) => {
-                let generation = if let Entry::Row(generation) = entry { Some(*generation) } else { None };
+                let generation = match entry {
+                    Entry::Row(generation) => Some(log.taken_for(*generation, self.flow.barriers())),
+                    _ => None,
+                };
                 match self.flow.offer(partition, cursor, generation, Instant::now()) {
                     Verdict::Take(rows) => {
                         rows.0.push((partition, cursor));
@@ -244,7 +271,7 @@ impl Instance {
             }
             self.job = self.flow.next_job(&LIMITS, rng.bool(), Instant::now());
             if let Some(Job::Flush { target, .. }) = &self.job {
-                assert!(*target <= log.known(self.known).newest(), "a definition that is not known here");
+                assert!(*target <= self.flow.barriers().newest(), "a definition that is not known here");
             }
             return;
         }
@@ -290,9 +317,12 @@ fn check(log: &Log, destination: &Destination) {
         assert!(places.next().is_none(), "{wanted:?} was merged twice");
         found
     };
-    let barriers = log.known(usize::MAX);
+    let barriers = log.known(&[]);
     for barrier in &log.barriers[1..] {
-        let ddl = place(Merged::Ddl(barrier.generation)).expect("every generation is done");
+        let Some(ddl) = place(Merged::Ddl(barrier.generation)) else {
+            assert!(log.retired.contains(&barrier.generation), "every generation that has a record is done");
+            continue;
+        };
         for (partition, entries) in (0..).zip(&log.partitions) {
             for (offset, entry) in (0..).zip(entries).filter(|(_, entry)| **entry != Entry::Gap) {
                 let generation = match entry {
@@ -323,7 +353,7 @@ fn check(log: &Log, destination: &Destination) {
 
 fn run(seed: u64) {
     let mut rng = Rng::with_seed(seed);
-    let mut log = Log { partitions: vec![Vec::new(); PARTITIONS as usize], barriers: Vec::new() };
+    let mut log = Log { partitions: vec![Vec::new(); PARTITIONS as usize], ..Log::default() };
     let offsets = vec![0; PARTITIONS as usize];
     log.barriers.push(Barrier { generation: 1, offsets, passage: Passage::Last, empties: false });
     let mut destination =

@@ -87,7 +87,7 @@ impl<B: Rows> Flow<B> {
         let at_barrier = |number: i32, partition: &Partition| {
             partition.phase == Phase::Running
                 && partition.position >= partition.barrier
-                && partition.generation <= self.done
+                && !self.barriers.is_awaited(partition.generation, self.done)
                 && !self.holds_rows_of(number)
         };
         let mut moves: Vec<(u32, Move)> = Vec::new();

@@ -148,7 +148,7 @@ impl<B: Rows> Flow<B> {
             && self.partitions.get(&partition).is_some_and(|partition| {
                 partition.phase == Phase::Running
                     && partition.position < partition.barrier
-                    && partition.generation <= self.done
+                    && !self.barriers.is_awaited(partition.generation, self.done)
             })
     }
 
@@ -174,7 +174,7 @@ impl<B: Rows> Flow<B> {
         if partition.phase != Phase::Running || offset < partition.position {
             return Verdict::Ignore;
         }
-        if offset >= partition.barrier || partition.generation > self.done {
+        if offset >= partition.barrier || self.barriers.is_awaited(partition.generation, self.done) {
             // Nothing lies between the last record and this one.
             partition.position = offset.min(partition.barrier).max(partition.position);
             return Verdict::Wait;
