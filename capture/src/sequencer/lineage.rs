@@ -2,10 +2,11 @@
 //! more. Pure: what was written, and when, enters; what goes leaves.
 //!
 //! Invariant: only a generation goes that shares its definition with an earlier one of its topic, before a generation
-//! that has emptied the table for longer than any apply may lag, and from before the load that is under way. The number
-//! and the schema id of what goes stay in the table's [`RetiredRecord`].
+//! that has emptied the table for longer than any apply may lag, and from before the load that is under way. The last
+//! re-read of them stays: an apply that was away sees by it that the definition it goes back to comes with the rows. The
+//! number and the schema id of what goes stay in the table's [`RetiredRecord`].
 
-use tributary_schemas::history::{GENERATION_FORMAT, GenerationRecord, RetiredRecord};
+use tributary_schemas::history::{Cause, GENERATION_FORMAT, GenerationRecord, RetiredRecord};
 
 /// A generation that has a record of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +15,8 @@ pub struct Kept {
     pub generation: u32,
     /// The generation whose record holds its definition; itself, if that is its own.
     pub holder: u32,
-    /// No row of before lives on in it.
-    pub empties: bool,
+    /// What began it.
+    pub cause: Cause,
     /// When it was written, milliseconds since 1970.
     pub written_ms: i64,
     /// Version of its schema of values.
@@ -83,7 +84,7 @@ impl Lineage {
         self.record(Kept {
             generation: record.generation,
             holder,
-            empties: record.cause.empties(),
+            cause: record.cause,
             written_ms,
             version,
             id: record.value_schema_id,
@@ -95,12 +96,18 @@ impl Lineage {
     /// The generations that go. Emptied before `horizon_ms` is emptied for everybody; `loading_since` is the generation
     /// that began the load under way.
     pub fn retire(&mut self, horizon_ms: i64, loading_since: Option<u32>) -> Vec<Kept> {
-        let emptied = self.kept.iter().rev().find(|kept| kept.empties && kept.written_ms <= horizon_ms);
-        let Some(emptied) = emptied.map(|kept| kept.generation) else { return Vec::new() };
+        let newest = |wanted: fn(Cause) -> bool| {
+            let mut old = self.kept.iter().rev().filter(|kept| kept.written_ms <= horizon_ms);
+            old.find(|kept| wanted(kept.cause)).map(|kept| kept.generation)
+        };
+        let Some(emptied) = newest(Cause::empties) else { return Vec::new() };
+        let reread = newest(|cause| cause == Cause::Reset);
         let before = loading_since.map_or(emptied, |since| since.min(emptied));
-        let (gone, kept): (Vec<Kept>, Vec<Kept>) = std::mem::take(&mut self.kept)
-            .into_iter()
-            .partition(|kept| kept.generation < before && kept.holder != kept.generation && kept.derivable);
+        let goes = |kept: &Kept| {
+            let needed = kept.holder == kept.generation || Some(kept.generation) == reread;
+            kept.generation < before && !needed && kept.derivable
+        };
+        let (gone, kept) = std::mem::take(&mut self.kept).into_iter().partition(goes);
         self.kept = kept;
         for generation in &gone {
             self.retired.format = GENERATION_FORMAT;
@@ -114,19 +121,23 @@ impl Lineage {
 mod tests {
     use super::*;
 
-    fn kept(generation: u32, holder: u32, empties: bool) -> Kept {
+    fn kept(generation: u32, holder: u32, cause: Cause) -> Kept {
         let written_ms = i64::from(generation) * 1_000;
         let (version, id) = (generation, 10 + generation);
-        Kept { generation, holder, empties, written_ms, version, id, stored_schema: None, derivable: true }
+        Kept { generation, holder, cause, written_ms, version, id, stored_schema: None, derivable: true }
     }
 
     fn lineage() -> Lineage {
         let mut lineage = Lineage::default();
-        // Initial, TRUNCATE, ALTER, TRUNCATE, TRUNCATE, TRUNCATE.
-        for (generation, holder, empties) in
-            [(1, 1, false), (2, 1, true), (3, 3, false), (4, 3, true), (5, 3, true), (6, 3, true)]
-        {
-            lineage.record(kept(generation, holder, empties));
+        for (generation, holder, cause) in [
+            (1, 1, Cause::Initial),
+            (2, 1, Cause::Truncate),
+            (3, 3, Cause::Alter),
+            (4, 3, Cause::Truncate),
+            (5, 3, Cause::Truncate),
+            (6, 3, Cause::Truncate),
+        ] {
+            lineage.record(kept(generation, holder, cause));
         }
         lineage
     }
@@ -153,5 +164,19 @@ mod tests {
         let mut all = lineage();
         assert_eq!(numbers(&all.retire(9_000, Some(4))), [2]);
         assert_eq!(numbers(&all.retire(9_000, None)), [4, 5]);
+    }
+
+    #[test]
+    fn the_last_re_read_stays_for_those_who_were_away_until_a_later_one_takes_its_place() {
+        let mut all = Lineage::default();
+        for (generation, cause) in
+            (1..).zip([Cause::Initial, Cause::Reset, Cause::Reset, Cause::Truncate, Cause::Truncate])
+        {
+            all.record(kept(generation, 1, cause));
+        }
+        assert_eq!(numbers(&all.retire(9_000, None)), [2, 4]);
+        all.record(kept(6, 1, Cause::Reset));
+        assert!(all.retire(5_999, None).is_empty(), "the next one is too young");
+        assert_eq!(numbers(&all.retire(9_000, None)), [3, 5]);
     }
 }

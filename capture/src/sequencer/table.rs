@@ -186,7 +186,7 @@ impl SequencedTable {
         self.lineage.record(Kept {
             generation,
             holder: record.holder(),
-            empties: record.cause.empties(),
+            cause: record.cause,
             written_ms: origin.written_ms,
             version: self.schemas.value_versions,
             id: self.value_schema_id,
