@@ -8,7 +8,7 @@ use super::batch::{BatchedEvent, EventBatch};
 use super::event::{DecodeError, EventBody, EventHeader, kind, parse};
 use super::filter::{ID_BYTES, TableFilter, is_table_map};
 use super::payload::parse_payload;
-use super::stream::{Checksum, accept};
+use super::stream::{Checksum, accept, accept_unseen};
 use super::unfold::Unfolder;
 use std::sync::Arc;
 use tributary_schemas::config::TableSelection;
@@ -19,6 +19,8 @@ pub struct Intake {
     checksum: Checksum,
     filter: TableFilter,
     unfolder: Unfolder,
+    /// The event that is being passed over.
+    passing: Option<EventHeader>,
 }
 
 impl Intake {
@@ -84,11 +86,27 @@ impl Intake {
             .is_some_and(|(header, data)| data.len() >= ID_BYTES && !self.filter.keeps(&header, data))
     }
 
-    /// Copies that an event which [`Self::passes_over`] was there.
-    pub fn pass_over(&mut self, beginning: &[u8], batch: &mut EventBatch) {
-        if let Some((header, _)) = EventHeader::split(beginning) {
+    /// The rest of an event which [`Self::passes_over`] will not come to be kept; [`Self::passed_over`] follows.
+    pub fn pass_over(&mut self, beginning: &[u8]) {
+        self.passing = EventHeader::split(beginning).map(|(header, _)| header);
+    }
+
+    /// Copies that the event was there, of which so many bytes came with this CRC32 over all of them. A damaged one may have
+    /// been of another table.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: another size, or a wrong checksum.
+    pub fn passed_over(
+        &mut self,
+        bytes: usize,
+        crc32: u32,
+        batch: &mut EventBatch,
+    ) -> Result<(), DecodeError> {
+        if let Some(header) = self.passing.take() {
+            accept_unseen(&header, (bytes, crc32), self.checksum)?;
             batch.push(BatchedEvent { header: header.passed_over(), data: &[], inside_payload: false });
         }
+        Ok(())
     }
 }
 
@@ -227,6 +245,7 @@ mod tests {
     fn the_beginning_of_a_large_event_is_enough_to_pass_over_it() {
         let (mut intake, mut batch) = (Intake::new(Some(selection())), EventBatch::default());
         for event in [
+            format(),
             sent(kind::TABLE_MAP, &table_map(1, "orders"), 10),
             sent(kind::TABLE_MAP, &table_map(2, "others"), 20),
         ] {
@@ -238,9 +257,24 @@ mod tests {
         for bytes in 0..25 {
             assert!(!intake.passes_over(&large(2)[..bytes]), "{bytes} bytes do not tell");
         }
-        intake.pass_over(&large(2)[..25], &mut batch);
-        let last = batch.last().unwrap();
-        assert_eq!((last.header.kind, last.data.len(), last.header.next_offset), (kind::IGNORABLE, 0, 30));
+        let whole = large(2);
+        let mut pass_over = |event: &[u8]| {
+            intake.pass_over(&event[..25]);
+            intake.passed_over(event.len(), crc32fast::hash(event), &mut batch)
+        };
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 4;
+            assert!(pass_over(&damaged).is_err(), "{at}");
+        }
+        let error = pass_over(&whole[..whole.len() - 1]).unwrap_err();
+        assert!(matches!(error, DecodeError::Malformed { .. }), "{error}");
+        pass_over(&whole).unwrap();
+        let events: Vec<_> = batch
+            .iter()
+            .map(|event| (event.header.kind, event.data.len(), event.header.next_offset))
+            .collect();
+        assert_eq!(events, [(kind::IGNORABLE, 0, 30)]);
     }
 
     #[test]

@@ -60,6 +60,28 @@ pub fn accept<'a>(event: &'a [u8], checksum: &mut Checksum) -> Result<(EventHead
     }
 }
 
+/// CRC32 over any bytes and, behind them, their own CRC32.
+const RESIDUE: u32 = 0x2144_df1c;
+
+/// Of an event that was passed over: it had `bytes`, and `crc32` is over all of them.
+///
+/// # Errors
+/// [`DecodeError::Malformed`] and [`DecodeError::Checksum`].
+pub fn accept_unseen(
+    header: &EventHeader,
+    (bytes, crc32): (usize, u32),
+    checksum: Checksum,
+) -> Result<(), DecodeError> {
+    if usize::try_from(header.size_bytes).ok() != Some(bytes) {
+        return Err(DecodeError::malformed(header.kind, "size"));
+    }
+    if checksum == Checksum::Crc32 && crc32 != RESIDUE {
+        let EventHeader { kind, next_offset, .. } = *header;
+        return Err(DecodeError::Checksum { kind, next_offset, expected: RESIDUE, computed: crc32 });
+    }
+    Ok(())
+}
+
 /// Compares the checksum of an event of a file with CRC32. `data` is without the checksum and, for a FORMAT_DESCRIPTION
 /// event, without the byte before it that names the algorithm.
 ///

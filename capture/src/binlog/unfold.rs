@@ -176,12 +176,17 @@ mod tests {
     /// A payload event's data, of these events.
     fn payload(events: &[u8], declared: usize, compressed: bool) -> Vec<u8> {
         let body = if compressed { zstd::encode_all(events, 3).unwrap() } else { events.to_vec() };
+        payload_of(&body, declared, compressed)
+    }
+
+    /// The same, with this as what the events were folded to.
+    fn payload_of(body: &[u8], declared: usize, compressed: bool) -> Vec<u8> {
         let number = |value: usize| [&[0xfe][..], &u64::try_from(value).unwrap().to_le_bytes()].concat();
         let field =
             |kind: u8, value: Vec<u8>| [&[kind, u8::try_from(value.len()).unwrap()][..], &value].concat();
         let algorithm = if compressed { vec![0] } else { vec![0xfc, 255, 0] };
-        [field(1, number(body.len())), field(2, algorithm), field(3, number(declared)), vec![0], body]
-            .concat()
+        let fields = [field(1, number(body.len())), field(2, algorithm), field(3, number(declared)), vec![0]];
+        [&fields.concat(), body].concat()
     }
 
     fn event(kind: u8, bytes: usize, fill: u8) -> Vec<u8> {
@@ -238,14 +243,33 @@ mod tests {
             );
             assert!(unfold(&mut unfolder, &payload(&events[..10], 10, compressed)).is_err());
         }
-        // Damaged, at any place behind the fields (the CRC32 of the event would tell as well).
         let whole = payload(&events, events.len(), true);
-        let begin = parse_payload(&whole).unwrap().begin;
-        for at in begin..whole.len() {
-            let mut cut = whole.clone();
-            cut.truncate(at);
+        // Cut short at any place, which the fields do not tell of.
+        let body = zstd::encode_all(events.as_slice(), 3).unwrap();
+        for at in 0..body.len() {
+            let cut = payload_of(&body[..at], events.len(), true);
+            assert!(parse_payload(&cut).is_ok(), "{at}");
             assert!(unfold(&mut unfolder, &cut).is_err(), "{at}");
         }
         assert!(unfold(&mut unfolder, &whole).is_ok(), "the next one is not concerned");
+    }
+
+    /// What a flipped bit does to the bytes of a row only the CRC32 of the event can tell; here nothing may go beyond its
+    /// bounds, and what comes out has the size that was declared.
+    #[test]
+    fn a_flipped_bit_does_no_harm_and_never_to_the_next_payload() {
+        let events = [event(kind::QUERY, 300, 1), event(kind::XID, 8, 2)].concat();
+        let whole = payload(&events, events.len(), true);
+        let mut unfolder = Unfolder::default();
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(events) = unfold(&mut unfolder, &damaged) {
+                let size: usize = events.iter().map(|(_, data)| EventHeader::SIZE_BYTES + data.len()).sum();
+                let declared = parse_payload(&damaged).unwrap().check.expected();
+                assert_eq!(u64::try_from(size).unwrap(), declared, "{bit}");
+            }
+            assert_eq!(unfold(&mut unfolder, &whole).unwrap().len(), 2, "{bit}");
+        }
     }
 }

@@ -162,13 +162,26 @@ fn may_be_the_place(error: &SourceError) -> bool {
 }
 
 const DURING: &str = "reading the binlog";
+const OPENED_AGAIN: &str = "the connection is opened again";
 
 /// A stream as it is asked for, and what is yet to be proven of its place.
 async fn open<'a>(
     options: &SourceOptions,
     request: &'a StreamRequest,
 ) -> Result<(ReplicationStream, Option<Doubt<'a>>), SourceError> {
-    let mut session = Replication::open(options).await?;
+    let session = Replication::open(options).await?;
+    let asked = tokio::time::timeout(request.read_deadline, ask(options, request, session)).await;
+    asked.unwrap_or_else(|_| {
+        let silence = format!("no answer within {} s", request.read_deadline.as_secs());
+        Err(SourceError::transient(DURING, options.address(), silence, OPENED_AGAIN))
+    })
+}
+
+async fn ask<'a>(
+    options: &SourceOptions,
+    request: &'a StreamRequest,
+    mut session: Replication,
+) -> Result<(ReplicationStream, Option<Doubt<'a>>), SourceError> {
     let heartbeat_ns = request.heartbeat.as_nanos();
     // Servers before 8.0.26 know only the older name; unknown user variables harm nobody.
     session
@@ -228,15 +241,19 @@ async fn read_batch(
         true => End::Elsewhere(error.to_string()),
         false => End::from(error),
     };
+    let damaged = |damage: DecodeError, in_doubt: bool| match in_doubt {
+        true => End::Elsewhere(damage.to_string()),
+        false => End::Failed(StreamMessage::Damaged(damage)),
+    };
     loop {
         while let Some(frame) = packets.take(DURING).map_err(|error| failed(error, doubt.is_some()))? {
             match packets.read(DURING, &frame).map_err(|error| failed(error, doubt.is_some()))? {
                 Packet::Event(event) => {
-                    let taken = intake.take(event, batch);
-                    taken.map_err(|damage| match doubt {
-                        Some(_) => End::Elsewhere(damage.to_string()),
-                        None => End::Failed(StreamMessage::Damaged(damage)),
-                    })?;
+                    intake.take(event, batch).map_err(|damage| damaged(damage, doubt.is_some()))?;
+                }
+                Packet::Skipped(skipped) => {
+                    let passed_over = intake.passed_over(skipped.bytes, skipped.crc32, batch);
+                    passed_over.map_err(|damage| damaged(damage, doubt.is_some()))?;
                 }
                 Packet::End => return Err(again(packets, "the server ended the stream".to_owned())),
             }
@@ -249,8 +266,7 @@ async fn read_batch(
             }
         }
         if let Some(beginning) = packets.begun().filter(|beginning| intake.passes_over(beginning)) {
-            intake.pass_over(beginning, batch);
-            judge(doubt, batch)?;
+            intake.pass_over(beginning);
             packets.skip();
         }
         let more = if batch.is_empty() {
@@ -299,7 +315,7 @@ fn judge(doubt: &mut Option<Doubt<'_>>, batch: &EventBatch) -> Result<(), End> {
 }
 
 fn again(packets: &ReplicationStream, reason: String) -> End {
-    SourceError::transient(DURING, packets.address(), reason, "the connection is opened again").into()
+    SourceError::transient(DURING, packets.address(), reason, OPENED_AGAIN).into()
 }
 
 #[cfg(test)]
@@ -307,6 +323,8 @@ mod tests {
     use super::*;
     use crate::binlog::EventHeader;
     use crate::binlog::batch::BatchedEvent;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
 
     fn batch(bytes: usize) -> EventBatch {
         let header = EventHeader {
@@ -334,6 +352,62 @@ mod tests {
         assert!(!failed(
             "A replica with the same server_uuid/server_id as this replica has connected to the source"
         ));
+    }
+
+    /// Sends a packet of fewer than 256 bytes.
+    fn send(socket: &mut TcpStream, packet: &[u8], number: u8) {
+        let header = [u8::try_from(packet.len()).unwrap(), 0, 0, number];
+        socket.write_all(&[&header[..], packet].concat()).unwrap();
+    }
+
+    /// A packet; `None` once the client is gone.
+    fn receive(socket: &mut TcpStream) -> Option<(Vec<u8>, u8)> {
+        let mut header = [0; 4];
+        socket.read_exact(&mut header).ok()?;
+        let mut packet = vec![0; usize::from(header[0]) | usize::from(header[1]) << 8];
+        socket.read_exact(&mut packet).ok()?;
+        Some((packet, header[3]))
+    }
+
+    /// Lets whoever comes log in and says OK to all, until a statement names `silent`: then nothing.
+    fn play(mut socket: TcpStream, silent: &str) {
+        let nonce = b"abcdefghijklmnopqrst\0";
+        let fixed = [&[0][..], &[0x00, 0x82, 45, 2, 0, 0x08, 0x00, 21], &[0; 10]].concat();
+        let head = [&b"\x0a8.0.0\0"[..], &[1, 0, 0, 0], &nonce[..8], &fixed].concat();
+        send(&mut socket, &[&head, &nonce[8..], b"mysql_native_password\0"].concat(), 0);
+        while let Some((packet, number)) = receive(&mut socket) {
+            if !String::from_utf8_lossy(&packet).contains(silent) {
+                send(&mut socket, &[0, 0, 0, 2, 0, 0, 0], number + 1);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_behind_the_login_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || play(listener.accept().unwrap().0, "heartbeat_period"));
+        let tls = serde_json::json!({"mode": "disable"});
+        let section = serde_json::json!({
+            "host": "127.0.0.1", "port": port, "user": "u", "password": "p", "tls": tls
+        });
+        let options = SourceOptions::new(&serde_json::from_value(section).unwrap()).unwrap();
+        let config = "name = \"t\"\n[kafka]\nbrokers = \"b\"\n[capture]\ntables = [\"shop.orders\"]";
+        let request = StreamRequest {
+            position: Position::default(),
+            by_gtid: false,
+            seek: None,
+            selection: Arc::new(TableSelection::new(&toml::from_str(config).unwrap()).unwrap()),
+            server_id: 1,
+            heartbeat: Duration::from_millis(50),
+            read_deadline: Duration::from_millis(200),
+        };
+        let (sender, mut receiver) = channel();
+        tokio::spawn(run(options, request, sender));
+        let message = tokio::time::timeout(Duration::from_secs(60), receiver.recv()).await.unwrap();
+        let Some(StreamMessage::Failed(error)) = message else { panic!("{message:?}") };
+        assert!(error.is_transient() && error.to_string().contains("no answer within"), "{error}");
+        server.join().unwrap();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! four bytes: its length and a number (MySQL's protocol documentation, "MySQL Packets").
 //!
 //! Invariant: a packet that fits into the buffer is not copied and costs no allocation; a larger one is put together beside it,
-//! and given up again after it. Of one that is to be skipped no more than its beginning is kept.
+//! and given up again after it. Of one that is to be skipped no more than its beginning is kept, and its CRC32.
 
 use std::ops::Range;
 
@@ -29,6 +29,17 @@ pub enum Frame {
     Buffered(Range<usize>),
     /// Beside it.
     Large,
+    /// Nowhere: it was skipped.
+    Skipped(Skipped),
+}
+
+/// What is known of a packet that was skipped, without those of its first bytes that were left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skipped {
+    /// How many bytes it had.
+    pub bytes: usize,
+    /// CRC32 over them.
+    pub crc32: u32,
 }
 
 /// The packet that is put together beside the buffer.
@@ -40,7 +51,14 @@ struct Large {
     last_piece: bool,
     /// All bytes of the packet so far.
     size: usize,
-    skipped: bool,
+    skipped: Option<Skipping>,
+}
+
+/// A packet that is being skipped.
+#[derive(Debug)]
+struct Skipping {
+    left_out: usize,
+    hasher: crc32fast::Hasher,
 }
 
 /// See the module.
@@ -79,12 +97,17 @@ impl Frames {
         self.buffer.get_mut(self.end..).unwrap_or_default()
     }
 
+    /// True if no byte waits behind the packets that were taken.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.begin == self.end && self.large.is_none()
+    }
+
     /// So many bytes have been put there.
     pub(super) fn filled(&mut self, bytes: usize) {
         self.end = (self.end + bytes).min(self.buffer.len());
     }
 
-    /// The next packet, if it is there whole. One that was skipped is passed over.
+    /// The next packet, if it is there whole, or if it was skipped and its last byte has come.
     pub(super) fn take(&mut self) -> Result<Option<Frame>, FrameError> {
         if self.large.is_none() && self.large_bytes.capacity() > 0 {
             self.large_bytes = Vec::new();
@@ -92,9 +115,10 @@ impl Frames {
         loop {
             if let Some(large) = &mut self.large {
                 let there = large.missing.min(self.end - self.begin);
-                if !large.skipped {
-                    let bytes = self.buffer.get(self.begin..self.begin + there).unwrap_or_default();
-                    self.large_bytes.extend_from_slice(bytes);
+                let bytes = self.buffer.get(self.begin..self.begin + there).unwrap_or_default();
+                match &mut large.skipped {
+                    Some(skipping) => skipping.hasher.update(bytes),
+                    None => self.large_bytes.extend_from_slice(bytes),
                 }
                 self.begin += there;
                 large.missing -= there;
@@ -102,13 +126,12 @@ impl Frames {
                     return Ok(None);
                 }
                 if large.last_piece {
-                    let skipped = large.skipped;
+                    let (size, skipped) = (large.size, large.skipped.take());
                     self.large = None;
-                    if !skipped {
-                        return Ok(Some(Frame::Large));
-                    }
-                    self.large_bytes.clear();
-                    continue;
+                    return Ok(Some(skipped.map_or(Frame::Large, |Skipping { left_out, hasher }| {
+                        let bytes = size.saturating_sub(left_out);
+                        Frame::Skipped(Skipped { bytes, crc32: hasher.finalize() })
+                    })));
                 }
             }
             let Some([first, second, third, number]) = self
@@ -137,7 +160,7 @@ impl Frames {
     }
 
     fn begin_piece(&mut self, length: usize) -> Result<(), FrameError> {
-        let (before, skipped) = self.large.as_ref().map_or((0, false), |large| (large.size, large.skipped));
+        let (before, skipped) = self.large.take().map_or((0, None), |large| (large.size, large.skipped));
         let size = before + length;
         if size > self.max_packet_bytes {
             return Err(FrameError::TooLarge);
@@ -159,18 +182,22 @@ impl Frames {
         match frame {
             Frame::Buffered(range) => self.buffer.get(range.clone()).unwrap_or_default(),
             Frame::Large => &self.large_bytes,
+            Frame::Skipped(_) => &[],
         }
     }
 
     /// The beginning of a packet of which the rest is yet to come, if it does not fit into the buffer.
     pub(super) fn begun(&self) -> Option<&[u8]> {
-        self.large.as_ref().filter(|large| !large.skipped).map(|_| self.large_bytes.as_slice())
+        self.large.as_ref().filter(|large| large.skipped.is_none()).map(|_| self.large_bytes.as_slice())
     }
 
-    /// The rest of that packet is not kept, and [`Self::take`] passes over it.
-    pub(super) fn skip(&mut self) {
-        if let Some(large) = &mut self.large {
-            large.skipped = true;
+    /// The rest of that packet is not kept, and [`Self::take`] tells only what is known of it without its first `left_out`
+    /// bytes, which are there already.
+    pub(super) fn skip(&mut self, left_out: usize) {
+        if let Some(large) = self.large.as_mut().filter(|large| large.skipped.is_none()) {
+            let mut hasher = crc32fast::Hasher::new();
+            hasher.update(self.large_bytes.get(left_out..).unwrap_or_default());
+            large.skipped = Some(Skipping { left_out, hasher });
             self.large_bytes = Vec::new();
         }
     }
@@ -205,17 +232,34 @@ mod tests {
         out
     }
 
+    /// Packets of these sizes, in which no byte stands for the one before it, or for the one a piece before.
+    fn filled(sizes: &[usize]) -> Vec<Vec<u8>> {
+        let byte = |number: u8, at: usize| number ^ u8::try_from((at + at / 251) % 251).unwrap();
+        sizes
+            .iter()
+            .zip(1_u8..)
+            .map(|(size, number)| (0..*size).map(|at| byte(number, at)).collect())
+            .collect()
+    }
+
+    /// What is to be known of a packet that is skipped.
+    fn known(packet: &[u8]) -> Skipped {
+        Skipped { bytes: packet.len() - 1, crc32: crc32fast::hash(&packet[1..]) }
+    }
+
     /// Reads them in portions of the given sizes, by turns. The packets whose first byte is `skip` are skipped if they can be.
-    fn read(stream: &[u8], portions: &[usize], skip: Option<u8>) -> (Vec<Vec<u8>>, usize) {
+    fn read(stream: &[u8], portions: &[usize], skip: Option<u8>) -> (Vec<Vec<u8>>, Vec<Skipped>) {
         let mut frames = Frames::new(1 << 30);
-        let (mut packets, mut rest, mut skipped) = (Vec::new(), stream, 0);
+        let (mut packets, mut rest, mut skipped) = (Vec::new(), stream, Vec::new());
         for portion in portions.iter().cycle() {
             while let Some(frame) = frames.take().unwrap() {
-                packets.push(frames.bytes(&frame).to_vec());
+                match frame {
+                    Frame::Skipped(known) => skipped.push(known),
+                    frame => packets.push(frames.bytes(&frame).to_vec()),
+                }
             }
             if frames.begun().is_some_and(|begun| begun.first().is_some_and(|first| Some(*first) == skip)) {
-                frames.skip();
-                skipped += 1;
+                frames.skip(1);
             }
             if rest.is_empty() {
                 break;
@@ -237,24 +281,22 @@ mod tests {
             sizes in prop::collection::vec(prop_oneof![0_usize..300, BUFFER_BYTES - 8..BUFFER_BYTES + 8, 0..3 * BUFFER_BYTES], 1..8),
             portions in prop::collection::vec(1_usize..BUFFER_BYTES, 1..5),
         ) {
-            let packets: Vec<Vec<u8>> =
-                sizes.iter().zip(1_u8..).map(|(size, number)| vec![number; *size]).collect();
+            let packets = filled(&sizes);
             prop_assert!(read(&sent(&packets), &portions, None).0 == packets);
             let (kept, skipped) = read(&sent(&packets), &portions, Some(1));
-            prop_assert!(kept == packets[skipped..], "only the first may be skipped");
+            prop_assert!(kept == packets[skipped.len()..], "only the first may be skipped");
+            prop_assert!(skipped.iter().all(|skipped| *skipped == known(&packets[0])));
         }
     }
 
     #[test]
     fn packets_of_many_pieces() {
-        let packets: Vec<Vec<u8>> = [WHOLE_PIECE - 1, WHOLE_PIECE, WHOLE_PIECE + 1, 2 * WHOLE_PIECE, 5]
-            .iter()
-            .zip(1_u8..)
-            .map(|(size, number)| vec![number; *size])
-            .collect();
+        let packets = filled(&[WHOLE_PIECE - 1, WHOLE_PIECE, WHOLE_PIECE + 1, 2 * WHOLE_PIECE, 5]);
         let stream = sent(&packets);
         assert!(read(&stream, &[BUFFER_BYTES, 1], None).0 == packets);
-        assert!(read(&stream, &[BUFFER_BYTES], Some(4)).0 == [&packets[..3], &packets[4..]].concat());
+        let (kept, skipped) = read(&stream, &[BUFFER_BYTES], Some(4));
+        assert!(kept == [&packets[..3], &packets[4..]].concat());
+        assert_eq!(skipped, [known(&packets[3])]);
     }
 
     #[test]
@@ -267,8 +309,7 @@ mod tests {
                 packets += 1;
             }
             if packets == 0 && frames.begun().is_some_and(|begun| begun.len() > 100) {
-                frames.skip();
-                packets += 1;
+                frames.skip(1);
             }
             most = most.max(frames.large_bytes.capacity());
             let space = frames.space();

@@ -1,7 +1,8 @@
 //! The connection phase: greeting, TLS, the proof of the password (MySQL's protocol documentation, "Connection Phase").
 //! Methods: `caching_sha2_password` and `mysql_native_password`, as of the driver that the other connections use.
 //!
-//! Invariant: over a connection that is not encrypted no password goes, but under the server's public key.
+//! Invariant: over a connection that is not encrypted no password goes, but under the server's public key; and nothing that came
+//! in plain text counts as said under TLS.
 
 use super::wire::{Wire, unexpected};
 use mysql_async::consts::CapabilityFlags;
@@ -89,7 +90,7 @@ pub(super) async fn login(wire: &mut Wire, account: &Account<'_>) -> Result<(), 
         }
         let collation = u8::try_from(UTF8MB4_GENERAL_CI).unwrap_or_default();
         wire.write_struct(&SslRequest::new(capabilities, account.max_packet_bytes, collation)).await?;
-        wire.transport.encrypt(connector, account.host).await?;
+        wire.encrypt(connector, account.host).await?;
     }
     let method = match greeting.auth_plugin() {
         Some(AuthPlugin::CachingSha2Password) => Method::CachingSha2,
@@ -270,14 +271,56 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_is_not_sent_as_the_server_likes() {
+        let refused = |error: &Error, method: &str| match error {
+            Error::Driver(DriverError::CleartextPluginDisabled) => method == "mysql_clear_password",
+            Error::Driver(DriverError::MysqlOldPasswordDisabled) => method == "mysql_old_password",
+            Error::Driver(DriverError::UnknownAuthPlugin { name }) => {
+                method == "sha256_password" && name == method
+            }
+            _ => false,
+        };
         for method in ["mysql_clear_password", "mysql_old_password", "sha256_password"] {
             let (done, received) = meet(greeting("mysql_native_password"), vec![switch(method)]).await;
-            assert!(matches!(done.unwrap_err(), Error::Driver(_)), "{method}");
+            let error = done.unwrap_err();
+            assert!(refused(&error, method), "{method}: {error}");
             assert_eq!(received[1], b"", "{method}");
         }
         let (done, received) = meet(greeting("mysql_native_password"), vec![vec![SWITCH]]).await;
         assert!(matches!(done.unwrap_err(), Error::Driver(DriverError::MysqlOldPasswordDisabled)));
         assert_eq!(received[1], b"");
+    }
+
+    /// Whoever sits between could say that the server is content, before the server has been asked who it is.
+    #[tokio::test]
+    async fn what_came_in_plain_text_is_no_part_of_the_encrypted_session() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut greeting = greeting("mysql_native_password");
+            // The second byte of what the server can do: TLS as well.
+            let capabilities = 1 + b"5.7.44\0".len() + 4 + 8 + 1;
+            greeting[capabilities + 1] |= 0x08;
+            let mut both = Vec::new();
+            frames::write(&greeting, &mut 0, &mut both);
+            frames::write(&OK_PACKET, &mut 3, &mut both);
+            socket.write_all(&both).unwrap();
+            receive(&mut socket)
+        });
+        let transport = Transport::connect("127.0.0.1", port, Duration::from_secs(30)).await.unwrap();
+        let mut wire = Wire::new(transport, 1 << 24);
+        let connector = native_tls::TlsConnector::builder().build().unwrap().into();
+        let account = Account {
+            user: "u",
+            password: "secret",
+            host: "127.0.0.1",
+            tls: Some(&connector),
+            max_packet_bytes: 1 << 24,
+        };
+        let error = login(&mut wire, &account).await.unwrap_err().to_string();
+        assert!(error.contains("plain text"), "{error}");
+        drop(wire);
+        assert_eq!(server.join().unwrap().len(), 32, "no user and no proof was sent");
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ mod login;
 mod transport;
 mod wire;
 
-pub use frames::Frame;
+pub use frames::{Frame, Skipped};
 
 use crate::connect::{OPTIONAL, SESSION, SourceOptions, UNKNOWN_VARIABLE};
 use crate::error::SourceError;
@@ -28,6 +28,8 @@ const QUERY: u8 = 0x03;
 const OK: u8 = 0x00;
 const NULL: u8 = 0xfb;
 const END: u8 = 0xfe;
+/// Bytes before an event in its packet: [`OK`].
+const FIRST_BYTE: usize = 1;
 /// A packet that begins like [`END`] and is no longer than this is one.
 const END_BYTES: usize = 8;
 
@@ -210,6 +212,8 @@ pub struct ReplicationStream {
 pub enum Packet<'a> {
     /// An event: header, data, checksum.
     Event(&'a [u8]),
+    /// An event that was skipped.
+    Skipped(Skipped),
     /// The server has nothing more to say.
     End,
 }
@@ -235,6 +239,9 @@ impl ReplicationStream {
     /// # Errors
     /// The server ends the stream for a reason, or sends what is no part of it.
     pub fn read(&self, during: &str, frame: &Frame) -> Result<Packet<'_>, SourceError> {
+        if let Frame::Skipped(skipped) = frame {
+            return Ok(Packet::Skipped(*skipped));
+        }
         let packet = refuse_error(self.wire.frames.bytes(frame)).and_then(|packet| match packet {
             [OK, event @ ..] => Ok(Packet::Event(event)),
             other if is_end(other) => Ok(Packet::End),
@@ -258,8 +265,8 @@ impl ReplicationStream {
         self.wire.frames.begun().and_then(|packet| packet.strip_prefix(&[OK]))
     }
 
-    /// Passes over the rest of that event, without keeping it.
+    /// Passes over the rest of that event, without keeping it; its packet tells its size and its CRC32.
     pub fn skip(&mut self) {
-        self.wire.frames.skip();
+        self.wire.frames.skip(FIRST_BYTE);
     }
 }

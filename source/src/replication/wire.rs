@@ -6,6 +6,7 @@ use mysql_async::{DriverError, Error, IoError, ServerError};
 use mysql_common::proto::MySerialize;
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_native_tls::TlsConnector;
 
 /// First byte of a packet that says what is wrong.
 const ERR: u8 = 0xff;
@@ -54,6 +55,16 @@ impl Wire {
             }
             self.fill().await?;
         }
+    }
+
+    /// Goes on encrypted. What has come in plain text behind the packets that were read, whoever sent it, would count as said
+    /// by the server that the certificate names.
+    pub(super) async fn encrypt(&mut self, connector: &TlsConnector, host: &str) -> Result<(), Error> {
+        if !self.frames.is_empty() {
+            let why = "bytes in plain text came where TLS was to begin";
+            return Err(away(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
+        self.transport.encrypt(connector, host).await
     }
 
     /// Takes a packet that is there whole.

@@ -128,6 +128,7 @@ async fn next_event(stream: &mut ReplicationStream) -> Result<Option<Vec<u8>>, S
         if let Some(frame) = stream.take("reading")? {
             return Ok(match stream.read("reading", &frame)? {
                 Packet::Event(event) => Some(event.to_vec()),
+                Packet::Skipped(_) => panic!("nothing was to be skipped"),
                 Packet::End => None,
             });
         }
