@@ -2,7 +2,7 @@
 //! reason leaves.
 
 use crate::remedies;
-use tributary_schemas::checkpoint::Checkpoint;
+use tributary_schemas::checkpoint::{Checkpoint, Place};
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::position::Position;
 use tributary_service::exit::Failure;
@@ -22,8 +22,13 @@ pub struct ServerHistory {
     pub files: Vec<(String, u64)>,
 }
 
+/// So much of the binlog is read again at each start for the sake of a prepared transaction; for one that is further back its
+/// tables are read anew.
+const MOST_READ_AGAIN_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+
 /// Leaves out prepared XA transactions whose groups the server has purged: they cannot be had any more, and once one of
-/// them is committed its tables are read anew. A transaction that was forgotten does not hold the task.
+/// them is committed its tables are read anew. So it goes with those that are too far back, and to be had only by reading
+/// all that followed once more. A transaction that was forgotten does not hold the task.
 pub fn give_up_purged(checkpoint: &mut Checkpoint, server: &ServerHistory) {
     let gtids =
         checkpoint.undecided.iter().filter_map(|undecided| undecided.gtid.as_deref()?.parse::<Gtid>().ok());
@@ -31,10 +36,23 @@ pub fn give_up_purged(checkpoint: &mut Checkpoint, server: &ServerHistory) {
         checkpoint.position.gtid_set.insert(&gtid);
     }
     // By GTIDs no place is asked for; without, one in a file that is not listed cannot be.
-    let listed = |file: &str| !server.has_gtid && server.files.iter().any(|(name, _)| name == file);
+    let here = &checkpoint.position;
     for undecided in &mut checkpoint.undecided {
-        undecided.place.take_if(|place| !listed(&place.file));
+        // One of no selected table has no rows to be had.
+        let needed = !server.has_gtid && !undecided.tables.is_empty();
+        undecided.place.take_if(|place| {
+            !needed || distance(&server.files, place, here).is_none_or(|bytes| bytes > MOST_READ_AGAIN_BYTES)
+        });
     }
+}
+
+/// Bytes of the binlog from a place to the position; `None` if the place's file is not listed. Files are listed in their
+/// order.
+fn distance(files: &[(String, u64)], place: &Place, here: &Position) -> Option<u64> {
+    let first = files.iter().position(|(name, _)| *name == place.file)?;
+    let between = files.iter().skip(first).take_while(|(name, _)| *name != here.file);
+    let whole = between.fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
+    Some(whole.saturating_add(here.offset).saturating_sub(place.offset))
 }
 
 /// Refuses a position that the server's history does not hold.
@@ -160,11 +178,12 @@ mod tests {
     fn the_place_of_a_prepared_transaction_is_given_up_with_its_file() {
         let mut server = server("", "");
         server.has_gtid = false;
+        let tables = vec![tributary_schemas::table::TableId::new("shop", "orders")];
         let undecided = |file: &str| tributary_schemas::checkpoint::Undecided {
             xid: file.to_owned(),
             gtid: None,
-            place: Some(tributary_schemas::checkpoint::Place { file: file.to_owned(), offset: 4 }),
-            tables: Vec::new(),
+            place: Some(Place { file: file.to_owned(), offset: 4 }),
+            tables: tables.clone(),
         };
         let mut checkpoint = Checkpoint {
             format: 1,
@@ -179,6 +198,42 @@ mod tests {
         let places: Vec<bool> =
             checkpoint.undecided.iter().map(|undecided| undecided.place.is_some()).collect();
         assert_eq!(places, [false, true]);
+        checkpoint.undecided[1].tables.clear();
+        give_up_purged(&mut checkpoint, &server);
+        assert_eq!(checkpoint.undecided[1].place, None, "it has rows of no selected table");
+    }
+
+    #[test]
+    fn a_place_too_far_back_is_given_up() {
+        let place = |number: u32, offset| Place { file: format!("binlog.00000{number}"), offset };
+        let gib = 1024 * 1024 * 1024;
+        let files: Vec<(String, u64)> = (1..=4).map(|number| (place(number, 4).file, 4 * gib)).collect();
+        let here = at("");
+        assert_eq!(distance(&files, &place(3, 200), &here), Some(300));
+        assert_eq!(distance(&files, &place(1, 600), &here), Some(8 * gib - 100));
+        assert_eq!(distance(&files, &place(9, 4), &here), None);
+        let mut server = server("", "");
+        (server.has_gtid, server.files) = (false, files);
+        let kept = |place: Place| {
+            let undecided = tributary_schemas::checkpoint::Undecided {
+                xid: "X'61',X'',1".into(),
+                gtid: None,
+                place: Some(place),
+                tables: vec![tributary_schemas::table::TableId::new("shop", "orders")],
+            };
+            let mut checkpoint = Checkpoint {
+                format: 1,
+                position: at(""),
+                file_created: None,
+                source_started: None,
+                transaction: 50,
+                partials: Vec::new(),
+                undecided: vec![undecided],
+            };
+            give_up_purged(&mut checkpoint, &server);
+            checkpoint.undecided[0].place.is_some()
+        };
+        assert!(kept(place(1, 500)) && !kept(place(1, 499)));
     }
 
     #[test]

@@ -16,8 +16,12 @@ use tributary_schemas::checkpoint::{Checkpoint, Place};
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::position::Position;
 
+/// Where the first event of a file is.
+const FIRST_OFFSET: u64 = 4;
+
 /// Where the stream of a source without GTIDs is to be resumed: before the first prepared transaction whose rows may still be
-/// had, or where everything is published.
+/// had, or where everything is published. The request has 32 bits for an offset: for one behind 4 GiB the file is asked for
+/// from its beginning.
 #[must_use]
 pub fn resume_from(checkpoint: &Checkpoint) -> Position {
     let here = &checkpoint.position;
@@ -31,7 +35,8 @@ pub fn resume_from(checkpoint: &Checkpoint) -> Position {
     let published = bare(here);
     let from =
         places.map(at).fold(published, |first, other| if is_past(&first, &other) { other } else { first });
-    Position { gtid_set: here.gtid_set.clone(), ..from }
+    let offset = if from.offset > u64::from(u32::MAX) { FIRST_OFFSET } else { from.offset };
+    Position { gtid_set: here.gtid_set.clone(), offset, ..from }
 }
 
 /// By file and offset alone.
@@ -259,5 +264,12 @@ mod tests {
             undecided(Some((10, 4))),
         ]);
         assert_eq!(resume_from(&checkpoint), at(9, 900));
+        checkpoint.undecided.push(undecided(Some((8, u64::from(u32::MAX)))));
+        assert_eq!(resume_from(&checkpoint), at(8, u64::from(u32::MAX)));
+        checkpoint.undecided.clear();
+        checkpoint.position = at(10, 1 << 32);
+        let from = resume_from(&checkpoint);
+        assert_eq!(from, at(10, 4), "32 bits do not hold it");
+        assert!(Passing::new(&from, &checkpoint.position).is_some(), "what is before it is passed over");
     }
 }

@@ -230,7 +230,8 @@ impl StreamProgress {
     }
 
     /// The open transaction is an XA PREPARE whose outcome is not known: its GTID stays out of the position, so that
-    /// the server sends it again after a restart; without one its place is kept, from which it is sent again.
+    /// the server sends it again after a restart; without one its place is kept, from which it is sent again. One that has
+    /// rows of no selected table needs no place.
     pub fn leave_undecided(&mut self, xid: &str, tables: impl Iterator<Item = TableId>) {
         let gtid = self.open.as_ref().and_then(|open| open.gtid_text.clone());
         if let Some(open) = &mut self.open {
@@ -238,9 +239,11 @@ impl StreamProgress {
         }
         // Behind the transaction before it.
         let Position { file, offset, .. } = &self.position;
-        let place = gtid.is_none().then(|| Place { file: file.clone(), offset: *offset });
+        let tables: Vec<TableId> = tables.collect();
+        let needed = gtid.is_none() && !tables.is_empty();
+        let place = needed.then(|| Place { file: file.clone(), offset: *offset });
         self.prepared.retain(|undecided| undecided.xid != xid);
-        self.prepared.push(Undecided { xid: xid.to_owned(), gtid, place, tables: tables.collect() });
+        self.prepared.push(Undecided { xid: xid.to_owned(), gtid, place, tables });
     }
 
     /// True for an XA transaction that is prepared before the position and not decided.
@@ -444,7 +447,7 @@ mod tests {
         progress.end();
         progress.begin(None, find);
         progress.advance(200);
-        progress.leave_undecided("X'61',X'',1", std::iter::empty());
+        progress.leave_undecided("X'61',X'',1", name(2).into_iter());
         progress.end();
         let stored = progress.checkpoint(name);
         assert_eq!(stored.position.offset, 200);
@@ -454,6 +457,19 @@ mod tests {
         assert!(resumed.is_undecided("X'61',X'',1"));
         resumed.decided("X'61',X'',1", None);
         assert_eq!(resumed.checkpoint(name).undecided, []);
+    }
+
+    #[test]
+    fn a_prepare_of_tables_that_are_not_selected_keeps_no_place() {
+        let mut progress = StreamProgress::resume(&start());
+        progress.begin(None, find);
+        progress.advance(100);
+        progress.leave_undecided("X'61',X'',1", std::iter::empty());
+        progress.end();
+        let stored = progress.checkpoint(name);
+        assert_eq!(stored.undecided[0].place, None);
+        let mut resumed = StreamProgress::resume(&stored);
+        assert_eq!(resumed.decided("X'61',X'',1", None), Some(Vec::new()), "no table is read anew");
     }
 
     #[test]
