@@ -99,9 +99,7 @@ pub fn restore(
             continue;
         }
         if !lost.iter().any(|lost| lost == topic) || !is_empty(&found) {
-            return Err(RestoreError::Impossible(
-                "another instance has led the task since: it knows more than this one",
-            ));
+            return Err(RestoreError::Impossible("the topic holds something else than this instance wrote"));
         }
         missing.push(topic);
     }

@@ -129,8 +129,8 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
     let mut backoff = Backoff::new(Policy::for_limit(limit));
     let mut carried = Carried::default();
     loop {
-        if *role.borrow() == Role::Standby {
-            // Whoever leads meanwhile knows more.
+        // Whoever leads meanwhile, or has led, knows more.
+        if *role.borrow() == Role::Standby || role.has_changed().unwrap_or(true) {
             carried.mirror = None;
         }
         if !wait_for_lead(shared, &mut role)? {

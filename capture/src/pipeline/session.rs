@@ -124,7 +124,12 @@ pub fn lead(
             carried.mirror = mirror;
             end
         }
-        Err(halt) => halt.into(),
+        Err(halt) => {
+            if matches!(halt, Halt::Fenced(_)) {
+                carried.mirror = None;
+            }
+            halt.into()
+        }
     }
 }
 
@@ -407,7 +412,10 @@ impl Session {
         role: &watch::Receiver<Role>,
         target: Option<&Target>,
     ) -> (End, Option<Mirror>) {
-        let end = self.feed(shared, role, target).unwrap_or_else(End::from);
+        let fed = self.feed(shared, role, target);
+        // Another has written since, or may have.
+        let fenced = matches!(fed, Err(Halt::Fenced(_)));
+        let end = fed.unwrap_or_else(End::from);
         match end {
             End::Done => {}
             _ => self.sequencer.abort(),
@@ -415,7 +423,7 @@ impl Session {
         for task in &self.tasks {
             task.abort();
         }
-        (end, self.sequencer.close())
+        (end, self.sequencer.close().filter(|_| !fenced))
     }
 
     fn feed(
