@@ -112,7 +112,9 @@ impl Sequencer {
             }
             ReaderMessage::Finished { id } => {
                 self.setup.status.retried(READING);
-                self.snapshot.end_order(id);
+                if let Some(order) = self.snapshot.end_order(id) {
+                    self.snapshot.shrink_patience(order.table);
+                }
                 self.snapshot.planner.finished(id);
                 self.snapshot.idle(reader, Duration::ZERO);
             }

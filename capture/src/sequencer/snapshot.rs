@@ -42,7 +42,7 @@ pub(super) struct Reading {
     /// Paused until the stream has passed this place, where the DDL must be that explains a refusal.
     pub(super) paused_until: Option<Position>,
     pub(super) refusals: u32,
-    /// How often in a row the server's silence ended a SELECT. It stays while the table is read: the next chunk is as slow.
+    /// How often the server's silence ended a SELECT, less the chunks that were read since: the next chunk may be as slow.
     silences: u32,
 }
 
@@ -128,6 +128,23 @@ impl Snapshot {
         self.limits.after_silences(reading.silences)
     }
 
+    /// A chunk of this table was read: the server may be as quick as before.
+    pub(super) fn shrink_patience(&mut self, index: usize) {
+        if let Some(reading) = self.tables.get_mut(&index) {
+            reading.silences = reading.silences.saturating_sub(1);
+        }
+    }
+
+    /// The next order for an idle reader. Tables that the server is silent about leave one reader to the others: each of their
+    /// orders may take very long.
+    fn next_order(&mut self) -> Option<Order> {
+        let Self { planner, tables, outstanding, readers, .. } = self;
+        let silent = |index: usize| tables.get(&index).is_some_and(|reading| reading.silences > 0);
+        let waiting = outstanding.values().filter(|order| silent(order.table)).count();
+        let room = waiting < readers.len().saturating_sub(1).max(1);
+        planner.next_among(|table| room || !usize::try_from(table).is_ok_and(silent))
+    }
+
     /// Forgets a table: it is not read any more.
     pub fn discard(&mut self, index: usize) {
         self.cancel_table(index);
@@ -199,7 +216,7 @@ impl Snapshot {
             if !idle {
                 continue;
             }
-            let Some(Order { id, table, work }) = self.planner.next() else { return };
+            let Some(Order { id, table, work }) = self.next_order() else { return };
             let index = usize::try_from(table).unwrap_or(usize::MAX);
             let Some(reading) = self.tables.get(&index) else {
                 self.planner.returned(id);

@@ -107,9 +107,14 @@ impl Planner {
     /// next, so that the last chunks of a table keep nobody waiting.
     #[allow(clippy::should_implement_trait, reason = "no iterator: after None there may be work again")]
     pub fn next(&mut self) -> Option<Order> {
+        self.next_among(|_| true)
+    }
+
+    /// The same, of those tables only.
+    pub fn next_among(&mut self, may_read: impl Fn(TableNumber) -> bool) -> Option<Order> {
         let id = OrderId(self.issued + 1);
         let Self { tables, sequence, chunk_bytes, .. } = self;
-        let (table, work) = sequence.iter().find_map(|table| {
+        let (table, work) = sequence.iter().filter(|table| may_read(**table)).find_map(|table| {
             let work = tables.get_mut(table)?.next(id, *chunk_bytes)?;
             Some((*table, work))
         })?;

@@ -141,6 +141,17 @@ fn orders(planner: &mut Planner, count: usize) -> Vec<Order> {
 }
 
 #[test]
+fn tables_that_are_passed_over_leave_their_orders_for_later() {
+    let mut planner = Planner::new(1000);
+    for table in [1, 2] {
+        planner.add(table, Planner::begin(1, 100), 10);
+    }
+    assert_eq!(planner.next_among(|table| table != 1).unwrap().table, 2);
+    assert_eq!(planner.next_among(|table| table != 1), None, "the search of the other is out");
+    assert_eq!(planner.next().unwrap().table, 1);
+}
+
+#[test]
 fn idle_readers_steal_from_the_same_table_and_from_the_next() {
     let mut planner = Planner::new(6400);
     planner.add(5, Planner::begin(1, 1000), 100);

@@ -56,7 +56,7 @@ pub struct ReaderOrder {
     pub visibility: Visibility,
     /// How often in a row the server's silence ended a SELECT of this table: so often the limits of that are doubled.
     pub silences: u32,
-    /// Set by the sequencer when nobody waits for the answer any more; seen between batches.
+    /// Set by the sequencer when nobody waits for the answer any more; seen between batches, and each second of a silence.
     pub cancelled: Arc<AtomicBool>,
 }
 
@@ -161,6 +161,9 @@ impl Default for ReaderLimits {
     }
 }
 
+/// How often it is looked whether anybody still waits for the answer of a server that says nothing.
+const CANCEL_BEAT: Duration = Duration::from_secs(1);
+
 /// The limits of silence are doubled this often at most: 64 min and 21 min.
 const MOST_DOUBLINGS: u32 = 6;
 
@@ -232,7 +235,12 @@ impl Session {
                 Err(error) => return self.send(ReaderMessage::Failed { id, failure: error.into() }).await,
             },
         };
-        let failure = match self.perform(&mut connection, order).await {
+        let performed = tokio::select! {
+            biased;
+            performed = self.perform(&mut connection, order) => performed,
+            () = until(&order.cancelled) => Err(Stop::Broken(ReadFailure::Cancelled, None)),
+        };
+        let failure = match performed {
             Ok(message) => {
                 self.connection = Some(connection);
                 return self.send(message).await;
@@ -300,6 +308,13 @@ impl Session {
                 Ok(ReaderMessage::Finished { id })
             }
         }
+    }
+}
+
+/// Waits until nobody wants the answer any more.
+async fn until(cancelled: &AtomicBool) {
+    while !cancelled.load(Ordering::Relaxed) {
+        tokio::time::sleep(CANCEL_BEAT).await;
     }
 }
 

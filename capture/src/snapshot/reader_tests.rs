@@ -4,6 +4,7 @@ use super::planner::{OrderId, Planner, Work};
 use super::reader::{ReadFailure, ReaderLimits, ReaderMessage, ReaderOrder, TableReader, Visibility, run};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tributary_schemas::checkpoint::{KeyRange, KeyValue};
@@ -90,17 +91,23 @@ impl Scene {
 
     /// Sends an order for `work`. The planner lends only its ids.
     async fn order(&mut self, work: Work, visibility: Visibility) -> OrderId {
-        self.order_after(0, work, visibility).await
+        self.order_after(0, work, visibility).await.0
     }
 
-    /// The same after so many silences of the server.
-    async fn order_after(&mut self, silences: u32, work: Work, visibility: Visibility) -> OrderId {
+    /// The same after so many silences of the server, with what cancels it.
+    async fn order_after(
+        &mut self,
+        silences: u32,
+        work: Work,
+        visibility: Visibility,
+    ) -> (OrderId, Arc<AtomicBool>) {
         let id = self.planner.next().unwrap().id;
         self.planner.returned(id);
         let table = Arc::clone(&self.table);
-        let order = ReaderOrder { id, table, work, visibility, silences, cancelled: Arc::default() };
+        let cancelled = Arc::<AtomicBool>::default();
+        let order = ReaderOrder { id, table, work, visibility, silences, cancelled: Arc::clone(&cancelled) };
         self.orders.send(order).await.unwrap();
-        id
+        (id, cancelled)
     }
 
     async fn next(&mut self) -> ReaderMessage {
@@ -268,6 +275,20 @@ async fn a_server_that_says_nothing_is_given_up_and_asked_again() {
         assert!(scene.messages.is_empty(), "it was given up too early");
     }
     scene.root.execute("unlocking", "UNLOCK TABLES").await.unwrap();
+    let (rows, _, end) = scene.rows().await;
+    assert_eq!(rows, ROWS, "{end:?}");
+}
+
+#[tokio::test]
+async fn an_order_is_cancelled_while_the_server_says_nothing() {
+    let mut scene = Scene::new("snapshot_cancelled", 200, ReaderLimits::default()).await;
+    scene.root.execute("locking", "LOCK TABLES t WRITE").await.unwrap();
+    let cancelled = scene.order_after(6, Work::Read { range: whole() }, anything()).await.1;
+    cancelled.store(true, Ordering::Relaxed);
+    let end = scene.next().await;
+    assert!(matches!(&end, ReaderMessage::Failed { failure: ReadFailure::Cancelled, .. }), "{end:?}");
+    scene.root.execute("unlocking", "UNLOCK TABLES").await.unwrap();
+    scene.order(Work::Read { range: whole() }, anything()).await;
     let (rows, _, end) = scene.rows().await;
     assert_eq!(rows, ROWS, "{end:?}");
 }
