@@ -122,11 +122,20 @@ impl Sequencer {
         let horizon = self.output.handled_ms.saturating_sub(i64::try_from(lag).unwrap_or(i64::MAX));
         let load = self.snapshot.progress(index).filter(|load| load.phase != ReadPhase::Complete);
         let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
-        let records = table.retire(horizon, load.map(|load| load.generation));
-        if records.largest() + RECORD_OVERHEAD > self.setup.topic.max_message_bytes {
-            return Ok(());
+        let most_bytes = self.setup.topic.max_message_bytes.saturating_sub(RECORD_OVERHEAD);
+        match table.retire(horizon, load.map(|load| load.generation), most_bytes) {
+            Some(records) => self.put_history(records),
+            None => {
+                if !std::mem::replace(&mut table.lineage.is_full, true) {
+                    tracing::warn!(
+                        table = %table.id,
+                        "the history keeps every further TRUNCATE of the table: a record of all of them would have more than \
+                         topics.max_message_bytes"
+                    );
+                }
+                Ok(())
+            }
         }
-        self.put_history(records)
     }
 
     /// Moves `table` to its next generation, whose records leave; it stays as it is if one of them would not fit its topic.

@@ -37,13 +37,15 @@ pub struct Lineage {
     pub retired: RetiredRecord,
     /// The generation of the present topic whose record holds the present definition.
     holder: Option<u32>,
+    /// It was said that no more can be retired.
+    pub is_full: bool,
 }
 
 impl Lineage {
     /// With what is retired already.
     #[must_use]
     pub fn new(retired: Option<&RetiredRecord>) -> Self {
-        Self { kept: Vec::new(), retired: retired.cloned().unwrap_or_default(), holder: None }
+        Self { retired: retired.cloned().unwrap_or_default(), ..Self::default() }
     }
 
     /// The generation of the present topic whose record holds the present definition; `None` before the first one.

@@ -202,14 +202,22 @@ impl SequencedTable {
         Ok(())
     }
 
-    /// The records that leave the history, and what stays of them; see [`Lineage::retire`].
-    pub fn retire(&mut self, horizon_ms: i64, loading_since: Option<u32>) -> HistoryRecords {
-        let mut out = HistoryRecords::default();
-        let gone = self.lineage.retire(horizon_ms, loading_since);
+    /// The records that leave the history, behind what stays of them: a reader may stop between two, and has to know what it
+    /// does not find. `None` if one has more than `most_bytes`: nothing leaves then. See [`Lineage::retire`].
+    pub fn retire(
+        &mut self,
+        horizon_ms: i64,
+        loading_since: Option<u32>,
+        most_bytes: usize,
+    ) -> Option<HistoryRecords> {
+        let (mut lineage, mut out) = (self.lineage.clone(), HistoryRecords::default());
+        let gone = lineage.retire(horizon_ms, loading_since);
         if gone.is_empty() {
-            return out;
+            return Some(out);
         }
         let (database, table) = (self.id.database.clone(), self.id.table.clone());
+        let key = HistoryKey::Retired { database: database.clone(), table: table.clone() };
+        out.push(&key, &lineage.retired);
         for kept in gone {
             let (database, table) = (database.clone(), table.clone());
             out.remove(&HistoryKey::Table { database, table, generation: kept.generation });
@@ -217,8 +225,11 @@ impl SequencedTable {
                 out.remove(&HistoryKey::Schema { subject, version: kept.version, magic: 1 });
             }
         }
-        out.push(&HistoryKey::Retired { database, table }, &self.lineage.retired);
-        out
+        if out.largest() > most_bytes {
+            return None;
+        }
+        self.lineage = lineage;
+        Some(out)
     }
 }
 
@@ -301,6 +312,11 @@ mod tests {
         assert!(out.records[3].1.as_ref().unwrap().len() < 400);
         assert_eq!(out.schemas.len(), 4, "each has its schema, wherever its text is");
         table.advance(definition(2), origin(Cause::Reset), &mut next, &mut out).unwrap();
-        assert_eq!(table.retire(5, None).records.len(), 2, "the TRUNCATE goes, its number stays");
+        assert!(table.retire(5, None, 100).is_none(), "what would stay does not fit");
+        let left = table.retire(5, None, 1000).unwrap().records;
+        let values: Vec<bool> = left.iter().map(|(_, value)| value.is_some()).collect();
+        assert_eq!(values, [true, false], "the number stays, and only then the TRUNCATE goes");
+        assert!(String::from_utf8_lossy(&left[0].0).contains("RETIRED"));
+        assert!(table.retire(5, None, 1000).unwrap().records.is_empty());
     }
 }
