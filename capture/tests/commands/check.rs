@@ -3,8 +3,9 @@
 use crate::servers::Servers;
 use crate::{Task, free_port};
 
-const ITEMS: [&str; 31] = [
+const ITEMS: [&str; 32] = [
     "source-reachable",
+    "source-encryption",
     "source-version",
     "binlog-enabled",
     "binlog-format",

@@ -147,6 +147,7 @@ async fn ask_source(
     let mut connection = options.connect().await?;
     let items = &mut findings.source;
     items.push(pass("source-reachable", options.address()));
+    items.push(server::encryption(&source.host, source.tls.mode));
     let version = gather::version(&mut connection).await?;
     let judged = server::version(&version);
     let refused = judged.outcome == super::item::Outcome::Fail;

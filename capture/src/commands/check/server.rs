@@ -2,6 +2,8 @@
 
 use super::item::{Item, fail, pass, warn};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use tributary_schemas::config::TlsMode;
 use tributary_schemas::gtid::GtidSet;
 use tributary_source::dialect::{BinaryLog, Dialect};
 
@@ -264,6 +266,24 @@ pub fn server_id(ours: u32, server: u32, replicas: &[Replica]) -> Item {
     }
 }
 
+/// `source-encryption`: whether others on the way can read along.
+pub(super) fn encryption(host: &str, mode: TlsMode) -> Item {
+    const NAME: &str = "source-encryption";
+    let is_loopback =
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    match mode {
+        TlsMode::Disable if is_loopback => pass(NAME, "not encrypted, and within this machine"),
+        TlsMode::Disable => warn(
+            NAME,
+            format!(
+                "the connection to {host} is not encrypted: whoever is on the way reads the rows, and may pose as the server"
+            ),
+            "set source.tls.mode (verify-full), unless nobody else is on that network",
+        ),
+        _ => pass(NAME, "encrypted"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::item::Outcome;
@@ -286,6 +306,17 @@ mod tests {
     fn outcomes(facts: &ServerFacts) -> Vec<(String, Outcome)> {
         let judged = settings(facts).into_iter().filter(|item| item.outcome != Outcome::Pass);
         judged.map(|item| (item.name.to_string(), item.outcome)).collect()
+    }
+
+    #[test]
+    fn only_a_connection_that_leaves_the_machine_is_to_be_encrypted() {
+        for host in ["localhost", "127.0.0.1", "127.8.0.1", "::1"] {
+            assert_eq!(encryption(host, TlsMode::Disable).outcome, Outcome::Pass, "{host}");
+        }
+        for host in ["db", "10.0.0.7", "127.0.0.1.example"] {
+            assert_eq!(encryption(host, TlsMode::Disable).outcome, Outcome::Warn, "{host}");
+            assert_eq!(encryption(host, TlsMode::Require).outcome, Outcome::Pass, "{host}");
+        }
     }
 
     #[test]
