@@ -98,6 +98,14 @@ impl Checkpoint {
         self.partials.iter().filter_map(Partial::gtid).for_each(|gtid| set.insert(&gtid));
         set
     }
+
+    /// `table` is selected now, and the undecided transactions may write it: those whose rows are read again say so
+    /// themselves.
+    pub fn may_be_written(&mut self, table: &TableId) {
+        for undecided in self.undecided.iter_mut().filter(|undecided| !undecided.tables.contains(table)) {
+            undecided.tables.push(table.clone());
+        }
+    }
 }
 
 /// An XA transaction whose outcome is not known. If its rows cannot be had any more when it is committed, its tables are
@@ -112,7 +120,8 @@ pub struct Undecided {
     /// Where the stream of a source without GTID must be resumed to get its rows again: before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
-    /// The selected tables that it writes.
+    /// The selected tables that it writes; and those that were selected later, for what it writes of them is not known
+    /// unless it is read again.
     pub tables: Vec<TableId>,
 }
 

@@ -11,7 +11,7 @@ use crate::topics::state::{TaskHistory, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::checkpoint::{Checkpoint, TableProgress};
+use tributary_schemas::checkpoint::{Checkpoint, Parked, TableProgress};
 use tributary_schemas::config::TableSelection;
 use tributary_schemas::envelope::{key_schema, value_schema};
 use tributary_schemas::history::{Cause, SelectedTable};
@@ -92,7 +92,7 @@ pub fn begin(
     found: Found,
     wanted: Wanted<'_>,
 ) -> Result<Beginning, Failure> {
-    let checkpoint = match &state.checkpoint {
+    let mut checkpoint = match &state.checkpoint {
         Some(_) if history.generations.is_empty() && !state.catalog.is_empty() => {
             return Err(Failure::new(
                 "the task's checkpoint is there but its history is not",
@@ -178,10 +178,9 @@ pub fn begin(
         }
     }
     let selection_changed = !previously.keys().eq(selected.keys());
+    joining.iter().for_each(|joining: &Joining| checkpoint.may_be_written(&joining.catalog.id));
     let next_schema_id = history.next_schema_id();
     let names = history.names(task);
-    let lost = wanted.lost.keys().cloned().collect();
-    let source_started = found.started;
     let expected = Expectations::at(found.place, expected);
     Ok(Beginning {
         checkpoint,
@@ -190,11 +189,31 @@ pub fn begin(
         expected,
         selected,
         names,
-        lost,
+        lost: wanted.lost.keys().cloned().collect(),
         selection_changed,
         next_schema_id,
-        source_started,
+        source_started: found.started,
     })
+}
+
+impl Beginning {
+    /// The tables whose reason to be read anew is not in the state topic yet, though they were replicated before: if the
+    /// session ends before they join, the next one must know of it. `parked` is what the state topic says.
+    #[must_use]
+    pub fn gaps(&self, parked: &BTreeMap<TableId, Parked>) -> Vec<(TableId, String)> {
+        let known = |id: &TableId| self.running.iter().any(|(table, _)| table.id == *id);
+        gaps(&self.joining, known, parked)
+    }
+}
+
+fn gaps(
+    joining: &[Joining],
+    known: impl Fn(&TableId) -> bool,
+    parked: &BTreeMap<TableId, Parked>,
+) -> Vec<(TableId, String)> {
+    let stored = |id: &TableId| parked.get(id).is_some_and(|parked| parked.code == REREAD);
+    let gaps = joining.iter().filter(|joining| known(&joining.catalog.id) && !stored(&joining.catalog.id));
+    gaps.map(|joining| (joining.catalog.id.clone(), joining.why.clone())).collect()
 }
 
 /// True unless the server is known to have run through since the checkpoint.
@@ -324,36 +343,5 @@ fn lineage(history: &TaskHistory, id: &TableId) -> Lineage {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_that_ran_through_says_so() {
-        let position = Position { server_uuid: "u".into(), ..Position::default() };
-        let checkpoint = |source_started| Checkpoint {
-            format: FORMAT_VERSION,
-            position: position.clone(),
-            file_created: None,
-            source_started,
-            transaction: 0,
-            partials: Vec::new(),
-            undecided: Vec::new(),
-        };
-        let found = |uuid: &str, started| Found {
-            catalogs: Vec::new(),
-            place: Position { server_uuid: uuid.into(), ..Position::default() },
-            started,
-        };
-        for (then, uuid, now, restarted) in [
-            (Some(1000), "u", Some(1001), false),
-            (Some(1000), "u", Some(999), false),
-            (Some(1000), "u", Some(1010), true),
-            (Some(1000), "other", Some(1000), true),
-            (None, "u", Some(1000), true),
-            (Some(1000), "u", None, true),
-        ] {
-            let seen = may_have_restarted(&checkpoint(then), &found(uuid, now));
-            assert_eq!(seen, restarted, "{then:?} {uuid} {now:?}");
-        }
-    }
-}
+#[path = "bootstrap_tests.rs"]
+mod tests;

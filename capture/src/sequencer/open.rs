@@ -40,6 +40,7 @@ impl Sequencer {
         parked: BTreeMap<TableId, Parked>,
         server_uuid: &str,
     ) -> Result<Self, Halt> {
+        let gaps = beginning.gaps(&parked);
         let mut progress = StreamProgress::resume(&beginning.checkpoint);
         progress.set_server(server_uuid);
         progress.set_server_start(beginning.source_started);
@@ -92,23 +93,12 @@ impl Sequencer {
         if beginning.selection_changed {
             sequencer.put_selection()?;
         }
-        sequencer.remember_gaps()?;
+        // The first checkpoint may hide why a table that was replicated before joins: the reason is written with it.
+        for (id, why) in gaps {
+            sequencer.put_reread(id, &why)?;
+        }
         sequencer.show_status();
         Ok(sequencer)
-    }
-
-    /// The first checkpoint may hide why a table that was replicated before joins: the reason is written with it.
-    fn remember_gaps(&mut self) -> Result<(), Halt> {
-        let gaps = self.joining.iter().filter(|joining| {
-            let id = &joining.catalog.id;
-            self.tables.find(id).is_some() && !self.parked.contains_key(id)
-        });
-        let gaps: Vec<(TableId, String)> =
-            gaps.map(|joining| (joining.catalog.id.clone(), joining.why.clone())).collect();
-        for (id, why) in gaps {
-            self.put_reread(id, &why)?;
-        }
-        Ok(())
     }
 
     /// Takes up what holds where the stream begins.
