@@ -215,6 +215,15 @@ pub fn target_dependents(target: &TargetName, dependents: &[Dependent], gone: &[
     dependents::remedy(target, dependents, gone, TRIES_AGAIN)
 }
 
+/// The server's code: a target that is made anew cannot be given what the statement in the message gives.
+#[must_use]
+pub fn cannot_be_given() -> String {
+    format!(
+        "let apply's role run that statement (a new owner needs CREATE on the schema, a publication is altered by its owner), or take \
+         from the target what it gives; {TRIES_AGAIN}"
+    )
+}
+
 /// target-key. `key`: its columns, quoted.
 #[must_use]
 pub fn target_key(target: &TargetName, key: &str) -> String {

@@ -228,27 +228,6 @@ pub async fn tables_in(connection: &Connection, schema: &str) -> Result<Vec<Stri
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// True if the role may read and write the table's rows; and true if it may change its definition, as its owner or a
-/// member of it.
-///
-/// # Errors
-/// What the server says.
-pub async fn rights(
-    connection: &Connection,
-    target: &TargetName,
-) -> Result<Option<(bool, bool)>, DestinationError> {
-    let row = connection
-        .query_opt(RIGHTS, &[&target.schema, &target.table])
-        .await
-        .map_err(DestinationError::during(format!("asking for privileges on {target}")))?;
-    Ok(row.map(|row| (row.get(0), row.get(1))))
-}
-
-const RIGHTS: &str = "SELECT has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
-     AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE') \
-     AND has_table_privilege(c.oid, 'TRUNCATE'), pg_has_role(c.relowner, 'USAGE') FROM pg_catalog.pg_class c \
-     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
-
 const RELATION: &str = "SELECT c.oid, c.relkind::text FROM pg_catalog.pg_class c \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
 

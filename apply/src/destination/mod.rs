@@ -7,7 +7,8 @@ pub mod error;
 pub mod holders;
 pub mod pieces;
 pub mod pooled;
+pub mod rights;
 mod session;
 
 pub use connection::{Connection, Connector, Lease, Pool};
-pub use error::{DestinationError, TableError, describe, loggable};
+pub use error::{DestinationError, TableError, describe, is_transient, loggable};

@@ -14,10 +14,14 @@ use tributary_schemas::table::Table;
 pub enum Belonging {
     /// A column, with its type, collation, default or expression.
     Column {
+        /// Its place among the others.
+        position: i32,
         /// Its name.
         name: String,
         /// `type [COLLATE …] [DEFAULT …] [NOT NULL]`.
         definition: String,
+        /// It is computed from others.
+        generated: bool,
     },
     /// Unique, check, exclusion and foreign key constraints.
     Constraint {
@@ -31,6 +35,11 @@ pub enum Belonging {
         /// The statement that makes it.
         definition: String,
     },
+    /// A rule of a view, other than the one that makes it a view.
+    Rule {
+        /// The statement that makes it.
+        definition: String,
+    },
     /// An object of extended statistics.
     Statistics {
         /// The statement that makes it.
@@ -38,6 +47,8 @@ pub enum Belonging {
     },
     /// A storage parameter, as `name=value`.
     Parameter(String),
+    /// The tablespace, if it is not the database's own.
+    Tablespace(String),
     /// What is set of a column with `ALTER COLUMN … SET`: its statistics target, options and storage.
     ColumnSetting {
         /// The column.
@@ -55,7 +66,14 @@ pub enum Belonging {
     /// `FULL`, `NOTHING` or `USING INDEX …`.
     ReplicaIdentity(String),
     /// A publication that names it.
-    Publication(String),
+    Publication {
+        /// Its name.
+        name: String,
+        /// ` (columns) WHERE (condition)`, each only if there is one.
+        limits: String,
+    },
+    /// `ENABLE` and `FORCE` of row-level security.
+    RowSecurity(String),
     /// What a role may do; the owner's own rights are not among them.
     Privilege {
         /// A column, if the right is for it alone.
@@ -67,8 +85,26 @@ pub enum Belonging {
         /// It may give the right to others.
         grantable: bool,
     },
-    /// The role that owns it, if it is not the one that asks.
+    /// The role that owns it.
     Owner(String),
+    /// A role that default privileges may give rights to when a view is made again; `None`: everybody.
+    DefaultGrantee(Option<String>),
+    /// A sequence that goes with a column (`serial`).
+    Sequence {
+        /// Its name, quoted.
+        name: String,
+        /// The column.
+        column: String,
+    },
+}
+
+/// A statement that gives back one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The statement.
+    pub sql: String,
+    /// Without it others may see or do what they could not, or get nothing any more: better no new relation at all.
+    pub required: bool,
 }
 
 /// Everything that hangs on a relation.
@@ -115,28 +151,43 @@ impl FromIterator<Belonging> for Belongings {
 }
 
 impl Belongings {
-    /// The statements that give `relation` (quoted; `kind` as ALTER calls it) what this one had, in an order that works.
+    /// The steps that give `relation` (quoted; `kind` as ALTER calls it) what this one had, in an order that works.
     /// `now`: what it has already. `known`: what it gets from the source.
     #[must_use]
-    pub fn statements(&self, kind: &str, relation: &str, now: &Self, known: &FromSource) -> Vec<String> {
+    pub fn steps(&self, kind: &str, relation: &str, now: &Self, known: &FromSource) -> Vec<Step> {
         let missing =
             self.0.iter().filter(|belonging| !now.0.contains(belonging) && !known.covers(belonging));
-        let mut statements: Vec<(u8, String)> =
-            missing.map(|belonging| (belonging.turn(), belonging.statement(kind, relation))).collect();
+        let mut steps: Vec<(u8, Step)> = missing
+            .map(|belonging| {
+                let sql = belonging.statement(kind, relation);
+                (belonging.turn(), Step { sql, required: belonging.is_required() })
+            })
+            .collect();
         for belonging in now.0.difference(&self.0) {
             if let Belonging::Privilege { column, privilege, role, .. } = belonging {
                 let right = right(privilege, column.as_deref());
-                let revoke = format!("REVOKE {right} ON {relation} FROM {}", grantee(role.as_deref()));
-                statements.push((REVOKE, revoke));
+                let sql = format!("REVOKE {right} ON {relation} FROM {}", grantee(role.as_deref()));
+                steps.push((REVOKE, Step { sql, required: true }));
             }
         }
-        statements.sort_by_key(|(turn, _)| *turn);
-        statements.into_iter().map(|(_, statement)| statement).collect()
+        steps.sort_by_key(|(turn, _)| *turn);
+        steps.into_iter().map(|(_, step)| step).collect()
+    }
+
+    /// The statements that keep from DROP what is given back as it was.
+    #[must_use]
+    pub fn releases(&self) -> Vec<String> {
+        let sequences = self.0.iter().filter_map(|belonging| match belonging {
+            Belonging::Sequence { name, .. } => Some(format!("ALTER SEQUENCE {name} OWNED BY NONE")),
+            _ => None,
+        });
+        sequences.collect()
     }
 }
 
-/// Before what is granted, lest a right with another option is taken away again.
-const REVOKE: u8 = 8;
+/// Before the relation goes to its owner, who may be one of those that lose a right; and before what is granted, lest a right
+/// with another option is taken away again.
+const REVOKE: u8 = 10;
 
 fn right(privilege: &str, column: Option<&str>) -> String {
     column.map_or_else(|| privilege.to_owned(), |column| format!("{privilege} ({})", quote(column)))
@@ -147,34 +198,56 @@ fn grantee(role: Option<&str>) -> String {
 }
 
 impl Belonging {
-    /// What needs another comes after it; the owner last, for a role that has given a table away may do nothing to it.
-    const fn turn(&self) -> u8 {
+    /// What needs another comes after it. What is granted comes after the owner: a right that is granted to the role which made
+    /// the relation would be lost in its rights as the owner.
+    fn turn(&self) -> u8 {
         match self {
-            Self::Column { .. } => 0,
-            Self::Constraint { .. } => 1,
-            Self::Index { .. } => 2,
-            Self::Statistics { .. } => 3,
-            Self::Parameter(_) | Self::ColumnSetting { .. } => 4,
-            Self::Comment { .. } => 5,
-            Self::ReplicaIdentity(_) => 6,
-            Self::Publication(_) => 7,
-            Self::Privilege { .. } => 9,
-            Self::Owner(_) => 10,
+            Self::Column { generated: false, .. } => 0,
+            Self::Column { generated: true, .. } => 1,
+            Self::Constraint { definition, .. } if definition.starts_with("FOREIGN KEY") => 3,
+            Self::Constraint { .. } => 2,
+            Self::Index { .. } | Self::Rule { .. } => 4,
+            Self::Statistics { .. } => 5,
+            Self::Parameter(_) | Self::ColumnSetting { .. } | Self::Tablespace(_) => 6,
+            Self::Comment { .. } => 7,
+            Self::ReplicaIdentity(_) => 8,
+            Self::Publication { .. } | Self::RowSecurity(_) => 9,
+            Self::Owner(_) => 11,
+            Self::DefaultGrantee(_) => 12,
+            Self::Privilege { .. } => 13,
+            // It must have the owner of the table by then.
+            Self::Sequence { .. } => 14,
         }
+    }
+
+    const fn is_required(&self) -> bool {
+        matches!(
+            self,
+            Self::RowSecurity(_)
+                | Self::Publication { .. }
+                | Self::Owner(_)
+                | Self::DefaultGrantee(_)
+                | Self::Privilege { .. }
+        )
     }
 
     fn statement(&self, kind: &str, relation: &str) -> String {
         let alter = format!("ALTER {kind} {relation}");
         match self {
-            Self::Column { name, definition } => format!("{alter} ADD COLUMN {} {definition}", quote(name)),
+            Self::Column { name, definition, .. } => {
+                format!("{alter} ADD COLUMN {} {definition}", quote(name))
+            }
             Self::Constraint { name, definition } => {
                 format!("{alter} ADD CONSTRAINT {} {definition}", quote(name))
             }
-            Self::Index { definition } | Self::Statistics { definition } => definition.clone(),
+            Self::Index { definition } | Self::Statistics { definition } | Self::Rule { definition } => {
+                definition.trim_end_matches(';').to_owned()
+            }
             Self::Parameter(parameter) => {
                 let (name, value) = parameter.split_once('=').unwrap_or((parameter, "true"));
                 format!("{alter} SET ({name} = {})", literal(value))
             }
+            Self::Tablespace(name) => format!("{alter} SET TABLESPACE {}", quote(name)),
             Self::ColumnSetting { column, setting } => {
                 format!("{alter} ALTER COLUMN {} SET {setting}", quote(column))
             }
@@ -185,13 +258,22 @@ impl Belonging {
                 format!("COMMENT ON {kind} {relation} IS {}", literal(text))
             }
             Self::ReplicaIdentity(identity) => format!("{alter} REPLICA IDENTITY {identity}"),
-            Self::Publication(name) => format!("ALTER PUBLICATION {} ADD TABLE {relation}", quote(name)),
+            Self::Publication { name, limits } => {
+                format!("ALTER PUBLICATION {} ADD TABLE {relation}{limits}", quote(name))
+            }
+            Self::RowSecurity(how) => format!("{alter} {how} ROW LEVEL SECURITY"),
             Self::Privilege { column, privilege, role, grantable } => {
                 let option = if *grantable { " WITH GRANT OPTION" } else { "" };
                 let right = right(privilege, column.as_deref());
                 format!("GRANT {right} ON {relation} TO {}{option}", grantee(role.as_deref()))
             }
             Self::Owner(role) => format!("{alter} OWNER TO {}", quote(role)),
+            Self::DefaultGrantee(role) => {
+                format!("REVOKE ALL ON {relation} FROM {}", grantee(role.as_deref()))
+            }
+            Self::Sequence { name, column } => {
+                format!("ALTER SEQUENCE {name} OWNED BY {relation}.{}", quote(column))
+            }
         }
     }
 }
@@ -208,8 +290,12 @@ mod tests {
     #[test]
     fn what_is_missing_is_given_in_an_order_that_works_and_what_only_the_new_one_gives_is_taken() {
         let index = Belonging::Index { definition: "CREATE INDEX i ON s.t USING btree (mine)".into() };
-        let mine = Belonging::Column { name: "mine".into(), definition: "text".into() };
-        let followed = Belonging::Column { name: "a".into(), definition: "integer".into() };
+        let column = |position: i32, name: &str, definition: &str, generated: bool| Belonging::Column {
+            position,
+            name: name.into(),
+            definition: definition.into(),
+            generated,
+        };
         let comment = |column: Option<&str>, text: &str| Belonging::Comment {
             column: column.map(str::to_owned),
             text: text.into(),
@@ -218,32 +304,59 @@ mod tests {
             Belonging::Owner("dba".into()),
             select(Some("re\"port")),
             select(None),
+            select(Some("apply")),
             index,
-            mine,
-            followed,
+            column(4, "mine", "text", false),
+            column(3, "z", "bigserial", false),
+            column(2, "computed", "text GENERATED ALWAYS AS (mine) STORED", true),
+            column(1, "a", "integer", false),
+            Belonging::Constraint {
+                name: "f".into(),
+                definition: "FOREIGN KEY (z) REFERENCES s.t(mine)".into(),
+            },
+            Belonging::Constraint { name: "u".into(), definition: "UNIQUE (mine)".into() },
+            Belonging::Sequence { name: "s.t_z_seq".into(), column: "z".into() },
+            Belonging::RowSecurity("ENABLE".into()),
+            Belonging::Publication { name: "p".into(), limits: " (a) WHERE (a > 5)".into() },
             Belonging::Parameter("fillfactor=70".into()),
             comment(None, "from the source"),
             comment(Some("a"), "it's mine"),
         ]
         .into_iter()
         .collect();
-        let now: Belongings = [select(None), select(Some("leak"))].into_iter().collect();
+        let now: Belongings =
+            [select(None), select(Some("leak")), Belonging::Owner("apply".into())].into_iter().collect();
         let known = FromSource {
             columns: ["a".to_owned()].into(),
             comments: [(None, "from the source".to_owned()), (Some("a".to_owned()), String::new())].into(),
         };
+        let steps = had.steps("TABLE", "\"s\".\"t\"", &now, &known);
+        let statements: Vec<&str> = steps.iter().map(|step| step.sql.as_str()).collect();
         assert_eq!(
-            had.statements("TABLE", "\"s\".\"t\"", &now, &known),
+            statements,
             [
+                "ALTER TABLE \"s\".\"t\" ADD COLUMN \"z\" bigserial",
                 "ALTER TABLE \"s\".\"t\" ADD COLUMN \"mine\" text",
+                "ALTER TABLE \"s\".\"t\" ADD COLUMN \"computed\" text GENERATED ALWAYS AS (mine) STORED",
+                "ALTER TABLE \"s\".\"t\" ADD CONSTRAINT \"u\" UNIQUE (mine)",
+                "ALTER TABLE \"s\".\"t\" ADD CONSTRAINT \"f\" FOREIGN KEY (z) REFERENCES s.t(mine)",
                 "CREATE INDEX i ON s.t USING btree (mine)",
                 "ALTER TABLE \"s\".\"t\" SET (fillfactor = '70')",
                 "COMMENT ON COLUMN \"s\".\"t\".\"a\" IS 'it''s mine'",
+                "ALTER PUBLICATION \"p\" ADD TABLE \"s\".\"t\" (a) WHERE (a > 5)",
+                "ALTER TABLE \"s\".\"t\" ENABLE ROW LEVEL SECURITY",
                 "REVOKE SELECT ON \"s\".\"t\" FROM \"leak\"",
-                "GRANT SELECT ON \"s\".\"t\" TO \"re\"\"port\"",
                 "ALTER TABLE \"s\".\"t\" OWNER TO \"dba\"",
+                "GRANT SELECT ON \"s\".\"t\" TO \"apply\"",
+                "GRANT SELECT ON \"s\".\"t\" TO \"re\"\"port\"",
+                "ALTER SEQUENCE s.t_z_seq OWNED BY \"s\".\"t\".\"z\"",
             ]
         );
-        assert!(had.statements("TABLE", "\"s\".\"t\"", &had, &known).is_empty());
+        assert!(steps.iter().all(|step| {
+            let rights = ["PUBLICATION", "ROW LEVEL", "REVOKE", "GRANT", "OWNER"].iter();
+            step.required == rights.clone().any(|word| step.sql.contains(&format!("{word} ")))
+        }));
+        assert_eq!(had.releases(), ["ALTER SEQUENCE s.t_z_seq OWNED BY NONE"]);
+        assert!(had.steps("TABLE", "\"s\".\"t\"", &had, &known).is_empty());
     }
 }

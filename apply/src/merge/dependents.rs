@@ -38,11 +38,14 @@ pub enum Kind {
     Function,
     ChildTable,
     Partition,
+    Partitioned,
+    Parent,
+    PartitionedParent,
     Other,
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str); 11] = [
+    const ALL: [(Self, &'static str); 14] = [
         (Self::View, "view"),
         (Self::MaterializedView, "materialized view"),
         (Self::Rule, "rule"),
@@ -53,6 +56,9 @@ impl Kind {
         (Self::Function, "function"),
         (Self::ChildTable, "child table"),
         (Self::Partition, "partition"),
+        (Self::Partitioned, "partitioning"),
+        (Self::Parent, "parent table"),
+        (Self::PartitionedParent, "partitioned table"),
         (Self::Other, "other"),
     ];
 
@@ -73,7 +79,12 @@ impl Dependent {
     pub fn told(&self) -> String {
         match self.kind {
             Kind::Other => self.name.clone(),
-            kind if self.on.is_empty() || matches!(kind, Kind::ChildTable | Kind::Partition) => {
+            kind if self.on.is_empty()
+                || matches!(
+                    kind,
+                    Kind::ChildTable | Kind::Partition | Kind::Parent | Kind::PartitionedParent
+                ) =>
+            {
                 format!("{} {}", kind.words(), self.name)
             }
             kind => format!("{} {} on {}", kind.words(), self.name, self.on),
@@ -98,6 +109,11 @@ impl Dependent {
                     "-- {on} is partitioned: drop it, and create it as the source defines it now, with {name}"
                 )
             }
+            Kind::Partitioned => {
+                format!("-- {on} is partitioned {name}: drop it, and create it as the source defines it now")
+            }
+            Kind::Parent => format!("ALTER TABLE {on} NO INHERIT {name}"),
+            Kind::PartitionedParent => format!("ALTER TABLE {name} DETACH PARTITION {on}"),
             Kind::Other => format!("-- remove by hand: {name}"),
         }
     }
@@ -107,7 +123,8 @@ impl Dependent {
         let Self { name, on, definition, .. } = self;
         let definition = definition.trim().trim_end_matches(';');
         let hung = |kind: &str| {
-            self.belongings.statements(kind, name, &Belongings::default(), &FromSource::default())
+            let steps = self.belongings.steps(kind, name, &Belongings::default(), &FromSource::default());
+            steps.into_iter().map(|step| step.sql)
         };
         let mut statements = Vec::new();
         match self.kind {
@@ -130,7 +147,11 @@ impl Dependent {
             Kind::Rule | Kind::Trigger | Kind::Function if !definition.is_empty() => {
                 statements.push(definition.to_owned());
             }
-            Kind::Partition => {}
+            Kind::Parent => statements.push(format!("ALTER TABLE {on} INHERIT {name}")),
+            Kind::PartitionedParent => {
+                statements.push(format!("ALTER TABLE {name} ATTACH PARTITION {on} {definition}"));
+            }
+            Kind::Partition | Kind::Partitioned => {}
             Kind::Rule | Kind::Trigger | Kind::Function | Kind::Other => {
                 statements.push(format!("-- make again by hand: {}", self.told()));
             }
@@ -208,7 +229,8 @@ mod tests {
             assert_eq!(Kind::parse(words), kind);
             let dependent = dependent(kind, "x", 1);
             assert!(!dependent.removal().is_empty());
-            assert_eq!(dependent.creation().is_empty(), kind == Kind::Partition);
+            let gone = matches!(kind, Kind::Partition | Kind::Partitioned);
+            assert_eq!(dependent.creation().is_empty(), gone);
             assert!(!dependent.removal().contains("CASCADE"));
         }
     }

@@ -24,7 +24,7 @@ fn statistics_follow_each_load_before_a_run_that_catches_up_ends() {
     rows(&task, &t, 7);
     task.catch_up();
     assert_eq!(task.query(&statistics).as_deref(), Some("7|t"));
-    // And while a run goes on; a session that holds the table is waited for.
+    // And while a run goes on.
     let mut apply = task.start(&["run"]);
     eventually("it runs", SOON, || apply.table("shop.t").filter(|(state, _)| state == "synchronizing"));
     task.advance(&mut t, Cause::Reset);

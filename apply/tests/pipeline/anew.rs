@@ -2,7 +2,8 @@
 //! statements that it gives have been run.
 
 use crate::process::Process;
-use crate::support::{SOON, Task, eventually};
+use crate::support::{SOON, Task, env, eventually};
+use std::cell::Cell;
 use tributary_schemas::envelope::Operation::{Create, Read};
 use tributary_schemas::history::Cause;
 
@@ -30,7 +31,11 @@ fn a_target_that_is_made_anew_has_what_it_had() {
              CREATE INDEX by_text ON S.t (name varchar_pattern_ops); CREATE STATISTICS S.st ON id, name FROM S.t; \
              ALTER TABLE S.t ALTER COLUMN id SET STATISTICS 321; COMMENT ON TABLE S.t IS 'it''s ours'; \
              COMMENT ON COLUMN S.t.id IS 'ours, too'; GRANT SELECT ON S.t TO PUBLIC; \
-             GRANT UPDATE (name), INSERT ON S.t TO {role} WITH GRANT OPTION"
+             GRANT UPDATE (name), INSERT ON S.t TO {role} WITH GRANT OPTION; ALTER TABLE S.t ADD COLUMN aaa text GENERATED ALWAYS AS \
+             (mine || '!') STORED, ADD COLUMN counted bigserial, ADD COLUMN stepped int GENERATED ALWAYS AS IDENTITY (INCREMENT BY 5), \
+             ENABLE ROW LEVEL SECURITY; CREATE PUBLICATION {role} FOR TABLE S.t (id, name) WHERE (id > 3); \
+             ALTER DEFAULT PRIVILEGES IN SCHEMA \"{}\" GRANT SELECT ON TABLES TO {role}",
+            task.name
         ),
     );
     let hung = format!(
@@ -39,7 +44,8 @@ fn a_target_that_is_made_anew_has_what_it_had() {
          UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = '\"{0}\".t'::regclass \
          UNION ALL SELECT attname || attstattarget || coalesce(attacl::text, '') || coalesce(col_description(attrelid, attnum), '') \
          FROM pg_attribute WHERE attrelid = '\"{0}\".t'::regclass AND attnum > 0 AND NOT attisdropped UNION ALL \
-         SELECT concat(reloptions, (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(relacl) AS a), obj_description(oid)) FROM pg_class WHERE oid = '\"{0}\".t'::regclass) AS w",
+         SELECT concat(pubname, attnames, rowfilter) FROM pg_publication_tables WHERE schemaname = '{0}' UNION ALL \
+         SELECT concat(reloptions, relrowsecurity, pg_get_serial_sequence('\"{0}\".t', 'counted'), (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(relacl) AS a), obj_description(oid)) FROM pg_class WHERE oid = '\"{0}\".t'::regclass) AS w",
         task.name
     );
     let before = task.query(&hung).unwrap();
@@ -51,14 +57,16 @@ fn a_target_that_is_made_anew_has_what_it_had() {
     task.transaction(|task| task.write(&t, Read, (7, &[Some("y")])));
     let mut apply = task.start(&["run", "--until-caught-up"]);
     apply.expect_exit(0);
-    assert_eq!(task.rows("t"), "7|\\x79|m");
+    assert_eq!(task.rows("t"), "7|\\x79|m|2|6|m!");
     // An operator class that the new type does not have is told with its statement; everything else is there.
     let output = apply.output();
     assert!(output.contains("made anew without") && output.contains("CREATE INDEX by_text"), "{output}");
     let expected: Vec<String> = before
         .lines()
         .filter(|line| !line.contains("by_text"))
-        .map(|line| line.replace("(name)", "(bytes)").replace("name-1", "bytes-1"))
+        .map(|line| {
+            line.replace("(name)", "(bytes)").replace("name-1", "bytes-1").replace("{id,name}", "{id,bytes}")
+        })
         .collect();
     let mut expected: Vec<&str> = expected.iter().map(String::as_str).collect();
     let after = task.query(&hung).unwrap();
@@ -67,7 +75,53 @@ fn a_target_that_is_made_anew_has_what_it_had() {
     after.sort_unstable();
     assert_eq!(after, expected);
     run(&task, "DROP TABLE S.t");
-    task.administer(&format!("DROP ROLE {role}")).unwrap();
+    task.administer(&format!("DROP PUBLICATION {role}; DROP OWNED BY {role}; DROP ROLE {role}")).unwrap();
+}
+
+#[test]
+fn what_cannot_be_given_back_surely_keeps_the_target_as_it_is() {
+    let mut task = Task::new("kept");
+    task.configure("", "retry_parked_ms = 1000\n");
+    let (role, user) = (format!("role_{}", task.name), env("PG_USER"));
+    task.administer(&format!("CREATE ROLE {role}; GRANT {role} TO {user}")).unwrap();
+    let mut t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Read, (1, &[Some("x")])));
+    task.catch_up();
+    run(&task, "CREATE TABLE S.parent (id int NOT NULL); ALTER TABLE S.t INHERIT S.parent");
+    task.administer(&format!(
+        "ALTER TABLE \"{0}\".t OWNER TO {role}; ALTER TABLE \"{0}\".parent OWNER TO {role}; \
+         GRANT SELECT, INSERT ON \"{0}\".t TO {user}",
+        task.name
+    ))
+    .unwrap();
+    t.table.columns[1].column_type = "varbinary(50)".parse().unwrap();
+    task.advance(&mut t, Cause::Reset);
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Read, (7, &[Some("y")])));
+    let mut apply = task.start(&["run"]);
+    let (grant, parked) =
+        (format!("GRANT USAGE, CREATE ON SCHEMA \"{}\" TO {role}", task.name), Cell::new(false));
+    let message = follow_remedy(&task, &apply, || {
+        let error = apply.status().map(|status| status["tables"][0]["error"].clone()).unwrap_or_default();
+        let of_owner = error["message"].as_str().is_some_and(|message| message.contains("OWNER TO"));
+        if of_owner && error["code"] == "42501" && !parked.replace(true) {
+            // The old one is there.
+            assert_eq!(task.rows("t"), "1|x");
+            run(&task, &grant);
+        }
+        task.rows("t") == "7|\\x79"
+    });
+    assert!(parked.get(), "the owner is not given back in silence");
+    assert!(message.contains("parent table"), "{message}");
+    let rights = format!(
+        "SELECT concat(relowner::regrole, relacl) FROM pg_class WHERE oid = '\"{}\".t'::regclass",
+        task.name
+    );
+    assert!(task.query(&rights).unwrap().contains(&format!("{user}=ar/{role}")), "{:?}", task.query(&rights));
+    apply.stop();
+    run(&task, "DROP TABLE S.t, S.parent");
+    task.administer(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).unwrap();
 }
 
 /// Waits until the table is parked by its dependents, and runs what it says: what removes them, and after `followed` what
@@ -99,12 +153,18 @@ fn views_that_a_change_stumbles_over_are_named_with_what_to_run_and_the_table_go
     run(
         &task,
         "CREATE VIEW S.low WITH (security_barrier) AS SELECT id, name FROM S.t; GRANT SELECT ON S.low TO PUBLIC; \
+         CREATE RULE low_rule AS ON DELETE TO S.low DO INSTEAD NOTHING; \
          CREATE VIEW S.\"Hi gh\" AS SELECT upper(name) AS name FROM S.low; \
          CREATE MATERIALIZED VIEW S.kept AS SELECT name FROM S.\"Hi gh\"; CREATE UNIQUE INDEX kept_name ON S.kept (name); \
          CREATE FUNCTION S.note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
          CREATE TRIGGER note AFTER UPDATE OF name ON S.t FOR EACH ROW EXECUTE FUNCTION S.note(); \
          CREATE TABLE S.other (id int REFERENCES S.t)",
     );
+    task.query(&format!(
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA \"{}\" GRANT INSERT ON TABLES TO PUBLIC",
+        task.name
+    ))
+    .unwrap();
     let mut check = task.start(&["check"]);
     check.expect_exit(0);
     assert!(
@@ -125,11 +185,13 @@ fn views_that_a_change_stumbles_over_are_named_with_what_to_run_and_the_table_go
         "SELECT string_agg(v.name, ',' ORDER BY id), (SELECT count(*) FROM \"{0}\".kept), (SELECT count(*) FROM pg_trigger \
          WHERE tgname = 'note' AND tgrelid = '\"{0}\".t'::regclass), has_table_privilege('pg_monitor', '\"{0}\".low', 'SELECT'), \
          (SELECT array_to_string(reloptions, ',') FROM pg_class WHERE oid = '\"{0}\".low'::regclass), \
-         (SELECT count(*) FROM pg_indexes WHERE indexname = 'kept_name' AND schemaname = '{0}') \
+         (SELECT count(*) FROM pg_indexes WHERE indexname = 'kept_name' AND schemaname = '{0}') + (SELECT count(*) FROM \
+         pg_rules WHERE rulename = 'low_rule' AND schemaname = '{0}'), \
+         has_table_privilege('pg_monitor', '\"{0}\".low', 'INSERT') \
          FROM \"{0}\".t JOIN \"{0}\".\"Hi gh\" v ON v.name = upper(t.name::text)",
         task.name
     );
-    assert_eq!(task.query(&seen).as_deref(), Some("ONE,TWO|2|1|t|security_barrier=true|1"));
+    assert_eq!(task.query(&seen).as_deref(), Some("ONE,TWO|2|1|t|security_barrier=true|2|f"));
 
     // A TRUNCATE stumbles over the foreign key alone.
     task.advance(&mut t, Cause::Truncate);
@@ -149,6 +211,6 @@ fn views_that_a_change_stumbles_over_are_named_with_what_to_run_and_the_table_go
     let message =
         follow_remedy(&task, &apply, || task.query(&typed).is_some_and(|found| found.contains("numeric")));
     assert!(message.contains("low") && message.contains("trigger note"), "{message}");
-    assert_eq!(task.query(&seen).as_deref(), Some("|0|1|t|security_barrier=true|1"));
+    assert_eq!(task.query(&seen).as_deref(), Some("|0|1|t|security_barrier=true|2|f"));
     apply.stop();
 }

@@ -73,7 +73,7 @@ fn what_was_parked_goes_on_by_itself_once_a_person_has_mended_it() {
         check.expect_exit(i32::from(expected.contains("may not")));
         assert!(check.output().contains(expected), "{}", check.output());
     };
-    check("may not write into it");
+    check("may not write into");
     let mut printed = task.start(&["check", "--print-grants"]);
     printed.expect_exit(0);
     let printed = printed.output();

@@ -4,6 +4,7 @@ use super::{Findings, read_history, unreachable, unreadable};
 use crate::bookkeeping::{Bookkeeping, Ownership, TargetRow};
 use crate::commands::task::{Planned, planned, rules};
 use crate::destination::belongings::dependents;
+use crate::destination::rights::rights;
 use crate::destination::{Connection, DestinationError, catalog};
 use crate::merge::ddl::Creation;
 use crate::merge::dependents::listed;
@@ -246,10 +247,18 @@ async fn cautions(
     shape: &TargetShape,
 ) -> Result<Vec<String>, DestinationError> {
     let mut warnings = warnings(task, shape);
-    if let Some((true, false)) = catalog::rights(connection, &task.target).await? {
+    let rights = rights(connection, &task.target, task.operations).await?.unwrap_or_default();
+    if !rights.owns {
         warnings.push(format!(
             "{} belongs to another role: DDL of the source and a re-read with another definition park the table, and nobody takes \
              statistics after the load; `apply check --print-grants` has the statement",
+            task.target
+        ));
+    }
+    if !rights.truncates && task.operations.delete {
+        warnings.push(format!(
+            "this role may not TRUNCATE {}: TRUNCATE and DROP TABLE on the source and re-reads park the table; `apply check \
+             --print-grants` has the statement",
             task.target
         ));
     }
@@ -276,8 +285,11 @@ async fn misfit(
     shape: &TargetShape,
     begun: bool,
 ) -> Result<Option<CheckItem>, DestinationError> {
-    if let Some((false, _)) = catalog::rights(connection, &task.target).await? {
-        let found = format!("{} belongs to another role, and this one may not write into it", task.target);
+    let rights = rights(connection, &task.target, task.operations).await?.unwrap_or_default();
+    if !rights.missing.is_empty() {
+        let (target, missing) = (&task.target, rights.missing.join(", "));
+        let found =
+            format!("this role may not write into {target}, which belongs to another: it lacks {missing}");
         return Ok(Some(CheckItem::fail("", found, "grant what `apply check --print-grants` lists for it")));
     }
     if let Err(error) = compile(task, generation, generation, shape, begun) {

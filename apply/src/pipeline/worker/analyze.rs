@@ -26,7 +26,7 @@ impl Worker {
             return Ok(true);
         };
         let newest = task.generations.values().next_back();
-        let record = task.generations.get(&row.applied).or(newest);
+        let record = task.record(row.applied).or(newest);
         let exists = catalog::shape(&mut lease, self.dialect, &task.target).await?.is_some();
         if let Some(record) = record.filter(|_| exists) {
             let created = self.creation(task, &record.table).map_err(DestinationError::Table)?;

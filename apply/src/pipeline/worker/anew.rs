@@ -7,7 +7,7 @@
 use super::Worker;
 use super::fit::compile;
 use crate::destination::belongings::{belongings, dependents};
-use crate::destination::{Connection, DestinationError, TableError, catalog, describe};
+use crate::destination::{Connection, DestinationError, TableError, catalog, describe, is_transient};
 use crate::merge::belongings::FromSource;
 use crate::merge::changes::{Change, alter_statements, changes};
 use crate::merge::dependents::{Dependent, Kind, listed};
@@ -16,7 +16,9 @@ use crate::merge::sql::clear_target;
 use crate::merge::target::TargetShape;
 use crate::pipeline::table::TableTask;
 use crate::remedies;
+use tokio_postgres::error::SqlState;
 use tributary_schemas::history::GenerationRecord;
+use tributary_schemas::table::Table;
 use tributary_service::codes::Code;
 
 /// What a statement that is refused was about to take from those who depend on it.
@@ -26,13 +28,21 @@ pub(super) struct Touched {
     columns: Vec<String>,
     /// Those of them that are dropped.
     gone: Vec<String>,
+    /// Columns of the key, if that changes.
+    key: Vec<String>,
+    /// The rows go.
+    rows: bool,
 }
 
 impl Touched {
     /// What `changes` do to the columns of the target.
-    pub(super) fn by(task: &TableTask, changes: &[Change]) -> Self {
+    pub(super) fn by(task: &TableTask, before: &Table, changes: &[Change]) -> Self {
         let mut touched = Self::default();
         for change in changes {
+            if matches!(change, Change::Key) {
+                let key = before.columns.iter().filter(|column| before.is_key(column));
+                touched.key = key.map(|column| task.rule.target_name(column)).collect();
+            }
             let (column, gone) = match change {
                 Change::DropColumn(column) => (column, true),
                 Change::ModifyColumn { from, .. } => (from, false),
@@ -73,12 +83,7 @@ impl Worker {
                 return Err(error);
             }
             connection.batch_execute("ROLLBACK TO SAVEPOINT tributary_step").await.map_err(during())?;
-            let columns = Some(touched.columns.as_slice()).filter(|columns| !columns.is_empty());
-            let mut found = dependents(connection, self.dialect, &task.target, columns).await?;
-            if columns.is_none() {
-                // What a TRUNCATE stumbles over.
-                found.retain(|dependent| dependent.kind == Kind::ForeignKey);
-            }
+            let found = self.touched_dependents(connection, task, touched).await?;
             return Err(if found.is_empty() {
                 error
             } else {
@@ -86,6 +91,28 @@ impl Worker {
             });
         }
         connection.batch_execute("RELEASE SAVEPOINT tributary_step").await.map_err(during())
+    }
+
+    /// What stands in the way of a statement that was refused.
+    async fn touched_dependents(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        touched: &Touched,
+    ) -> Result<Vec<Dependent>, DestinationError> {
+        let mut found = Vec::new();
+        if !touched.columns.is_empty() {
+            found = dependents(connection, self.dialect, &task.target, Some(&touched.columns)).await?;
+        }
+        // Foreign keys stand in the way of a TRUNCATE, and of another key if they name its columns.
+        let mut keyed = match &touched.key {
+            _ if touched.rows => dependents(connection, self.dialect, &task.target, None).await?,
+            key if !key.is_empty() => dependents(connection, self.dialect, &task.target, Some(key)).await?,
+            _ => Vec::new(),
+        };
+        keyed.retain(|dependent| dependent.kind == Kind::ForeignKey && !found.contains(dependent));
+        found.extend(keyed);
+        Ok(found)
     }
 
     /// Empties the target, which the caller has claimed.
@@ -97,7 +124,8 @@ impl Worker {
     ) -> Result<String, DestinationError> {
         let clear = clear_target(&task.target, &task.rule.constants);
         let statements = [clear];
-        self.carry_out(connection, task, generation, &statements, &Touched::default()).await?;
+        let touched = Touched { rows: true, ..Touched::default() };
+        self.carry_out(connection, task, generation, &statements, &touched).await?;
         let [clear] = statements;
         Ok(clear)
     }
@@ -120,7 +148,7 @@ impl Worker {
         connection.batch_execute("SAVEPOINT tributary_reset").await.map_err(during())?;
         let changes = changes(&before.table, &record.table);
         if let Ok(alter) = self.alter(connection, task, record, &changes).await? {
-            let touched = Touched::by(task, &changes);
+            let touched = Touched::by(task, &before.table, &changes);
             match self.carry_out(connection, task, generation, &alter, &touched).await {
                 Ok(()) => {
                     if let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await?
@@ -164,50 +192,56 @@ impl Worker {
         renames.retain(|change| matches!(change, Change::RenameColumn { .. }));
         if let Ok(renames) = self.alter(connection, task, record, &renames).await? {
             for sql in renames {
-                self.attempt(connection, task, &sql).await?;
+                let _ = self.attempt(connection, task, &sql).await?;
             }
         }
         let had = belongings(connection, self.dialect, &task.target).await?;
-        let mut done = vec![format!("DROP TABLE {}", task.target)];
+        let mut done = had.releases();
+        done.push(format!("DROP TABLE {}", task.target));
         for sql in &done {
             connection.batch_execute(sql).await.map_err(during())?;
         }
         self.create_target(connection, task, &record.table).await?;
         let now = belongings(connection, self.dialect, &task.target).await?;
         let known = FromSource::between(&before.table, &record.table, &task.rule);
-        for sql in had.statements("TABLE", &task.target.to_string(), &now, &known) {
-            match self.attempt(connection, task, &sql).await? {
-                None => done.push(sql),
-                Some(error) => {
-                    tracing::warn!(
-                        table = %task.id, target = %task.target, sql, error,
-                        "made anew without something that it had: run the statement by hand, as far as it applies"
-                    );
-                    done.push(format!("-- refused ({error}): {sql}"));
-                }
+        for step in had.steps("TABLE", &task.target.to_string(), &now, &known) {
+            let Err(error) = self.attempt(connection, task, &step.sql).await? else {
+                done.push(step.sql);
+                continue;
+            };
+            let code = error.code().map(SqlState::code).unwrap_or_default().to_owned();
+            let (sql, said) = (step.sql, describe(&error));
+            // A column that the definition does not have any more has taken its rights along.
+            if step.required && code != SqlState::UNDEFINED_COLUMN.code() {
+                return Err(cannot_be_given(task, record.generation, code, &sql, &said));
             }
+            tracing::warn!(
+                table = %task.id, target = %task.target, sql, error = said,
+                "made anew without something that it had: run the statement by hand, as far as it applies"
+            );
+            done.push(format!("-- refused ({said}): {sql}"));
         }
         Ok(done)
     }
 
-    /// Runs one statement that may fail; what the server said against it.
+    /// Runs one statement that the server may refuse. What passes is no refusal: all is rolled back and tried again.
     async fn attempt(
         &self,
         connection: &Connection,
         task: &TableTask,
         sql: &str,
-    ) -> Result<Option<String>, DestinationError> {
+    ) -> Result<Result<(), tokio_postgres::Error>, DestinationError> {
         let during = || DestinationError::during(format!("making {} anew", task.target));
         connection.batch_execute("SAVEPOINT tributary_attempt").await.map_err(during())?;
         let Err(error) = connection.batch_execute(sql).await else {
             connection.batch_execute("RELEASE SAVEPOINT tributary_attempt").await.map_err(during())?;
-            return Ok(None);
+            return Ok(Ok(()));
         };
-        if error.code().is_none() {
+        if is_transient(&error) {
             return Err(during()(error));
         }
         connection.batch_execute("ROLLBACK TO SAVEPOINT tributary_attempt").await.map_err(during())?;
-        Ok(Some(describe(&error)))
+        Ok(Err(error))
     }
 
     /// The statements that carry out `changes` on the way to `record`.
@@ -241,6 +275,25 @@ fn was_made_by_hand(task: &TableTask, record: &GenerationRecord, shape: &TargetS
     let keyed = shape.has_unique_key(&layout.key)
         && shape.unique_keys.iter().all(|unique| layout.key.iter().all(|name| unique.contains(name)));
     loose && keyed && compile(task, record.generation, record.generation, shape, true).is_ok()
+}
+
+/// A right, the owner or the like that the new target would lack: the old one stays.
+fn cannot_be_given(
+    task: &TableTask,
+    generation: u32,
+    code: String,
+    sql: &str,
+    said: &str,
+) -> DestinationError {
+    DestinationError::Table(TableError {
+        code,
+        message: format!(
+            "{} stays as it is: made anew for generation {generation}, it would be without what this statement gives: {sql}: {said}",
+            task.target
+        ),
+        place: task.target.to_string(),
+        remedy: remedies::cannot_be_given(),
+    })
 }
 
 fn in_the_way(task: &TableTask, why: &str, found: &[Dependent], gone: &[String]) -> DestinationError {

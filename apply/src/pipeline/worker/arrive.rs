@@ -139,7 +139,7 @@ impl Worker {
         let changes = changes(&before.table, &record.table);
         match self.alter(connection, task, record, &changes).await? {
             Ok(alter) => {
-                let touched = Touched::by(task, &changes);
+                let touched = Touched::by(task, &before.table, &changes);
                 match self.carry_out(connection, task, record.generation, &alter, &touched).await {
                     Ok(()) => Ok(alter),
                     // What stands in the way of the change may not stand in the way of the reset.

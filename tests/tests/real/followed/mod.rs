@@ -62,6 +62,7 @@ const APPLY: &[(&str, Followed)] = &[
     ("target_definition", Here("dropped")),
     ("restless", Not("somebody alters the table in a loop")),
     ("target_kind", Here("viewed")),
+    ("cannot_be_given", In("what_cannot_be_given_back_surely_keeps_the_target_as_it_is")),
     ("target_changed", Here("moved")),
     ("target_gone", Here("gone")),
     (

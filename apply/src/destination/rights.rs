@@ -1,0 +1,51 @@
+//! What apply's role may do with a target, of that which its work needs.
+
+use super::{Connection, DestinationError};
+use crate::batches::operations::Operations;
+use crate::merge::names::TargetName;
+
+/// What a role may do with a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// The privileges that it needs for rows and does not have.
+    pub missing: Vec<&'static str>,
+    /// It may empty the table with TRUNCATE.
+    pub truncates: bool,
+    /// It may change the definition, as the owner or a member of it.
+    pub owns: bool,
+}
+
+/// What the role may do, of that which `operations` need; rights for some columns count, for apply names the columns.
+///
+/// # Errors
+/// What the server says.
+pub async fn rights(
+    connection: &Connection,
+    target: &TargetName,
+    operations: Operations,
+) -> Result<Option<Rights>, DestinationError> {
+    let row = connection
+        .query_opt(RIGHTS, &[&target.schema, &target.table])
+        .await
+        .map_err(DestinationError::during(format!("asking for privileges on {target}")))?;
+    Ok(row.map(|row| {
+        let needed = [
+            ("SELECT", true),
+            ("INSERT", operations.insert),
+            ("UPDATE", operations.update),
+            ("DELETE", operations.delete),
+        ];
+        let missing =
+            needed.into_iter().enumerate().filter(|(at, (_, needs))| *needs && !row.get::<_, bool>(*at));
+        Rights {
+            missing: missing.map(|(_, (privilege, _))| privilege).collect(),
+            truncates: row.get(4),
+            owns: row.get(5),
+        }
+    }))
+}
+
+const RIGHTS: &str = "SELECT has_any_column_privilege(c.oid, 'SELECT'), has_any_column_privilege(c.oid, 'INSERT'), \
+     has_any_column_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE'), has_table_privilege(c.oid, 'TRUNCATE'), \
+     pg_has_role(c.relowner, 'USAGE') FROM pg_catalog.pg_class c \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
