@@ -7,6 +7,7 @@ use crate::eventually;
 use crate::task::{RUN, Task};
 use mysql_async::prelude::Queryable;
 use std::collections::BTreeMap;
+use tokio_postgres::error::SqlState;
 
 /// How a column is printed by both sides.
 #[derive(Debug, Clone, Copy)]
@@ -209,8 +210,15 @@ pub async fn destination_rows(task: &Task, table: &str) -> Rows {
         .collect();
     let postgres = task.servers.postgres().await;
     let sql = format!("SELECT {} FROM \"{}\".\"{table}\"", list.join(", "), task.name);
-    let rows = postgres.query(&sql, &[]).await.expect("the target can be read");
     let mut all = Rows::new();
+    let rows = match postgres.query(&sql, &[]).await {
+        // It may still come: until then no table of the source is equal to this.
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_COLUMN) => {
+            all.insert(vec![Some(error.to_string())], 1);
+            return all;
+        }
+        rows => rows.expect("the target can be read"),
+    };
     for row in rows {
         let texts = columns.iter().enumerate().map(|(index, column)| {
             let text: Option<String> = row.get(index);

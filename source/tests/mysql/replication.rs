@@ -87,7 +87,7 @@ async fn other_methods_are_refused_by_their_name() {
     }
     let nobody = SourceConfig { user: "nobody-at-all".into(), ..config("reader") };
     let error = open(&nobody).await.unwrap_err();
-    assert!(!error.is_transient() && error.to_string().contains("correct source.user"), "{error}");
+    assert!(!error.is_transient() && error.to_string().contains("source.user"), "{error}");
 }
 
 #[tokio::test]
