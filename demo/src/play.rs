@@ -139,7 +139,7 @@ impl Stage {
     }
 
     async fn fill_shop(&mut self, settings: &Settings, addresses: &Addresses) -> Result<(), Failure> {
-        let expected = 4550 * settings.size_percent;
+        let expected = shop::rows_at(settings.size_percent);
         let step = self.screen.begin("filling the shop", Some(expected));
         let filled = Arc::new(AtomicU64::new(0));
         let mut fill = std::pin::pin!(shop::fill(addresses, settings.size_percent, &filled));

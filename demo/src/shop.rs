@@ -32,6 +32,12 @@ const STATEMENT_ROWS: u64 = 2_000;
 /// Connections that fill the shop.
 const FILLERS: usize = 2;
 
+/// About as many rows as a shop of so many percent has.
+pub fn rows_at(percent: u64) -> u64 {
+    let [customers, products, orders] = ROWS_AT_100;
+    (customers + products + orders * 9 / 2) * percent / 100
+}
+
 /// For `map_err` of what MySQL answers.
 fn failed(what: &str) -> impl Fn(Error) -> Failure {
     move |error| Failure::new(what, error).at("the demo's MySQL")

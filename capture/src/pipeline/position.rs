@@ -113,6 +113,7 @@ pub fn resumable(position: &Position, server: &ServerHistory) -> Result<(), Fail
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tributary_schemas::checkpoint::Undecided;
 
     const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 
@@ -135,6 +136,24 @@ mod tests {
         }
     }
 
+    fn checkpoint(position: Position, undecided: Vec<Undecided>) -> Checkpoint {
+        Checkpoint {
+            format: 1,
+            position,
+            file_created: None,
+            source_started: None,
+            transaction: 50,
+            partials: Vec::new(),
+            undecided,
+        }
+    }
+
+    /// Prepared on shop.orders without a GTID, behind `place`.
+    fn prepared_at(place: Place) -> Undecided {
+        let tables = vec![tributary_schemas::table::TableId::new("shop", "orders")];
+        Undecided { xid: "X'61',X'',1".into(), gtid: None, place: Some(place), tables }
+    }
+
     #[test]
     fn a_position_is_refused_exactly_where_the_history_does_not_hold_it() {
         let all = format!("{UUID}:1-90");
@@ -148,21 +167,14 @@ mod tests {
 
     #[test]
     fn a_prepared_transaction_that_was_purged_does_not_hold_the_task() {
-        let undecided = |number: u32| tributary_schemas::checkpoint::Undecided {
+        let undecided = |number: u32| Undecided {
             xid: format!("X'6{number}',X'',1"),
             gtid: Some(format!("{UUID}:{number}")),
             place: None,
             tables: Vec::new(),
         };
-        let mut checkpoint = Checkpoint {
-            format: 1,
-            position: at(&format!("{UUID}:1-2:4-5:7-50")),
-            file_created: None,
-            source_started: None,
-            transaction: 50,
-            partials: Vec::new(),
-            undecided: vec![undecided(3), undecided(6)],
-        };
+        let mut checkpoint =
+            checkpoint(at(&format!("{UUID}:1-2:4-5:7-50")), vec![undecided(3), undecided(6)]);
         let server = server(&format!("{UUID}:1-90"), &format!("{UUID}:1-4"));
         assert!(resumable(&checkpoint.position, &server).is_err());
         give_up_purged(&mut checkpoint, &server);
@@ -178,22 +190,8 @@ mod tests {
     fn the_place_of_a_prepared_transaction_is_given_up_with_its_file() {
         let mut server = server("", "");
         server.has_gtid = false;
-        let tables = vec![tributary_schemas::table::TableId::new("shop", "orders")];
-        let undecided = |file: &str| tributary_schemas::checkpoint::Undecided {
-            xid: file.to_owned(),
-            gtid: None,
-            place: Some(Place { file: file.to_owned(), offset: 4 }),
-            tables: tables.clone(),
-        };
-        let mut checkpoint = Checkpoint {
-            format: 1,
-            position: at(""),
-            file_created: None,
-            source_started: None,
-            transaction: 50,
-            partials: Vec::new(),
-            undecided: vec![undecided("binlog.000002"), undecided("binlog.000003")],
-        };
+        let undecided = |file: &str| prepared_at(Place { file: file.to_owned(), offset: 4 });
+        let mut checkpoint = checkpoint(at(""), vec![undecided("binlog.000002"), undecided("binlog.000003")]);
         give_up_purged(&mut checkpoint, &server);
         let places: Vec<bool> =
             checkpoint.undecided.iter().map(|undecided| undecided.place.is_some()).collect();
@@ -215,21 +213,7 @@ mod tests {
         let mut server = server("", "");
         (server.has_gtid, server.files) = (false, files);
         let kept = |place: Place| {
-            let undecided = tributary_schemas::checkpoint::Undecided {
-                xid: "X'61',X'',1".into(),
-                gtid: None,
-                place: Some(place),
-                tables: vec![tributary_schemas::table::TableId::new("shop", "orders")],
-            };
-            let mut checkpoint = Checkpoint {
-                format: 1,
-                position: at(""),
-                file_created: None,
-                source_started: None,
-                transaction: 50,
-                partials: Vec::new(),
-                undecided: vec![undecided],
-            };
+            let mut checkpoint = checkpoint(at(""), vec![prepared_at(place)]);
             give_up_purged(&mut checkpoint, &server);
             checkpoint.undecided[0].place.is_some()
         };
