@@ -11,10 +11,12 @@
 mod generation;
 mod registered;
 mod retired;
+mod steps;
 
 pub use generation::{GenerationRecord, StoredGeneration, Unresolved};
 pub use registered::{DerivedSchema, RegisteredSchema};
 pub use retired::{RetiredRecord, Run};
+pub use steps::{NotAStep, Steps};
 
 use crate::FORMAT_VERSION;
 use crate::table::TableId;
@@ -23,6 +25,9 @@ use serde::{Deserialize, Serialize};
 /// The layout of records of generations, and of those that are retired: 2 since a definition may be named instead of
 /// written, and the schema of the values follows from it.
 pub const GENERATION_FORMAT: u32 = 2;
+
+/// The layout of the records of retired generations whose schema ids do not go up evenly.
+pub const RETIRED_FORMAT: u32 = 3;
 
 /// Key of a history record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,7 +74,8 @@ impl HistoryKey {
     #[must_use]
     pub const fn format(&self) -> u32 {
         match self {
-            Self::Table { .. } | Self::Retired { .. } => GENERATION_FORMAT,
+            Self::Table { .. } => GENERATION_FORMAT,
+            Self::Retired { .. } => RETIRED_FORMAT,
             Self::Schema { .. } | Self::Load { .. } | Self::Selection => FORMAT_VERSION,
         }
     }

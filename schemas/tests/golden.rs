@@ -190,6 +190,9 @@ fn history_records() {
     retired.push(3, (4, 2, 5));
     retired.push(3, (5, 3, 9));
     check("retired.json", &HistoryKey::Retired { database: database.clone(), table: name.clone() }, &retired);
+    [(6, 4, 10), (7, 5, 11), (8, 6, 12)].into_iter().for_each(|numbers| retired.push(3, numbers));
+    let key = HistoryKey::Retired { database: database.clone(), table: name.clone() };
+    check("retired_3.json", &key, &retired);
     let load = LoadRecord { format: 1, rows_estimated: 100, rows_read: 101, complete: true };
     check("load.json", &HistoryKey::Load { database, table: name }, &load);
     let selected = SelectedTable {

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use thiserror::Error;
 use tributary_schemas::history::{
-    DerivedSchema, GENERATION_FORMAT, GenerationRecord, HistoryKey, LoadRecord, RegisteredSchema,
-    RetiredRecord, Run, SchemaRecord, SelectedTable, SelectionRecord, StoredGeneration,
+    DerivedSchema, GenerationRecord, HistoryKey, LoadRecord, RETIRED_FORMAT, RegisteredSchema, RetiredRecord,
+    Run, SchemaRecord, SelectedTable, SelectionRecord, StoredGeneration,
 };
 use tributary_schemas::table::TableId;
 
@@ -98,7 +98,7 @@ impl History {
         }
         let versioned: Versioned = serde_json::from_slice(value).map_err(unreadable)?;
         // A newer version may write keys that this one does not know.
-        let known = read_key.as_ref().map_or(GENERATION_FORMAT, HistoryKey::format);
+        let known = read_key.as_ref().map_or(RETIRED_FORMAT, HistoryKey::format);
         if versioned.format > known {
             return Err(HistoryError::Newer { offset, format: versioned.format, known });
         }
@@ -119,7 +119,7 @@ impl History {
                 let id = TableId::new(database, table);
                 let record: RetiredRecord = serde_json::from_slice(value).map_err(unreadable)?;
                 let schemas =
-                    record.runs.iter().filter_map(|run| Some((self.holder(&id, run.same_as)?, *run)));
+                    record.runs.iter().filter_map(|run| Some((self.holder(&id, run.same_as)?, run)));
                 let schemas = schemas.flat_map(|(holder, run)| DerivedSchema::of_run(holder, run));
                 let schemas = schemas.map(RegisteredSchema::from).collect();
                 self.retired.insert(id.clone(), record.runs);

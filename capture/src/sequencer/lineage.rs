@@ -6,7 +6,7 @@
 //! re-read of them stays: an apply that was away sees by it that the definition it goes back to comes with the rows. The
 //! number and the schema id of what goes stay in the table's [`RetiredRecord`].
 
-use tributary_schemas::history::{Cause, GENERATION_FORMAT, GenerationRecord, RetiredRecord};
+use tributary_schemas::history::{Cause, GenerationRecord, RetiredRecord};
 
 /// A generation that has a record of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +112,6 @@ impl Lineage {
         let (gone, kept) = std::mem::take(&mut self.kept).into_iter().partition(goes);
         self.kept = kept;
         for generation in &gone {
-            self.retired.format = GENERATION_FORMAT;
             self.retired.push(generation.holder, (generation.generation, generation.version, generation.id));
         }
         gone

@@ -185,7 +185,7 @@ impl TaskHistory {
         let live = self.generations.values().flat_map(BTreeMap::values).filter_map(DerivedSchema::of);
         let retired = self.retired.iter().flat_map(|(id, retired)| {
             let holders = self.generations.get(id);
-            let held = retired.runs.iter().filter_map(move |run| Some((holders?.get(&run.same_as)?, *run)));
+            let held = retired.runs.iter().filter_map(move |run| Some((holders?.get(&run.same_as)?, run)));
             held.flat_map(|(holder, run)| DerivedSchema::of_run(holder, run))
         });
         stored.chain(live.chain(retired).map(RegisteredSchema::from))

@@ -29,9 +29,10 @@ pub struct DerivedSchema {
 
 impl DerivedSchema {
     /// That of a generation that is retired, or of several.
-    pub fn of_run(holder: &Arc<GenerationRecord>, run: Run) -> impl Iterator<Item = Self> {
+    pub fn of_run(holder: &Arc<GenerationRecord>, run: &Run) -> impl Iterator<Item = Self> + use<> {
+        let holder = Arc::clone(holder);
         run.each().map(move |(generation, version, id)| Self {
-            holder: Arc::clone(holder),
+            holder: Arc::clone(&holder),
             generation,
             version,
             id,
