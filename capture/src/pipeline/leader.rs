@@ -27,6 +27,25 @@ pub enum Role {
     Leader,
 }
 
+/// True if an instance still leads whose session has ended. `changed`: its role has changed since the session began, if only
+/// for a moment. `is_given`: Kafka's group has given the lead to somebody.
+///
+/// # Errors
+/// Those of `is_given`.
+pub fn still_leads<E>(
+    role: Role,
+    changed: bool,
+    is_given: impl FnOnce() -> Result<bool, E>,
+) -> Result<bool, E> {
+    match (role, changed) {
+        (Role::Leader, false) => Ok(true),
+        // Lost, and given back: another may have led in between.
+        (Role::Leader, true) => Ok(false),
+        // The group takes the partition away, too, once it learns that the topic is gone. Then nobody has it.
+        (Role::Standby, _) => is_given().map(|given| !given),
+    }
+}
+
 struct Context {
     role: watch::Sender<Role>,
 }
@@ -119,4 +138,19 @@ fn poll(consumer: &Arc<BaseConsumer<Context>>, stop: &AtomicBool) {
     consumer.unsubscribe();
     let _ = consumer.assign(&TopicPartitionList::new());
     leave(consumer);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lead_is_proven_by_the_role_or_by_a_group_that_has_given_it_to_nobody() {
+        let unasked = || -> Result<bool, ()> { panic!("the role says it") };
+        assert_eq!(still_leads(Role::Leader, false, unasked), Ok(true));
+        assert_eq!(still_leads(Role::Leader, true, unasked), Ok(false));
+        assert_eq!(still_leads(Role::Standby, true, || Ok::<_, ()>(false)), Ok(true));
+        assert_eq!(still_leads(Role::Standby, true, || Ok::<_, ()>(true)), Ok(false));
+        assert_eq!(still_leads(Role::Standby, true, || Err("no answer")), Err("no answer"));
+    }
 }

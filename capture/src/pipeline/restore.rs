@@ -3,19 +3,28 @@
 //! of the same name.
 //!
 //! Invariant: a topic is written again only with what is known to be committed, and only as long as nobody else has led.
+//! Before anything is written, Kafka's group must show that this instance leads, or that nobody does; after everybody else
+//! is fenced, the state topic must not name another leader.
 
-use super::service::own_settings;
+use super::leader::{Role, still_leads};
+use super::service::{OWN_TOPIC_GONE, RIVAL_BEAT, own_settings, pause};
 use super::session::{Shared, capture_group, leader, producer_config};
+use crate::sequencer::own_topic_gone;
 use crate::topics::admin::{TopicError, Topics};
 use crate::topics::incarnation::Found;
 use crate::topics::mirror::Mirror;
 use crate::topics::producer::{PublishError, Publisher};
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tributary_schemas::checkpoint::StateKey;
+use tokio::sync::watch;
+use tributary_schemas::checkpoint::{Leader, StateKey};
 use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_service::exit::Failure;
 use tributary_service::kafka::{self, ReadError, TopicContents};
+use tributary_service::retry::{Backoff, Policy, random};
 
+/// What is being retried, in the status.
+const RESTORING: &str = "writing the task's own topics again";
 /// How long Kafka may take to answer.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -28,6 +37,9 @@ pub enum RestoreError {
     /// What this process knows is not what is there.
     #[error("{0}")]
     Impossible(&'static str),
+    /// Another instance has taken the lead.
+    #[error("another instance leads the task")]
+    NotLeading,
 }
 
 impl From<TopicError> for RestoreError {
@@ -52,6 +64,83 @@ impl From<serde_json::Error> for RestoreError {
     fn from(error: serde_json::Error) -> Self {
         Self::Unavailable(error.to_string())
     }
+}
+
+/// What became of the task's own topics.
+pub enum Restored {
+    /// They are there.
+    NothingLost,
+    /// What was lost is written again.
+    Again,
+    /// Something is lost, and this instance does not lead any more.
+    NotLeading,
+    /// The end was asked for meanwhile.
+    EndAsked,
+}
+
+/// Writes what was lost of the task's own topics again, from what the session that has just ended knew of them. An answer
+/// of Kafka is waited for.
+///
+/// # Errors
+/// It cannot be done any more, or Kafka was away for too long.
+pub fn restore_lost(
+    shared: &Shared,
+    mirror: &Mirror,
+    role: &watch::Receiver<Role>,
+) -> Result<Restored, Failure> {
+    let mut backoff = Backoff::new(Policy::for_limit(shared.config.kafka.retry()));
+    loop {
+        let error = match try_restore(shared, mirror, role) {
+            Ok(restored) => return Ok(restored),
+            Err((_, RestoreError::NotLeading)) => return Ok(Restored::NotLeading),
+            Err((topic, RestoreError::Impossible(why))) => return Err(own_topic_gone(&topic, why)),
+            Err((_, error)) => error.to_string(),
+        };
+        let Some(delay) = backoff.failed(Instant::now(), random()) else {
+            return Err(Failure::new("Kafka cannot be used", error).at(&shared.config.kafka.brokers));
+        };
+        shared.status.retrying(RESTORING, &error);
+        if !pause(&shared.runtime, &shared.shutdown, delay) {
+            return Ok(Restored::EndAsked);
+        }
+    }
+}
+
+fn try_restore(
+    shared: &Shared,
+    mirror: &Mirror,
+    role: &watch::Receiver<Role>,
+) -> Result<Restored, (String, RestoreError)> {
+    let config = &shared.config;
+    let own = [state_topic(&config.name), history_topic(&config.name)];
+    let failed = |error: String| (own[0].clone(), RestoreError::Unavailable(error));
+    let topics = Topics::new(&kafka::client_config(&config.kafka), shared.runtime.clone())
+        .map_err(|error| failed(error.to_string()))?;
+    let asked = [(own[0].as_str(), 1), (own[1].as_str(), 1)];
+    let look = || topics.look(&asked).map(|found| lost(&own, mirror, &found));
+    let began = Instant::now();
+    let mut gone = look().map_err(|error| failed(error.to_string()))?;
+    while !gone.is_empty() && began.elapsed() < OWN_TOPIC_GONE {
+        if !pause(&shared.runtime, &shared.shutdown, RIVAL_BEAT) {
+            return Ok(Restored::EndAsked);
+        }
+        gone = look().map_err(|error| failed(error.to_string()))?;
+    }
+    let Some(first) = gone.first() else { return Ok(Restored::NothingLost) };
+    let is_given = || topics.is_given(&capture_group(&config.name));
+    if !still_leads(*role.borrow(), role.has_changed().unwrap_or(true), is_given)
+        .map_err(|error| failed(error.to_string()))?
+    {
+        tracing::warn!(topics = gone.join(", "), "deleted, and this instance does not lead any more");
+        return Ok(Restored::NotLeading);
+    }
+    tracing::warn!(topics = gone.join(", "), "deleted while capture runs: written again from memory");
+    let _wait = shared.status.wait("writing the task's own topics again");
+    let restored = restore(shared, &topics, mirror, &gone);
+    kafka::close(topics);
+    restored.map_err(|error| (first.clone(), error))?;
+    shared.status.retried(RESTORING);
+    Ok(Restored::Again)
 }
 
 /// Those of the task's own topics that are gone, or end before what was read of them.
@@ -94,6 +183,9 @@ pub fn restore(
     let mut missing = Vec::new();
     for topic in own {
         let found = kafka::read_to_end(&config.kafka, &capture_group(&config.name), topic, KAFKA_TIMEOUT)?;
+        if names_another(&found, shared.status.instance()) {
+            return Err(RestoreError::NotLeading);
+        }
         // One that is lost may have been written at an attempt of which no answer came.
         if mirror.agrees(topic, &found) {
             continue;
@@ -113,6 +205,16 @@ pub fn restore(
     publisher.send_json(&state, &key, Some(&value), now)?;
     publisher.commit()?;
     Ok(())
+}
+
+/// True if an instance has led that is not this one.
+fn names_another(contents: &TopicContents, instance: &str) -> bool {
+    let leads = |record: &kafka::Record| {
+        let is_leader = matches!(serde_json::from_slice(&record.key), Ok(StateKey::Leader));
+        let value = record.value.as_deref().filter(|_| is_leader)?;
+        serde_json::from_slice::<Leader>(value).ok()
+    };
+    contents.records.iter().filter_map(leads).next_back().is_some_and(|leader| leader.instance != instance)
 }
 
 /// True if nothing is there but what a leader says of itself.
@@ -137,5 +239,21 @@ mod tests {
         assert_eq!(lost(&own, &mirror, &[ends(6), Found::Missing]), own);
         assert!(lost(&own, &mirror, &[ends(7), ends(0)]).is_empty());
         assert!(lost(&own, &mirror, &[Found::Partitions(3), ends(0)]).is_empty());
+    }
+
+    #[test]
+    fn a_topic_that_another_leader_has_written_is_left_to_it() {
+        let record = |value: &str| Record {
+            key: serde_json::to_vec(&StateKey::Leader).unwrap(),
+            value: Some(value.into()),
+            offset: 0,
+            written_ms: 0,
+        };
+        let leader =
+            |instance: &str| record(&format!(r#"{{"format":1,"instance":"{instance}","address":"x"}}"#));
+        let contents = |records: Vec<Record>| TopicContents { records, next_offset: 9 };
+        assert!(!names_another(&contents(Vec::new()), "me"));
+        assert!(!names_another(&contents(vec![leader("before"), leader("me")]), "me"));
+        assert!(names_another(&contents(vec![leader("me"), leader("rival")]), "me"));
     }
 }

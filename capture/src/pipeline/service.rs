@@ -2,12 +2,11 @@
 //! forced.
 
 use super::leader::{Membership, Role};
-use super::restore::{RestoreError, lost, restore};
+use super::restore::{Restored, restore_lost};
 use super::session::{Carried, End, Shared, capture_group, lead};
 use crate::commands::check::precheck;
 use crate::sequencer::own_topic_gone;
 use crate::topics::admin::{TopicSettings, Topics};
-use crate::topics::mirror::Mirror;
 use crate::topics::state::TaskState;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,16 +42,15 @@ pub struct RunOptions {
 const SILENCE: Duration = Duration::from_secs(5);
 /// What is being retried, in the status.
 const SESSION: &str = "publishing";
-const RESTORING: &str = "writing the task's own topics again";
 /// How long another leader may take to write its name, and how often it is looked for.
 const RIVAL_TIMEOUT: Duration = Duration::from_secs(20);
-const RIVAL_BEAT: Duration = Duration::from_millis(500);
+pub(super) const RIVAL_BEAT: Duration = Duration::from_millis(500);
 /// How often an instance that stands by looks whether the task is still there, and how long Kafka may take to say so.
 const STANDBY_BEAT: Duration = Duration::from_secs(10);
 const OWN_TOPICS_TIMEOUT: Duration = Duration::from_secs(5);
 /// For how long every look must find one of the task's own topics gone: what follows from it is for good, and the brokers of
 /// a cluster that is being restarted learn of their topics one after the other.
-const OWN_TOPIC_GONE: Duration = Duration::from_secs(10);
+pub(super) const OWN_TOPIC_GONE: Duration = Duration::from_secs(10);
 /// How long the one that leads may take to notice it, and to write the topic again.
 const LEADER_RESTORES: Duration = Duration::from_secs(120);
 /// A session that worked this long starts the count of failures anew.
@@ -145,8 +143,10 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
             backoff.succeeded();
         }
         if let Some(mirror) = carried.mirror.take().filter(|_| !matches!(end, End::Done | End::Stop(_))) {
-            match restore_lost(shared, &mirror)? {
+            match restore_lost(shared, &mirror, &role)? {
                 Restored::NothingLost => carried.mirror = Some(mirror),
+                // Whoever leads sees to it.
+                Restored::NotLeading => continue,
                 Restored::Again => {
                     // Its partition is another one now, and the client would take long to see it.
                     drop(membership);
@@ -256,62 +256,6 @@ fn wait_for_lead(shared: &Shared, role: &mut watch::Receiver<Role>) -> Result<bo
     }
 }
 
-/// What became of the task's own topics.
-enum Restored {
-    /// They are there.
-    NothingLost,
-    /// What was lost is written again.
-    Again,
-    /// The end was asked for meanwhile.
-    EndAsked,
-}
-
-/// Writes what was lost of the task's own topics again, from what the session that has just ended knew of them. An answer
-/// of Kafka is waited for.
-fn restore_lost(shared: &Shared, mirror: &Mirror) -> Result<Restored, Failure> {
-    let mut backoff = Backoff::new(Policy::for_limit(shared.config.kafka.retry()));
-    loop {
-        let error = match try_restore(shared, mirror) {
-            Ok(restored) => return Ok(restored),
-            Err((topic, RestoreError::Impossible(why))) => return Err(own_topic_gone(&topic, why)),
-            Err((_, error)) => error.to_string(),
-        };
-        let Some(delay) = backoff.failed(Instant::now(), random()) else {
-            return Err(Failure::new("Kafka cannot be used", error).at(&shared.config.kafka.brokers));
-        };
-        shared.status.retrying(RESTORING, &error);
-        if !pause(&shared.runtime, &shared.shutdown, delay) {
-            return Ok(Restored::EndAsked);
-        }
-    }
-}
-
-fn try_restore(shared: &Shared, mirror: &Mirror) -> Result<Restored, (String, RestoreError)> {
-    let config = &shared.config;
-    let own = [state_topic(&config.name), history_topic(&config.name)];
-    let failed = |error: String| (own[0].clone(), RestoreError::Unavailable(error));
-    let topics = Topics::new(&kafka::client_config(&config.kafka), shared.runtime.clone())
-        .map_err(|error| failed(error.to_string()))?;
-    let asked = [(own[0].as_str(), 1), (own[1].as_str(), 1)];
-    let look = || topics.look(&asked).map(|found| lost(&own, mirror, &found));
-    let began = Instant::now();
-    let mut gone = look().map_err(|error| failed(error.to_string()))?;
-    while !gone.is_empty() && began.elapsed() < OWN_TOPIC_GONE {
-        if !pause(&shared.runtime, &shared.shutdown, RIVAL_BEAT) {
-            return Ok(Restored::EndAsked);
-        }
-        gone = look().map_err(|error| failed(error.to_string()))?;
-    }
-    let Some(first) = gone.first() else { return Ok(Restored::NothingLost) };
-    tracing::warn!(topics = gone.join(", "), "deleted while capture runs: written again from memory");
-    let _wait = shared.status.wait("writing the task's own topics again");
-    let restored = restore(shared, &topics, mirror, &gone);
-    kafka::close(topics);
-    restored.map_err(|error| (first.clone(), error))?;
-    shared.status.retried(RESTORING);
-    Ok(Restored::Again)
-}
-
 /// Says which of the task's own topics is gone; `None` if both are there, or nobody answers.
 fn own_topic_missing(shared: &Shared, patience: Duration) -> Option<Failure> {
     let topics = Topics::new(&kafka::client_config(&shared.config.kafka), shared.runtime.clone()).ok()?;
@@ -391,7 +335,7 @@ pub(super) fn own_settings(config: &Config) -> TopicSettings {
 }
 
 /// False if the end is asked for meanwhile.
-fn pause(runtime: &tokio::runtime::Handle, shutdown: &Shutdown, delay: Duration) -> bool {
+pub(super) fn pause(runtime: &tokio::runtime::Handle, shutdown: &Shutdown, delay: Duration) -> bool {
     runtime.block_on(async {
         tokio::select! {
             () = tokio::time::sleep(delay) => true,

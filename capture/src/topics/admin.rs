@@ -6,6 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::groups::GroupMemberInfo;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,6 +220,31 @@ impl Topics {
         Ok(named.collect())
     }
 
+    /// True if a member of the consumer group has been given a partition.
+    ///
+    /// # Errors
+    /// [`TopicError::Unavailable`]: no answer, or the group is about to give its partitions out.
+    pub fn is_given(&self, group: &str) -> Result<bool, TopicError> {
+        let listed = self
+            .watermarks
+            .fetch_group_list(Some(group), REQUEST_TIMEOUT)
+            .map_err(|error| unavailable(group, &error))?;
+        let Some(found) = listed.groups().iter().find(|found| found.name() == group) else {
+            return Ok(false);
+        };
+        match found.state() {
+            "Stable" => {
+                let mut assignments = found.members().iter().filter_map(GroupMemberInfo::assignment);
+                Ok(assignments.any(has_partitions))
+            }
+            "Empty" | "Dead" => Ok(false),
+            state => {
+                let reason = format!("its group {group} is in the state {state}");
+                Err(TopicError::Unavailable { topic: group.to_owned(), reason })
+            }
+        }
+    }
+
     fn administer<T>(
         &self,
         topics: &[&str],
@@ -312,6 +338,11 @@ impl Topics {
     }
 }
 
+/// True if an assignment of the consumer protocol (a version of two bytes, then an array of topics) is not empty.
+fn has_partitions(assignment: &[u8]) -> bool {
+    assignment.get(2..6).is_some_and(|count| count.iter().any(|byte| *byte != 0))
+}
+
 impl Drop for Topics {
     fn drop(&mut self) {
         kafka::leave(&self.watermarks);
@@ -320,4 +351,15 @@ impl Drop for Topics {
 
 fn unavailable(topic: &str, error: &KafkaError) -> TopicError {
     TopicError::Unavailable { topic: topic.to_owned(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assignment_without_topics_is_none() {
+        assert!(!has_partitions(b"") && !has_partitions(&[0, 1, 0, 0, 0, 0, 255, 255, 255, 255]));
+        assert!(has_partitions(&[0, 1, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1, 0, 0, 0, 0]));
+    }
 }
