@@ -31,6 +31,14 @@ impl Operations {
         self.insert && self.update && self.delete
     }
 
+    /// The privileges on a table that its role needs for them. SELECT is needed for all.
+    #[must_use]
+    pub fn privileges(self) -> Vec<&'static str> {
+        let wanted =
+            [("SELECT", true), ("INSERT", self.insert), ("UPDATE", self.update), ("DELETE", self.delete)];
+        wanted.into_iter().filter(|(_, needs)| *needs).map(|(privilege, _)| privilege).collect()
+    }
+
     /// True if records of this kind are taken. A tombstone is a [`Operation::Delete`].
     #[must_use]
     pub const fn admits(self, operation: Operation) -> bool {

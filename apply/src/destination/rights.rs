@@ -29,21 +29,17 @@ pub async fn rights(
         .await
         .map_err(DestinationError::during(format!("asking for privileges on {target}")))?;
     Ok(row.map(|row| {
-        let needed = [
-            ("SELECT", true),
-            ("INSERT", operations.insert),
-            ("UPDATE", operations.update),
-            ("DELETE", operations.delete),
-        ];
-        let missing =
-            needed.into_iter().enumerate().filter(|(at, (_, needs))| *needs && !row.get::<_, bool>(*at));
-        Rights {
-            missing: missing.map(|(_, (privilege, _))| privilege).collect(),
-            truncates: row.get(4),
-            owns: row.get(5),
-        }
+        let granted: Vec<&str> = (0..ROW_PRIVILEGES.len())
+            .filter(|at| row.get(*at))
+            .filter_map(|at| ROW_PRIVILEGES.get(at).copied())
+            .collect();
+        let missing = operations.privileges().into_iter().filter(|privilege| !granted.contains(privilege));
+        Rights { missing: missing.collect(), truncates: row.get(4), owns: row.get(5) }
     }))
 }
+
+/// In the order of the answer's first columns.
+const ROW_PRIVILEGES: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 
 const RIGHTS: &str = "SELECT has_any_column_privilege(c.oid, 'SELECT'), has_any_column_privilege(c.oid, 'INSERT'), \
      has_any_column_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE'), has_table_privilege(c.oid, 'TRUNCATE'), \

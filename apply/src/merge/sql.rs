@@ -174,17 +174,14 @@ impl<'a> Merge<'a> {
     fn lock_delete_insert(&self) -> Vec<String> {
         let mut statements = vec![format!("LOCK TABLE {} IN EXCLUSIVE MODE", self.target)];
         let Operations { insert, update, delete } = self.operations;
-        let replace = insert && update && !self.extra_columns;
-        if replace && delete {
+        // Where deletes are not chosen, the role need not have the right to.
+        if insert && update && delete && !self.extra_columns {
             statements.push(self.delete_rows(""));
-        } else if delete {
-            statements.push(self.delete_rows(&format!("{} AND ", self.deleted())));
-        } else if replace {
-            statements.push(self.delete_rows(&format!("NOT {} AND ", self.deleted())));
-        }
-        if replace {
             statements.push(self.insert_rows(""));
             return statements;
+        }
+        if delete {
+            statements.push(self.delete_rows(&format!("{} AND ", self.deleted())));
         }
         if update {
             statements.extend(self.update_rows());

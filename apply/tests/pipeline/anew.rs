@@ -214,3 +214,75 @@ fn views_that_a_change_stumbles_over_are_named_with_what_to_run_and_the_table_go
     assert_eq!(task.query(&seen).as_deref(), Some("|0|1|t|security_barrier=true|2|f"));
     apply.stop();
 }
+
+#[test]
+fn what_passes_by_itself_while_a_target_is_made_anew_undoes_all_of_it_and_is_tried_again() {
+    let mut task = Task::new("busy");
+    let mut t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Read, (1, &[Some("x")])));
+    task.catch_up();
+    run(&task, "CREATE INDEX by_name ON S.t (name); COMMENT ON TABLE S.t IS 'ours'; CREATE SEQUENCE S.tries");
+    // The server is busy for the first two attempts at the index. A sequence counts on, whatever is rolled back.
+    let (name, trigger) = (&task.name, format!("busy_{}", task.name));
+    task.administer(&format!(
+        "CREATE FUNCTION \"{name}\".busy() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF position('\"{name}\".t' IN current_query()) > 0 AND nextval('\"{name}\".tries') <= 2 THEN \
+         RAISE EXCEPTION 'busy' USING ERRCODE = '55P03'; END IF; END $$; \
+         CREATE EVENT TRIGGER \"{trigger}\" ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION \"{name}\".busy(); \
+         GRANT ALL ON SEQUENCE \"{name}\".tries TO PUBLIC"
+    ))
+    .unwrap();
+    t.table.columns[1].column_type = "varbinary(50)".parse().unwrap();
+    task.advance(&mut t, Cause::Reset);
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Read, (7, &[Some("y")])));
+    let mut apply = task.start(&["run", "--until-caught-up"]);
+    apply.expect_exit(0);
+    task.administer(&format!("DROP EVENT TRIGGER \"{trigger}\"")).unwrap();
+    let tries = format!("SELECT last_value FROM \"{}\".tries", task.name);
+    assert_eq!((task.rows("t").as_str(), task.query(&tries).as_deref()), ("7|\\x79", Some("3")));
+    // What a busy server refuses is not left out.
+    assert!(!apply.output().contains("made anew without"), "{}", apply.output());
+    let there = format!(
+        "SELECT concat(to_regclass('\"{0}\".by_name') IS NOT NULL, obj_description('\"{0}\".t'::regclass))",
+        task.name
+    );
+    assert_eq!(task.query(&there).as_deref(), Some("tours"));
+}
+
+#[test]
+fn foreign_keys_that_a_change_does_not_concern_stand_in_nobodys_way() {
+    let mut task = Task::new("unrelated");
+    let mut t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Read, (1, &[Some("x")])));
+    task.catch_up();
+    run(
+        &task,
+        "CREATE TABLE S.parent (id int PRIMARY KEY); ALTER TABLE S.t ADD COLUMN p int REFERENCES S.parent; \
+         ALTER TABLE S.t ADD COLUMN code int UNIQUE; CREATE TABLE S.child (id int REFERENCES S.t (id), code int REFERENCES S.t (code))",
+    );
+    t.add_column("added", Some("a"));
+    task.advance(&mut t, Cause::Alter);
+    task.transaction(|task| task.write(&t, Create, (2, &[Some("y"), Some("b")])));
+    task.catch_up();
+    assert_eq!(task.rows("t"), "1|x|||a\n2|y|||b");
+    // Of those that refer to the table, only the one that names the key stands in the way of another key.
+    run(
+        &task,
+        "DELETE FROM S.child; ALTER TABLE S.child DROP CONSTRAINT child_id_fkey, DROP CONSTRAINT child_code_fkey",
+    );
+    t.table.columns[1].nullable = false;
+    t.table.key = vec![1, 2];
+    task.advance(&mut t, Cause::Reset);
+    task.load(&t, 0, true);
+    task.catch_up();
+    let constraints = format!(
+        "SELECT string_agg(pg_get_constraintdef(oid), ',' ORDER BY contype) FROM pg_constraint \
+         WHERE conrelid = '\"{}\".t'::regclass AND contype IN ('p', 'f')",
+        task.name
+    );
+    let found = task.query(&constraints).unwrap();
+    assert!(found.contains("FOREIGN KEY (p)") && found.contains("PRIMARY KEY (id, name)"), "{found}");
+}

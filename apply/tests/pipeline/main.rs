@@ -15,6 +15,7 @@ mod pooled;
 mod process;
 mod recreated;
 mod refusals;
+mod rights;
 mod rows;
 mod sessions;
 mod support;

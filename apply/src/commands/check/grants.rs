@@ -1,5 +1,6 @@
 //! `--print-grants`: exactly what apply needs in the destination and on Kafka. Pure.
 
+use crate::batches::operations::Operations;
 use crate::commands::task::Planned;
 use crate::merge::names::{TargetName, identifier, literal, quote};
 use std::collections::BTreeSet;
@@ -49,7 +50,7 @@ pub(super) fn print(
          statistics as well"
     );
     for task in tasks() {
-        for statement in on_target(&task.id, &task.target, &user) {
+        for statement in on_target(&task.id, &task.target, task.operations, &user) {
             let _ = writeln!(out, "--   {statement}");
         }
     }
@@ -69,10 +70,14 @@ pub(super) fn print(
 }
 
 /// The rest of a comment: a name with a line feed would end it, and what follows would run as the administrator.
-fn on_target(id: &TableId, target: &TargetName, user: &str) -> [String; 2] {
+fn on_target(id: &TableId, target: &TargetName, operations: Operations, user: &str) -> [String; 2] {
     let name = literal(&target.to_string());
+    let mut privileges = operations.privileges();
+    if operations.delete {
+        privileges.push("TRUNCATE");
+    }
     [
-        format!("GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {target} TO {user};"),
+        format!("GRANT {} ON {target} TO {user};", privileges.join(", ")),
         format!("ALTER TABLE {target} OWNER TO {user};"),
     ]
     .map(|sql| line(&format!("{id}: {sql}  -- if to_regclass({name}) is not null")).into_owned())
@@ -114,7 +119,8 @@ mod tests {
     #[test]
     fn a_name_cannot_leave_its_comment() {
         let hostile = "orders\nCREATE TABLE pwned (a int); --\r\u{2028}";
-        for text in on_target(&TableId::new("shop", hostile), &TargetName::new("shop", hostile), "\"u\"") {
+        let (id, target) = (TableId::new("shop", hostile), TargetName::new("shop", hostile));
+        for text in on_target(&id, &target, Operations::ALL, "\"u\"") {
             assert!(!text.contains(['\n', '\r', '\u{2028}']) && text.contains("orders\\nCREATE"), "{text}");
         }
     }

@@ -136,7 +136,12 @@ fn merges_of_every_operation() {
     assert_eq!(statements(Strategy::OnConflict, only(false, true, true), false), [delete, update]);
     assert_eq!(
         statements(Strategy::LockDeleteInsert, only(true, false, false), false),
-        [lock.to_owned(), missing]
+        [lock.to_owned(), missing.clone()]
+    );
+    assert_eq!(
+        statements(Strategy::LockDeleteInsert, only(true, true, false), false),
+        [lock, update, missing.as_str()],
+        "nothing is deleted where deletes are not chosen"
     );
 }
 
