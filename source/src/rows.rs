@@ -34,6 +34,8 @@ enum Form {
         scale: u8,
     },
     Text,
+    /// Of a character set that stores halves of surrogate pairs: see [`questioned`].
+    WideText,
     Bytes,
     Date,
     Moment {
@@ -102,7 +104,10 @@ impl RowEncoder {
         let mut plans = Vec::with_capacity(table.columns.len());
         for column in &table.columns {
             let key = table.key.iter().position(|id| *id == column.id);
-            let form = form(&column.column_type)?;
+            let form = match form(&column.column_type)? {
+                Form::Text if matches!(column.charset.as_deref(), Some("ucs2" | "utf32")) => Form::WideText,
+                form => form,
+            };
             plans.push(Plan {
                 form: if key.is_some() { form.in_key() } else { form },
                 union: table.avro_nullable(column),
@@ -251,6 +256,13 @@ fn put_value(form: Form, value: &Value, out: &mut Vec<u8>) -> Outcome {
             }
             put_bytes(out, text);
         }
+        (Form::WideText, Value::Bytes(text)) => match std::str::from_utf8(text) {
+            Ok(text) => put_bytes(out, text.as_bytes()),
+            Err(_) => match String::from_utf8(questioned(text)) {
+                Ok(text) => put_bytes(out, text.as_bytes()),
+                Err(_) => return Outcome::Invalid,
+            },
+        },
         (Form::Bytes, Value::Bytes(bytes)) => put_bytes(out, bytes),
         (Form::Date, Value::Date(year, month, day, ..)) => match calendar::days(*year, *month, *day) {
             Some(days) => put_long(out, i64::from(days)),
@@ -271,6 +283,25 @@ fn put_value(form: Form, value: &Value, out: &mut Vec<u8>) -> Outcome {
         _ => return Outcome::Invalid,
     }
     Outcome::Done
+}
+
+/// A text in which each half of a surrogate pair, which a server may send as three bytes that are no UTF-8, is a question mark,
+/// as in what the stream makes of it.
+fn questioned(text: &[u8]) -> Vec<u8> {
+    let (mut rest, mut out) = (text, Vec::with_capacity(text.len()));
+    while let [first, behind @ ..] = rest {
+        rest = match rest {
+            [0xed, 0xa0..=0xbf, 0x80..=0xbf, behind @ ..] => {
+                out.push(b'?');
+                behind
+            }
+            _ => {
+                out.push(*first);
+                behind
+            }
+        };
+    }
+    out
 }
 
 /// Appends a `decimal`: the length of the shortest two's-complement form, which is at most 33 and so one byte, then
@@ -384,6 +415,18 @@ mod tests {
         assert_eq!(key, RowError::BadKey { column: "c1".into() });
         let short = encode(&table, &[Value::Int(1)]).unwrap_err();
         assert_eq!(short, RowError::Truncated { column: "c2".into() });
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_a_question_mark_where_its_character_set_has_such() {
+        let mut table = table(&[("int", false), ("varchar(9)", false)], &[1]);
+        let row = |table: &Table, text: &[u8]| encode(table, &[Value::Int(0), Value::Bytes(text.to_vec())]);
+        let half = b"a\xed\xa0\xbd\xed\xb8\x80b";
+        assert!(row(&table, half).is_err());
+        table.columns[1].charset = Some("ucs2".to_owned());
+        assert_eq!(row(&table, half).unwrap().value, [0, 8, b'a', b'?', b'?', b'b']);
+        assert_eq!(row(&table, "é".as_bytes()).unwrap().value, [0, 4, 0xc3, 0xa9]);
+        assert!(row(&table, b"\xff").is_err());
     }
 
     proptest! {

@@ -29,6 +29,8 @@ enum Form {
     Ascii,
     SingleByte(&'static [u16; 128]),
     MultiByte(MultiByte),
+    /// Units of two bytes, each a character.
+    Ucs2,
     /// Units of two bytes; surrogates pair up.
     Utf16 {
         little_endian: bool,
@@ -51,7 +53,7 @@ impl Charset {
             "utf8mb4" => wide("utf8mb4", 4, Form::Utf8),
             "utf8mb3" | "utf8" => wide("utf8mb3", 3, Form::Utf8),
             "ascii" => wide("ascii", 1, Form::Ascii),
-            "ucs2" => wide("ucs2", 2, Form::Utf16 { little_endian: false }),
+            "ucs2" => wide("ucs2", 2, Form::Ucs2),
             "utf16" => wide("utf16", 4, Form::Utf16 { little_endian: false }),
             "utf16le" => wide("utf16le", 4, Form::Utf16 { little_endian: true }),
             "utf32" => wide("utf32", 4, Form::Utf32),
@@ -112,6 +114,12 @@ impl Charset {
                 }
             }
             Form::MultiByte(set) => set.decode(bytes, out)?,
+            Form::Ucs2 => {
+                let (units, []) = bytes.as_chunks::<2>() else { return None };
+                for unit in units {
+                    put_unit(out, u32::from(u16::from_be_bytes(*unit)))?;
+                }
+            }
             Form::Utf16 { little_endian } => {
                 let (units, []) = bytes.as_chunks::<2>() else { return None };
                 let units = units.iter().map(|unit| {
@@ -124,12 +132,22 @@ impl Charset {
             Form::Utf32 => {
                 let (units, []) = bytes.as_chunks::<4>() else { return None };
                 for unit in units {
-                    put_character(out, u32::from_be_bytes(*unit))?;
+                    put_unit(out, u32::from_be_bytes(*unit))?;
                 }
             }
         }
         Some(())
     }
+}
+
+/// Appends the character of a unit that stands for itself. For a surrogate, which the server stores in such a character set
+/// like any other, it gives a question mark.
+fn put_unit(out: &mut Vec<u8>, unit: u32) -> Option<()> {
+    put_character(out, if is_surrogate(unit) { u32::from(b'?') } else { unit })
+}
+
+const fn is_surrogate(unit: u32) -> bool {
+    matches!(unit, 0xd800..=0xdfff)
 }
 
 /// Appends one character; `None` for surrogates and beyond Unicode.
@@ -171,10 +189,13 @@ mod tests {
             ("euckr", b"\xc7\xd1\xb1\xdb", Some("한글")),
             ("tis620", b"\xa1\xdb", Some("ก\u{fffd}")),
             ("ucs2", b"\0a\x4e\x2d", Some("a中")),
+            ("ucs2", b"\0a\xd8\x3d\xde\x00\0b", Some("a??b")),
+            ("ucs2", b"\0a\xd8", None),
             ("utf16", b"\xd8\x3d\xde\x00", Some("😀")),
             ("utf16", b"\xd8\x3d", None),
             ("utf16le", b"\x3d\xd8\x00\xde", Some("😀")),
             ("utf32", b"\0\x01\xf6\0", Some("😀")),
+            ("utf32", b"\0\0\xd8\x3d\0\0\0a", Some("?a")),
             ("utf32", b"\0\x11\0\0", None),
             ("utf32", b"\0\0\0", None),
         ] {

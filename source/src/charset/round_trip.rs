@@ -5,7 +5,7 @@
 //! (read off MySQL 9.7 by converting every code there and back), so that the text also finds its row.
 
 use super::multi_byte::Layout;
-use super::{Charset, Form};
+use super::{Charset, Form, is_surrogate};
 
 /// Codes of two and three bytes, first and last of a run, whose character MySQL gives another code. Codes that stand for
 /// a question mark or another ASCII character are not in here.
@@ -47,7 +47,8 @@ impl Charset {
     #[must_use]
     pub fn is_text(&self, bytes: &[u8]) -> bool {
         match self.form {
-            Form::Utf16 { .. } | Form::Utf32 => self.decode(bytes, &mut Vec::new()).is_some(),
+            Form::Ucs2 | Form::Utf32 => self.has_surrogates(bytes) == Some(false),
+            Form::Utf16 { .. } => self.decode(bytes, &mut Vec::new()).is_some(),
             Form::Utf8 | Form::Ascii | Form::SingleByte(_) | Form::MultiByte(_) => true,
         }
     }
@@ -57,7 +58,8 @@ impl Charset {
     pub fn comes_back(&self, bytes: &[u8], text: &[u8]) -> bool {
         let (layout, runs) = match self.form {
             // What is decoded at all comes back.
-            Form::Utf8 | Form::Utf16 { .. } | Form::Utf32 => return true,
+            Form::Utf8 | Form::Utf16 { .. } => return true,
+            Form::Ucs2 | Form::Utf32 => return self.has_surrogates(bytes) == Some(false),
             Form::Ascii | Form::SingleByte(_) => (None, if self.name == "tis620" { TIS620 } else { &[] }),
             Form::MultiByte(set) => (
                 Some(set.layout),
@@ -74,6 +76,18 @@ impl Charset {
         let Some(written_as_ascii) = ascii_characters(layout, bytes, runs) else { return false };
         // An ASCII character that was not written as one becomes another byte.
         written_as_ascii == ascii(text)
+    }
+
+    /// True if some unit is half of a surrogate pair; `None` if the bytes are no units.
+    fn has_surrogates(&self, bytes: &[u8]) -> Option<bool> {
+        let found = if self.form == Form::Ucs2 {
+            let (units, []) = bytes.as_chunks::<2>() else { return None };
+            units.iter().any(|unit| is_surrogate(u32::from(u16::from_be_bytes(*unit))))
+        } else {
+            let (units, []) = bytes.as_chunks::<4>() else { return None };
+            units.iter().any(|unit| is_surrogate(u32::from_be_bytes(*unit)))
+        };
+        Some(found)
     }
 }
 
@@ -148,6 +162,10 @@ mod tests {
             ("gbk", b"\xa2\xe3", false),
             ("gb18030", b"\x94\x39\xda\x33\xd6\xd0", true),
             ("ucs2", b"\x4e\x2d", true),
+            ("ucs2", b"\0?", true),
+            ("ucs2", b"\xd8\x3d\xde\x00", false),
+            ("utf32", b"\0\0\xd8\x3d", false),
+            ("utf32", b"\0\x01\xf6\0", true),
         ] {
             assert_eq!(comes_back(name, bytes), expected, "{name} {bytes:x?}");
         }
