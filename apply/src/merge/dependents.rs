@@ -149,6 +149,7 @@ impl Dependent {
             }
             Kind::Parent => statements.push(format!("ALTER TABLE {on} INHERIT {name}")),
             Kind::PartitionedParent => {
+                statements.push(format!("-- give {name} the columns first that {on} has now"));
                 statements.push(format!("ALTER TABLE {name} ATTACH PARTITION {on} {definition}"));
             }
             Kind::Partition | Kind::Partitioned => {}

@@ -286,3 +286,35 @@ fn foreign_keys_that_a_change_does_not_concern_stand_in_nobodys_way() {
     let found = task.query(&constraints).unwrap();
     assert!(found.contains("FOREIGN KEY (p)") && found.contains("PRIMARY KEY (id, name)"), "{found}");
 }
+
+#[test]
+fn a_partition_is_detached_made_anew_and_attached_again() {
+    let mut task = Task::new("attached");
+    task.configure("", "retry_parked_ms = 1000\n");
+    let mut t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Read, (1, &[Some("x")])));
+    task.catch_up();
+    run(
+        &task,
+        "CREATE TABLE S.whole (id int NOT NULL, name varchar(50)) PARTITION BY RANGE (id); \
+         ALTER TABLE S.whole ATTACH PARTITION S.t FOR VALUES FROM (0) TO (1000)",
+    );
+    t.table.columns[1].column_type = "varbinary(50)".parse().unwrap();
+    task.advance(&mut t, Cause::Reset);
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Read, (7, &[Some("y")])));
+    let mut apply = task.start(&["run"]);
+    let message = follow_remedy(&task, &apply, || {
+        let followed = task.rows("t") == "7|\\x79";
+        if followed {
+            // As the remedy says: the columns that the partition has now.
+            run(&task, "ALTER TABLE S.whole ALTER COLUMN name TYPE bytea USING NULL");
+        }
+        followed
+    });
+    assert!(message.contains("partitioned table"), "{message}");
+    task.transaction(|task| task.write(&t, Create, (8, &[Some("z")])));
+    eventually("a row of the whole", SOON, || (task.rows("whole") == "7|\\x79\n8|\\x7a").then_some(()));
+    apply.stop();
+}
