@@ -25,6 +25,8 @@ use tributary_service::retry::{Backoff, Policy, random};
 
 /// What is being retried, in the status.
 const RESTORING: &str = "writing the task's own topics again";
+/// How long that may take: a request for each, and a transaction.
+const OWN_TOPICS_WRITTEN: Duration = Duration::from_secs(120);
 /// How long Kafka may take to answer.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -135,7 +137,7 @@ fn try_restore(
         return Ok(Restored::NotLeading);
     }
     tracing::warn!(topics = gone.join(", "), "deleted while capture runs: written again from memory");
-    let _wait = shared.status.wait("writing the task's own topics again");
+    let _wait = shared.status.wait("Kafka: writing the task's own topics again", OWN_TOPICS_WRITTEN);
     let restored = restore(shared, &topics, mirror, &gone);
     kafka::close(topics);
     restored.map_err(|error| (first.clone(), error))?;

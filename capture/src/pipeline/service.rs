@@ -6,7 +6,7 @@ use super::restore::{Restored, restore_lost};
 use super::session::{Carried, End, Shared, capture_group, lead};
 use crate::commands::check::precheck;
 use crate::sequencer::own_topic_gone;
-use crate::topics::admin::{TopicSettings, Topics};
+use crate::topics::admin::{REQUEST_TIMEOUT, TopicSettings, Topics};
 use crate::topics::state::TaskState;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 const SESSION: &str = "publishing";
 /// How long another leader may take to write its name, and how often it is looked for.
 const RIVAL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long Kafka may take to say who it is.
+const RIVAL_READ: Duration = Duration::from_secs(10);
 pub(super) const RIVAL_BEAT: Duration = Duration::from_millis(500);
 /// How often an instance that stands by looks whether the task is still there, and how long Kafka may take to say so.
 const STANDBY_BEAT: Duration = Duration::from_secs(10);
@@ -216,13 +218,8 @@ fn rival_in_time(shared: &Shared, role: &watch::Receiver<Role>) -> Option<String
 /// The instance that the state topic names as leader, if it is not this one.
 fn rival(shared: &Shared) -> Option<String> {
     let topic = state_topic(&shared.config.name);
-    let contents = kafka::read_to_end(
-        &shared.config.kafka,
-        &capture_group(&shared.config.name),
-        &topic,
-        Duration::from_secs(10),
-    )
-    .ok()?;
+    let group = capture_group(&shared.config.name);
+    let contents = kafka::read_to_end(&shared.config.kafka, &group, &topic, RIVAL_READ).ok()?;
     let leader = TaskState::parse(&topic, &contents.records).ok()?.leader?;
     (leader.instance != shared.status.instance()).then_some(leader.instance)
 }
@@ -261,6 +258,7 @@ fn own_topic_missing(shared: &Shared, patience: Duration) -> Option<Failure> {
     let topics = Topics::new(&kafka::client_config(&shared.config.kafka), shared.runtime.clone()).ok()?;
     let own = [state_topic(&shared.config.name), history_topic(&shared.config.name)];
     let missing = || {
+        let _wait = shared.status.wait("Kafka: listing the topics", OWN_TOPICS_TIMEOUT);
         let cluster = topics.cluster(OWN_TOPICS_TIMEOUT).ok()?;
         missing(&own, &shared.config.name, cluster.keys().map(String::as_str))
     };
@@ -312,6 +310,7 @@ fn try_join(shared: &Shared) -> Result<Membership, String> {
     let client = kafka::client_config(&config.kafka);
     let topics = Topics::new(&client, shared.runtime.clone()).map_err(|error| error.to_string())?;
     let (state, history) = (state_topic(&config.name), history_topic(&config.name));
+    let _wait = shared.status.wait("Kafka: making the task's own topics", 2 * REQUEST_TIMEOUT);
     let ensured =
         topics.ensure(&[&state, &history], &own_settings(config)).map_err(|error| error.to_string());
     kafka::close(topics);
