@@ -6,5 +6,7 @@ pub mod events;
 pub mod pipeline;
 pub mod remedies;
 pub mod sequencer;
+#[cfg(test)]
+mod simulation;
 pub mod snapshot;
 pub mod topics;

@@ -6,6 +6,7 @@ pub mod charset;
 pub mod chunk;
 mod columns;
 pub mod connect;
+pub mod definition;
 pub mod dialect;
 pub mod error;
 mod exact;

@@ -2,6 +2,7 @@
 
 pub mod bootstrap;
 pub mod completeness;
+mod driver;
 pub mod leader;
 pub mod position;
 mod restore;

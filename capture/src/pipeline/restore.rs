@@ -178,10 +178,8 @@ pub fn restore(
     for ensured in topics.ensure(&own, &own_settings(config))? {
         ensured?;
     }
-    let max_message_bytes = usize::try_from(config.topics.max_message_bytes).unwrap_or(usize::MAX);
     // Whoever else thinks that it leads is fenced from here on, and what it has written is read next.
-    let mut publisher =
-        Publisher::initialise(&producer_config(config), &state, max_message_bytes, KAFKA_TIMEOUT)?;
+    let mut publisher = Publisher::initialise(&producer_config(config), &state, KAFKA_TIMEOUT)?;
     let mut missing = Vec::new();
     for topic in own {
         let found = kafka::read_to_end(&config.kafka, &capture_group(&config.name), topic, KAFKA_TIMEOUT)?;
@@ -197,14 +195,13 @@ pub fn restore(
         }
         missing.push(topic);
     }
-    let now = Instant::now();
     for topic in missing {
         for (key, value) in mirror.records(topic) {
-            publisher.send_json(topic, &key, Some(&value), now)?;
+            publisher.send_json(topic, &key, Some(&value))?;
         }
     }
     let (key, value) = (serde_json::to_vec(&StateKey::Leader)?, serde_json::to_vec(&leader(shared))?);
-    publisher.send_json(&state, &key, Some(&value), now)?;
+    publisher.send_json(&state, &key, Some(&value))?;
     publisher.commit()?;
     Ok(())
 }

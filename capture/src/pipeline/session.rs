@@ -3,6 +3,7 @@
 
 use super::bootstrap::{self, Beginning, Found, Wanted};
 use super::completeness::{self, BinlogContents, Finding};
+use super::driver::{self, Driver};
 use super::leader::Role;
 use super::position::{ServerHistory, give_up_purged, resumable};
 use super::seek::Seek;
@@ -13,7 +14,7 @@ use super::watch::{Wanted as WatchedTopics, Watch};
 use crate::commands::check::{Cascades, Outcome, foreign_key_cascades, tables_deselected};
 use crate::events::ddl;
 use crate::sequencer::halt::Halt;
-use crate::sequencer::{Output, Sequencer, Setup, resume_from};
+use crate::sequencer::{Sequencer, Setup, Snapshot, SnapshotSettings, resume_from};
 use crate::snapshot::reader::ReaderMessage;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::lost;
@@ -131,6 +132,7 @@ pub fn lead(
 
 struct Session {
     sequencer: Sequencer,
+    driver: Driver,
     stream: stream::Receiver,
     readers: mpsc::Receiver<(usize, ReaderMessage)>,
     watch: Watch,
@@ -145,19 +147,13 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     let (state_topic, history_topic) = (state_topic(task), history_topic(task));
     // First of all: ends what a predecessor left open, so that what is read next is the last word.
     let producer = producer_config(&shared.config);
-    let max_message_bytes = usize::try_from(shared.config.topics.max_message_bytes).unwrap_or(usize::MAX);
     let wait = shared.status.wait("Kafka: fencing the leader of before", KAFKA_TIMEOUT);
-    let mut publisher = Publisher::initialise(&producer, &state_topic, max_message_bytes, KAFKA_TIMEOUT)?
-        .shown_in(shared.status.waits());
+    let mut publisher =
+        Publisher::initialise(&producer, &state_topic, KAFKA_TIMEOUT)?.shown_in(shared.status.waits());
     let lead = leader(shared);
     let encode = |error: serde_json::Error| Halt::Restart(error.to_string());
     let key = serde_json::to_vec(&StateKey::Leader).map_err(encode)?;
-    publisher.send_json(
-        &state_topic,
-        &key,
-        Some(&serde_json::to_vec(&lead).map_err(encode)?),
-        Instant::now(),
-    )?;
+    publisher.send_json(&state_topic, &key, Some(&serde_json::to_vec(&lead).map_err(encode)?))?;
     publisher.commit()?;
     drop(wait);
     let stored = |topic: &str| {
@@ -307,22 +303,25 @@ fn start(
     let (stream_sender, stream) = stream::channel();
     let mut tasks = vec![shared.runtime.spawn(stream::run(shared.source.clone(), request, stream_sender))];
     let (reader_sender, readers) = mpsc::channel(usize::try_from(config.capture.readers).unwrap_or(4) * 2);
-    let snapshot = crate::sequencer::Snapshot::start(shared, dialect, &reader_sender, &mut tasks);
-    let mut sequencer = Sequencer::new(
-        setup,
-        topics,
-        Output::new(publisher),
-        snapshot,
-        beginning,
-        state.parked,
-        &dialect.server_uuid,
-    )?;
+    let kafka = (publisher, topics, setup.topic.clone());
+    let mut driver = Driver::start(shared, kafka, &reader_sender, &mut tasks);
+    let now = driver::now();
+    let settings = SnapshotSettings {
+        chunk_bytes: config.capture.chunk_bytes,
+        memory_bytes: setup.memory_bytes / 2,
+        shared_lock: (!dialect.has_gtid()).then_some(dialect.shared_lock),
+    };
+    let count = usize::try_from(config.capture.readers).unwrap_or(1);
+    let snapshot = Snapshot::new(count, settings, now.instant);
+    let mut sequencer =
+        Sequencer::new(setup, snapshot, beginning, state.parked, (&dialect.server_uuid, now))?;
     sequencer.resume_at(&from);
-    sequencer.take_bearings()?;
+    driver.decide(&mut sequencer, async |sequencer| sequencer.take_bearings().await)?;
     let watch = Watch::start(self::topics(shared)?)
         .map_err(|error| Halt::Restart(format!("no thread that watches the topics: {error}")))?;
     Ok(Session {
         sequencer,
+        driver,
         stream,
         readers,
         watch,
@@ -350,8 +349,8 @@ fn setup(shared: &Shared, dialect: &Dialect, ddl_session: ddl::Session) -> Resul
     let retention_ms = config.topics.retention_ms();
     Ok(Setup {
         leader: leader(shared),
-        history_topic: history_topic(&task),
-        state_topic: state_topic(&task),
+        history_topic: history_topic(&task).into(),
+        state_topic: state_topic(&task).into(),
         task,
         selection,
         key_indexes: config.capture.keys.clone(),
@@ -369,8 +368,6 @@ fn setup(shared: &Shared, dialect: &Dialect, ddl_session: ddl::Session) -> Resul
             min_compaction_lag_ms: retention_ms,
             delete_retention_ms: retention_ms,
         },
-        source: shared.source.clone(),
-        runtime: shared.runtime.clone(),
         status: shared.status.clone(),
         registry: shared.registry.clone(),
     })
@@ -419,12 +416,12 @@ impl Session {
         let end = fed.unwrap_or_else(End::from);
         match end {
             End::Done => {}
-            _ => self.sequencer.abort(),
+            _ => self.driver.abort(),
         }
         for task in &self.tasks {
             task.abort();
         }
-        (end, self.sequencer.close().filter(|_| !fenced))
+        (end, self.driver.close().filter(|_| !fenced))
     }
 
     fn feed(
@@ -439,19 +436,22 @@ impl Session {
             let drained = matches!(input, Input::Nothing);
             match input {
                 Input::Stream(StreamMessage::Events(events)) => {
-                    self.sequencer.on_events(&events)?;
+                    self.decide(async |sequencer| sequencer.on_events(&events, driver::now()).await)?;
                     self.stream.give_back(events);
                 }
                 Input::Stream(StreamMessage::Damaged(error)) => return Err(error.into()),
                 Input::Stream(StreamMessage::Failed(error)) => return Err(error.into()),
-                Input::Reader(message) => self.sequencer.on_reader(message)?,
+                Input::Reader(message) => {
+                    self.decide(async |sequencer| sequencer.on_reader(message, driver::now()).await)?;
+                }
                 Input::StreamGone => return Err(Halt::Restart("the binlog stream ended".to_owned())),
                 Input::Nothing => {}
             }
             let now = Instant::now();
             if drained || now.saturating_duration_since(last_beat) >= BEAT {
                 last_beat = now;
-                self.sequencer.tick(now)?;
+                self.decide(async |sequencer| sequencer.tick(driver::now()).await)?;
+                self.driver.serve()?;
                 self.watch_topics()?;
                 if *role.borrow() == Role::Standby {
                     return Ok(End::Fenced("Kafka's group took the lead away".to_owned()));
@@ -459,16 +459,25 @@ impl Session {
                 if shared.shutdown.requested()
                     || target.is_some_and(|target| target.is_reached(&self.sequencer))
                 {
-                    self.sequencer.finish()?;
-                    return Ok(End::Done);
+                    return self.decide(async |sequencer| {
+                        sequencer.finish().await;
+                        Ok(End::Done)
+                    });
                 }
             }
         }
     }
 
+    fn decide<T>(
+        &mut self,
+        decision: impl AsyncFnOnce(&mut Sequencer) -> Result<T, Halt>,
+    ) -> Result<T, Halt> {
+        self.driver.decide(&mut self.sequencer, decision)
+    }
+
     fn watch_topics(&mut self) -> Result<(), Halt> {
         if let Some(seen) = self.watch.seen() {
-            self.sequencer.on_topics(&seen)?;
+            self.decide(async |sequencer| sequencer.on_topics(&seen).await)?;
         }
         let now = Instant::now();
         if now.saturating_duration_since(self.last_watched) >= WATCHED {

@@ -6,7 +6,6 @@ use super::completeness::{self, BinlogContents};
 use super::position::ServerHistory;
 use crate::commands::check::{Cascades, cascades};
 use crate::events::ddl;
-use crate::sequencer::{executed, unanswered, wait_until_committed};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tributary_schemas::config::TableSelection;
@@ -14,6 +13,7 @@ use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::table::TableId;
 use tributary_source::catalog::{CatalogTable, read_tables};
 use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::definition::{executed, unanswered, wait_until_committed};
 use tributary_source::dialect::{Dialect, binary_logs};
 use tributary_source::error::SourceError;
 

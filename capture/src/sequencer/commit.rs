@@ -2,10 +2,12 @@
 
 use super::Sequencer;
 use super::halt::Halt;
+use super::output::Now;
 use super::park::{MESSAGE_BYTES, ParkReason, cut};
-use super::table::{HistoryRecords, Origin, SequencedTable, Standing};
+use super::port::{Action, Committed};
+use super::table::{HistoryRecords, Origin, SequencedTable, Standing, encode};
 use serde::Serialize;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{Beat, LEADER_BEAT, Leader, Parked, ReadPhase, StateKey, TableProgress};
 use tributary_schemas::history::{HistoryKey, SelectionRecord};
@@ -25,13 +27,17 @@ const PATIENCE: u32 = 10;
 
 impl Sequencer {
     /// Called at a beat, and whenever the input is empty: commits what is due.
-    pub fn tick(&mut self, now: Instant) -> Result<(), Halt> {
-        self.output.tick();
-        self.drive_snapshot()?;
+    ///
+    /// # Errors
+    /// Any end of the session.
+    pub async fn tick(&mut self, now: Now) -> Result<(), Halt> {
+        self.output.tick(now);
+        let now = now.instant;
+        self.drive_snapshot().await?;
         // While a commit is under way nothing else is: where commits are slow, they are made rarer, so that they take a
         // fifth of the time at most.
         let interval = self.setup.commit_interval.max((self.commit_cost * 4).min(LONGEST_INTERVAL));
-        let due = match self.output.publisher.opened_at() {
+        let due = match self.output.outbox().opened_at() {
             Some(opened) => {
                 let age = now.saturating_duration_since(opened);
                 let patience = if self.progress.open().is_some() { interval * PATIENCE } else { interval };
@@ -40,9 +46,8 @@ impl Sequencer {
             None => now.saturating_duration_since(self.last_commit) >= IDLE_COMMIT,
         };
         if due {
-            self.commit()?;
+            self.commit().await;
         }
-        self.output.publisher.serve()?;
         if now.saturating_duration_since(self.last_shown) >= SHOW {
             self.last_shown = now;
             self.show_status();
@@ -52,36 +57,46 @@ impl Sequencer {
 
     /// Commits the open Kafka transaction with a checkpoint of this very moment. Opens one for the checkpoint alone
     /// if the stream moved, or if it is time for the leader to show that it is alive.
-    pub fn commit(&mut self) -> Result<(), Halt> {
+    pub async fn commit(&mut self) {
         let checkpoint =
             self.progress.checkpoint(|index| self.tables.get(index).map(|table| table.id.clone()));
         let moved = self.last_checkpoint.as_ref() != Some(&checkpoint);
         if moved {
-            self.put_state(&StateKey::Checkpoint, &checkpoint)?;
+            self.put_state(&StateKey::Checkpoint, &checkpoint);
         }
         for index in std::mem::take(&mut self.dirty) {
             let Some(table) = self.tables.get(index) else { continue };
             let (key, progress) = (StateKey::Progress(table.id.clone()), self.snapshot.progress(index));
             if let Some(progress) = progress {
                 let seen = self.watched.store(&table.topic, self.output.now);
-                self.put_state(&key, &TableProgress { seen, ..progress })?;
+                self.put_state(&key, &TableProgress { seen, ..progress });
             }
         }
         if self.output.now.saturating_duration_since(self.last_beat) >= LEADER_BEAT {
-            self.put_beat()?;
+            self.put_beat();
         }
-        let began = Instant::now();
-        let wait = self.setup.status.wait("Kafka: committing", self.output.publisher.timeout());
-        self.output.publisher.commit()?;
-        drop(wait);
-        self.commit_cost = began.elapsed();
+        if self.output.outbox().opened_at().is_some() {
+            let outbox = self.output.take();
+            let Committed { outbox, took } = self.port.ask(outbox, Action::Commit).await;
+            self.output.put_back(outbox);
+            self.commit_cost = took;
+        }
         self.last_commit = self.output.now;
         self.last_checkpoint = Some(checkpoint);
-        Ok(())
+    }
+
+    /// Has everything sent that waits, if it is more than `above_bytes`.
+    pub(super) async fn publish(&mut self, above_bytes: usize) {
+        let outbox = self.output.outbox();
+        if !outbox.is_empty() && outbox.waiting_bytes() > above_bytes {
+            let outbox = self.output.take();
+            let outbox = self.port.ask(outbox, Action::Publish).await;
+            self.output.put_back(outbox);
+        }
     }
 
     /// Says that this leader is alive, and how far the stream is behind: apply has nothing else to know it by.
-    fn put_beat(&mut self) -> Result<(), Halt> {
+    fn put_beat(&mut self) {
         self.last_beat = self.output.now;
         let own = self.freshness.last().map(|(_, lag)| lag);
         let behind = self.setup.status.lag(own, self.output.now);
@@ -90,39 +105,32 @@ impl Sequencer {
             behind_ms: behind.map(|behind| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX)),
         };
         let leader = Leader { beat: Some(beat), ..self.setup.leader.clone() };
-        self.put_state(&StateKey::Leader, &leader)
+        self.put_state(&StateKey::Leader, &leader);
     }
 
     /// Writes a record of the state topic into the open Kafka transaction.
-    pub(super) fn put_state<V: Serialize>(&mut self, key: &StateKey, value: &V) -> Result<(), Halt> {
-        let encode =
-            |error: serde_json::Error| Halt::Restart(format!("a state record cannot be encoded: {error}"));
-        let (key, value) =
-            (serde_json::to_vec(key).map_err(encode)?, serde_json::to_vec(value).map_err(encode)?);
-        let now = self.output.now;
-        Ok(self.output.publisher.send_json(&self.setup.state_topic, &key, Some(&value), now)?)
+    pub(super) fn put_state<V: Serialize>(&mut self, key: &StateKey, value: &V) {
+        self.output.put_json(&self.setup.state_topic, &encode(key), Some(&encode(value)));
     }
 
     /// Writes records of the history topic into the open Kafka transaction; their schemas are served from now on.
-    pub(super) fn put_history(&mut self, history: HistoryRecords) -> Result<(), Halt> {
-        let now = self.output.now;
+    pub(super) fn put_history(&mut self, history: HistoryRecords) {
         for (key, value) in &history.records {
-            self.output.publisher.send_json(&self.setup.history_topic, key, value.as_deref(), now)?;
+            self.output.put_json(&self.setup.history_topic, key, value.as_deref());
         }
         for schema in history.schemas {
             self.setup.registry.insert(schema);
         }
-        Ok(())
     }
 
     /// Removes the records of generations of the table that nothing can need any more.
-    pub(super) fn retire(&mut self, index: usize) -> Result<(), Halt> {
+    pub(super) fn retire(&mut self, index: usize) {
         let settings = &self.setup.topic;
         // An apply that lags more than this is refused.
         let lag = settings.min_compaction_lag_ms.saturating_add(settings.delete_retention_ms);
         let horizon = self.output.handled_ms.saturating_sub(i64::try_from(lag).unwrap_or(i64::MAX));
         let load = self.snapshot.progress(index).filter(|load| load.phase != ReadPhase::Complete);
-        let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
+        let Some(table) = self.tables.get_mut(index) else { return };
         let most_bytes = self.setup.topic.max_message_bytes.saturating_sub(RECORD_OVERHEAD);
         match table.retire(horizon, load.map(|load| load.generation), most_bytes) {
             Some(records) => self.put_history(records),
@@ -134,7 +142,6 @@ impl Sequencer {
                          topics.max_message_bytes"
                     );
                 }
-                Ok(())
             }
         }
     }
@@ -154,7 +161,6 @@ impl Sequencer {
             .map_err(|error| ParkReason::definition(&error.to_string()))?;
         let catalog = serde_json::to_vec(catalog).map_or(0, |text| text.len());
         self.output
-            .publisher
             .admit(records.largest().max(catalog) + RECORD_OVERHEAD)
             .map_err(|error| ParkReason::definition_too_large(&error))?;
         (*table, self.next_schema_id) = (moved, next);
@@ -162,12 +168,12 @@ impl Sequencer {
     }
 
     /// Writes which tables are selected.
-    pub(super) fn put_selection(&mut self) -> Result<(), Halt> {
+    pub(super) fn put_selection(&mut self) {
         let record =
             SelectionRecord { format: FORMAT_VERSION, tables: self.selected.values().cloned().collect() };
         let mut history = HistoryRecords::default();
         history.push(&HistoryKey::Selection, &record);
-        self.put_history(history)
+        self.put_history(history);
     }
 
     /// Stops a table while the others go on.
@@ -198,7 +204,7 @@ impl Sequencer {
             remedy: reason.remedy.clone(),
             active: true,
         };
-        self.put_state(&StateKey::Parked(id.clone()), &parked)?;
+        self.put_state(&StateKey::Parked(id.clone()), &parked);
         self.parked.insert(id, parked);
         Ok(())
     }

@@ -6,9 +6,7 @@
 //! that is not in the binlog, a record of an older version.
 
 use super::Sequencer;
-use super::follows::first_of;
-use super::halt::Halt;
-use super::join::{stable_definition, wait_until_committed};
+use super::port::{Action, DefinitionQuestion};
 use super::table::Standing;
 use crate::events::ddl::{Next, Stated, Verdict, follow, unlike};
 use crate::snapshot::planner::is_past;
@@ -18,8 +16,6 @@ use tributary_schemas::checkpoint::StateKey;
 use tributary_schemas::position::Position;
 use tributary_schemas::table::TableId;
 use tributary_source::catalog::CatalogTable;
-use tributary_source::chunk::quote;
-use tributary_source::error::SourceError;
 
 /// Definitions that hold at one place of the source.
 #[derive(Debug)]
@@ -107,18 +103,19 @@ impl Sequencer {
 
     /// The definition with which the table at `index` goes on after a statement; `None` if its rows are to be read again,
     /// which is seen to.
-    pub(super) fn stated(&mut self, index: usize, next: Next) -> Result<Option<(Next, bool)>, Halt> {
-        let Some(table) = self.tables.get(index) else { return Ok(None) };
+    pub(super) async fn stated(&mut self, index: usize, next: Next) -> Option<(Next, bool)> {
+        let table = self.tables.get(index)?;
         if next.declared.is_empty() {
-            return Ok(Some((next, false)));
+            return Some((next, false));
         }
         let id = table.id.clone();
-        let found = self.ask_definition(&id, &[])?;
+        let found = self.ask_definition(&id, Vec::new()).await;
         if found.as_ref().is_some_and(|(catalog, _)| catalog.unasked) {
             let why = "the table is locked on the server, which could not be asked for its definition";
-            return self.later(&id, why).map(|()| None);
+            self.later(&id, why).await;
+            return None;
         }
-        let Some(table) = self.tables.get(index) else { return Ok(None) };
+        let table = self.tables.get(index)?;
         let here = found.as_ref().is_some_and(|(_, place)| is_past(&self.reached(), place));
         let stated = Stated { table: found.as_ref().map(|(catalog, _)| catalog), here };
         match follow(&table.catalog, next, stated, &self.setup.session) {
@@ -126,66 +123,31 @@ impl Sequencer {
                 if let Some((catalog, place)) = found {
                     self.expected.add(place, catalog, unproven);
                 }
-                Ok(Some((*next, unproven)))
+                Some((*next, unproven))
             }
-            Verdict::Reread(why) => self.later(&id, &why).map(|()| None),
+            Verdict::Reread(why) => {
+                self.later(&id, &why).await;
+                None
+            }
         }
     }
 
     /// The table's definition on the server now, which has committed everything the stream has passed; none of a table
     /// that is a tool's, because one of `shadowed` is there.
-    pub(super) fn ask_definition(
+    pub(super) async fn ask_definition(
         &self,
         id: &TableId,
-        shadowed: &[TableId],
-    ) -> Result<Option<(CatalogTable, Position)>, Halt> {
-        let source = self.setup.source.clone();
-        let reached = self.progress.reached();
-        self.ask_source("reading the catalog", async {
-            let mut connection = source.connect().await?;
-            // The binlog shows a DDL before it is committed: until then the catalog is the one before it.
-            if !wait_until_committed(&mut connection, &reached).await? {
-                let reason = "the source had not committed what the stream has passed in time";
-                return Err(SourceError::transient(
-                    "reading the catalog",
-                    connection.address(),
-                    reason,
-                    "tried again",
-                ));
-            }
-            let mut locked = false;
-            if reached.is_empty() {
-                // Without GTID a statement that is not committed holds the table's lock, which this waits for, but not for as
-                // long as somebody else may hold it.
-                connection.execute("reading the catalog", "SET SESSION lock_wait_timeout = 10").await?;
-                let touch = format!("SELECT 1 FROM {}.{} LIMIT 0", quote(&id.database), quote(&id.table));
-                match connection.execute("reading the catalog", &touch).await {
-                    Err(error) if error.is_locked() => locked = true,
-                    Err(error) if error.is_transient() => return Err(error),
-                    // It is gone: the catalog says so.
-                    Err(_) | Ok(()) => {}
-                }
-            }
-            let found = match first_of(&mut connection, shadowed).await? {
-                Some(other) => {
-                    tracing::info!(table = %id, "left out: the table of an online schema change of {other}");
-                    None
-                }
-                None => stable_definition(&mut connection, id).await?,
-            };
-            connection.close().await?;
-            Ok(found.map(|(catalog, place)| {
-                let unasked = catalog.unasked || locked;
-                (CatalogTable { unasked, ..catalog }, place)
-            }))
-        })
+        shadowed: Vec<TableId>,
+    ) -> Option<(CatalogTable, Position)> {
+        let question = DefinitionQuestion { id: id.clone(), shadowed, reached: self.progress.reached() };
+        self.port.ask(question, Action::Definition).await
     }
 
     /// Compares every table with what the server stated of it at a place that the stream has reached now. Between
     /// transactions only.
-    pub(super) fn prove_definitions(&mut self) -> Result<(), Halt> {
+    pub(super) fn prove_definitions(&mut self) {
         if self.expected.places.is_empty() {
-            return Ok(());
+            return;
         }
         let here = self.passed();
         for Expected { catalog, unproven } in self.expected.arrived(&here) {
@@ -199,10 +161,9 @@ impl Sequencer {
                 self.rereads.entry(index).or_insert(difference);
             } else if unproven {
                 let stored = StoredCatalog::proven(table.catalog.clone());
-                self.put_state(&StateKey::Catalog(catalog.id), &stored)?;
+                self.put_state(&StateKey::Catalog(catalog.id), &stored);
             }
         }
-        Ok(())
     }
 }
 

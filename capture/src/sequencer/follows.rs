@@ -7,9 +7,6 @@ use super::table::Standing;
 use crate::events::ddl::{Effect, TableEffect};
 use std::collections::BTreeSet;
 use tributary_schemas::table::TableId;
-use tributary_source::catalog::read_table;
-use tributary_source::connect::Connection;
-use tributary_source::error::SourceError;
 
 /// What the RENAMEs and DROPs of one statement do to names.
 #[derive(Debug, Default)]
@@ -60,19 +57,6 @@ impl Sequencer {
     pub(super) fn shadowed(&self, id: &TableId) -> Vec<TableId> {
         if self.is_followed(id) { Vec::new() } else { self.setup.selection.shadowed(id) }
     }
-}
-
-/// The first of these tables that the source has.
-pub(super) async fn first_of(
-    connection: &mut Connection,
-    tables: &[TableId],
-) -> Result<Option<TableId>, SourceError> {
-    for id in tables {
-        if read_table(connection, id).await?.is_some() {
-            return Ok(Some(id.clone()));
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

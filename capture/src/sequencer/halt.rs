@@ -2,7 +2,6 @@
 
 use crate::binlog::DecodeError;
 use crate::topics::admin::TopicError;
-use crate::topics::producer::PublishError;
 use tributary_service::exit::Failure;
 use tributary_source::error::SourceError;
 
@@ -26,15 +25,6 @@ impl Halt {
         remedy: &str,
     ) -> Self {
         Self::Stop(Box::new(Failure::new(what, why).at(place).remedy(remedy)))
-    }
-}
-
-impl From<PublishError> for Halt {
-    fn from(error: PublishError) -> Self {
-        match error {
-            PublishError::Fenced(reason) => Self::Fenced(reason),
-            PublishError::Lost(_) | PublishError::TooLarge { .. } => Self::Restart(error.to_string()),
-        }
     }
 }
 

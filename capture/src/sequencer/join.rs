@@ -7,32 +7,26 @@ use super::halt::Halt;
 use super::lineage::Lineage;
 use super::names::ColumnNames;
 use super::park::{MESSAGE_BYTES, ParkReason, REREAD, cut};
+use super::port::Action;
 use super::table::{Origin, SchemaTexts, SequencedTable, Standing};
 use crate::remedies;
 use crate::snapshot::planner::is_past;
-use crate::topics::admin::{REQUEST_TIMEOUT, TopicError};
+use crate::topics::admin::TopicError;
 use crate::topics::names::field_clash;
 use crate::topics::state::StoredCatalog;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{Parked, StateKey};
 use tributary_schemas::config::TableSelection;
-use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::history::{Cause, SelectedTable};
 use tributary_schemas::position::Position;
 use tributary_schemas::table::{Table, TableId};
 use tributary_schemas::topic::table_topic;
-use tributary_source::catalog::{CatalogTable, read_table};
+use tributary_source::catalog::CatalogTable;
 use tributary_source::charset::Charset;
-use tributary_source::connect::SourceOptions;
-use tributary_source::dialect::gtid_executed;
-use tributary_source::error::SourceError;
 use tributary_source::publish::Wishes;
-
-/// A definition is read until two reads around a position agree; each round costs three short statements.
-const CATALOG_ROUNDS: usize = 50;
 
 /// How often a table is asked for again that was locked when its definition was read: each time may cost seconds.
 const ASK_AGAIN: Duration = Duration::from_secs(20);
@@ -75,14 +69,13 @@ impl Sequencer {
 
     /// Reads the table's definition and has it read whole from where that holds. Its events count for nothing until
     /// then.
-    pub(super) fn schedule_join(&mut self, id: &TableId, why: &str) -> Result<(), Halt> {
+    pub(super) async fn schedule_join(&mut self, id: &TableId, why: &str) {
         self.absent.forget(id);
-        let shadowed = self.shadowed(id);
-        let read = self.ask_definition(id, &shadowed)?;
+        let read = self.ask_definition(id, self.shadowed(id)).await;
         let known = self.tables.find(id).and_then(|index| self.tables.get(index));
         // Dropped, and the source has none of that name: there is nothing that a re-read would end with.
         if read.is_none() && known.is_some_and(|table| table.standing == Standing::Dropped) {
-            return Ok(());
+            return;
         }
         if let Some(index) = self.tables.find(id) {
             if let Some(table) = self.tables.get_mut(index) {
@@ -90,9 +83,9 @@ impl Sequencer {
             }
             self.maps.ignore(index);
             self.snapshot.discard(index);
-            self.put_reread(id.clone(), why)?;
+            self.put_reread(id.clone(), why);
             if read.is_none() {
-                let place = self.source_position()?;
+                let place = self.port.ask((), Action::SourcePosition).await;
                 self.absent.add(id.clone(), place);
             }
         }
@@ -101,11 +94,10 @@ impl Sequencer {
         if let Some((catalog, after)) = read {
             self.add_joining(Joining { catalog, after, why: why.to_owned() });
         }
-        Ok(())
     }
 
     /// A checkpoint behind this place must not forget that the table has a gap.
-    pub(super) fn put_reread(&mut self, id: TableId, why: &str) -> Result<(), Halt> {
+    pub(super) fn put_reread(&mut self, id: TableId, why: &str) {
         let parked = Parked {
             format: FORMAT_VERSION,
             code: REREAD.to_owned(),
@@ -113,24 +105,26 @@ impl Sequencer {
             remedy: remedies::re_read().to_owned(),
             active: true,
         };
-        self.put_state(&StateKey::Parked(id.clone()), &parked)?;
+        self.put_state(&StateKey::Parked(id.clone()), &parked);
         self.parked.insert(id, parked);
-        Ok(())
     }
 
     /// Begins the re-reads that were asked for inside of the transaction that has just ended.
-    pub(super) fn begin_rereads(&mut self) -> Result<(), Halt> {
+    pub(super) async fn begin_rereads(&mut self) -> Result<(), Halt> {
         for (index, why) in std::mem::take(&mut self.rereads) {
             if let Some(id) = self.tables.get(index).map(|table| table.id.clone()) {
-                self.schedule_join(&id, &why)?;
+                self.schedule_join(&id, &why).await;
             }
         }
-        self.join_arrived()
+        self.join_arrived().await
     }
 
     /// Brings in every table whose place the stream has reached, and gives up those that are not there any more.
-    pub fn join_arrived(&mut self) -> Result<(), Halt> {
-        self.ask_again()?;
+    ///
+    /// # Errors
+    /// Any end of the session.
+    pub async fn join_arrived(&mut self) -> Result<(), Halt> {
+        self.ask_again().await;
         self.park_absent()?;
         let here = self.passed();
         let (arrived, waiting) = std::mem::take(&mut self.joining)
@@ -140,39 +134,36 @@ impl Sequencer {
         if arrived.is_empty() {
             return Ok(());
         }
-        let ready = self.place(arrived)?;
+        let ready = self.place(arrived).await?;
         // Everything before has its offset now, so that the watermarks are barriers.
-        self.commit()?;
-        let partitioned: Vec<(&str, u32)> =
-            ready.iter().map(|placed| (placed.topic.as_str(), placed.partitions)).collect();
-        let barriers = self.topics.ends(&partitioned)?;
+        self.commit().await;
+        let partitioned: Vec<(Arc<str>, u32)> =
+            ready.iter().map(|placed| (placed.topic.as_str().into(), placed.partitions)).collect();
+        let barriers = self.port.ask(partitioned, Action::Ends).await;
         for (placed, barrier) in ready.into_iter().zip(barriers) {
             self.join(placed, barrier)?;
         }
-        self.put_selection()?;
-        self.commit()
-    }
-
-    /// Reads the definition again of a table that was locked; of one at a time, for everything else stands still meanwhile.
-    fn ask_again(&mut self) -> Result<(), Halt> {
-        if self.last_asked.elapsed() < ASK_AGAIN {
-            return Ok(());
-        }
-        let Some(place) = self.joining.iter().position(|joining| joining.catalog.unasked) else {
-            return Ok(());
-        };
-        let Joining { catalog, why, .. } = self.joining.remove(place);
-        // Back in the line it is the last.
-        self.schedule_join(&catalog.id, &why)?;
-        self.last_asked = Instant::now();
+        self.put_selection();
+        self.commit().await;
         Ok(())
     }
 
+    /// Reads the definition again of a table that was locked; of one at a time, for everything else stands still meanwhile.
+    async fn ask_again(&mut self) {
+        if self.output.now.saturating_duration_since(self.last_asked) < ASK_AGAIN {
+            return;
+        }
+        let Some(place) = self.joining.iter().position(|joining| joining.catalog.unasked) else { return };
+        let Joining { catalog, why, .. } = self.joining.remove(place);
+        // Back in the line it is the last.
+        self.schedule_join(&catalog.id, &why).await;
+        self.last_asked = self.output.now;
+    }
+
     /// Finds or makes the topic of each table that arrived. One that can have none is left out; the others go on.
-    fn place(&mut self, arrived: Vec<Joining>) -> Result<Vec<Placed>, Halt> {
+    async fn place(&mut self, arrived: Vec<Joining>) -> Result<Vec<Placed>, Halt> {
         // A name that is new may clash with one that somebody has made since the last look.
-        let cluster =
-            self.topics.cluster(REQUEST_TIMEOUT).map_err(|error| Halt::Restart(error.to_string()))?;
+        let cluster = self.port.ask((), Action::Cluster).await;
         cluster.keys().for_each(|topic| self.names.see(topic));
         let mut defined: Vec<Placed> = Vec::new();
         for joining in arrived {
@@ -190,8 +181,8 @@ impl Sequencer {
                 Err(problem) => self.exclude(&id, &problem)?,
             }
         }
-        let topics: Vec<&str> = defined.iter().map(|placed| placed.topic.as_str()).collect();
-        let found = self.topics.ensure(&topics, &self.setup.topic)?;
+        let topics: Vec<String> = defined.iter().map(|placed| placed.topic.clone()).collect();
+        let found = self.port.ask(topics, Action::Ensure).await;
         let mut ready = Vec::new();
         for (placed, found) in defined.into_iter().zip(found) {
             let id = placed.joining.catalog.id.clone();
@@ -220,11 +211,10 @@ impl Sequencer {
     }
 
     /// The table is not parked any more.
-    pub(super) fn unpark(&mut self, index: usize) -> Result<(), Halt> {
-        let Some(id) = self.tables.get(index).map(|table| table.id.clone()) else { return Ok(()) };
-        match self.parked.remove(&id) {
-            Some(parked) => self.put_state(&StateKey::Parked(id), &Parked { active: false, ..parked }),
-            None => Ok(()),
+    pub(super) fn unpark(&mut self, index: usize) {
+        let Some(id) = self.tables.get(index).map(|table| table.id.clone()) else { return };
+        if let Some(parked) = self.parked.remove(&id) {
+            self.put_state(&StateKey::Parked(id), &Parked { active: false, ..parked });
         }
     }
 
@@ -279,13 +269,14 @@ impl Sequencer {
         };
         let index = self.tables.insert(table);
         self.maps.clear();
-        self.put_history(history)?;
-        self.put_state(&StateKey::Catalog(id.clone()), &StoredCatalog::proven(joining.catalog))?;
-        self.unpark(index)?;
+        self.put_history(history);
+        self.put_state(&StateKey::Catalog(id.clone()), &StoredCatalog::proven(joining.catalog));
+        self.unpark(index);
         self.lost.remove(&id);
         self.selected.insert(id.clone(), SelectedTable { id, topic, partitions, excluded: None });
         self.begin_reading(index)?;
-        self.retire(index)
+        self.retire(index);
+        Ok(())
     }
 
     /// The published part of a definition, or why there is none. `columns` has the columns whose ids live on, under the
@@ -317,39 +308,6 @@ impl Sequencer {
         self.selected.insert(id.clone(), SelectedTable { id: id.clone(), topic, partitions, excluded });
         Ok(())
     }
-
-    /// The place of a GTID set or of file and offset behind everything that is committed on the source by now.
-    pub(super) fn source_position(&self) -> Result<Position, Halt> {
-        let source = self.setup.source.clone();
-        self.ask_source("reading the position", async {
-            let mut connection = source.connect().await?;
-            let position = executed(&mut connection).await;
-            connection.close().await?;
-            position
-        })
-    }
-
-    /// Waits for an answer of the source. Everything else stands still meanwhile, so that one that does not come is an
-    /// outage.
-    pub(super) fn ask_source<T>(
-        &self,
-        during: &str,
-        answer: impl Future<Output = Result<T, SourceError>>,
-    ) -> Result<T, Halt> {
-        let _wait = self.setup.status.wait(&format!("the source: {during}"), ANSWER);
-        let answer = self.setup.runtime.block_on(async { tokio::time::timeout(ANSWER, answer).await });
-        answer.unwrap_or_else(|_| Err(unanswered(during, &self.setup.source, ANSWER))).map_err(Halt::from)
-    }
-}
-
-/// How long the source may take to answer a question; commits are waited for inside of it.
-const ANSWER: Duration = Duration::from_secs(60);
-
-/// No answer came in time.
-#[must_use]
-pub fn unanswered(during: &str, source: &SourceOptions, waited: Duration) -> SourceError {
-    let reason = format!("no answer for {} s", waited.as_secs());
-    SourceError::transient(during, source.address(), reason, "the connection is opened again")
 }
 
 /// A table nothing is known of but its catalog.
@@ -388,19 +346,6 @@ fn check_partitions(topic: &str, found: u32, expected: u32, recorded: bool) -> R
     Err(TopicError::Partitions { topic: topic.to_owned(), found, expected, origin })
 }
 
-/// What the source has committed: `gtid_executed`, and file and offset for sources without GTID.
-pub async fn executed(
-    connection: &mut tributary_source::connect::Connection,
-) -> Result<Position, SourceError> {
-    let dialect = tributary_source::dialect::Dialect::probe(connection).await?;
-    let mut position = dialect.current_position(connection).await?;
-    if dialect.has_gtid() {
-        // Not the set of the binlog's end: a transaction there may not be visible to readers yet.
-        position.gtid_set = gtid_executed(connection).await?;
-    }
-    Ok(position)
-}
-
 /// The part of a definition that the configuration has published, or why there is none. `columns` has the columns whose
 /// ids live on; no id up to `highest_id` is given again.
 pub fn publishable(
@@ -425,43 +370,4 @@ pub fn publishable(
     };
     let table = catalog.published(&wishes).map_err(|problem| problem.to_string())?;
     field_clash(&table).map_or(Ok(table), Err)
-}
-
-/// Waits until everything in `set` is committed and visible; false if that takes longer than a commit ever should.
-pub async fn wait_until_committed(
-    connection: &mut tributary_source::connect::Connection,
-    set: &GtidSet,
-) -> Result<bool, SourceError> {
-    const SECONDS: u32 = 30;
-    if set.is_empty() {
-        return Ok(true);
-    }
-    let sql = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}', {SECONDS})");
-    let timed_out: Option<u64> = connection.first("waiting for the source to commit", &sql).await?;
-    Ok(timed_out == Some(0))
-}
-
-/// The table's definition and a place where it holds: the same before and after the place was taken, so that no DDL
-/// can lie between. `None` if there is no such table.
-pub async fn stable_definition(
-    connection: &mut tributary_source::connect::Connection,
-    id: &TableId,
-) -> Result<Option<(CatalogTable, Position)>, SourceError> {
-    for _ in 0..CATALOG_ROUNDS {
-        let before = read_table(connection, id).await?;
-        let place = executed(connection).await?;
-        let after = read_table(connection, id).await?;
-        match (before, after) {
-            (None, None) => return Ok(None),
-            (Some(before), Some(after)) if before.same_definition(&after) => return Ok(Some((after, place))),
-            _ => {}
-        }
-    }
-    let remedy = "wait until the ALTER statements are over";
-    Err(SourceError::transient(
-        "reading the catalog",
-        connection.address(),
-        format!("{id} keeps changing"),
-        remedy,
-    ))
 }

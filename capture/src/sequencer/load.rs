@@ -3,8 +3,9 @@
 
 use super::Sequencer;
 use super::halt::Halt;
-use super::output::RowPlace;
+use super::output::{Now, RowPlace};
 use super::park::ParkReason;
+use super::port::Action;
 use super::snapshot::{Outstanding, number};
 use super::table::{HistoryRecords, SequencedTable, Standing};
 use crate::snapshot::batch::RowBatch;
@@ -37,7 +38,8 @@ impl Sequencer {
         let progress = Planner::begin(table.generation, table.catalog.rows_estimated);
         self.take_up(index, progress)?;
         self.dirty.insert(index);
-        self.put_load(index, false)
+        self.put_load(index, false);
+        Ok(())
     }
 
     /// Goes on reading a table where `progress` left it.
@@ -60,20 +62,20 @@ impl Sequencer {
         }
     }
 
-    fn put_load(&mut self, index: usize, complete: bool) -> Result<(), Halt> {
+    fn put_load(&mut self, index: usize, complete: bool) {
         let (Some(table), Some((_, rows_read, rows_estimated))) =
             (self.tables.get(index), self.snapshot.numbers(index))
         else {
-            return Ok(());
+            return;
         };
         let key = HistoryKey::Load { database: table.id.database.clone(), table: table.id.table.clone() };
         let mut history = HistoryRecords::default();
         history.push(&key, &LoadRecord { format: FORMAT_VERSION, rows_estimated, rows_read, complete });
-        self.put_history(history)
+        self.put_history(history);
     }
 
     /// Gives out orders and moves tables from phase to phase.
-    pub(super) fn drive_snapshot(&mut self) -> Result<(), Halt> {
+    pub(super) async fn drive_snapshot(&mut self) -> Result<(), Halt> {
         if self.snapshot.all_complete() {
             return Ok(());
         }
@@ -85,7 +87,7 @@ impl Sequencer {
         self.snapshot.give_out(self.output.now, &reached);
         let read: Vec<TableNumber> = self.snapshot.planner.read_through().collect();
         if !read.is_empty() {
-            let position = self.source_position()?;
+            let position = self.port.ask((), Action::SourcePosition).await;
             for table in read {
                 self.snapshot.planner.set_consistent_after(table, position.clone());
                 self.dirty.insert(usize::try_from(table).unwrap_or(usize::MAX));
@@ -94,7 +96,7 @@ impl Sequencer {
         for table in self.snapshot.planner.passed(&passed) {
             let index = usize::try_from(table).unwrap_or(usize::MAX);
             self.dirty.insert(index);
-            self.put_load(index, true)?;
+            self.put_load(index, true);
             if let Some(table) = self.tables.get(index) {
                 tracing::info!(table = %table.id, position = %self.progress.position(), "initial load complete");
             }
@@ -103,12 +105,20 @@ impl Sequencer {
     }
 
     /// What a reader says.
-    pub fn on_reader(&mut self, (reader, message): (usize, ReaderMessage)) -> Result<(), Halt> {
-        self.output.tick();
+    ///
+    /// # Errors
+    /// Any end of the session.
+    pub async fn on_reader(
+        &mut self,
+        (reader, message): (usize, ReaderMessage),
+        now: Now,
+    ) -> Result<(), Halt> {
+        self.output.tick(now);
+        let now = now.instant;
         match message {
             ReaderMessage::Batch { id, batch } => {
                 self.setup.status.retried(READING);
-                self.on_batch(id, &batch)?;
+                self.on_batch(id, &batch).await?;
             }
             ReaderMessage::Finished { id } => {
                 self.setup.status.retried(READING);
@@ -116,29 +126,31 @@ impl Sequencer {
                     self.snapshot.shrink_patience(order.table);
                 }
                 self.snapshot.planner.finished(id);
-                self.snapshot.idle(reader, Duration::ZERO);
+                self.snapshot.idle(reader, now);
             }
             ReaderMessage::End { id, key } => {
                 self.snapshot.end_order(id);
                 self.snapshot.planner.end_found(id, key);
-                self.snapshot.idle(reader, Duration::ZERO);
+                self.snapshot.idle(reader, now);
             }
             ReaderMessage::Boundary { id, key } => {
                 self.snapshot.end_order(id);
                 self.snapshot.planner.boundary_found(id, key);
-                self.snapshot.idle(reader, Duration::ZERO);
+                self.snapshot.idle(reader, now);
             }
             ReaderMessage::Failed { id, failure } => {
                 let at_once = matches!(failure, ReadFailure::Undrained | ReadFailure::Cancelled);
-                self.snapshot.idle(reader, if at_once { Duration::ZERO } else { READER_REST });
-                self.on_read_failure(id, &failure)?;
+                self.snapshot.idle(reader, if at_once { now } else { now + READER_REST });
+                self.on_read_failure(id, &failure).await?;
             }
         }
-        self.drive_snapshot()
+        self.drive_snapshot().await?;
+        self.publish(0).await;
+        Ok(())
     }
 
     /// Publishes the rows that the stream has not touched since their window was opened.
-    fn on_batch(&mut self, id: OrderId, batch: &RowBatch) -> Result<(), Halt> {
+    async fn on_batch(&mut self, id: OrderId, batch: &RowBatch) -> Result<(), Halt> {
         let Some(Outstanding { table: index, window: Some(window), .. }) = self.snapshot.outstanding.get(&id)
         else {
             return Ok(());
@@ -166,26 +178,25 @@ impl Sequencer {
             if self.snapshot.windows.is_touched(number(index), window, row.key) {
                 continue;
             }
-            if let Err(error) = self.output.admit(table, &row) {
+            if let Err(error) = self.output.admit_row(table, &row) {
                 let key = tributary_schemas::key::describe(&table.table, row.key);
                 return self.park(index, &ParkReason::too_large(&key, &error));
             }
-            self.output.upsert(table, row, Operation::Read, place)?;
+            self.output.upsert(table, row, Operation::Read, place);
         }
         let (rows, bytes) = (batch.len(), batch.bytes());
         let (rows, bytes) =
             (u64::try_from(rows).unwrap_or(u64::MAX), u64::try_from(bytes).unwrap_or(u64::MAX));
         self.snapshot.planner.published(id, batch.last_key().to_vec(), rows, bytes);
         self.dirty.insert(index);
-        tributary_service::sabotage::pass("snapshot-batch");
-        if self.output.publisher.bytes() >= self.setup.commit_bytes {
-            self.commit()?;
+        self.port.ask("snapshot-batch", Action::Reach).await;
+        if self.output.outbox().uncommitted_bytes() >= self.setup.commit_bytes {
+            self.commit().await;
         }
-        self.output.publisher.serve()?;
         Ok(())
     }
 
-    fn on_read_failure(&mut self, id: OrderId, failure: &ReadFailure) -> Result<(), Halt> {
+    async fn on_read_failure(&mut self, id: OrderId, failure: &ReadFailure) -> Result<(), Halt> {
         let Some(order) = self.snapshot.end_order(id) else { return Ok(()) };
         let index = order.table;
         self.snapshot.planner.returned(id);
@@ -210,7 +221,7 @@ impl Sequencer {
             | ReadFailure::Columns(_)
             | ReadFailure::Row { .. }
             | ReadFailure::Chunk(_) => {
-                let place = self.source_position()?;
+                let place = self.port.ask((), Action::SourcePosition).await;
                 let Some(reading) = self.snapshot.tables.get_mut(&index) else { return Ok(()) };
                 reading.refusals += 1;
                 if reading.refusals > REFUSALS {

@@ -16,9 +16,11 @@ mod load;
 mod maps;
 pub mod names;
 mod open;
+pub mod outbox;
 mod output;
 mod park;
 mod passing;
+pub mod port;
 pub mod progress;
 mod rows;
 mod snapshot;
@@ -31,22 +33,23 @@ mod xa;
 
 pub use absent::Absent;
 pub use definitions::Expectations;
-pub use join::{Joining, executed, publishable, unanswered, wait_until_committed};
-pub use output::Output;
+pub use join::{Joining, publishable};
+pub use output::{Now, Output};
 pub use park::{ParkReason, REREAD};
 pub use passing::resume_from;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SnapshotSettings};
 pub use tables::Tables;
 pub use topics::own_topic_gone;
 
 use crate::binlog::FormatContext;
-use crate::topics::admin::Topics;
 use crate::topics::names::TopicNames;
 use freshness::Freshness;
 use maps::TableMaps;
 use passing::Passing;
+use port::Port;
 use progress::StreamProgress;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use topics::WatchedTopics;
 use tributary_schemas::checkpoint::{Checkpoint, Leader, Parked};
@@ -56,7 +59,6 @@ use tributary_schemas::row::EncodedRow;
 use tributary_schemas::table::TableId;
 use tributary_service::registry::Registry;
 use tributary_service::status::Status;
-use tributary_source::connect::SourceOptions;
 use xa::Prepared;
 
 /// What a session of the sequencer is given and never changes.
@@ -66,9 +68,9 @@ pub struct Setup {
     /// This instance, as the state topic names it.
     pub leader: Leader,
     /// History topic.
-    pub history_topic: String,
+    pub history_topic: Arc<str>,
     /// State topic.
-    pub state_topic: String,
+    pub state_topic: Arc<str>,
     /// Which tables and columns are published.
     pub selection: TableSelection,
     /// Unique indexes that serve as keys instead of the primary key, by table.
@@ -89,10 +91,6 @@ pub struct Setup {
     pub strict: bool,
     /// Partitions of new topics.
     pub topic: crate::topics::admin::TopicSettings,
-    /// Connects to the source, for the catalog.
-    pub source: SourceOptions,
-    /// Where blocking calls are made from.
-    pub runtime: tokio::runtime::Handle,
     /// What HTTP shows.
     pub status: Status,
     /// The schemas that HTTP serves.
@@ -102,7 +100,7 @@ pub struct Setup {
 /// See the module.
 pub struct Sequencer {
     setup: Setup,
-    topics: Topics,
+    port: Port,
     output: Output,
     progress: StreamProgress,
     format: FormatContext,

@@ -2,6 +2,8 @@
 
 use super::freshness::Freshness;
 use super::halt::Halt;
+use super::output::Now;
+use super::port::Port;
 use super::progress::StreamProgress;
 use super::table::Standing;
 use super::topics::WatchedTopics;
@@ -12,10 +14,9 @@ use crate::pipeline::bootstrap::Beginning;
 use crate::remedies;
 use crate::sequencer::maps::TableMaps;
 use crate::sequencer::tables::Tables;
-use crate::topics::admin::Topics;
-use crate::topics::mirror::Mirror;
+use crate::snapshot::reader::ReaderOrder;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tributary_schemas::checkpoint::{Parked, ReadPhase};
 use tributary_schemas::position::Position;
 use tributary_schemas::row::EncodedRow;
@@ -33,23 +34,22 @@ impl Sequencer {
     /// A table whose rows cannot be read where `strict` is set.
     pub fn new(
         setup: Setup,
-        topics: Topics,
-        output: Output,
         snapshot: Snapshot,
         beginning: Beginning,
         parked: BTreeMap<TableId, Parked>,
-        server_uuid: &str,
+        (server_uuid, now): (&str, Now),
     ) -> Result<Self, Halt> {
         let gaps = beginning.gaps(&parked);
         let mut progress = StreamProgress::resume(&beginning.checkpoint);
         progress.set_server(server_uuid);
         progress.set_server_start(beginning.source_started);
-        let now = Instant::now();
+        let output = Output::new(setup.topic.max_message_bytes, now);
+        let now = now.instant;
         let mut sequencer = Self {
             prepared: Prepared::new(setup.memory_bytes / 4),
             passing: None,
             setup,
-            topics,
+            port: Port::default(),
             output,
             progress,
             format: FormatContext::default(),
@@ -90,16 +90,15 @@ impl Sequencer {
                 sequencer.take_up(index, read)?;
             }
         }
-        sequencer.output.tick();
         for index in sequencer.tables.indices() {
-            sequencer.retire(index)?;
+            sequencer.retire(index);
         }
         if beginning.selection_changed {
-            sequencer.put_selection()?;
+            sequencer.put_selection();
         }
         // The first checkpoint may hide why a table that was replicated before joins: the reason is written with it.
         for (id, why) in gaps {
-            sequencer.put_reread(id, &why)?;
+            sequencer.put_reread(id, &why);
         }
         sequencer.show_status();
         Ok(sequencer)
@@ -109,9 +108,9 @@ impl Sequencer {
     ///
     /// # Errors
     /// Any end of the session.
-    pub fn take_bearings(&mut self) -> Result<(), Halt> {
-        self.prove_definitions()?;
-        self.begin_rereads()
+    pub async fn take_bearings(&mut self) -> Result<(), Halt> {
+        self.prove_definitions();
+        self.begin_rereads().await
     }
 
     /// What the stream has passed: the position, and the prepared XA transactions that it leaves out.
@@ -128,17 +127,31 @@ impl Sequencer {
         self.joining.is_empty() && self.rereads.is_empty() && self.snapshot.all_complete()
     }
 
-    /// Ends without a commit.
-    pub fn abort(&mut self) {
-        self.output.publisher.abort();
+    /// Where actions leave.
+    #[must_use]
+    pub fn port(&self) -> Port {
+        self.port.clone()
     }
 
-    /// Lets go of everything; the Kafka client that takes its time, beside the caller. What the task's own topics hold
-    /// stays.
-    #[must_use]
-    pub fn close(self) -> Option<Mirror> {
-        tributary_service::kafka::close(self.topics);
-        self.output.publisher.into_mirror()
+    /// Orders for readers that have none, by the readers' numbers; to be delivered after each input.
+    pub fn take_orders(&mut self) -> Vec<(usize, ReaderOrder)> {
+        self.snapshot.take_orders()
+    }
+
+    /// The published columns of the table that an order is for.
+    #[cfg(test)]
+    pub(crate) fn table_of(
+        &self,
+        order: crate::snapshot::planner::OrderId,
+    ) -> Option<std::sync::Arc<tributary_schemas::table::Table>> {
+        let outstanding = self.snapshot.outstanding.get(&order)?;
+        self.tables.get(outstanding.table).map(|table| std::sync::Arc::clone(&table.table))
+    }
+
+    /// A safeguard left out: the keys that the stream passes are not known.
+    #[cfg(test)]
+    pub(crate) fn forget_touched(&mut self) {
+        self.snapshot.windows.forget_keys();
     }
 
     /// Puts what changed into the status that HTTP shows.
@@ -195,14 +208,5 @@ impl Sequencer {
             (false, true) => State::CatchingUp,
             (false, false) => State::Synchronizing,
         });
-    }
-}
-
-impl Output {
-    /// Looks at the clocks, once a batch.
-    pub fn tick(&mut self) {
-        self.now = Instant::now();
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.handled_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     }
 }

@@ -1,16 +1,16 @@
 //! From an encoded row to records in the open Kafka transaction. Rows enter in the stream's order and leave in it;
 //! a delete leaves as an event and a tombstone, a change of key as a delete and a create.
 
+use super::outbox::{Address, Outbox, TooLarge};
 use super::table::SequencedTable;
 use crate::snapshot::batch::BatchRow;
-use crate::topics::producer::{PublishError, Publisher, Record};
-use crate::topics::records::{Place, RecordBuffer};
+use crate::topics::records::{Place, put_key, put_value};
+use std::sync::Arc;
 use std::time::Instant;
 use tributary_schemas::envelope::{Operation, Source};
 use tributary_schemas::key;
 use tributary_schemas::row::RawValue;
 use tributary_schemas::sequence::{RAW_HEADER_PREFIX, SourceSequence};
-use tributary_schemas::wire::HEADER_LENGTH;
 
 /// What a record takes besides its row, the shared part of its `source` and the headers of raw values, at most, bytes:
 /// wire headers, the rest of the envelope, the header with the sequence, lengths, the batch's header; generous.
@@ -18,11 +18,10 @@ const OVERHEAD_BYTES: usize = 1024;
 /// The lengths of a header's name and value, at most, bytes.
 const HEADER_LENGTHS_BYTES: usize = 10;
 
-/// The producer, and the buffers that a record is built in.
+/// The records on their way out, and what the ones to come share.
 pub struct Output {
-    /// The producer.
-    pub publisher: Publisher,
-    record: RecordBuffer,
+    outbox: Outbox,
+    max_message_bytes: usize,
     source: Vec<u8>,
     sequence: Vec<u8>,
     /// When capture handles the batch at hand, milliseconds since 1970.
@@ -43,17 +42,38 @@ pub struct RowPlace {
 }
 
 impl Output {
-    /// Wraps an initialised producer.
+    /// Records of at most so many bytes.
     #[must_use]
-    pub fn new(publisher: Publisher) -> Self {
+    pub fn new(max_message_bytes: usize, now: Now) -> Self {
         Self {
-            publisher,
-            record: RecordBuffer::default(),
+            outbox: Outbox::default(),
+            max_message_bytes,
             source: Vec::new(),
             sequence: Vec::new(),
-            handled_ms: 0,
-            now: Instant::now(),
+            handled_ms: now.wall_ms,
+            now: now.instant,
         }
+    }
+
+    /// What is handled from here on is handled at this time.
+    pub const fn tick(&mut self, now: Now) {
+        (self.now, self.handled_ms) = (now.instant, now.wall_ms);
+    }
+
+    /// What waits to be sent, and what was sent since the last commit.
+    #[must_use]
+    pub const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Hands the records over.
+    pub fn take(&mut self) -> Outbox {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// Takes back what was handed over.
+    pub fn put_back(&mut self, outbox: Outbox) {
+        self.outbox = outbox;
     }
 
     /// Sets the part of `source` that the rows to come share.
@@ -62,80 +82,86 @@ impl Output {
         source.put_shared(&mut self.source);
     }
 
-    /// Fails if `row` would not fit the topic; called before anything of a row event is sent.
+    /// Fails if a record of `bytes` bytes would be refused by its topic.
     ///
     /// # Errors
-    /// [`PublishError::TooLarge`].
-    pub fn admit(&self, table: &SequencedTable, row: &BatchRow<'_>) -> Result<(), PublishError> {
+    /// [`TooLarge`].
+    pub const fn admit(&self, bytes: usize) -> Result<(), TooLarge> {
+        if bytes > self.max_message_bytes {
+            return Err(TooLarge { bytes, limit: self.max_message_bytes });
+        }
+        Ok(())
+    }
+
+    /// Fails if `row` would not fit the topic; called before anything of a row event is put in.
+    ///
+    /// # Errors
+    /// [`TooLarge`].
+    pub fn admit_row(&self, table: &SequencedTable, row: &BatchRow<'_>) -> Result<(), TooLarge> {
         let headers: usize = raw_values(table, row.raw)
             .map(|(name, raw)| RAW_HEADER_PREFIX.len() + name.len() + raw.text.len() + HEADER_LENGTHS_BYTES)
             .sum();
-        self.publisher.admit(row.key.len() + row.value.len() + self.source.len() + headers + OVERHEAD_BYTES)
+        self.admit(row.key.len() + row.value.len() + self.source.len() + headers + OVERHEAD_BYTES)
     }
 
     /// Publishes the state of a row after `operation`, which is not a delete.
-    ///
-    /// # Errors
-    /// [`PublishError`].
     pub fn upsert(
         &mut self,
         table: &SequencedTable,
         row: BatchRow<'_>,
         operation: Operation,
         place: RowPlace,
-    ) -> Result<(), PublishError> {
-        let raw: Vec<(&str, &RawValue)> = raw_values(table, row.raw).collect();
-        self.record.put_key(table.key_schema_id, row.key);
-        self.put_value(table, Some(row.value), operation, place);
-        self.send(table, true, &raw)
+    ) {
+        place.sequence.write_to(&mut self.sequence);
+        let RowPlace { offset, row_in_event, .. } = place;
+        let place = Place { offset, row: row_in_event, operation, handled_ms: self.handled_ms };
+        let (id, source) = (table.value_schema_id, &self.source);
+        self.outbox.put(
+            self.now,
+            &address(table),
+            |out| put_key(out, table.key_schema_id, row.key),
+            Some(|out: &mut Vec<u8>| put_value(out, id, Some(row.value), source, place)),
+            &self.sequence,
+            raw_values(table, row.raw),
+        );
     }
 
     /// Publishes that the row of `key` (the key record's datum) is gone: the event, then the tombstone.
-    ///
-    /// # Errors
-    /// [`PublishError`].
-    pub fn delete(
-        &mut self,
-        table: &SequencedTable,
-        key: &[u8],
-        place: RowPlace,
-    ) -> Result<(), PublishError> {
-        self.record.put_key(table.key_schema_id, key);
-        self.put_value(table, None, Operation::Delete, place);
-        self.send(table, true, &[])?;
-        self.send(table, false, &[])
+    pub fn delete(&mut self, table: &SequencedTable, key: &[u8], place: RowPlace) {
+        place.sequence.write_to(&mut self.sequence);
+        let RowPlace { offset, row_in_event, .. } = place;
+        let place =
+            Place { offset, row: row_in_event, operation: Operation::Delete, handled_ms: self.handled_ms };
+        for with_value in [true, false] {
+            let (id, source) = (table.value_schema_id, &self.source);
+            let value = with_value.then_some(|out: &mut Vec<u8>| put_value(out, id, None, source, place));
+            let key = |out: &mut Vec<u8>| put_key(out, table.key_schema_id, key);
+            self.outbox.put(self.now, &address(table), key, value, &self.sequence, std::iter::empty());
+        }
     }
 
-    fn put_value(
-        &mut self,
-        table: &SequencedTable,
-        row: Option<&[u8]>,
-        operation: Operation,
-        place: RowPlace,
-    ) {
-        let RowPlace { offset, row_in_event, sequence } = place;
-        sequence.write_to(&mut self.sequence);
-        let place = Place { offset, row: row_in_event, operation, handled_ms: self.handled_ms };
-        self.record.put_value(table.value_schema_id, row, &self.source, place);
+    /// Puts a JSON record of one of the task's own topics in; without a value, a tombstone.
+    pub fn put_json(&mut self, topic: &Arc<str>, key: &[u8], value: Option<&[u8]>) {
+        let address = Address { topic, partition: |_, _| 0, partitions: 1 };
+        let value = value.map(|value| |out: &mut Vec<u8>| out.extend_from_slice(value));
+        let key = |out: &mut Vec<u8>| out.extend_from_slice(key);
+        self.outbox.put(self.now, &address, key, value, &[], std::iter::empty());
     }
+}
 
-    fn send(
-        &mut self,
-        table: &SequencedTable,
-        with_value: bool,
-        raw: &[(&str, &RawValue)],
-    ) -> Result<(), PublishError> {
-        debug_assert!(self.record.key.len() >= HEADER_LENGTH);
-        let partition = key::partition(&self.record.key, table.partitions);
-        let record = Record {
-            topic: &table.topic,
-            partition: i32::try_from(partition).unwrap_or(0),
-            key: &self.record.key,
-            value: with_value.then_some(&self.record.value),
-            sequence: &self.sequence,
-        };
-        self.publisher.send(record, raw, self.now)
-    }
+/// Where a record of the table goes.
+fn address(table: &SequencedTable) -> Address<'_> {
+    let partition = |key: &[u8], partitions| i32::try_from(key::partition(key, partitions)).unwrap_or(0);
+    Address { topic: &table.topic, partition, partitions: table.partitions }
+}
+
+/// A moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// By the monotonic clock.
+    pub instant: Instant,
+    /// By the wall clock, milliseconds since 1970.
+    pub wall_ms: i64,
 }
 
 /// Raw values with the names of their columns.

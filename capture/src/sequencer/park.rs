@@ -1,8 +1,8 @@
 //! Why a table stops while the others go on: a code that leads to a section of docs/OPERATIONS.md, what happened, and
 //! what to do. Never a row's values, except those of a key that has to be found.
 
+use super::outbox::TooLarge;
 use crate::remedies;
-use crate::topics::producer::PublishError;
 use std::borrow::Cow;
 use tributary_schemas::row::RowError;
 use tributary_service::codes::Code;
@@ -47,7 +47,7 @@ impl ParkReason {
 
     /// The definition makes a record that the task's own topics do not take.
     #[must_use]
-    pub fn definition_too_large(error: &PublishError) -> Self {
+    pub fn definition_too_large(error: &TooLarge) -> Self {
         let message = format!("the table's definition: {error}");
         Self::new(Code::DefinitionTooLarge, message, remedies::definition_too_large())
     }
@@ -90,7 +90,7 @@ impl ParkReason {
 
     /// A row that the topic does not take.
     #[must_use]
-    pub fn too_large(key: &str, error: &PublishError) -> Self {
+    pub fn too_large(key: &str, error: &TooLarge) -> Self {
         let logged = Some(format!("{error}; the status names the row"));
         let message = format!("the row {key}: {error}");
         Self { logged, ..Self::new(Code::RowTooLarge, message, remedies::row_too_large()) }
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(ParkReason::row(&error, None).message, error.to_string());
         let lossy =
             RowError::LossyKey { column: "c".into(), charset: "cp1250".into(), bytes: b"secret".to_vec() };
-        let too_large = PublishError::TooLarge { bytes: 5, limit: 3 };
+        let too_large = TooLarge { bytes: 5, limit: 3 };
         for reason in
             [reason.clone(), ParkReason::row(&lossy, None), ParkReason::too_large("id=5", &too_large)]
         {

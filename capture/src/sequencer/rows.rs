@@ -2,6 +2,7 @@
 
 use super::halt::Halt;
 use super::maps::Mapped;
+use super::outbox::TooLarge;
 use super::output::RowPlace;
 use super::table::{SequencedTable, Standing};
 use super::{ParkReason, Sequencer};
@@ -86,7 +87,6 @@ impl Sequencer {
             let row = images;
             match self.on_row(index, &decoder, event, &mut images, row_in_event) {
                 Ok(()) => row_in_event += 1,
-                Err(RowFailure::Halt(halt)) => return Err(halt),
                 Err(RowFailure::Park(reason)) => return self.park(index, &reason),
                 Err(RowFailure::Row(error)) => {
                     // Whatever is wrong with the row, its key may be readable.
@@ -136,16 +136,16 @@ impl Sequencer {
                 decoder.encode(images, event.present, &mut self.after)?;
                 self.snapshot.touched(index, &self.after.key);
                 if publish {
-                    out.admit(table, &whole(&self.after))
+                    out.admit_row(table, &whole(&self.after))
                         .map_err(|error| too_large(table, &self.after.key, &error))?;
-                    out.upsert(table, whole(&self.after), Operation::Create, place)?;
+                    out.upsert(table, whole(&self.after), Operation::Create, place);
                 }
             }
             RowsKind::Delete => {
                 decoder.encode_key(images, event.present, &mut self.before)?;
                 self.snapshot.touched(index, &self.before.key);
                 if publish {
-                    out.delete(table, &self.before.key, place)?;
+                    out.delete(table, &self.before.key, place);
                 }
             }
             RowsKind::Update | RowsKind::PartialUpdate => {
@@ -156,19 +156,19 @@ impl Sequencer {
                     self.snapshot.touched(index, &self.after.key);
                 }
                 if publish {
-                    out.admit(table, &whole(&self.after))
+                    out.admit_row(table, &whole(&self.after))
                         .map_err(|error| too_large(table, &self.after.key, &error))?;
                     if moved {
-                        out.delete(table, &self.before.key, place)?;
+                        out.delete(table, &self.before.key, place);
                         let sequence = SourceSequence { part: 1, ..sequence };
                         out.upsert(
                             table,
                             whole(&self.after),
                             Operation::Create,
                             RowPlace { sequence, ..place },
-                        )?;
+                        );
                     } else {
-                        out.upsert(table, whole(&self.after), Operation::Update, place)?;
+                        out.upsert(table, whole(&self.after), Operation::Update, place);
                     }
                 }
             }
@@ -186,7 +186,6 @@ fn whole(row: &EncodedRow) -> BatchRow<'_> {
 enum RowFailure {
     Park(ParkReason),
     Row(RowError),
-    Halt(Halt),
 }
 
 impl From<RowError> for RowFailure {
@@ -195,16 +194,6 @@ impl From<RowError> for RowFailure {
     }
 }
 
-impl From<crate::topics::producer::PublishError> for RowFailure {
-    fn from(error: crate::topics::producer::PublishError) -> Self {
-        Self::Halt(error.into())
-    }
-}
-
-fn too_large(
-    table: &SequencedTable,
-    key: &[u8],
-    error: &crate::topics::producer::PublishError,
-) -> RowFailure {
+fn too_large(table: &SequencedTable, key: &[u8], error: &TooLarge) -> RowFailure {
     RowFailure::Park(ParkReason::too_large(&tributary_schemas::key::describe(&table.table, key), error))
 }

@@ -5,24 +5,20 @@
 //! is published only while its window is open and its key was not recorded in it.
 
 use super::table::SequencedTable;
-use crate::pipeline::session::Shared;
 use crate::snapshot::planner::{Order, OrderId, Planner, Work};
-use crate::snapshot::reader::{self, ReaderLimits, ReaderMessage, ReaderOrder, TableReader, Visibility};
+use crate::snapshot::reader::{ReaderLimits, ReaderOrder, TableReader, Visibility};
 use crate::snapshot::windows::{TableNumber, WindowId, Windows};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use std::time::Instant;
 use tributary_schemas::checkpoint::{ReadPhase, TableProgress};
 use tributary_schemas::position::Position;
 use tributary_source::chunk::ChunkSql;
-use tributary_source::dialect::Dialect;
 use tributary_source::rows::RowEncoder;
 
+#[derive(Clone, Copy)]
 struct Reader {
-    orders: mpsc::Sender<ReaderOrder>,
     busy: Option<OrderId>,
     rests_until: Instant,
 }
@@ -46,11 +42,24 @@ pub(super) struct Reading {
     silences: u32,
 }
 
+/// How tables are read.
+#[derive(Debug, Clone, Copy)]
+pub struct SnapshotSettings {
+    /// Size of a chunk, bytes.
+    pub chunk_bytes: u64,
+    /// What the keys of open windows may take, bytes.
+    pub memory_bytes: usize,
+    /// The locking clause for sources without GTID.
+    pub shared_lock: Option<&'static str>,
+}
+
 /// See the module.
 pub struct Snapshot {
     pub(super) planner: Planner,
     pub(super) windows: Windows,
     readers: Vec<Reader>,
+    /// Orders on their way to readers.
+    orders: Vec<(usize, ReaderOrder)>,
     limits: ReaderLimits,
     pub(super) outstanding: BTreeMap<OrderId, Outstanding>,
     pub(super) tables: BTreeMap<usize, Reading>,
@@ -64,33 +73,26 @@ pub(super) fn number(index: usize) -> TableNumber {
 }
 
 impl Snapshot {
-    /// Starts the readers; `messages` is the channel to the sequencer.
+    /// For so many `readers`, at `now`.
     #[must_use]
-    pub fn start(
-        shared: &Shared,
-        dialect: &Dialect,
-        messages: &mpsc::Sender<(usize, ReaderMessage)>,
-        tasks: &mut Vec<JoinHandle<()>>,
-    ) -> Self {
-        let config = &shared.config.capture;
-        let now = Instant::now();
-        let limits = ReaderLimits::default();
-        let readers = (0..usize::try_from(config.readers).unwrap_or(1)).map(|number| {
-            let (orders, receiver) = mpsc::channel(1);
-            let run = reader::run(number, shared.source.clone(), limits, receiver, messages.clone());
-            tasks.push(shared.runtime.spawn(run));
-            Reader { orders, busy: None, rests_until: now }
-        });
+    pub fn new(readers: usize, settings: SnapshotSettings, now: Instant) -> Self {
+        let SnapshotSettings { chunk_bytes, memory_bytes, shared_lock } = settings;
         Self {
-            planner: Planner::new(config.chunk_bytes),
+            planner: Planner::new(chunk_bytes),
             windows: Windows::new(),
-            readers: readers.collect(),
-            limits,
+            readers: vec![Reader { busy: None, rests_until: now }; readers],
+            orders: Vec::new(),
+            limits: ReaderLimits::default(),
             outstanding: BTreeMap::new(),
             tables: BTreeMap::new(),
-            shared_lock: (!dialect.has_gtid()).then_some(dialect.shared_lock),
-            memory_bytes: usize::try_from(config.memory_bytes).unwrap_or(usize::MAX) / 2,
+            shared_lock,
+            memory_bytes,
         }
+    }
+
+    /// What is to be given to readers.
+    pub(super) fn take_orders(&mut self) -> Vec<(usize, ReaderOrder)> {
+        std::mem::take(&mut self.orders)
     }
 
     /// Goes on with a table where `progress` left it. False if its rows cannot be read with this definition.
@@ -239,14 +241,9 @@ impl Snapshot {
             let silences = order.silences;
             self.outstanding.insert(id, Outstanding { table: index, window, silences, cancelled });
             if let Some(reader) = self.readers.get_mut(place) {
-                // The channel has room: the reader is idle.
-                if reader.orders.try_send(order).is_ok() {
-                    reader.busy = Some(id);
-                    continue;
-                }
+                reader.busy = Some(id);
             }
-            self.end_order(id);
-            self.planner.returned(id);
+            self.orders.push((place, order));
         }
     }
 
@@ -280,10 +277,11 @@ impl Snapshot {
         }
     }
 
-    pub(super) fn idle(&mut self, reader: usize, rests: Duration) {
+    /// The reader has no order any more, and is given none before this moment.
+    pub(super) fn idle(&mut self, reader: usize, rests_until: Instant) {
         if let Some(reader) = self.readers.get_mut(reader) {
             reader.busy = None;
-            reader.rests_until = Instant::now() + rests;
+            reader.rests_until = rests_until;
         }
     }
 }

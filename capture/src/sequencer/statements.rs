@@ -6,14 +6,18 @@ use super::Sequencer;
 use super::follows::Names;
 use super::halt::Halt;
 use super::park::{ParkReason, RENAMED};
+use super::port::Action;
 use super::table::{HistoryRecords, Origin, Standing};
 use crate::events::ddl::{AlterStep, Change, Effect, Next, TableEffect};
 use crate::topics::state::StoredCatalog;
+use std::sync::Arc;
 use tributary_schemas::checkpoint::{ReadPhase, StateKey};
 use tributary_schemas::envelope::key_schema;
 use tributary_schemas::history::Cause;
 use tributary_schemas::table::{Table, TableId};
-use tributary_service::sabotage;
+
+/// The step of a DDL that a run with faults can end at.
+const BARRIER: &str = "ddl-barrier";
 
 /// A new generation that a statement makes.
 struct Step {
@@ -25,12 +29,12 @@ struct Step {
 
 impl Sequencer {
     /// The effects of one statement, in order; then its transaction is over.
-    pub(super) fn on_ddl(&mut self, effects: Vec<TableEffect>, statement: &str) -> Result<(), Halt> {
+    pub(super) async fn on_ddl(&mut self, effects: Vec<TableEffect>, statement: &str) -> Result<(), Halt> {
         let names = Names::of(&effects);
         let concerned: Vec<TableEffect> =
             effects.into_iter().filter(|effect| self.is_concerned(effect, &names)).collect();
         if concerned.is_empty() {
-            return self.end_implicit();
+            return self.end_implicit().await;
         }
         tracing::info!(statement, position = %self.progress.position(), "DDL");
         let mut steps = Vec::new();
@@ -40,13 +44,17 @@ impl Sequencer {
             {
                 continue;
             }
-            self.on_effect(effect, statement, &names, &mut steps)?;
+            self.on_effect(effect, statement, &names, &mut steps).await?;
         }
-        if steps.is_empty() { self.end_implicit() } else { self.new_generations(steps, statement) }
+        if steps.is_empty() {
+            self.end_implicit().await
+        } else {
+            self.new_generations(steps, statement).await
+        }
     }
 
     /// DROP DATABASE takes its tables with it.
-    pub(super) fn on_drop_database(&mut self, database: &str, statement: &str) -> Result<(), Halt> {
+    pub(super) async fn on_drop_database(&mut self, database: &str, statement: &str) -> Result<(), Halt> {
         let gone: Vec<TableId> = self
             .tables
             .iter()
@@ -54,7 +62,7 @@ impl Sequencer {
             .map(|(_, table)| table.id.clone())
             .collect();
         let effects = gone.into_iter().map(|table| TableEffect { table, effect: Effect::Drop }).collect();
-        self.on_ddl(effects, statement)
+        self.on_ddl(effects, statement).await
     }
 
     fn is_concerned(&self, effect: &TableEffect, names: &Names) -> bool {
@@ -62,7 +70,7 @@ impl Sequencer {
         follows(&effect.table) || matches!(&effect.effect, Effect::RenameTo(to) if follows(to))
     }
 
-    fn on_effect(
+    async fn on_effect(
         &mut self,
         TableEffect { table: id, effect }: TableEffect,
         statement: &str,
@@ -75,15 +83,15 @@ impl Sequencer {
             .find(&id)
             .filter(|index| self.tables.get(*index).is_some_and(|table| table.standing == Standing::Running));
         match (effect, running) {
-            (Effect::Alter(clauses), Some(index)) => self.on_alter(index, &clauses, statement, steps),
+            (Effect::Alter(clauses), Some(index)) => {
+                return self.on_alter(index, &clauses, statement, steps).await;
+            }
             (Effect::Truncate, Some(index)) => {
                 steps.extend(self.emptied(index, Cause::Truncate));
-                Ok(())
             }
             (Effect::Drop, _) => {
                 self.expected.forget(&id);
                 steps.extend(self.gone(&id, running));
-                Ok(())
             }
             (Effect::RenameTo(to), running) => {
                 if self.follows(&to, names) {
@@ -91,21 +99,23 @@ impl Sequencer {
                     if !names.arrives(&id) {
                         steps.extend(self.gone(&id, running));
                     }
-                    return self.later(&to, statement);
+                    self.later(&to, statement).await;
+                } else {
+                    self.renamed_away(&id, &to)?;
                 }
-                self.renamed_away(&id, &to)
             }
             (
                 Effect::Create { if_not_exists: true, .. } | Effect::CreateLike { if_not_exists: true, .. },
                 _,
-            ) if self.exists(&id) => Ok(()),
-            (Effect::Unknown { reason }, Some(_)) => self.later(&id, &reason),
-            (Effect::Truncate, None) => Ok(()),
+            ) if self.exists(&id) => {}
+            (Effect::Unknown { reason }, Some(_)) => self.later(&id, &reason).await,
+            (Effect::Truncate, None) => {}
             (
                 Effect::Alter(_) | Effect::Create { .. } | Effect::CreateLike { .. } | Effect::Unknown { .. },
                 _,
-            ) => self.later(&id, statement),
+            ) => self.later(&id, statement).await,
         }
+        Ok(())
     }
 
     /// True if the source has the table at this place, as far as is known: it runs, is parked for another reason than
@@ -133,14 +143,13 @@ impl Sequencer {
     }
 
     /// Has the table read anew from a place behind this statement.
-    pub(super) fn later(&mut self, id: &TableId, why: &str) -> Result<(), Halt> {
+    pub(super) async fn later(&mut self, id: &TableId, why: &str) {
         match self.tables.find(id) {
             // Inside of a transaction there may be rows to come; they count for nothing either way.
             Some(index) => {
                 self.rereads.insert(index, why.to_owned());
-                Ok(())
             }
-            None => self.schedule_join(id, why),
+            None => self.schedule_join(id, why).await,
         }
     }
 
@@ -150,7 +159,7 @@ impl Sequencer {
         Some(Step { index, cause, table: (*table.table).clone(), catalog: None })
     }
 
-    fn on_alter(
+    async fn on_alter(
         &mut self,
         index: usize,
         clauses: &[AlterStep],
@@ -160,19 +169,24 @@ impl Sequencer {
         let Some(id) = self.tables.get(index).map(|table| table.id.clone()) else { return Ok(()) };
         if self.overtakes_expectation(&id) {
             let why = format!("what a statement before it left open cannot be told any more: {statement}");
-            return self.later(&id, &why);
+            self.later(&id, &why).await;
+            return Ok(());
         }
         let Some(table) = self.tables.get(index) else { return Ok(()) };
         let next = match crate::events::ddl::apply(&table.catalog, clauses, &self.setup.session) {
             Ok(next) => next,
-            Err(unknown) => return self.later(&id, &unknown.to_string()),
+            Err(unknown) => {
+                self.later(&id, &unknown.to_string()).await;
+                return Ok(());
+            }
         };
         let load = self.snapshot.progress(index).filter(|load| load.phase != ReadPhase::Complete);
         let reordered = load.as_ref().and_then(|_| next.reorders_readers(&table.catalog, &table.table));
         if let Some(why) = next.rereads.clone().or(reordered) {
-            return self.later(&id, &why);
+            self.later(&id, &why).await;
+            return Ok(());
         }
-        let Some((next, unproven)) = self.stated(index, next)? else { return Ok(()) };
+        let Some((next, unproven)) = self.stated(index, next).await else { return Ok(()) };
         let Next { table: catalog, change, .. } = &next;
         if *change == Change::Unchanged && !unproven {
             return Ok(());
@@ -187,13 +201,15 @@ impl Sequencer {
         let misread =
             moved.map(|name| format!("while the table was read, the name {name} went to another column"));
         if let Some(why) = misread.or_else(|| next.reveals(&table.table, &definition)) {
-            return self.later(&id, &why);
+            self.later(&id, &why).await;
+            return Ok(());
         }
         // Other key bytes would move rows to other partitions and miss their tombstones.
         let same_key = key_schema(&table.topic, &definition).is_ok_and(|schema| schema == table.schemas.key);
         if !same_key || definition.key != table.table.key {
             let why = format!("the key changed by {statement}");
-            return self.later(&id, &why);
+            self.later(&id, &why).await;
+            return Ok(());
         }
         let catalog = Some(StoredCatalog { table: next.table, unproven });
         steps.push(Step { index, cause: Cause::Alter, table: definition, catalog });
@@ -202,17 +218,17 @@ impl Sequencer {
 
     /// Ends the Kafka transaction so that every earlier record has its offset, takes the barriers, and writes the
     /// generations with a checkpoint behind the statement: a restart finds all of it or none.
-    fn new_generations(&mut self, steps: Vec<Step>, statement: &str) -> Result<(), Halt> {
-        self.commit()?;
-        sabotage::pass("ddl-barrier");
+    async fn new_generations(&mut self, steps: Vec<Step>, statement: &str) -> Result<(), Halt> {
+        self.commit().await;
+        self.port.ask(BARRIER, Action::Reach).await;
         let (mut history, mut changed) = (HistoryRecords::default(), Vec::new());
         let partitioned = |step: Step| {
             let table = self.tables.get(step.index)?;
-            Some((step, (table.topic.as_ref(), table.partitions)))
+            Some((step, (Arc::clone(&table.topic), table.partitions)))
         };
-        let (steps, topics): (Vec<Step>, Vec<(&str, u32)>) =
+        let (steps, topics): (Vec<Step>, Vec<(Arc<str>, u32)>) =
             steps.into_iter().filter_map(partitioned).unzip();
-        let barriers = self.topics.ends(&topics)?;
+        let barriers = self.port.ask(topics, Action::Ends).await;
         for (Step { index, cause, table: definition, catalog }, barrier) in steps.into_iter().zip(barriers) {
             let origin = Origin {
                 cause,
@@ -234,7 +250,7 @@ impl Sequencer {
             let id = table.id.clone();
             table.catalog = known;
             if let Some(catalog) = catalog {
-                self.put_state(&StateKey::Catalog(id), &catalog)?;
+                self.put_state(&StateKey::Catalog(id), &catalog);
             }
             self.tables.insert(table);
             changed.push(index);
@@ -243,18 +259,18 @@ impl Sequencer {
                     table.standing = Standing::Dropped;
                 }
                 self.snapshot.discard(index);
-                self.unpark(index)?;
+                self.unpark(index);
             } else {
                 self.redefine_reading(index)?;
             }
         }
-        self.put_history(history)?;
-        changed.into_iter().try_for_each(|index| self.retire(index))?;
+        self.put_history(history);
+        changed.into_iter().for_each(|index| self.retire(index));
         self.maps.clear();
-        self.end_implicit()?;
-        sabotage::pass("ddl-barrier");
-        self.commit()?;
-        sabotage::pass("ddl-barrier");
+        self.end_implicit().await?;
+        self.port.ask(BARRIER, Action::Reach).await;
+        self.commit().await;
+        self.port.ask(BARRIER, Action::Reach).await;
         Ok(())
     }
 }

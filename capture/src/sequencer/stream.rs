@@ -4,6 +4,7 @@
 
 use super::Sequencer;
 use super::halt::Halt;
+use super::output::Now;
 use super::table::Standing;
 use super::xa::Group;
 use crate::binlog::batch::{BatchedEvent, EventBatch};
@@ -15,47 +16,63 @@ use crate::remedies;
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::table::TableId;
 
+/// Records are sent when so much of them waits, in the middle of a batch, bytes.
+const PUBLISH_BYTES: usize = 256 << 10;
+
 /// Why tables are read anew whose rows may not have happened.
 const ROLLED_BACK: &str = "a part of a transaction was rolled back in the binlog";
 
 impl Sequencer {
-    /// A batch of events of the stream, in order.
-    pub fn on_events(&mut self, events: &EventBatch) -> Result<(), Halt> {
-        self.output.tick();
+    /// A batch of events of the stream, in order. Row events are handled where they stand; only what may need the world is
+    /// a decision that can sleep.
+    ///
+    /// # Errors
+    /// Any end of the session.
+    pub async fn on_events(&mut self, events: &EventBatch, now: Now) -> Result<(), Halt> {
+        self.output.tick(now);
         for event in events.iter() {
-            self.on_event(event)?;
-            if self.output.publisher.bytes() >= self.setup.commit_bytes {
-                self.commit()?;
+            if self.passing.is_some() && self.pass_over(event)? {
+                continue;
+            }
+            let header = event.header;
+            if matches!(header.kind, kind::GTID | kind::GTID_TAGGED | kind::ANONYMOUS_GTID)
+                && self.progress.open().is_some()
+            {
+                // CREATE TABLE … SELECT may leave its group without an event that ends it.
+                self.end().await?;
+            }
+            match self.take_in(event)? {
+                None => {}
+                Some(EventBody::Rows(rows)) => self.on_rows(&header, &rows)?,
+                Some(EventBody::TableMap(map)) => self.on_table_map(&map)?,
+                Some(body) => self.on_body(&header, body).await?,
+            }
+            if self.output.outbox().uncommitted_bytes() >= self.setup.commit_bytes {
+                self.commit().await;
+            } else {
+                self.publish(PUBLISH_BYTES).await;
             }
         }
-        self.freshness.heard(self.output.now, u64::try_from(self.output.handled_ms).unwrap_or(0));
-        self.output.publisher.serve()?;
+        self.freshness.heard(now.instant, u64::try_from(now.wall_ms).unwrap_or(0));
+        self.publish(0).await;
         Ok(())
     }
 
-    fn on_event(&mut self, event: BatchedEvent<'_>) -> Result<(), Halt> {
-        if self.passing.is_some() && self.pass_over(event)? {
-            return Ok(());
-        }
+    /// What is in the event, unless it is kept for later.
+    fn take_in<'e>(&mut self, event: BatchedEvent<'e>) -> Result<Option<EventBody<'e>>, Halt> {
         let BatchedEvent { header, data, inside_payload } = event;
-        if matches!(header.kind, kind::GTID | kind::GTID_TAGGED | kind::ANONYMOUS_GTID)
-            && self.progress.open().is_some()
-        {
-            // CREATE TABLE … SELECT may leave its group without an event that ends it.
-            self.end()?;
-        }
         // The file's FORMAT_DESCRIPTION comes first wherever the stream begins, and may tell the place behind itself.
         if !inside_payload && !header.is_artificial() && header.kind != kind::FORMAT_DESCRIPTION {
             self.progress.advance(header.next_offset);
         }
         let body = parse(header.kind, data, &self.format)?;
         if self.collect(event, &body) {
-            return Ok(());
+            return Ok(None);
         }
         if header.timestamp_seconds > 0 && !matches!(body, EventBody::FormatDescription(_)) {
             self.freshness.event(header.timestamp_seconds);
         }
-        self.on_body(&header, body)
+        Ok(Some(body))
     }
 
     /// True if the event is part of an XA transaction that is being collected, and kept with it as far as its table is selected.
@@ -78,10 +95,9 @@ impl Sequencer {
         }
     }
 
-    fn on_body(&mut self, header: &EventHeader, body: EventBody<'_>) -> Result<(), Halt> {
+    /// Everything but row events.
+    async fn on_body(&mut self, header: &EventHeader, body: EventBody<'_>) -> Result<(), Halt> {
         match body {
-            EventBody::Rows(rows) => self.on_rows(header, &rows)?,
-            EventBody::TableMap(map) => self.on_table_map(&map)?,
             // Without `gtid_mode = ON` only some transactions have one, and the place is file and offset.
             EventBody::Gtid(event) => {
                 self.freshness.transaction(event.immediate_commit_micros);
@@ -91,8 +107,8 @@ impl Sequencer {
                 self.freshness.transaction(None);
                 self.begin(None);
             }
-            EventBody::Xid(_) => self.end()?,
-            EventBody::Query(query) => self.on_query(&query)?,
+            EventBody::Xid(_) => self.end().await?,
+            EventBody::Query(query) => self.on_query(&query).await?,
             EventBody::FormatDescription(context) => {
                 self.format = context;
                 self.progress.describe(header.timestamp_seconds);
@@ -100,13 +116,13 @@ impl Sequencer {
             EventBody::Rotate { offset, file } => self.progress.rotate(file.to_owned(), offset),
             EventBody::Heartbeat { .. } => {
                 self.freshness.heartbeat();
-                self.settle()?;
+                self.settle().await?;
             }
-            EventBody::PreviousGtids(before) => self.on_previous_gtids(&before)?,
+            EventBody::PreviousGtids(before) => self.on_previous_gtids(&before).await?,
             EventBody::XaPrepare { xid, one_phase } => {
                 let xid =
                     Xid { format: xid.format_id, gtrid: xid.global.to_vec(), bqual: xid.branch.to_vec() };
-                self.on_xa_prepare(xid, one_phase)?;
+                self.on_xa_prepare(xid, one_phase).await?;
             }
             EventBody::Incident { message, .. } => {
                 let message = String::from_utf8_lossy(message).into_owned();
@@ -128,7 +144,9 @@ impl Sequencer {
                 let why = format!("events of type {kind} are not known to this version");
                 return Err(self.lost("the binlog holds an event of an unknown type", &why));
             }
-            EventBody::RowsQuery(_)
+            EventBody::Rows(_)
+            | EventBody::TableMap(_)
+            | EventBody::RowsQuery(_)
             | EventBody::Stop
             | EventBody::StatementFormat(_)
             | EventBody::Other(_)
@@ -143,23 +161,23 @@ impl Sequencer {
 
     /// A file begins, behind these transactions. Asked for an offset, the server passes over a file that does not begin with
     /// its PREVIOUS_GTIDS; asked by GTIDs alone, it does not.
-    fn on_previous_gtids(&mut self, before: &GtidSet) -> Result<(), Halt> {
+    async fn on_previous_gtids(&mut self, before: &GtidSet) -> Result<(), Halt> {
         if self.snapshot.has_gtid() && self.progress.misses(before) {
             self.progress.forget_file();
-            self.commit()?;
+            self.commit().await;
             let file = self.progress.file();
             return Err(Halt::Restart(format!(
                 "transactions before the file {file} were not sent; the binlog is searched for them by GTID"
             )));
         }
-        self.settle()
+        self.settle().await
     }
 
     /// An event of no transaction ends. A source that writes nothing more has brought the stream to the place that a table
     /// waits for all the same.
-    fn settle(&mut self) -> Result<(), Halt> {
+    async fn settle(&mut self) -> Result<(), Halt> {
         self.progress.settle();
-        if self.progress.open().is_none() && self.awaits_place() { self.join_arrived() } else { Ok(()) }
+        if self.progress.open().is_none() && self.awaits_place() { self.join_arrived().await } else { Ok(()) }
     }
 
     fn begin(&mut self, gtid: Option<Gtid>) {
@@ -167,12 +185,12 @@ impl Sequencer {
     }
 
     /// A statement that commits by itself ends its transaction, unless it stands between BEGIN and COMMIT.
-    pub(super) fn end_implicit(&mut self) -> Result<(), Halt> {
-        if self.explicit { Ok(()) } else { self.end() }
+    pub(super) async fn end_implicit(&mut self) -> Result<(), Halt> {
+        if self.explicit { Ok(()) } else { self.end().await }
     }
 
     /// The open transaction ends.
-    pub(super) fn end(&mut self) -> Result<(), Halt> {
+    pub(super) async fn end(&mut self) -> Result<(), Halt> {
         if let Some(group) = self.prepared.take_collected() {
             self.abandon(&group.events)?;
         }
@@ -180,18 +198,18 @@ impl Sequencer {
         self.explicit = false;
         self.transaction_tables.clear();
         self.maps.trim();
-        self.prove_definitions()?;
+        self.prove_definitions();
         // What is to be read anew is written down before anything can commit a checkpoint behind it.
         if !self.rereads.is_empty() {
-            self.begin_rereads()
+            self.begin_rereads().await
         } else if self.awaits_place() {
-            self.join_arrived()
+            self.join_arrived().await
         } else {
             Ok(())
         }
     }
 
-    fn on_query(&mut self, query: &Query<'_>) -> Result<(), Halt> {
+    async fn on_query(&mut self, query: &Query<'_>) -> Result<(), Halt> {
         // MySQL writes BEGIN for every transaction: not worth a parser.
         if query.statement == b"BEGIN" {
             self.explicit = true;
@@ -220,10 +238,10 @@ impl Sequencer {
                 Ok(())
             }
             Statement::Savepoint { .. } | Statement::XaEnd { .. } => Ok(()),
-            Statement::Commit => self.end(),
+            Statement::Commit => self.end().await,
             Statement::Rollback => {
                 self.rolled_back();
-                self.end()
+                self.end().await
             }
             Statement::RollbackTo { .. } => {
                 self.rolled_back();
@@ -234,30 +252,30 @@ impl Sequencer {
                 self.prepared.start();
                 Ok(())
             }
-            Statement::XaPrepare { xid } => self.on_xa_prepare(xid, false),
+            Statement::XaPrepare { xid } => self.on_xa_prepare(xid, false).await,
             Statement::XaCommit { xid, one_phase } => {
                 if one_phase {
-                    self.on_xa_prepare(xid, true)
+                    self.on_xa_prepare(xid, true).await
                 } else {
-                    self.on_xa_commit(&xid)
+                    self.on_xa_commit(&xid).await
                 }
             }
             Statement::XaRollback { xid } => {
                 let group = self.prepared.decide(&xid);
                 self.progress.decided(&xid.to_string(), group.and_then(|group| group.gtid).as_ref());
-                self.end()
+                self.end().await
             }
             Statement::Dml { tables } => {
                 self.on_statement_dml(tables.as_deref(), &text);
                 Ok(())
             }
-            Statement::Other | Statement::DatabaseCharset { .. } => self.end_implicit(),
+            Statement::Other | Statement::DatabaseCharset { .. } => self.end_implicit().await,
             Statement::Unreadable { reason } => {
                 Err(self
                     .lost("a statement of the binlog cannot be understood", &format!("{text:?}: {reason}")))
             }
-            Statement::Ddl(effects) => self.on_ddl(effects, &text),
-            Statement::DropDatabase { database } => self.on_drop_database(&database, &text),
+            Statement::Ddl(effects) => self.on_ddl(effects, &text).await,
+            Statement::DropDatabase { database } => self.on_drop_database(&database, &text).await,
         }
     }
 
@@ -310,7 +328,7 @@ impl Sequencer {
         }
     }
 
-    fn on_xa_prepare(&mut self, xid: Xid, one_phase: bool) -> Result<(), Halt> {
+    async fn on_xa_prepare(&mut self, xid: Xid, one_phase: bool) -> Result<(), Halt> {
         if one_phase {
             match self.prepared.take_collected() {
                 Some(group) if group.dropped => {
@@ -320,19 +338,19 @@ impl Sequencer {
                     );
                     self.reread_tables(Some(&tables), &why);
                 }
-                Some(group) => self.replay(group)?,
+                Some(group) => self.replay(group).await?,
                 None => {}
             }
-            return self.end();
+            return self.end().await;
         }
         let gtid = self.progress.open().and_then(|open| open.gtid.clone());
         let tables = self.prepared.collected_tables();
         self.progress.leave_undecided(&xid.to_string(), tables.into_iter());
         self.prepared.prepare(xid, gtid);
-        self.end()
+        self.end().await
     }
 
-    fn on_xa_commit(&mut self, xid: &Xid) -> Result<(), Halt> {
+    async fn on_xa_commit(&mut self, xid: &Xid) -> Result<(), Halt> {
         let group = self.prepared.decide(xid);
         let known =
             self.progress.decided(&xid.to_string(), group.as_ref().and_then(|group| group.gtid.as_ref()));
@@ -345,7 +363,7 @@ impl Sequencer {
                 );
                 self.reread_tables(Some(&tables), &why);
             }
-            Some(group) => self.replay(group)?,
+            Some(group) => self.replay(group).await?,
             None => {
                 let why = match &known {
                     Some(_) => "its rows were in a part of the binlog that is not read again",
@@ -357,14 +375,18 @@ impl Sequencer {
                 self.reread_tables(known.as_deref(), &why);
             }
         }
-        self.end()
+        self.end().await
     }
 
     /// The row events of an XA transaction, now that they happened.
-    fn replay(&mut self, group: Group) -> Result<(), Halt> {
+    async fn replay(&mut self, group: Group) -> Result<(), Halt> {
         for BatchedEvent { header, data, .. } in group.events.iter() {
-            let body = parse(header.kind, data, &self.format)?;
-            self.on_body(&header, body)?;
+            match parse(header.kind, data, &self.format)? {
+                EventBody::Rows(rows) => self.on_rows(&header, &rows)?,
+                EventBody::TableMap(map) => self.on_table_map(&map)?,
+                _ => unreachable!("only row events are kept of an XA transaction"),
+            }
+            self.publish(PUBLISH_BYTES).await;
         }
         if group.rolled_back {
             self.rolled_back();

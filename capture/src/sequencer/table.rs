@@ -4,6 +4,7 @@
 use super::lineage::{Kept, Lineage};
 use super::names::ColumnNames;
 use super::park::cut;
+use serde::Serialize;
 use std::sync::Arc;
 use tributary_schemas::envelope::{key_schema, value_schema};
 use tributary_schemas::history::{
@@ -97,20 +98,22 @@ pub struct HistoryRecords {
     pub schemas: Vec<RegisteredSchema>,
 }
 
+/// A record of the task's own topics as JSON. None of these types has a map with keys that are not strings, nor a place where
+/// encoding could fail.
+pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    serde_json::to_vec(record)
+        .unwrap_or_else(|error| unreachable!("a record of the task cannot be encoded: {error}"))
+}
+
 impl HistoryRecords {
     /// Adds a record.
-    pub fn push<V: serde::Serialize>(&mut self, key: &HistoryKey, value: &V) {
-        // Serialising these types to memory cannot fail: no map has a key that is not a string.
-        if let (Ok(key), Ok(value)) = (serde_json::to_vec(key), serde_json::to_vec(value)) {
-            self.records.push((key, Some(value)));
-        }
+    pub fn push<V: Serialize>(&mut self, key: &HistoryKey, value: &V) {
+        self.records.push((encode(key), Some(encode(value))));
     }
 
     /// Removes the record of this key.
     pub fn remove(&mut self, key: &HistoryKey) {
-        if let Ok(key) = serde_json::to_vec(key) {
-            self.records.push((key, None));
-        }
+        self.records.push((encode(key), None));
     }
 
     /// Adds what another table wrote.

@@ -3,6 +3,7 @@
 
 use super::Sequencer;
 use super::halt::Halt;
+use super::port::Action;
 use super::table::Standing;
 use crate::remedies;
 use crate::topics::incarnation::{Found, Known};
@@ -80,14 +81,14 @@ impl Sequencer {
         let of_tables = written
             .filter(|table| !self.lost.contains(&table.id))
             .map(|table| (table.topic.to_string(), table.partitions));
-        own.into_iter().map(|topic| (topic.clone(), 1)).chain(of_tables).collect()
+        own.into_iter().map(|topic| (topic.to_string(), 1)).chain(of_tables).collect()
     }
 
     /// What Kafka says of them.
     ///
     /// # Errors
     /// One of the task's own is gone, which ends the session; or what beginning a re-read comes to.
-    pub fn on_topics(&mut self, seen: &[(String, Found)]) -> Result<(), Halt> {
+    pub async fn on_topics(&mut self, seen: &[(String, Found)]) -> Result<(), Halt> {
         let counts: BTreeMap<String, u32> = self.watched_topics().into_iter().collect();
         // A look that began before a table went into another topic speaks of the old one.
         let current: Vec<(String, Found)> =
@@ -96,7 +97,7 @@ impl Sequencer {
         self.store_seen(STORE);
         for (topic, why) in unusable {
             self.watched.known.remove(&topic);
-            if topic == self.setup.state_topic || topic == self.setup.history_topic {
+            if *topic == *self.setup.state_topic || *topic == *self.setup.history_topic {
                 return Err(Halt::Restart(why));
             }
             let table = self.tables.iter().find(|(_, table)| *table.topic == *topic);
@@ -106,32 +107,25 @@ impl Sequencer {
             self.rereads.insert(index, why);
         }
         if self.progress.open().is_none() && !self.rereads.is_empty() {
-            self.begin_rereads()?;
+            self.begin_rereads().await?;
         }
         Ok(())
     }
 
     /// The last commit of a session that is asked to end. What the topics hold then is written, so that the next start
     /// knows them again.
-    ///
-    /// # Errors
-    /// Any end of the session.
-    pub fn finish(&mut self) -> Result<(), Halt> {
-        self.commit()?;
+    pub async fn finish(&mut self) {
+        self.commit().await;
         let watched = self.watched_topics();
-        let asked: Vec<(&str, u32)> = watched.iter().map(|(topic, count)| (topic.as_str(), *count)).collect();
-        match self.topics.look(&asked) {
-            Ok(found) => {
-                let seen: Vec<(String, Found)> =
-                    watched.iter().map(|(topic, _)| topic.clone()).zip(found).collect();
-                let counts: BTreeMap<String, u32> = watched.into_iter().collect();
-                // What is unusable is noticed at the next start, too.
-                self.watched.observe(&seen, |topic| counts.get(topic).copied().unwrap_or(1));
-            }
-            Err(error) => tracing::debug!("the topics were not looked at for the last time: {error}"),
+        if let Some(found) = self.port.ask(watched.clone(), Action::Look).await {
+            let seen: Vec<(String, Found)> =
+                watched.iter().map(|(topic, _)| topic.clone()).zip(found).collect();
+            let counts: BTreeMap<String, u32> = watched.into_iter().collect();
+            // What is unusable is noticed at the next start, too.
+            self.watched.observe(&seen, |topic| counts.get(topic).copied().unwrap_or(1));
         }
         self.store_seen(Duration::ZERO);
-        self.commit()
+        self.commit().await;
     }
 
     /// Has what is known of the tables' topics written with the next commit, each of them not sooner than `pause` after the

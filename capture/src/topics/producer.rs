@@ -5,6 +5,7 @@
 //! [`PublishError`] that ends the session; nothing is ever sent again from memory.
 
 use super::mirror::Mirror;
+use crate::sequencer::outbox::{Outbox, Record};
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaError, RDKafkaErrorCode};
@@ -13,7 +14,6 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tributary_schemas::row::RawValue;
 use tributary_schemas::sequence::{RAW_HEADER_PREFIX, SEQUENCE_HEADER};
 use tributary_service::kafka::await_leader;
 use tributary_service::sabotage;
@@ -35,14 +35,6 @@ pub enum PublishError {
     /// The transaction is lost; everything since the checkpoint must be read and sent again.
     #[error("a Kafka transaction was lost: {0}")]
     Lost(String),
-    /// A record is larger than the topic takes. Found before it is sent.
-    #[error("a record of {bytes} bytes does not fit topics.max_message_bytes = {limit}")]
-    TooLarge {
-        /// Bytes of key, value and headers, with what Kafka adds.
-        bytes: usize,
-        /// The limit in bytes.
-        limit: usize,
-    },
 }
 
 /// Delivery reports end here: the first failure is kept. Of what is delivered the client says nothing
@@ -76,31 +68,13 @@ impl ProducerContext for Context {
     }
 }
 
-/// One record of a table topic.
-#[derive(Debug, Clone, Copy)]
-pub struct Record<'a> {
-    /// Topic.
-    pub topic: &'a str,
-    /// Partition, computed from the key by capture.
-    pub partition: i32,
-    /// Wire-format key.
-    pub key: &'a [u8],
-    /// Wire-format value; `None` for a tombstone.
-    pub value: Option<&'a [u8]>,
-    /// Text of the source sequence.
-    pub sequence: &'a [u8],
-}
-
 /// A transactional producer with at most one transaction open.
 pub struct Publisher {
     producer: BaseProducer<Context>,
     deliveries: Arc<Deliveries>,
-    max_message_bytes: usize,
     timeout: Duration,
     waits: Waits,
-    opened_at: Option<Instant>,
-    bytes: usize,
-    records: u64,
+    is_open: bool,
     /// What the task's own topics hold by what was read and committed; `None` before they were read.
     mirror: Option<Mirror>,
 }
@@ -110,30 +84,14 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`] if the broker cannot be reached within `timeout`, or refuses.
-    pub fn initialise(
-        config: &ClientConfig,
-        topic: &str,
-        max_message_bytes: usize,
-        timeout: Duration,
-    ) -> Result<Self, PublishError> {
+    pub fn initialise(config: &ClientConfig, topic: &str, timeout: Duration) -> Result<Self, PublishError> {
         let context = Context::default();
         let deliveries = Arc::clone(&context.0);
         let producer: BaseProducer<Context> =
             config.create_with_context(context).map_err(|error| PublishError::Lost(error.to_string()))?;
         await_leader(producer.client(), topic, timeout).map_err(|error| classify(&error))?;
         producer.init_transactions(timeout).map_err(|error| classify(&error))?;
-        let (opened_at, bytes, records, mirror, waits) = (None, 0, 0, None, Waits::of_process());
-        Ok(Self {
-            producer,
-            deliveries,
-            max_message_bytes,
-            timeout,
-            waits,
-            opened_at,
-            bytes,
-            records,
-            mirror,
-        })
+        Ok(Self { producer, deliveries, timeout, waits: Waits::of_process(), is_open: false, mirror: None })
     }
 
     /// The same, whose waits are shown in `waits`.
@@ -153,86 +111,55 @@ impl Publisher {
         self.mirror
     }
 
-    /// When the open transaction was begun; `None` if none is open.
-    #[must_use]
-    pub const fn opened_at(&self) -> Option<Instant> {
-        self.opened_at
-    }
-
-    /// Bytes of keys and values in the open transaction.
-    #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Records in the open transaction.
-    #[must_use]
-    pub const fn records(&self) -> u64 {
-        self.records
-    }
-
-    /// Fails if a record of `bytes` bytes would be refused by the topic.
-    ///
-    /// # Errors
-    /// [`PublishError::TooLarge`].
-    pub const fn admit(&self, bytes: usize) -> Result<(), PublishError> {
-        if bytes > self.max_message_bytes {
-            return Err(PublishError::TooLarge { bytes, limit: self.max_message_bytes });
-        }
-        Ok(())
-    }
-
-    /// Sends one record of a table topic, opening a transaction at `now` if none is open. Blocks while the
-    /// producer's queue is full: that is the back-pressure on everything before it.
+    /// Sends every record, opening a transaction if none is open. Blocks while the producer's queue is full: that is the
+    /// back-pressure on everything before it.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub fn send(
-        &mut self,
-        record: Record<'_>,
-        raw: &[(&str, &RawValue)],
-        now: Instant,
-    ) -> Result<(), PublishError> {
-        let mut headers = OwnedHeaders::new_with_capacity(1 + raw.len())
+    pub fn send_all(&mut self, outbox: &mut Outbox) -> Result<(), PublishError> {
+        for record in outbox.records() {
+            self.send(&record)?;
+        }
+        outbox.sent();
+        self.serve()
+    }
+
+    fn send(&mut self, record: &Record<'_>) -> Result<(), PublishError> {
+        if record.sequence.is_empty() {
+            return self.send_json(record.topic, record.key, record.value);
+        }
+        let mut headers = OwnedHeaders::new_with_capacity(1 + record.raw().len())
             .insert(Header { key: SEQUENCE_HEADER, value: Some(record.sequence) });
-        for (column, value) in raw {
+        for (column, text) in record.raw() {
             let name = format!("{RAW_HEADER_PREFIX}{column}");
-            headers = headers.insert(Header { key: &name, value: Some(value.text.as_bytes()) });
+            headers = headers.insert(Header { key: &name, value: Some(text.as_bytes()) });
         }
         let mut message =
             BaseRecord::to(record.topic).partition(record.partition).key(record.key).headers(headers);
         if let Some(value) = record.value {
             message = message.payload(value);
         }
-        self.enqueue(message, now)
+        self.enqueue(message)
     }
 
     /// Sends one JSON record to the state or history topic; without a value, a tombstone.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub fn send_json(
-        &mut self,
-        topic: &str,
-        key: &[u8],
-        value: Option<&[u8]>,
-        now: Instant,
-    ) -> Result<(), PublishError> {
+    pub fn send_json(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), PublishError> {
         if let Some(mirror) = &mut self.mirror {
             mirror.sent(topic, key, value);
         }
         let mut record = BaseRecord::to(topic).partition(0).key(key);
         record.payload = value;
-        self.enqueue(record, now)
+        self.enqueue(record)
     }
 
-    fn enqueue(&mut self, mut record: BaseRecord<'_, [u8], [u8]>, now: Instant) -> Result<(), PublishError> {
-        if self.opened_at.is_none() {
+    fn enqueue(&mut self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), PublishError> {
+        if !self.is_open {
             self.producer.begin_transaction().map_err(|error| classify(&error))?;
-            self.opened_at = Some(now);
+            self.is_open = true;
         }
-        self.bytes += record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len);
-        self.records += 1;
         let mut full = None;
         loop {
             match self.producer.send(record) {
@@ -291,10 +218,9 @@ impl Publisher {
     /// # Errors
     /// [`PublishError`]; the transaction is then lost, or its outcome is decided by the next `init_transactions`.
     pub fn commit(&mut self) -> Result<(), PublishError> {
-        if self.opened_at.take().is_none() {
+        if !std::mem::take(&mut self.is_open) {
             return Ok(());
         }
-        (self.bytes, self.records) = (0, 0);
         let deadline = Instant::now() + self.timeout;
         sabotage::pass("kafka-commit");
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
@@ -323,11 +249,10 @@ impl Publisher {
     /// same.
     pub fn abort(&mut self) {
         self.mirror.iter_mut().for_each(Mirror::aborted);
-        if self.opened_at.take().is_some() {
-            (self.bytes, self.records) = (0, 0);
-            if let Err(error) = self.producer.abort_transaction(Duration::from_secs(10)) {
-                tracing::debug!(%error, "aborting the open Kafka transaction failed");
-            }
+        if std::mem::take(&mut self.is_open)
+            && let Err(error) = self.producer.abort_transaction(Duration::from_secs(10))
+        {
+            tracing::debug!(%error, "aborting the open Kafka transaction failed");
         }
     }
 }

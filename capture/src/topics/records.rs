@@ -4,15 +4,6 @@ use tributary_schemas::avro::{NULL_BRANCH, VALUE_BRANCH};
 use tributary_schemas::envelope::{Operation, put_source_place, put_tail};
 use tributary_schemas::wire;
 
-/// Buffers of one record, reused from row to row.
-#[derive(Debug, Default)]
-pub struct RecordBuffer {
-    /// Wire-format key.
-    pub key: Vec<u8>,
-    /// Wire-format value.
-    pub value: Vec<u8>,
-}
-
 /// The parts of an envelope that differ from row to row.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
@@ -26,31 +17,27 @@ pub struct Place {
     pub handled_ms: i64,
 }
 
-impl RecordBuffer {
-    /// Writes the key: header and the key record's datum.
-    pub fn put_key(&mut self, schema_id: u32, datum: &[u8]) {
-        self.key.clear();
-        wire::put_header(&mut self.key, schema_id);
-        self.key.extend_from_slice(datum);
-    }
+/// Appends a key: header and the key record's datum.
+pub fn put_key(out: &mut Vec<u8>, schema_id: u32, datum: &[u8]) {
+    wire::put_header(out, schema_id);
+    out.extend_from_slice(datum);
+}
 
-    /// Writes the value. `row` is the datum of the row after the change; `None` for a delete. `source` is the shared
-    /// part of the envelope's `source`.
-    pub fn put_value(&mut self, schema_id: u32, row: Option<&[u8]>, source: &[u8], place: Place) {
-        self.value.clear();
-        wire::put_header(&mut self.value, schema_id);
-        self.value.push(NULL_BRANCH);
-        match row {
-            Some(row) => {
-                self.value.push(VALUE_BRANCH);
-                self.value.extend_from_slice(row);
-            }
-            None => self.value.push(NULL_BRANCH),
+/// Appends a value. `row` is the datum of the row after the change; `None` for a delete. `source` is the shared part of the
+/// envelope's `source`.
+pub fn put_value(out: &mut Vec<u8>, schema_id: u32, row: Option<&[u8]>, source: &[u8], place: Place) {
+    wire::put_header(out, schema_id);
+    out.push(NULL_BRANCH);
+    match row {
+        Some(row) => {
+            out.push(VALUE_BRANCH);
+            out.extend_from_slice(row);
         }
-        self.value.extend_from_slice(source);
-        put_source_place(&mut self.value, place.offset, place.row);
-        put_tail(&mut self.value, place.operation, place.handled_ms);
+        None => out.push(NULL_BRANCH),
     }
+    out.extend_from_slice(source);
+    put_source_place(out, place.offset, place.row);
+    put_tail(out, place.operation, place.handled_ms);
 }
 
 #[cfg(test)]
@@ -95,13 +82,13 @@ mod tests {
         };
         let mut shared = Vec::new();
         source.put_shared(&mut shared);
-        let mut record = RecordBuffer::default();
         for (row, operation, letter) in
             [(Some(&[0x54_u8][..]), Operation::Read, "r"), (None, Operation::Delete, "d")]
         {
             let place = Place { offset: 5 << 33, row: 2, operation, handled_ms: 99 };
-            record.put_value(8, row, &shared, place);
-            let (id, mut datum) = wire::split(&record.value).unwrap();
+            let mut value = Vec::new();
+            put_value(&mut value, 8, row, &shared, place);
+            let (id, mut datum) = wire::split(&value).unwrap();
             assert_eq!(id, 8);
             let Value::Record(fields) = from_avro_datum(&schema, &mut datum, None).unwrap() else {
                 panic!("not a record")

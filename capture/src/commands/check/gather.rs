@@ -3,11 +3,11 @@
 
 use super::grants::Grants;
 use super::server::{Replica, ServerFacts};
-use crate::sequencer::wait_until_committed;
 use mysql_async::from_row_opt;
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::table::TableId;
 use tributary_source::connect::Connection;
+use tributary_source::definition::wait_until_committed;
 use tributary_source::dialect::{Dialect, gtid_executed};
 use tributary_source::error::SourceError;
 

@@ -1,0 +1,109 @@
+//! The Kafka of the simulation: topics, transactions of one producer, and what a consumer of committed records is told.
+
+use crate::sequencer::outbox::Outbox;
+use std::collections::BTreeMap;
+use tributary_service::kafka::Record;
+
+/// A record and what became of its transaction.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) sequence: String,
+    written_ms: i64,
+}
+
+/// What is at an offset.
+#[derive(Debug, Clone)]
+enum Slot {
+    Open(Stored),
+    Committed(Stored),
+    /// A marker, or what an aborted transaction left.
+    Nothing,
+}
+
+type Partition = Vec<Slot>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Kafka {
+    topics: BTreeMap<String, Vec<Partition>>,
+    is_open: bool,
+}
+
+impl Kafka {
+    pub(super) fn ensure(&mut self, topic: &str, partitions: u32) -> u32 {
+        let known = self.topics.entry(topic.to_owned());
+        let made = known.or_insert_with(|| vec![Partition::new(); usize::try_from(partitions).unwrap()]);
+        u32::try_from(made.len()).unwrap()
+    }
+
+    pub(super) fn cluster(&self) -> BTreeMap<String, u32> {
+        self.topics.iter().map(|(name, all)| (name.clone(), u32::try_from(all.len()).unwrap())).collect()
+    }
+
+    /// Takes records in, into the open transaction.
+    pub(super) fn send(&mut self, outbox: &Outbox, written_ms: i64) {
+        for record in outbox.records() {
+            self.is_open = true;
+            let topic = self.topics.get_mut(record.topic).expect("a topic that was made");
+            let partition = &mut topic[usize::try_from(record.partition).unwrap()];
+            partition.push(Slot::Open(Stored {
+                key: record.key.to_vec(),
+                value: record.value.map(<[u8]>::to_vec),
+                sequence: String::from_utf8(record.sequence.to_vec()).unwrap(),
+                written_ms,
+            }));
+        }
+    }
+
+    /// Ends the open transaction. A marker is behind its records in each partition.
+    pub(super) fn end(&mut self, committed: bool) {
+        if !std::mem::take(&mut self.is_open) {
+            return;
+        }
+        for partition in self.topics.values_mut().flatten() {
+            let mut touched = false;
+            for slot in partition.iter_mut() {
+                if let Slot::Open(record) = slot {
+                    touched = true;
+                    *slot = if committed { Slot::Committed(record.clone()) } else { Slot::Nothing };
+                }
+            }
+            if touched {
+                partition.push(Slot::Nothing);
+            }
+        }
+    }
+
+    /// The offset that the next record gets in each partition.
+    pub(super) fn ends(&self, topic: &str) -> Vec<i64> {
+        let ends = self.topics[topic].iter().map(|partition| i64::try_from(partition.len()).unwrap());
+        ends.collect()
+    }
+
+    /// What is committed in a partition of a topic.
+    pub(super) fn committed(&self, topic: &str, partition: usize) -> impl Iterator<Item = (i64, &Stored)> {
+        let slots = self.topics.get(topic).map_or(&[][..], |partitions| &partitions[partition]);
+        slots.iter().enumerate().filter_map(|(offset, slot)| match slot {
+            Slot::Committed(record) => Some((i64::try_from(offset).unwrap(), record)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn partitions(&self, topic: &str) -> usize {
+        self.topics.get(topic).map_or(0, Vec::len)
+    }
+
+    /// The last committed record of every key of one of the task's own topics.
+    pub(super) fn read_to_end(&self, topic: &str) -> Vec<Record> {
+        let mut last: BTreeMap<&[u8], Record> = BTreeMap::new();
+        for (offset, stored) in self.committed(topic, 0) {
+            let (key, value) = (stored.key.clone(), stored.value.clone());
+            last.insert(&stored.key, Record { key, value, offset, written_ms: stored.written_ms });
+        }
+        let mut records: Vec<Record> = last.into_values().collect();
+        records.sort_by_key(|record| record.offset);
+        records
+    }
+}

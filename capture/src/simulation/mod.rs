@@ -1,0 +1,72 @@
+//! A seeded simulation of the whole of capture: the real sequencer and the real beginning of a session, between a source, a
+//! Kafka and readers that are played here. Everything may end at every action: the process, the Kafka transaction, the answer
+//! to a commit. `TRIBUTARY_SEED=17 cargo test simulation` replays one schedule.
+//!
+//! What is checked, after each commit: what an apply that has read all topics has is what the source had at the checkpoint, and
+//! each row event is there once; and, once all is quiet, that every table is there. Each safeguard is also left out, and the
+//! simulation must notice.
+
+mod binlog;
+mod kafka;
+mod model;
+mod readers;
+mod schedule;
+mod session;
+mod source;
+
+use schedule::{Fault, Schedule};
+
+/// Schedules in the tests.
+const SEEDS: u64 = 10_000;
+
+/// The shortest prefix of a schedule in which `seed` fails, and how.
+fn shortest(seed: u64, fault: Fault) -> Option<(usize, String)> {
+    let (steps, _) = Schedule::new(seed, fault, usize::MAX).run().err()?;
+    let (mut passes, mut fails) = (0, steps);
+    while passes + 1 < fails {
+        let middle = passes.midpoint(fails);
+        match Schedule::new(seed, fault, middle).run() {
+            Ok(()) => passes = middle,
+            Err(_) => fails = middle,
+        }
+    }
+    let (_, why) = Schedule::new(seed, fault, fails).run().err()?;
+    Some((fails, why))
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match number("TRIBUTARY_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TRIBUTARY_SEEDS").unwrap_or(SEEDS),
+    }
+}
+
+#[test]
+fn no_schedule_loses_or_repeats_a_row() {
+    let seeds = seeds();
+    let threads = std::thread::available_parallelism().map_or(1, |count| u64::try_from(count.get()).unwrap());
+    let failed = std::thread::scope(|scope| {
+        let work = |thread: u64| {
+            let mine = seeds.clone().filter(move |seed| seed % threads == thread);
+            scope.spawn(move || {
+                mine.into_iter().find(|seed| Schedule::new(*seed, Fault::Nothing, usize::MAX).run().is_err())
+            })
+        };
+        let running: Vec<_> = (0..threads).map(work).collect();
+        running.into_iter().filter_map(|thread| thread.join().unwrap()).min()
+    });
+    if let Some(seed) = failed {
+        let (steps, why) = shortest(seed, Fault::Nothing).unwrap();
+        panic!("seed {seed}, {steps} steps: {why}");
+    }
+}
+
+#[test]
+fn each_safeguard_that_is_left_out_is_noticed() {
+    for fault in Fault::ALL {
+        let found = (0..SEEDS).find(|seed| Schedule::new(*seed, fault, usize::MAX).run().is_err());
+        let seed = found.unwrap_or_else(|| panic!("{fault:?} goes unnoticed"));
+        eprintln!("{fault:?}: seed {seed}");
+    }
+}
