@@ -6,12 +6,14 @@ mod context;
 mod places;
 mod properties;
 mod read;
+mod renewal;
 
 pub use closing::{close, finish_closing, leave};
 pub use context::{TracingContext, log};
-pub use places::{Place, offsets, partitions};
+pub use places::{Place, group_members, offsets, partitions};
 pub use properties::check_client;
 pub use read::{ReadError, Record, TopicContents, read_to_end};
+pub use renewal::{Absence, Failing, RenewedConsumer, unique_client_id};
 
 use crate::retry::Transient;
 use rdkafka::ClientConfig;
@@ -175,6 +177,9 @@ const fn is_away(code: RDKafkaErrorCode) -> bool {
             | Code::BrokerNotAvailable
             | Code::ReplicaNotAvailable
             | Code::NetworkException
+            // The broker that was asked has left the metadata meanwhile.
+            | Code::DestroyBroker
+            | Code::NotController
             | Code::CoordinatorLoadInProgress
             | Code::CoordinatorNotAvailable
             | Code::NotCoordinator

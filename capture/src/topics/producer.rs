@@ -23,6 +23,11 @@ use tributary_service::sabotage;
 /// again only every 100 ms.
 const WAIT: Duration = Duration::from_micros(500);
 
+/// How long an abort may take; the next session's `init_transactions` does the same.
+const ABORT: Duration = Duration::from_secs(3);
+/// How long one request for a commit may take before it is made again.
+const COMMIT: Duration = Duration::from_secs(10);
+
 /// Why publishing had to stop.
 #[derive(Debug, Error)]
 pub enum PublishError {
@@ -93,6 +98,7 @@ pub struct Publisher {
     producer: BaseProducer<Context>,
     deliveries: Arc<Deliveries>,
     max_message_bytes: usize,
+    /// How long Kafka may say nothing.
     timeout: Duration,
     opened_at: Option<Instant>,
     bytes: usize,
@@ -213,12 +219,13 @@ impl Publisher {
         }
         self.bytes += record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len);
         self.records += 1;
+        let mut silence = None;
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
-                    self.wait()?;
+                    self.wait(&mut silence)?;
                 }
                 Err((error, _)) => return Err(classify(&error)),
             }
@@ -234,9 +241,22 @@ impl Publisher {
         self.check_deliveries()
     }
 
-    fn wait(&self) -> Result<(), PublishError> {
+    /// Waits a little for acknowledgements. `silence` is how many were missing, and since when it is as many.
+    fn wait(&self, silence: &mut Option<(i32, Instant)>) -> Result<(), PublishError> {
         std::thread::sleep(WAIT);
-        self.serve()
+        self.serve()?;
+        let (missing, now) = (self.producer.in_flight_count(), Instant::now());
+        match silence {
+            Some((before, since)) if *before == missing => {
+                if now.saturating_duration_since(*since) > self.timeout {
+                    let seconds = self.timeout.as_secs();
+                    let why = format!("Kafka has acknowledged none of {missing} records for {seconds} s");
+                    return Err(PublishError::Lost(why));
+                }
+            }
+            _ => *silence = Some((missing, now)),
+        }
+        Ok(())
     }
 
     fn check_deliveries(&self) -> Result<(), PublishError> {
@@ -258,13 +278,14 @@ impl Publisher {
             return Ok(());
         }
         (self.bytes, self.records) = (0, 0);
-        let deadline = Instant::now() + self.timeout;
         sabotage::pass("kafka-commit");
-        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
-            self.wait()?;
+        let mut silence = None;
+        while self.producer.in_flight_count() > 0 {
+            self.wait(&mut silence)?;
         }
+        let deadline = Instant::now() + self.timeout;
         loop {
-            match self.producer.commit_transaction(Duration::from_secs(10)) {
+            match self.producer.commit_transaction(COMMIT) {
                 Ok(()) => {
                     self.mirror.iter_mut().for_each(Mirror::committed);
                     sabotage::pass("kafka-committed");
@@ -288,7 +309,7 @@ impl Publisher {
         self.mirror.iter_mut().for_each(Mirror::aborted);
         if self.opened_at.take().is_some() {
             (self.bytes, self.records) = (0, 0);
-            if let Err(error) = self.producer.abort_transaction(Duration::from_secs(10)) {
+            if let Err(error) = self.producer.abort_transaction(ABORT) {
                 tracing::debug!(%error, "aborting the open Kafka transaction failed");
             }
         }

@@ -254,6 +254,7 @@ async fn try_kafka(
     let known = lost::known(&stored.history, &stored.state);
     let tried = tokio::task::spawn_blocking(move || {
         sabotage::pass("check-read");
+        cluster.look_again_for_brokers(usize::from(owned.topics.replication_factor));
         cluster.look_again_for(&recorded);
         cluster.describe(&wanted);
         if fresh {
