@@ -146,13 +146,23 @@ pub fn table_topic_settings(topics: &TopicsConfig) -> Vec<(&'static str, String)
     ]
 }
 
+/// What an error is about, also where it is one of an administrative request, of which the client's own function tells
+/// nothing.
+#[must_use]
+pub fn error_code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
+    }
+}
+
 impl Transient for KafkaError {
     fn is_transient(&self) -> bool {
         match self {
             // A transaction's error knows whether its operation may be repeated.
             Self::Transaction(error) => error.is_retriable() || is_away(error.code()),
             Self::NoMessageReceived => true,
-            error => error.rdkafka_error_code().is_some_and(is_away),
+            error => error_code(error).is_some_and(is_away),
         }
     }
 }
@@ -254,9 +264,11 @@ mod tests {
             RDKafkaErrorCode::UnknownPartition,
         ] {
             assert!(KafkaError::MetadataFetch(code).is_transient());
+            assert!(KafkaError::AdminOp(code).is_transient());
         }
         for code in [RDKafkaErrorCode::TopicAuthorizationFailed, RDKafkaErrorCode::OffsetOutOfRange] {
             assert!(!KafkaError::MessageConsumption(code).is_transient());
+            assert!(!KafkaError::AdminOp(code).is_transient());
         }
         assert!(!KafkaError::ClientCreation("x".into()).is_transient());
     }

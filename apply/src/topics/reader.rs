@@ -207,7 +207,8 @@ impl HistoryReader {
         let end = self.end()?;
         self.heard = Instant::now();
         let behind = (self.reached < end).then_some(self.reached);
-        if behind.is_some() && std::mem::replace(&mut self.behind, behind) == behind {
+        let before = std::mem::replace(&mut self.behind, behind);
+        if behind.is_some() && before == behind {
             self.fetch().map_err(TopicError::during(format!("reading the history topic {}", self.topic)))?;
         }
         Ok(())

@@ -91,6 +91,11 @@ impl Absence {
         true
     }
 
+    /// The member has nothing any more: whether it is in its group is not known until the next look.
+    pub const fn doubt(&mut self) {
+        self.present = false;
+    }
+
     /// True if the last look has seen the member in its group.
     #[must_use]
     pub const fn is_present(&self) -> bool {
@@ -237,7 +242,9 @@ mod tests {
         // The new client has twice the time.
         assert!((109..148).all(|second| !absence.look(false, at(second))));
         assert!(absence.look(false, at(148)));
-        assert!(!absence.look(true, at(150)));
+        assert!(!absence.look(true, at(150)) && absence.is_present());
+        absence.doubt();
+        assert!(!absence.is_present());
         assert!(!absence.look(false, at(1_000)) && absence.look(false, at(1_008)));
     }
 

@@ -49,7 +49,6 @@ async fn clients_that_were_told_of_no_broker_are_replaced() {
     // Nobody says that all is well while nothing goes on.
     let back = Instant::now();
     eventually("both are back", BACK, || async {
-        assert!(capture.is_running() && apply.is_running(), "{}{}", capture.output(), apply.output());
         back.elapsed() > Duration::from_secs(20)
             && capture.role() == "leader"
             && apply.role() == "leader"

@@ -305,7 +305,7 @@ impl Engine {
             }
         }
         loaded.into_iter().for_each(|index| self.start_after_load(index, Instant::now()));
-        let joined = working || !self.is_without_partitions() || self.membership.is_present();
+        let joined = self.shows_joined();
         self.parts.status.set_role(match (working, joined) {
             (true, _) => Role::Leader,
             (false, true) => Role::Standby,

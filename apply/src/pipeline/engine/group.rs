@@ -76,20 +76,26 @@ impl Engine {
             return Ok(());
         }
         let present = self.parts.consumer.is_among(client_ids);
-        let again = self.membership.absence.look(present, now);
-        if present {
+        if self.membership.absence.look(present, now) { self.join_anew() } else { Ok(()) }
+    }
+
+    /// True unless this instance has no partitions and is not known to be in the group, which then shows in the status.
+    pub(super) fn shows_joined(&mut self) -> bool {
+        let joined = !self.is_without_partitions() || self.membership.is_present();
+        if joined {
             self.membership.wait = None;
         } else if self.membership.wait.is_none() {
             let what = format!("joining the consumer group {}", self.parts.config.name);
             self.membership.wait = Some(self.parts.status.wait(&what));
         }
-        if again { self.join_anew() } else { Ok(()) }
+        joined
     }
 
     pub(super) fn take_assignments(&mut self) -> bool {
         let assignments = self.parts.consumer.assignments();
         let rebalanced = !assignments.is_empty();
         if rebalanced {
+            self.membership.absence.doubt();
             self.ask_for_members();
         }
         for assignment in assignments {

@@ -4,7 +4,7 @@
 use super::kafka::Refusal;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::{Duration, Instant};
-use tributary_service::kafka::ReadError;
+use tributary_service::kafka::{ReadError, error_code};
 use tributary_service::retry::Transient;
 
 /// How long is waited between two attempts.
@@ -23,9 +23,11 @@ impl Refusal {
 }
 
 pub(super) fn refusal(action: &'static str, error: &KafkaError) -> Refusal {
-    let (code, text) = match error {
-        KafkaError::Transaction(inner) => (Some(inner.code()), inner.string()),
-        other => (other.rdkafka_error_code(), other.to_string()),
+    let code = error_code(error);
+    let text = match error {
+        KafkaError::Transaction(inner) => inner.string(),
+        KafkaError::AdminOp(code) => code.to_string(),
+        other => other.to_string(),
     };
     let transient = error.is_transient();
     match code {
@@ -38,12 +40,8 @@ pub(super) fn refusal(action: &'static str, error: &KafkaError) -> Refusal {
 /// does not know all of its brokers.
 pub(super) fn refusal_of_new_topic(action: &'static str, error: &KafkaError) -> Refusal {
     use RDKafkaErrorCode as Code;
-    let code = match error {
-        KafkaError::Transaction(inner) => Some(inner.code()),
-        other => other.rdkafka_error_code(),
-    };
     let unknown = matches!(
-        code,
+        error_code(error),
         Some(
             Code::UnknownTopic
                 | Code::UnknownTopicOrPartition
@@ -94,6 +92,14 @@ mod tests {
         assert!(!refusal("a", &unknown).transient, "of a topic that is old it means what it says");
         let mut answers = vec![Ok(7), Err(busy.clone()), Err(busy.clone())];
         assert_eq!(patiently(Duration::from_secs(60), || answers.pop().unwrap()), Ok(7));
+        // The same of an administrative request, which says it in another way.
+        for code in [RDKafkaErrorCode::CoordinatorLoadInProgress, RDKafkaErrorCode::InvalidReplicationFactor]
+        {
+            assert!(refusal_of_new_topic("a", &KafkaError::AdminOp(code)).transient, "{code}");
+        }
+        let few = KafkaError::AdminOp(RDKafkaErrorCode::InvalidReplicationFactor);
+        assert!(!refusal("a", &few).transient);
+        assert!(refusal("a", &KafkaError::AdminOp(RDKafkaErrorCode::TopicAuthorizationFailed)).denied);
         let denied = refusal_of_new_topic(
             "a",
             &KafkaError::MessageProduction(RDKafkaErrorCode::TransactionalIdAuthorizationFailed),
