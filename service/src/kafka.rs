@@ -6,12 +6,14 @@ mod context;
 mod places;
 mod properties;
 mod read;
+mod renewal;
 
 pub use closing::{close, finish_closing, leave};
 pub use context::{TracingContext, log};
-pub use places::{Place, offsets, partitions};
+pub use places::{Place, group_members, offsets, partitions};
 pub use properties::check_client;
 pub use read::{ReadError, Record, TopicContents, read_to_end};
+pub use renewal::{Absence, Failing, RenewedConsumer, unique_client_id};
 
 use crate::retry::Transient;
 use rdkafka::ClientConfig;
@@ -154,13 +156,23 @@ pub fn table_topic_settings(topics: &TopicsConfig) -> Vec<(&'static str, String)
     ]
 }
 
+/// What an error is about, also where it is one of an administrative request, of which the client's own function tells
+/// nothing.
+#[must_use]
+pub fn error_code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
+    }
+}
+
 impl Transient for KafkaError {
     fn is_transient(&self) -> bool {
         match self {
             // A transaction's error knows whether its operation may be repeated.
             Self::Transaction(error) => error.is_retriable() || is_away(error.code()),
             Self::NoMessageReceived => true,
-            error => error.rdkafka_error_code().is_some_and(is_away),
+            error => error_code(error).is_some_and(is_away),
         }
     }
 }
@@ -185,6 +197,9 @@ const fn is_away(code: RDKafkaErrorCode) -> bool {
             | Code::BrokerNotAvailable
             | Code::ReplicaNotAvailable
             | Code::NetworkException
+            // The broker that was asked has left the metadata meanwhile.
+            | Code::DestroyBroker
+            | Code::NotController
             | Code::CoordinatorLoadInProgress
             | Code::CoordinatorNotAvailable
             | Code::NotCoordinator
@@ -259,9 +274,11 @@ mod tests {
             RDKafkaErrorCode::UnknownPartition,
         ] {
             assert!(KafkaError::MetadataFetch(code).is_transient());
+            assert!(KafkaError::AdminOp(code).is_transient());
         }
         for code in [RDKafkaErrorCode::TopicAuthorizationFailed, RDKafkaErrorCode::OffsetOutOfRange] {
             assert!(!KafkaError::MessageConsumption(code).is_transient());
+            assert!(!KafkaError::AdminOp(code).is_transient());
         }
         assert!(!KafkaError::ClientCreation("x".into()).is_transient());
     }

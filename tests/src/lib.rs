@@ -3,6 +3,7 @@
 
 pub mod binlog;
 pub mod frozen;
+pub mod kafka_proxy;
 pub mod load;
 pub mod oracle;
 pub mod process;

@@ -1,5 +1,6 @@
 //! The real servers of `deploy/local`, in an instance that belongs to the tests.
 
+use crate::kafka_proxy::KafkaProxy;
 use mysql_async::prelude::Queryable;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,23 @@ impl Servers {
         }
         servers.control(&["up"]);
         servers.read_variables()
+    }
+
+    /// Starts an instance whose Kafka tells clients to come through `proxy`, which is told where it is.
+    ///
+    /// # Panics
+    /// If a server cannot be started.
+    #[must_use]
+    pub fn behind(instance: &str, proxy: &KafkaProxy) -> Self {
+        let servers = Self { instance: instance.to_owned(), variables: HashMap::new() };
+        let address = format!("advertised.listeners=BROKER://127.0.0.1:{}", proxy.port());
+        // Its port is known before it runs, and it comes through the proxy itself.
+        let mut servers = servers.read_variables();
+        proxy.forward_to(servers.get("KAFKA_BROKERS"));
+        servers.control(&["up", "kafka", "--", &address]);
+        servers.control(&["up"]);
+        servers.variables.insert("KAFKA_BROKERS".to_owned(), format!("127.0.0.1:{}", proxy.port()));
+        servers
     }
 
     fn read_variables(mut self) -> Self {

@@ -58,6 +58,9 @@ impl Source for Followed {
             changes.push(change);
             timeout = Duration::ZERO;
         }
+        if changes.is_empty() {
+            self.reader.look()?;
+        }
         Ok(changes)
     }
 

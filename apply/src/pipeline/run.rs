@@ -13,7 +13,7 @@ use crate::topics::consumer::GroupConsumer;
 use crate::topics::ends::Ends;
 use crate::topics::error::TopicError;
 use crate::topics::history::Change;
-use crate::topics::members::{member_config, strangers};
+use crate::topics::members::strangers;
 use crate::topics::reader::{HistoryReader, REQUEST_TIMEOUT};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -106,8 +106,7 @@ impl Run {
         let (catch_ups, requests) = channel();
         let history = Arc::new(reader.history().clone());
         let client = consumer_config(&self.config.kafka, &self.config.name);
-        let consumer = GroupConsumer::new(&member_config(&client, worker.identity()))
-            .map_err(kafka_failure(&self.config))?;
+        let consumer = GroupConsumer::new(&client, worker.identity()).map_err(kafka_failure(&self.config))?;
         let rules = TableRules::new(&self.config).map_err(|issues| {
             let text: Vec<String> =
                 issues.iter().map(|issue| format!("{}: {}", issue.key, issue.message)).collect();
@@ -118,6 +117,7 @@ impl Run {
             rules,
             worker,
             consumer,
+            client: client.clone(),
             runtime: tokio::runtime::Handle::current(),
             status: self.status.clone(),
             registry: self.registry.clone(),
@@ -357,10 +357,10 @@ fn answer((ends, group, waits): (&Ends, &str, &Waits), questions: &Receiver<Ask>
                 })
             }
             Ask::Members => match ends.members(group) {
-                Ok(members) => Ok(Some(Event::Members(members))),
+                Ok(members) => Ok(Some(Event::Members(Some(members)))),
                 Err(error) => {
                     tracing::debug!(error = %error, "looking who is in the consumer group");
-                    Ok(None)
+                    Ok(Some(Event::Members(None)))
                 }
             },
             Ask::Topics(topics) => {

@@ -2,6 +2,7 @@
 //! reports it; where to start is decided by the destination's offsets, never by Kafka's.
 
 use super::error::TopicError;
+use super::members::member_config;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -74,6 +75,8 @@ impl ConsumerContext for GroupContext {
 /// The group's member.
 pub struct GroupConsumer {
     consumer: Arc<BaseConsumer<GroupContext>>,
+    /// What no other member is called.
+    client_id: String,
 }
 
 impl Drop for GroupConsumer {
@@ -83,11 +86,14 @@ impl Drop for GroupConsumer {
 }
 
 impl GroupConsumer {
-    /// Joins the group once topics are subscribed to; `client` is what `service::kafka::consumer_config` gives.
+    /// Joins the group once topics are subscribed to, as a member that writes into the destination of `identity`; `client`
+    /// is what `service::kafka::consumer_config` gives.
     ///
     /// # Errors
     /// A configuration that the client refuses.
-    pub fn new(client: &ClientConfig) -> Result<Self, TopicError> {
+    pub fn new(client: &ClientConfig, identity: &str) -> Result<Self, TopicError> {
+        let client = member_config(client, identity);
+        let client_id = client.get("client.id").unwrap_or_default().to_owned();
         let mut config = ClientConfig::new();
         // What is fetched ahead lies in the client, decompressed, beside `apply.memory_bytes`. These keep it small and
         // the loop fed: a queue that is full is looked at again after the backoff, and the client's own second of it
@@ -111,7 +117,13 @@ impl GroupConsumer {
             .set("topic.metadata.refresh.interval.ms", "5000")
             .create_with_context(GroupContext::default())
             .map_err(TopicError::during("preparing the Kafka consumer"))?;
-        Ok(Self { consumer: Arc::new(consumer) })
+        Ok(Self { consumer: Arc::new(consumer), client_id })
+    }
+
+    /// True if this member is among those with these client ids.
+    #[must_use]
+    pub fn is_among(&self, client_ids: &[String]) -> bool {
+        client_ids.contains(&self.client_id)
     }
 
     /// Reads these topics from now on.

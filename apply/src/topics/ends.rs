@@ -4,22 +4,22 @@
 //! (DESIGN.md, section 4). The client's binding drops topic and offset of that event, so the same knowledge is
 //! gathered in two steps: the consumer's own position counts transaction markers; and where an end still lies ahead
 //! though nothing comes, [`Ends::probe`] reads from the position to that end and finds the next record or none.
+//! A client that Kafka does not answer for long is replaced.
 
 use super::error::TopicError;
 use super::reader::REQUEST_TIMEOUT;
-use rdkafka::client::Client;
-use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tributary_service::kafka::{self, Place};
+use tributary_service::kafka::{self, Place, RenewedConsumer, TracingContext};
 
 /// Asks brokers about offsets. Every call blocks.
 pub struct Ends {
-    committed: BaseConsumer,
-    uncommitted: BaseConsumer,
-    prober: BaseConsumer,
+    pub(super) committed: RenewedConsumer,
+    uncommitted: RenewedConsumer,
+    prober: RenewedConsumer,
 }
 
 impl Ends {
@@ -28,13 +28,10 @@ impl Ends {
     /// # Errors
     /// A configuration that the client refuses.
     pub fn new(client: &ClientConfig) -> Result<Self, TopicError> {
-        let consumer = |isolation: &str| -> Result<BaseConsumer, TopicError> {
-            client
-                .clone()
-                .set("isolation.level", isolation)
-                .set("fetch.wait.max.ms", "10")
-                .create()
-                .map_err(TopicError::during("preparing a Kafka client"))
+        let consumer = |isolation: &str| {
+            let mut config = client.clone();
+            config.set("isolation.level", isolation).set("fetch.wait.max.ms", "10");
+            RenewedConsumer::new(config).map_err(TopicError::during("preparing a Kafka client"))
         };
         Ok(Self {
             committed: consumer("read_committed")?,
@@ -43,17 +40,13 @@ impl Ends {
         })
     }
 
-    /// The client that asks about groups.
-    pub(super) fn client(&self) -> &Client<DefaultConsumerContext> {
-        self.committed.client()
-    }
-
     /// How many partitions a topic has; `None` if it does not exist.
     ///
     /// # Errors
     /// [`TopicError`].
     pub fn partitions(&self, topic: &str) -> Result<Option<u32>, TopicError> {
-        kafka::partitions(&self.committed, topic, REQUEST_TIMEOUT)
+        self.committed
+            .ask(|consumer| kafka::partitions(consumer, topic, REQUEST_TIMEOUT))
             .map_err(TopicError::during(format!("asking about topic {topic}")))
     }
 
@@ -113,28 +106,53 @@ impl Ends {
     /// # Errors
     /// [`TopicError`].
     pub fn probe(&self, place: &Place, position: i64, end: i64) -> Result<Option<i64>, TopicError> {
-        let during = || TopicError::during(format!("probing {} partition {}", place.0, place.1));
-        let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(&place.0, place.1, Offset::Offset(position)).map_err(during())?;
-        self.prober.assign(&assignment).map_err(during())?;
-        let deadline = Instant::now() + REQUEST_TIMEOUT;
-        let mut found = None;
-        while found.is_none() && Instant::now() < deadline {
-            match self.prober.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => found = Some(message.offset().min(end)),
-                Some(Err(KafkaError::PartitionEOF(_))) => found = Some(end),
-                Some(Err(error)) if !super::error::is_transient(&error) => return Err(during()(error)),
-                Some(Err(_)) | None => {}
+        let probed = self.prober.ask(|consumer| probe(consumer, place, position, end));
+        match probed {
+            Ok(next) => Ok(Some(next)),
+            Err(KafkaError::NoMessageReceived) => Ok(None),
+            Err(error) => {
+                Err(TopicError::during(format!("probing {} partition {}", place.0, place.1))(error))
             }
         }
-        self.prober.unassign().map_err(during())?;
-        Ok(found)
     }
+}
+
+/// The next offset as [`Ends::probe`] gives it; [`KafkaError::NoMessageReceived`] if nothing came in time.
+fn probe(
+    consumer: &BaseConsumer<TracingContext>,
+    place: &Place,
+    position: i64,
+    end: i64,
+) -> Result<i64, KafkaError> {
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(&place.0, place.1, Offset::Offset(position))?;
+    consumer.assign(&assignment)?;
+    let deadline = Instant::now() + REQUEST_TIMEOUT;
+    let mut found = Err(KafkaError::NoMessageReceived);
+    while found.is_err() && Instant::now() < deadline {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => found = Ok(message.offset().min(end)),
+            Some(Err(KafkaError::PartitionEOF(_))) => found = Ok(end),
+            Some(Err(error)) if !super::error::is_transient(&error) => return Err(error),
+            Some(Err(_)) | None => {}
+        }
+    }
+    consumer.unassign()?;
+    found
 }
 
 /// What [`kafka::offsets`] finds. `all`: one that cannot be had is an error; else only if no other can.
 fn offsets(
-    consumer: &BaseConsumer,
+    consumer: &RenewedConsumer,
+    places: &[Place],
+    wanted: Offset,
+    all: bool,
+) -> Result<BTreeMap<Place, i64>, TopicError> {
+    consumer.ask(|consumer| ask_offsets(consumer, places, wanted, all))
+}
+
+fn ask_offsets(
+    consumer: &BaseConsumer<TracingContext>,
     places: &[Place],
     wanted: Offset,
     all: bool,

@@ -1,5 +1,6 @@
 //! Who is in the task's consumer group. A member's client id ends with the identity of its destination, which the group
-//! protocol shows to everybody who may describe the group. Pure but for [`Ends::members`].
+//! protocol shows to everybody who may describe the group; before that comes something that no other member has, also
+//! not the one that a new client replaces. Pure but for [`Ends::members`].
 //!
 //! Invariant: of two destinations that meet in one group one ends, so that no row stays with half of the members; and it
 //! is not the one that has always worked.
@@ -8,10 +9,11 @@ use super::ends::Ends;
 use super::error::TopicError;
 use super::reader::REQUEST_TIMEOUT;
 use rdkafka::ClientConfig;
+use rdkafka::consumer::Consumer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tributary_schemas::topic::history_topic;
-use tributary_service::kafka::await_leader;
+use tributary_service::kafka::{await_leader, group_members, unique_client_id};
 
 /// Stands between a client's own name and the identity.
 const SEPARATOR: char = '@';
@@ -22,8 +24,7 @@ const IDENTITY_LENGTH: usize = 36;
 #[must_use]
 pub fn member_config(client: &ClientConfig, identity: &str) -> ClientConfig {
     let mut config = client.clone();
-    let name = client.get("client.id").unwrap_or("tributary");
-    config.set("client.id", format!("{name}{SEPARATOR}{identity}"));
+    config.set("client.id", unique_client_id(client, &format!("{SEPARATOR}{identity}")));
     config
 }
 
@@ -94,12 +95,12 @@ impl Ends {
     /// # Errors
     /// [`TopicError`].
     pub fn members(&self, task: &str) -> Result<Vec<String>, TopicError> {
-        let during = || TopicError::during(format!("asking for the members of group {task}"));
         // A question to all brokers connects to none: without a connection it waits for half a second.
-        await_leader(self.client(), &history_topic(task), REQUEST_TIMEOUT).map_err(during())?;
-        let list = self.client().fetch_group_list(Some(task), REQUEST_TIMEOUT).map_err(during())?;
-        let members = list.groups().iter().filter(|found| found.name() == task);
-        Ok(members.flat_map(|found| found.members()).map(|member| member.client_id().to_owned()).collect())
+        let asked = self.committed.ask(|consumer| {
+            await_leader(consumer.client(), &history_topic(task), REQUEST_TIMEOUT)?;
+            group_members(consumer.client(), task, REQUEST_TIMEOUT)
+        });
+        asked.map_err(TopicError::during(format!("asking for the members of group {task}")))
     }
 }
 
@@ -113,7 +114,6 @@ mod tests {
     #[test]
     fn a_member_shows_its_destination_whatever_it_is_called() {
         let mut client = ClientConfig::new();
-        assert_eq!(member_config(&client, ONE).get("client.id"), Some(&*format!("tributary@{ONE}")));
         client.set("client.id", "loader@dw");
         let member = member_config(&client, ONE).get("client.id").unwrap().to_owned();
         assert_eq!(identity_of(&member), Some(ONE));

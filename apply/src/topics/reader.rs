@@ -3,6 +3,9 @@
 //!
 //! Invariant: a topic that was created anew is read from its beginning, and what was known holds until all of it is read:
 //! capture writes it again in one Kafka transaction.
+//!
+//! A client that has lost its brokers says as little as one that stands at the end. So the end is asked for now and then,
+//! and a client that Kafka does not answer for long is replaced; the next one reads on from where this reader stands.
 
 use super::error::TopicError;
 use super::history::{Change, History};
@@ -10,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
-use tributary_service::kafka::{close, partitions};
+use tributary_service::kafka::{Failing, close, partitions};
 use tributary_service::waits::Waits;
 
 /// How long one request to the broker may take.
@@ -21,9 +24,17 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// says so.
 const POLL: Duration = Duration::from_millis(5);
 
+/// How often the end is asked for while no record comes.
+const LOOKS: Duration = Duration::from_secs(10);
+
 /// A follower of the history topic.
 pub struct HistoryReader {
+    client: ClientConfig,
     consumer: BaseConsumer,
+    failing: Failing,
+    /// When a record came, or Kafka last said where the end is, and where this reader stood then if that was before it.
+    heard: Instant,
+    behind: Option<i64>,
     topic: String,
     history: History,
     /// What has been read of a topic that was created anew.
@@ -42,14 +53,19 @@ impl HistoryReader {
     /// [`TopicError::Missing`] if capture has not created it yet.
     pub fn open(client: &ClientConfig, topic: &str) -> Result<Self, TopicError> {
         let opening = || format!("opening the history topic {topic}");
-        let consumer: BaseConsumer =
-            client.clone().set("fetch.wait.max.ms", "100").create().map_err(TopicError::during(opening()))?;
+        let mut client = client.clone();
+        client.set("fetch.wait.max.ms", "100");
+        let consumer: BaseConsumer = client.create().map_err(TopicError::during(opening()))?;
         if partitions(&consumer, topic, REQUEST_TIMEOUT).map_err(TopicError::during(opening()))?.is_none() {
             close(consumer);
             return Err(TopicError::Missing { topic: topic.to_owned() });
         }
         let reader = Self {
+            client,
             consumer,
+            failing: Failing::new(),
+            heard: Instant::now(),
+            behind: None,
             topic: topic.to_owned(),
             history: History::default(),
             anew: None,
@@ -169,6 +185,7 @@ impl HistoryReader {
             .unwrap_or(&mut self.history)
             .take(offset, message.timestamp().to_millis().unwrap_or(0), key, value)
             .map_err(|source| TopicError::History { topic: self.topic.clone(), source })?;
+        (self.heard, self.behind) = (Instant::now(), None);
         self.position = offset + 1;
         self.reached = self.reached.max(self.position);
         Ok(Some(change))
@@ -182,14 +199,48 @@ impl HistoryReader {
         self.reached = self.reached.max(position.unwrap_or(0));
     }
 
+    /// Makes sure, while no record comes, that the client still reads. Blocks for a request now and then.
+    ///
+    /// # Errors
+    /// [`TopicError`].
+    pub fn look(&mut self) -> Result<(), TopicError> {
+        if self.heard.elapsed() < LOOKS {
+            return Ok(());
+        }
+        let end = self.end()?;
+        self.heard = Instant::now();
+        let behind = (self.reached < end).then_some(self.reached);
+        let before = std::mem::replace(&mut self.behind, behind);
+        if behind.is_some() && before == behind {
+            self.fetch().map_err(TopicError::during(format!("reading the history topic {}", self.topic)))?;
+        }
+        Ok(())
+    }
+
     /// The last stable offset.
-    fn end(&self) -> Result<i64, TopicError> {
-        let doing = || format!("asking for the end of {}", self.topic);
-        let (_, high) = self
-            .consumer
-            .fetch_watermarks(&self.topic, 0, REQUEST_TIMEOUT)
-            .map_err(TopicError::during(doing()))?;
-        Ok(high)
+    fn end(&mut self) -> Result<i64, TopicError> {
+        let doing = format!("asking for the end of {}", self.topic);
+        match self.consumer.fetch_watermarks(&self.topic, 0, REQUEST_TIMEOUT) {
+            Ok((_, high)) => {
+                self.failing.succeeded();
+                Ok(high)
+            }
+            Err(error) => {
+                if super::error::is_transient(&error) && self.failing.failed(Instant::now()) {
+                    self.renew()?;
+                }
+                Err(TopicError::during(doing)(error))
+            }
+        }
+    }
+
+    /// Reads on with another client.
+    fn renew(&mut self) -> Result<(), TopicError> {
+        tracing::info!(topic = self.topic, "Kafka does not answer a client: a new one takes its place");
+        let doing = || TopicError::during(format!("opening the history topic {}", self.topic));
+        let consumer = self.client.create().map_err(doing())?;
+        close(std::mem::replace(&mut self.consumer, consumer));
+        self.fetch().map_err(TopicError::during(format!("reading the history topic {}", self.topic)))
     }
 }
 

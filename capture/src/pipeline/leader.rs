@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
-use tributary_service::kafka::leave;
+use tributary_service::kafka::{leave, unique_client_id};
 use tributary_service::sabotage;
 
 /// How long one poll waits, and so the end of a process for the thread that polls.
@@ -77,6 +77,7 @@ impl ConsumerContext for Context {
 
 /// The group member and its polling thread; leaves the group when dropped.
 pub struct Membership {
+    client_id: String,
     role: watch::Receiver<Role>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -89,8 +90,10 @@ impl Membership {
     /// A configuration that the client refuses.
     pub fn join(config: &ClientConfig, group: &str, state_topic: &str) -> Result<Self, KafkaError> {
         let (sender, role) = watch::channel(Role::Standby);
+        let client_id = unique_client_id(config, "");
         let consumer: BaseConsumer<Context> = config
             .clone()
+            .set("client.id", &client_id)
             .set("group.id", group)
             // Sticky: a second instance that joins must not take the lead from a healthy one.
             .set("partition.assignment.strategy", "cooperative-sticky")
@@ -109,7 +112,13 @@ impl Membership {
             .map_err(|error| {
                 KafkaError::ClientCreation(format!("no thread for the group member: {error}"))
             })?;
-        Ok(Self { role, stop, thread: Some(thread) })
+        Ok(Self { client_id, role, stop, thread: Some(thread) })
+    }
+
+    /// What no other member is called.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.client_id
     }
 
     /// Watches the role; `Standby` at first.

@@ -10,6 +10,7 @@ pub mod seek;
 mod service;
 pub mod session;
 mod source;
+mod standby;
 pub mod stream;
 pub mod target;
 mod watch;

@@ -4,11 +4,11 @@
 use super::leader::{Membership, Role};
 use super::restore::{Restored, restore_lost};
 use super::session::{Carried, End, Shared, capture_group, lead};
+use super::standby::{Lead, own_topic_missing, wait_for_lead};
 use crate::commands::check::precheck;
 use crate::sequencer::own_topic_gone;
 use crate::topics::admin::{REQUEST_TIMEOUT, TopicSettings, Topics};
 use crate::topics::state::TaskState;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use tributary_service::load::Service;
 use tributary_service::registry::Registry;
 use tributary_service::retry::{Backoff, Policy, random};
 use tributary_service::shutdown::{self, Shutdown};
-use tributary_service::status::{ErrorDocument, Role as ShownRole, State, Status};
+use tributary_service::status::{ErrorDocument, State, Status};
 use tributary_service::telemetry::Telemetry;
 use tributary_service::{http, kafka};
 use tributary_source::connect::SourceOptions;
@@ -47,14 +47,9 @@ const RIVAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long Kafka may take to say who it is.
 const RIVAL_READ: Duration = Duration::from_secs(10);
 pub(super) const RIVAL_BEAT: Duration = Duration::from_millis(500);
-/// How often an instance that stands by looks whether the task is still there, and how long Kafka may take to say so.
-const STANDBY_BEAT: Duration = Duration::from_secs(10);
-const OWN_TOPICS_TIMEOUT: Duration = Duration::from_secs(5);
 /// For how long every look must find one of the task's own topics gone: what follows from it is for good, and the brokers of
 /// a cluster that is being restarted learn of their topics one after the other.
 pub(super) const OWN_TOPIC_GONE: Duration = Duration::from_secs(10);
-/// How long the one that leads may take to notice it, and to write the topic again.
-const LEADER_RESTORES: Duration = Duration::from_secs(120);
 /// A session that worked this long starts the count of failures anew.
 const HEALTHY: Duration = Duration::from_secs(30);
 
@@ -129,13 +124,22 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
     let limit = shared.source_config.retry().max(shared.config.kafka.retry());
     let mut backoff = Backoff::new(Policy::for_limit(limit));
     let mut carried = Carried::default();
+    let mut absence = kafka::Absence::new(Instant::now());
     loop {
         // Whoever leads meanwhile, or has led, knows more.
         if *role.borrow() == Role::Standby || role.has_changed().unwrap_or(true) {
             carried.mirror = None;
         }
-        if !wait_for_lead(shared, &mut role)? {
-            return Ok(Exit::Done);
+        match wait_for_lead(shared, &membership, &mut role, &mut absence)? {
+            Lead::Given => {}
+            Lead::EndAsked => return Ok(Exit::Done),
+            Lead::NotAMember => {
+                tracing::warn!("the consumer group does not know this instance any more: it joins anew");
+                kafka::close(membership);
+                let Some(joined) = join_group(shared)? else { return Ok(Exit::Done) };
+                (role, membership) = (joined.role(), joined);
+                continue;
+            }
         }
         let began = Instant::now();
         let status = &shared.status;
@@ -225,65 +229,6 @@ fn rival(shared: &Shared) -> Option<String> {
     (leader.instance != shared.status.instance()).then_some(leader.instance)
 }
 
-/// Waits until this instance leads; false if the end is asked for first. A topic of the task that is gone ends it:
-/// Kafka gives the lead to nobody then.
-fn wait_for_lead(shared: &Shared, role: &mut watch::Receiver<Role>) -> Result<bool, Failure> {
-    if *role.borrow() == Role::Standby {
-        shared.status.set_role(ShownRole::Standby);
-    }
-    loop {
-        let leads = shared.runtime.block_on(async {
-            tokio::select! {
-                change = role.wait_for(|role| *role == Role::Leader) => Some(change.is_ok()),
-                () = shared.shutdown.wait() => Some(false),
-                () = tokio::time::sleep(STANDBY_BEAT) => None,
-            }
-        });
-        match leads {
-            Some(true) => {
-                shared.status.set_role(ShownRole::Leader);
-                return Ok(true);
-            }
-            Some(false) => return Ok(false),
-            None => {
-                if let Some(failure) = own_topic_missing(shared, LEADER_RESTORES) {
-                    return Err(failure);
-                }
-            }
-        }
-    }
-}
-
-/// Says which of the task's own topics is gone; `None` if both are there, or nobody answers.
-fn own_topic_missing(shared: &Shared, patience: Duration) -> Option<Failure> {
-    let topics = Topics::new(&kafka::client_config(&shared.config.kafka), shared.runtime.clone()).ok()?;
-    let own = [state_topic(&shared.config.name), history_topic(&shared.config.name)];
-    let missing = || {
-        let _wait = shared.status.wait("Kafka: listing the topics", OWN_TOPICS_TIMEOUT);
-        let cluster = topics.cluster(OWN_TOPICS_TIMEOUT).ok()?;
-        missing(&own, &shared.config.name, cluster.keys().map(String::as_str))
-    };
-    let began = Instant::now();
-    let mut found = missing();
-    while found.is_some() && began.elapsed() < patience {
-        found = if pause(&shared.runtime, &shared.shutdown, RIVAL_BEAT) { missing() } else { None };
-    }
-    kafka::close(topics);
-    found.map(|topic| own_topic_gone(topic, "it was deleted while capture runs"))
-}
-
-/// The first of the task's own topics that a list of the cluster's topics lacks. A list with none of the task's topics is no
-/// answer: so speaks a broker that has not learned of them yet.
-fn missing<'a, 'l>(
-    own: &'a [String; 2],
-    task: &str,
-    listed: impl Iterator<Item = &'l str>,
-) -> Option<&'a String> {
-    let of_task = |topic: &&str| topic.strip_prefix(task).is_some_and(|rest| rest.starts_with('.'));
-    let listed: BTreeSet<&str> = listed.filter(of_task).collect();
-    if listed.is_empty() { None } else { own.iter().find(|topic| !listed.contains(topic.as_str())) }
-}
-
 /// Creates the task's own topics and joins its group, retrying while Kafka is away. `None` if the end is asked for.
 fn join_group(shared: &Shared) -> Result<Option<Membership>, Failure> {
     let config = &shared.config;
@@ -342,19 +287,4 @@ pub(super) fn pause(runtime: &tokio::runtime::Handle, shutdown: &Shutdown, delay
             () = shutdown.wait() => false,
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_without_the_task_says_nothing_of_its_topics() {
-        let own = [state_topic("t"), history_topic("t")];
-        let judge = |listed: &'static [&'static str]| missing(&own, "t", listed.iter().copied()).cloned();
-        assert_eq!(judge(&["t.state", "t.history", "t.a.b"]), None);
-        assert_eq!(judge(&["t.history", "t.a.b"]), Some("t.state".to_owned()));
-        assert_eq!(judge(&["t.state"]), Some("t.history".to_owned()));
-        assert_eq!(judge(&["t2.state", "other"]), None);
-    }
 }

@@ -43,8 +43,10 @@ use tributary_source::dialect::Dialect;
 const BEAT: Duration = Duration::from_millis(10);
 /// How often the list of topics that are watched is compared with the tables there are.
 const WATCHED: Duration = Duration::from_secs(1);
-/// How long Kafka may take to answer a transactional request.
-const KAFKA_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long Kafka may say nothing to a transactional request, or acknowledge nothing.
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the task's own topics may be read without a record.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What every session of a process shares.
 pub struct Shared {
@@ -157,7 +159,7 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     publisher.commit()?;
     drop(wait);
     let stored = |topic: &str| {
-        kafka::read_to_end(&shared.config.kafka, &capture_group(task), topic, KAFKA_TIMEOUT)
+        kafka::read_to_end(&shared.config.kafka, &capture_group(task), topic, READ_TIMEOUT)
             .map_err(|error| Halt::Restart(error.to_string()))
     };
     let unreadable = |error: crate::topics::state::StateError| {

@@ -4,18 +4,23 @@ use super::incarnation::Found;
 use rdkafka::Offset;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::groups::GroupMemberInfo;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tributary_service::kafka::{self, Place};
+use tributary_service::kafka::{self, Place, RenewedConsumer};
 use tributary_service::retry::Transient;
 
-/// How long one administrative request may take.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one request may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the cluster may take to create or to delete topics, and how long brokers that are only just starting may
+/// count as too few.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+const FEW_BROKERS: Duration = Duration::from_secs(10);
+/// How long is waited between two attempts then.
+const REST: Duration = Duration::from_millis(500);
 /// How long a new topic is left alone before it is asked for again.
 const LEADERLESS: Duration = Duration::from_millis(10);
 
@@ -73,7 +78,7 @@ pub struct Topics {
     config: rdkafka::ClientConfig,
     /// Read-uncommitted, so that a watermark is the true end of a partition: the last stable offset would lie before
     /// records of a transaction whose commit marker is not written yet.
-    watermarks: Arc<BaseConsumer>,
+    watermarks: RenewedConsumer,
     runtime: tokio::runtime::Handle,
 }
 
@@ -83,13 +88,12 @@ impl Topics {
     /// # Errors
     /// A configuration that the client refuses.
     pub fn new(config: &rdkafka::ClientConfig, runtime: tokio::runtime::Handle) -> Result<Self, KafkaError> {
-        let watermarks: BaseConsumer = config
-            .clone()
+        let mut reading = config.clone();
+        reading
             .set("group.id", "unused")
             .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_uncommitted")
-            .create()?;
-        Ok(Self { config: config.clone(), watermarks: Arc::new(watermarks), runtime })
+            .set("isolation.level", "read_uncommitted");
+        Ok(Self { config: config.clone(), watermarks: RenewedConsumer::new(reading)?, runtime })
     }
 
     /// Partitions of `topic`; `None` if it does not exist.
@@ -97,7 +101,8 @@ impl Topics {
     /// # Errors
     /// [`TopicError::Unavailable`] and [`TopicError::Refused`].
     pub fn partitions(&self, topic: &str) -> Result<Option<u32>, TopicError> {
-        kafka::partitions(&self.watermarks, topic, REQUEST_TIMEOUT).map_err(|error| {
+        let asked = self.watermarks.ask(|consumer| kafka::partitions(consumer, topic, REQUEST_TIMEOUT));
+        asked.map_err(|error| {
             match error.rdkafka_error_code() {
                 // A topic that is not there may be created; one that may not be seen, or has no possible name, never can.
                 Some(
@@ -166,8 +171,18 @@ impl Topics {
                 .set("message.timestamp.type", "CreateTime")
         });
         let new: Vec<NewTopic<'_>> = new.collect();
-        let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
-        let results = self.administer(topics, async |admin| admin.create_topics(&new, &options).await)?;
+        let options = changing();
+        let deadline = std::time::Instant::now() + FEW_BROKERS;
+        let results = loop {
+            let results = self.administer(topics, async |admin| admin.create_topics(&new, &options).await)?;
+            // So a controller answers, too, that has not heard of a broker yet since it was started.
+            let few = |code: &RDKafkaErrorCode| *code == RDKafkaErrorCode::InvalidReplicationFactor;
+            let again = results.iter().any(|result| matches!(result, Err((_, code)) if few(code)));
+            if !again || std::time::Instant::now() > deadline {
+                break results;
+            }
+            std::thread::sleep(REST);
+        };
         let mut refused: BTreeMap<String, TopicError> = BTreeMap::new();
         for result in results {
             match result {
@@ -212,7 +227,7 @@ impl Topics {
     /// # Errors
     /// No answer within `limit`.
     pub fn cluster(&self, limit: Duration) -> Result<BTreeMap<String, u32>, KafkaError> {
-        let metadata = self.watermarks.fetch_metadata(None, limit)?;
+        let metadata = self.watermarks.ask(|consumer| consumer.fetch_metadata(None, limit))?;
         let named = metadata.topics().iter().filter_map(|topic| {
             let count = u32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0)?;
             Some((topic.name().to_owned(), count))
@@ -227,7 +242,7 @@ impl Topics {
     pub fn is_given(&self, group: &str) -> Result<bool, TopicError> {
         let listed = self
             .watermarks
-            .fetch_group_list(Some(group), REQUEST_TIMEOUT)
+            .ask(|consumer| consumer.fetch_group_list(Some(group), REQUEST_TIMEOUT))
             .map_err(|error| unavailable(group, &error))?;
         let Some(found) = listed.groups().iter().find(|found| found.name() == group) else {
             return Ok(false);
@@ -245,6 +260,17 @@ impl Topics {
         }
     }
 
+    /// The client ids of the members of `group`; `topic` is one that exists.
+    ///
+    /// # Errors
+    /// No answer within `limit`, or a refusal.
+    pub fn members(&self, group: &str, topic: &str, limit: Duration) -> Result<Vec<String>, KafkaError> {
+        self.watermarks.ask(|consumer| {
+            kafka::await_leader(consumer.client(), topic, limit)?;
+            kafka::group_members(consumer.client(), group, limit)
+        })
+    }
+
     fn administer<T>(
         &self,
         topics: &[&str],
@@ -260,7 +286,7 @@ impl Topics {
     /// Metadata follows a creation with a delay; waits until every partition can be written.
     fn wait_for(&self, topics: &[&str], partitions: u32) -> Result<(), TopicError> {
         let created: Vec<(&str, u32)> = topics.iter().map(|topic| (*topic, partitions)).collect();
-        let deadline = std::time::Instant::now() + REQUEST_TIMEOUT;
+        let deadline = std::time::Instant::now() + CHANGE_TIMEOUT;
         loop {
             match self.are_ready(&created) {
                 Ok(true) => return Ok(()),
@@ -273,7 +299,7 @@ impl Topics {
                     });
                 }
                 // A poll with nothing assigned waits its timeout out, serving the client's own events.
-                Ok(false) | Err(_) => drop(self.watermarks.poll(LEADERLESS)),
+                Ok(false) | Err(_) => drop(self.watermarks.get().poll(LEADERLESS)),
             }
         }
     }
@@ -306,11 +332,12 @@ impl Topics {
             |topic: &str, partition: u32| (topic.to_owned(), i32::try_from(partition).unwrap_or(i32::MAX));
         let places: Vec<Place> =
             topics.iter().flat_map(|(topic, count)| (0..*count).map(|number| place(topic, number))).collect();
-        let found =
-            kafka::offsets(&self.watermarks, &places, Offset::End, REQUEST_TIMEOUT).map_err(|error| {
-                let names: Vec<&str> = topics.iter().map(|(topic, _)| *topic).collect();
-                unavailable(&names.join(", "), &error)
-            })?;
+        let asked =
+            self.watermarks.ask(|consumer| kafka::offsets(consumer, &places, Offset::End, REQUEST_TIMEOUT));
+        let found = asked.map_err(|error| {
+            let names: Vec<&str> = topics.iter().map(|(topic, _)| *topic).collect();
+            unavailable(&names.join(", "), &error)
+        })?;
         let end = |topic: &str, partition: u32| match found.get(&place(topic, partition)) {
             Some(Ok(end)) => Ok(*end),
             Some(Err(error)) => Err(unavailable(topic, error)),
@@ -326,12 +353,19 @@ impl Topics {
     pub fn delete(&self, topics: &[&str]) -> Result<(), TopicError> {
         let topics: Vec<&str> = topics.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         let topics = topics.as_slice();
-        let options = AdminOptions::new().operation_timeout(Some(REQUEST_TIMEOUT));
+        let options = changing();
         let results = self.administer(topics, async |admin| admin.delete_topics(topics, &options).await)?;
         for result in results {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
-                Err((topic, code)) => return Err(TopicError::Refused { topic, reason: code.to_string() }),
+                Err((topic, code)) => {
+                    let error = KafkaError::AdminOp(code);
+                    return Err(if error.is_transient() {
+                        unavailable(&topic, &error)
+                    } else {
+                        TopicError::Refused { topic, reason: code.to_string() }
+                    });
+                }
             }
         }
         Ok(())
@@ -343,10 +377,10 @@ fn has_partitions(assignment: &[u8]) -> bool {
     assignment.get(2..6).is_some_and(|count| count.iter().any(|byte| *byte != 0))
 }
 
-impl Drop for Topics {
-    fn drop(&mut self) {
-        kafka::leave(&self.watermarks);
-    }
+fn changing() -> AdminOptions {
+    // The client must hear that the brokers have given up before it does so itself.
+    let request = CHANGE_TIMEOUT + REQUEST_TIMEOUT;
+    AdminOptions::new().operation_timeout(Some(CHANGE_TIMEOUT)).request_timeout(Some(request))
 }
 
 fn unavailable(topic: &str, error: &KafkaError) -> TopicError {

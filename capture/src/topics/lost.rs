@@ -2,7 +2,7 @@
 //! the tables leave with the reason. Each is to be read anew into another topic.
 
 use super::admin::{TopicError, Topics};
-use super::incarnation::{Found, Known};
+use super::incarnation::Known;
 use super::state::{TaskHistory, TaskState};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -54,15 +54,15 @@ pub fn lost(
         let found = topics.look(&asked)?;
         let judged = doubtful.into_iter().zip(found).filter_map(|((id, topic, known), found)| {
             let why = known.why_unusable(&topic, &found)?;
-            Some((id, topic, known, found, why))
+            Some((id, topic, known, why))
         });
-        let lost: Vec<(TableId, String, Known, Found, String)> = judged.collect();
-        // A broker may hear of a topic later than the others, and only what stays away is gone.
-        let surely = lost.iter().all(|(.., found, _)| *found != Found::Missing) || Instant::now() > deadline;
-        if surely {
+        let lost: Vec<(TableId, String, Known, String)> = judged.collect();
+        // A broker may hear of a topic later than the others, and one that was killed may not know for a moment how far a
+        // partition goes. Only what every look finds is lost.
+        if lost.is_empty() || Instant::now() > deadline {
             return Ok(lost.into_iter().map(|(id, .., why)| (id, why)).collect());
         }
-        doubtful = lost.into_iter().map(|(id, topic, known, ..)| (id, topic, known)).collect();
+        doubtful = lost.into_iter().map(|(id, topic, known, _)| (id, topic, known)).collect();
         std::thread::sleep(REST);
     }
 }

@@ -26,6 +26,11 @@ const WAIT: Duration = Duration::from_micros(500);
 /// Under load the queue is full again and again, but never for this long.
 const FULL: Duration = Duration::from_secs(1);
 
+/// How long an abort may take; the next session's `init_transactions` does the same.
+const ABORT: Duration = Duration::from_secs(3);
+/// How long one request for a commit may take before it is made again.
+const COMMIT: Duration = Duration::from_secs(10);
+
 /// Why publishing had to stop.
 #[derive(Debug, Error)]
 pub enum PublishError {
@@ -72,6 +77,7 @@ impl ProducerContext for Context {
 pub struct Publisher {
     producer: BaseProducer<Context>,
     deliveries: Arc<Deliveries>,
+    /// How long Kafka may say nothing.
     timeout: Duration,
     waits: Waits,
     is_open: bool,
@@ -160,13 +166,13 @@ impl Publisher {
             self.producer.begin_transaction().map_err(|error| classify(&error))?;
             self.is_open = true;
         }
-        let mut full = None;
+        let (mut silence, mut full) = (None, None);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
-                    self.wait()?;
+                    self.wait(&mut silence)?;
                     self.show_full(&mut full);
                 }
                 Err((error, _)) => return Err(classify(&error)),
@@ -192,9 +198,22 @@ impl Publisher {
         self.check_deliveries()
     }
 
-    fn wait(&self) -> Result<(), PublishError> {
+    /// Waits a little for acknowledgements. `silence` is how many were missing, and since when it is as many.
+    fn wait(&self, silence: &mut Option<(i32, Instant)>) -> Result<(), PublishError> {
         std::thread::sleep(WAIT);
-        self.serve()
+        self.serve()?;
+        let (missing, now) = (self.producer.in_flight_count(), Instant::now());
+        match silence {
+            Some((before, since)) if *before == missing => {
+                if now.saturating_duration_since(*since) > self.timeout {
+                    let seconds = self.timeout.as_secs();
+                    let why = format!("Kafka has acknowledged none of {missing} records for {seconds} s");
+                    return Err(PublishError::Lost(why));
+                }
+            }
+            _ => *silence = Some((missing, now)),
+        }
+        Ok(())
     }
 
     fn check_deliveries(&self) -> Result<(), PublishError> {
@@ -221,13 +240,14 @@ impl Publisher {
         if !std::mem::take(&mut self.is_open) {
             return Ok(());
         }
-        let deadline = Instant::now() + self.timeout;
         sabotage::pass("kafka-commit");
-        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
-            self.wait()?;
+        let mut silence = None;
+        while self.producer.in_flight_count() > 0 {
+            self.wait(&mut silence)?;
         }
+        let deadline = Instant::now() + self.timeout;
         loop {
-            match self.producer.commit_transaction(Duration::from_secs(10)) {
+            match self.producer.commit_transaction(COMMIT) {
                 Ok(()) => {
                     self.mirror.iter_mut().for_each(Mirror::committed);
                     sabotage::pass("kafka-committed");
@@ -250,7 +270,7 @@ impl Publisher {
     pub fn abort(&mut self) {
         self.mirror.iter_mut().for_each(Mirror::aborted);
         if std::mem::take(&mut self.is_open)
-            && let Err(error) = self.producer.abort_transaction(Duration::from_secs(10))
+            && let Err(error) = self.producer.abort_transaction(ABORT)
         {
             tracing::debug!(%error, "aborting the open Kafka transaction failed");
         }

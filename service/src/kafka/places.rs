@@ -2,6 +2,7 @@
 //! leave. What follows from an answer is for the caller to decide.
 
 use crate::waits::Waits;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
@@ -29,6 +30,22 @@ pub fn partitions<C: ConsumerContext>(
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
         Some(error) => Err(KafkaError::MetadataFetch(error)),
     }
+}
+
+/// The client ids of the members of `group`. A question to all brokers, which connects to none: wait for one before, such
+/// as by [`super::await_leader`].
+///
+/// # Errors
+/// No answer within `limit`, or a refusal.
+pub fn group_members<C: ClientContext>(
+    client: &Client<C>,
+    group: &str,
+    limit: Duration,
+) -> Result<Vec<String>, KafkaError> {
+    let list = client.fetch_group_list(Some(group), limit)?;
+    let members =
+        list.groups().iter().filter(|found| found.name() == group).flat_map(|found| found.members());
+    Ok(members.map(|member| member.client_id().to_owned()).collect())
 }
 
 /// The offset that `wanted`, a logical offset or a time in milliseconds since 1970, stands for in each place, or why it

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod barrier;
+mod brokers;
 mod fire;
 mod huge;
 mod keys;

@@ -16,6 +16,7 @@ mod gaps;
 mod history;
 mod instances;
 mod joining;
+mod kafka_clients;
 mod keys;
 mod leadership;
 mod live;

@@ -27,6 +27,8 @@ const VIEW_HURRIED: Duration = Duration::from_millis(200);
 const ADVANCE: Duration = Duration::from_secs(60);
 /// Offsets for lag tools.
 const COMMIT: Duration = Duration::from_secs(5);
+/// Who is in the group, while this instance has no partitions.
+const LOOKS_HURRIED: Duration = Duration::from_secs(2);
 /// A few topics, whether they are there.
 const TOPICS: Duration = Duration::from_secs(1);
 /// States and lags.
@@ -111,8 +113,9 @@ impl Engine {
         if due(&mut self.beats.commit, COMMIT, now) {
             self.commit_to_kafka();
         }
-        if due(&mut self.beats.members, LOOKS, now) {
-            self.ask(Ask::Members);
+        let looks = if self.is_without_partitions() { LOOKS_HURRIED } else { LOOKS };
+        if due(&mut self.beats.members, looks, now) {
+            self.ask_for_members();
         }
         if due(&mut self.beats.topics, TOPICS, now) {
             self.ask_for_topics();
@@ -302,9 +305,16 @@ impl Engine {
             }
         }
         loaded.into_iter().for_each(|index| self.start_after_load(index, Instant::now()));
-        self.parts.status.set_role(if working { Role::Leader } else { Role::Standby });
-        // Before the history defines every table nobody can say that they are followed.
+        let joined = self.shows_joined();
+        self.parts.status.set_role(match (working, joined) {
+            (true, _) => Role::Leader,
+            (false, true) => Role::Standby,
+            (false, false) => Role::Starting,
+        });
+        // Before the history defines every table nobody can say that they are followed; nor can one that is not in the
+        // group.
         let loading = loading || !self.history.is_complete();
+        let behind = behind || !joined;
         self.parts.status.set_state(match (loading, behind) {
             (true, _) => State::Loading,
             (false, true) => State::CatchingUp,

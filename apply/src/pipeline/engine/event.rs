@@ -34,8 +34,8 @@ pub enum Event {
     Ends(BTreeMap<Place, (i64, i64)>),
     /// Beginnings of partitions.
     Lows(BTreeMap<Place, i64>),
-    /// Client ids of the members of the task's group.
-    Members(Vec<String>),
+    /// Client ids of the members of the task's group; `None` if Kafka did not say.
+    Members(Option<Vec<String>>),
     /// How many partitions topics have; `None` for one that does not exist.
     Topics(Vec<(String, Option<u32>)>),
     /// Nothing lies between `position` and `next`.

@@ -1,21 +1,102 @@
-//! What the group gives and takes, and what the client says of itself.
+//! What the group gives and takes, and what the client says of itself. A member that the group does not know any more,
+//! and that does not come back by itself, joins anew with another client.
 
-use super::{Ask, Engine};
+use super::{Ask, Engine, EngineTable};
 use crate::pipeline::name::shared_name;
+use crate::pipeline::run::kafka_failure;
 use crate::pipeline::worker::partitions_changed;
-use crate::topics::consumer::Assignment;
+use crate::topics::consumer::{Assignment, GroupConsumer};
 use crate::topics::members::strangers;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tributary_service::exit::Failure;
+use tributary_service::kafka::{Absence, close};
+use tributary_service::waits::Wait;
+
+/// Whether this instance is in the task's group.
+pub(super) struct Membership {
+    absence: Absence,
+    /// A look at the group is out.
+    asked: bool,
+    /// Shows in the status that the group is being joined.
+    wait: Option<Wait>,
+}
+
+impl Membership {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { absence: Absence::new(now), asked: false, wait: None }
+    }
+
+    /// True if the last look has seen this instance in the group.
+    pub(super) const fn is_present(&self) -> bool {
+        self.absence.is_present()
+    }
+}
 
 impl Engine {
+    /// True if the group gives this instance nothing, though there is something to give.
+    pub(super) fn is_without_partitions(&self) -> bool {
+        !self.subscribed.is_empty() && !self.tables.iter().any(EngineTable::has_partitions)
+    }
+
+    /// Asks who is in the group, unless that is being asked already.
+    pub(super) fn ask_for_members(&mut self) {
+        if !std::mem::replace(&mut self.membership.asked, true) {
+            self.ask(Ask::Members);
+        }
+    }
+
+    /// Leaves the group and joins it with another client. The partitions, if the old one thinks that it has some, are
+    /// another's by now.
+    fn join_anew(&mut self) -> Result<(), Failure> {
+        tracing::warn!("the consumer group does not know this instance any more: it joins anew");
+        let config = &self.parts.config;
+        let consumer = GroupConsumer::new(&self.parts.client, self.parts.worker.identity())
+            .map_err(kafka_failure(config))?;
+        let topics: Vec<&str> = self.subscribed.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics).map_err(kafka_failure(config))?;
+        close(std::mem::replace(&mut self.parts.consumer, consumer));
+        for index in 0..self.tables.len() {
+            let Some(table) = self.tables.get_mut(index) else { continue };
+            let partitions: Vec<i32> = table.partitions.keys().copied().collect();
+            for partition in &partitions {
+                table.revoke(*partition);
+            }
+            if !partitions.is_empty() {
+                self.forget_failures(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a look at the group says of this instance itself.
+    fn look_for_itself(&mut self, client_ids: &[String], now: Instant) -> Result<(), Failure> {
+        if self.subscribed.is_empty() {
+            return Ok(());
+        }
+        let present = self.parts.consumer.is_among(client_ids);
+        if self.membership.absence.look(present, now) { self.join_anew() } else { Ok(()) }
+    }
+
+    /// True unless this instance has no partitions and is not known to be in the group, which then shows in the status.
+    pub(super) fn shows_joined(&mut self) -> bool {
+        let joined = !self.is_without_partitions() || self.membership.is_present();
+        if joined {
+            self.membership.wait = None;
+        } else if self.membership.wait.is_none() {
+            let what = format!("joining the consumer group {}", self.parts.config.name);
+            self.membership.wait = Some(self.parts.status.wait(&what));
+        }
+        joined
+    }
+
     pub(super) fn take_assignments(&mut self) -> bool {
         let assignments = self.parts.consumer.assignments();
         let rebalanced = !assignments.is_empty();
         if rebalanced {
-            self.ask(Ask::Members);
+            self.membership.absence.doubt();
+            self.ask_for_members();
         }
         for assignment in assignments {
             let (assigned, places) = match assignment {
@@ -48,7 +129,14 @@ impl Engine {
     }
 
     /// Ends if a member writes into another destination, and it is this one's turn to end.
-    pub(super) fn take_members(&mut self, client_ids: &[String], now: Instant) -> Result<(), Failure> {
+    pub(super) fn take_members(
+        &mut self,
+        client_ids: Option<&[String]>,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        self.membership.asked = false;
+        let Some(client_ids) = client_ids else { return Ok(()) };
+        self.look_for_itself(client_ids, now)?;
         let identity = self.parts.worker.identity();
         let strangers = strangers(client_ids, identity);
         let session = Duration::from_millis(u64::from(self.parts.config.kafka.session_timeout_ms));

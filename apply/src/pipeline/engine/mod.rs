@@ -22,7 +22,7 @@ use crate::batches::flush::{FlushLimits, MemoryBudget};
 use crate::topics::consumer::GroupConsumer;
 use crate::topics::history::History;
 use crate::topics::members::Company;
-use rdkafka::Message;
+use rdkafka::{ClientConfig, Message};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -57,6 +57,8 @@ pub struct Parts {
     pub worker: Arc<Worker>,
     /// Reads the tables' topics.
     pub consumer: GroupConsumer,
+    /// Settings of its successor, without what makes it a member.
+    pub client: ClientConfig,
     /// Where jobs run.
     pub runtime: Handle,
     /// What is shown.
@@ -100,6 +102,7 @@ pub struct Engine {
     kafka: Backoff,
     /// Other destinations in the group.
     company: Company,
+    membership: group::Membership,
     subscribed: Vec<String>,
     /// One clone for each reason for parking that is being stored.
     storing: Arc<()>,
@@ -138,6 +141,7 @@ impl Engine {
             beats: beats::Beats::new(Instant::now(), epoch),
             kafka,
             company: Company::default(),
+            membership: group::Membership::new(Instant::now()),
             subscribed: Vec::new(),
             storing: Arc::new(()),
             grown: Vec::new(),
@@ -191,7 +195,7 @@ impl Engine {
                 Ok(())
             }
             Event::Lows(lows) => self.take_lows(&lows),
-            Event::Members(client_ids) => self.take_members(&client_ids, now),
+            Event::Members(client_ids) => self.take_members(client_ids.as_deref(), now),
             Event::Probed { place, position, next } => {
                 if let Some(table) = self.by_topic.get(&place.0).and_then(|index| self.tables.get_mut(*index))
                     && table.flow.position(place.1) == Some(position)

@@ -257,6 +257,7 @@ async fn try_kafka(
     let _wait = Waits::of_process().work("Kafka: trying what the task needs", Instant::now(), None);
     let tried = tokio::task::spawn_blocking(move || {
         sabotage::pass("check-read");
+        cluster.look_again_for_brokers(usize::from(owned.topics.replication_factor));
         cluster.look_again_for(&recorded);
         cluster.describe(&wanted);
         if fresh {

@@ -81,7 +81,16 @@ pub fn transactions(probe: &ProbeFacts) -> Item {
             let remedy = if refusal.transient { BUSY } else { remedy };
             return fail(NAME, format!("{} failed: {}", refusal.action, refusal.reason), remedy);
         }
-        None => return fail(NAME, "not tried, for the probe topic could not be created", remedy),
+        None => {
+            // Why it could not says whether there is anything wrong with the cluster.
+            let refused = probe.settings.as_ref().err();
+            let remedy = match refused {
+                Some(refusal) if refusal.transient => BUSY,
+                Some(refusal) if !refusal.denied => "see kafka-compaction, which says why",
+                _ => remedy,
+            };
+            return fail(NAME, "not tried, for the probe topic could not be created", remedy);
+        }
     };
     let saw = |list: &[String], record: &str| list.iter().any(|seen| seen == record);
     if !saw(&visibility.uncommitted, ABORTED) || !saw(&visibility.committed, COMMITTED) {
@@ -329,8 +338,18 @@ mod tests {
         assert_eq!(judge(&both, &both), Outcome::Fail);
         assert_eq!(judge(&both, &[]), Outcome::Fail);
         assert_eq!(judge(&[COMMITTED], &[COMMITTED]), Outcome::Fail);
-        let untried = ProbeFacts { transactions: None, ..probe((&[], &[]), &[]) };
-        assert_eq!(transactions(&untried).outcome, Outcome::Fail);
+        let untried = |transient: bool, denied: bool| {
+            let refusal = Refusal { action: "a", reason: "r".into(), denied, transient };
+            let facts = probe((&[], &[]), &[]);
+            transactions(&ProbeFacts { settings: Err(refusal), transactions: None, ..facts })
+        };
+        for (transient, denied, remedy) in
+            [(true, false, BUSY), (false, false, "see kafka"), (false, true, "use a cluster")]
+        {
+            let item = untried(transient, denied);
+            assert_eq!(item.outcome, Outcome::Fail);
+            assert!(item.remedy.starts_with(remedy), "{item:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod item;
 mod kafka;
 mod print_grants;
 mod probe;
+mod refusals;
 mod server;
 mod start;
 mod tables;

@@ -2,6 +2,7 @@
 //! Invariant: nothing of the task's own topics is written; the probe topic is deleted again, whatever happened.
 
 use super::kafka::{ABORTED, COMMITTED, ClusterFacts, ProbeFacts, Refusal, TopicSettings, Visibility};
+use super::refusals::{patiently, refusal, refusal_of_new_topic, refused};
 use crate::commands::reach::{Listener, reach};
 use crate::topics::admin::Topics;
 use crate::topics::incarnation::Known;
@@ -19,7 +20,7 @@ use tokio::runtime::Handle;
 use tributary_schemas::config::{Config, KafkaConfig};
 use tributary_schemas::table::TableId;
 use tributary_service::kafka::{
-    Place, ReadError, TracingContext, await_leader, client_config, close, log, offsets, partitions,
+    Place, TracingContext, await_leader, client_config, close, log, offsets, partitions,
 };
 use tributary_service::retry::Transient;
 
@@ -27,6 +28,8 @@ use tributary_service::retry::Transient;
 const REQUEST: Duration = Duration::from_secs(15);
 /// How long the brokers may take to agree on which topics there are.
 const SETTLE: Duration = Duration::from_secs(5);
+/// How long brokers that are only just starting may count as too few for a topic.
+const FEW_BROKERS: Duration = Duration::from_secs(10);
 /// How long one slice of waiting lasts, between which the client's events are looked at.
 const SLICE: Duration = Duration::from_millis(100);
 
@@ -83,6 +86,21 @@ impl Cluster {
         };
         let broker = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id);
         Ok(Self { consumer, admin, client, group: group.to_owned(), runtime, facts, broker })
+    }
+
+    /// Waits until the metadata names `wanted` brokers: while they start or wake up, it names fewer for a moment.
+    pub fn look_again_for_brokers(&mut self, wanted: usize) {
+        let deadline = Instant::now() + SETTLE;
+        while self.facts.brokers < wanted && Instant::now() < deadline {
+            let _ = self.consumer.poll(SLICE);
+            match self.consumer.fetch_metadata(None, REQUEST) {
+                Ok(metadata) => self.facts.brokers = self.facts.brokers.max(metadata.brokers().len()),
+                Err(error) => {
+                    self.facts.refusals.push(refusal("asking for the metadata", &error));
+                    return;
+                }
+            }
+        }
     }
 
     /// Makes sure that each of `recorded` is known if it exists. The history names them and was read behind the
@@ -157,7 +175,7 @@ impl Cluster {
             .collect();
         let resources: Vec<ResourceSpecifier<'_>> =
             existing.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-        match self.describe_configs("reading the settings of topics", &resources) {
+        match self.describe_configs("reading the settings of topics", &resources, refusal) {
             Ok(settings) => {
                 self.facts.settings = existing.iter().map(|name| (*name).to_owned()).zip(settings).collect()
             }
@@ -165,8 +183,11 @@ impl Cluster {
         }
         // Not every service lets clients read this, and nothing rests on it.
         if let Some(broker) = self.broker
-            && let Ok(settings) =
-                self.describe_configs("reading a broker's settings", &[ResourceSpecifier::Broker(broker)])
+            && let Ok(settings) = self.describe_configs(
+                "reading a broker's settings",
+                &[ResourceSpecifier::Broker(broker)],
+                refusal,
+            )
         {
             let limit = settings.first().and_then(|settings| settings.get("socket.request.max.bytes"));
             self.facts.request_max_bytes = limit.and_then(|text| text.parse().ok());
@@ -184,15 +205,16 @@ impl Cluster {
         &self,
         action: &'static str,
         resources: &[ResourceSpecifier<'_>],
+        explain: fn(&'static str, &KafkaError) -> Refusal,
     ) -> Result<Vec<TopicSettings>, Refusal> {
         if resources.is_empty() {
             return Ok(Vec::new());
         }
         let options = AdminOptions::new().request_timeout(Some(REQUEST));
         let answer = self.runtime.block_on(self.admin.describe_configs(resources, &options));
-        let resources = answer.map_err(|error| refusal(action, &error))?;
+        let resources = answer.map_err(|error| explain(action, &error))?;
         let settings = resources.into_iter().map(|resource| {
-            let resource = resource.map_err(|code| refused(action, code))?;
+            let resource = resource.map_err(|code| explain(action, &KafkaError::AdminOp(code)))?;
             Ok(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect())
         });
         settings.collect()
@@ -239,13 +261,13 @@ impl Cluster {
     pub fn probe(&self, config: &Config, topic: &str) -> ProbeFacts {
         let settings = self.create(config, topic);
         let transactions = settings.is_ok().then(|| patiently(REQUEST, || self.try_transactions(topic)));
-        let settings = settings.and_then(|()| {
-            let read = self.describe_configs(
-                "reading the settings of the probe topic",
-                &[ResourceSpecifier::Topic(topic)],
-            )?;
+        let read = || {
+            let action = "reading the settings of the probe topic";
+            let read =
+                self.describe_configs(action, &[ResourceSpecifier::Topic(topic)], refusal_of_new_topic)?;
             Ok(read.into_iter().next().unwrap_or_default())
-        });
+        };
+        let settings = settings.and_then(|()| patiently(SETTLE, read));
         let options = AdminOptions::new().operation_timeout(Some(REQUEST));
         let deleted = match self.runtime.block_on(self.admin.delete_topics(&[topic], &options)) {
             Err(error) => Err(refusal("deleting the probe topic", &error)),
@@ -265,10 +287,15 @@ impl Cluster {
             .set("cleanup.policy", "compact")
             .set("max.message.bytes", &size);
         let options = AdminOptions::new().operation_timeout(Some(REQUEST));
-        let results = self.runtime.block_on(self.admin.create_topics([&new], &options));
-        for result in results.map_err(|error| refusal(ACTION, &error))? {
-            result.map_err(|(_, code)| refused(ACTION, code))?;
-        }
+        patiently(FEW_BROKERS, || {
+            let results = self.runtime.block_on(self.admin.create_topics([&new], &options));
+            let results = results.map_err(|error| refusal(ACTION, &error))?;
+            results.into_iter().try_for_each(|result| match result {
+                // By an attempt before whose answer was lost.
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
+                Err((_, code)) => Err(refusal_of_new_topic(ACTION, &KafkaError::AdminOp(code))),
+            })
+        })?;
         // A new topic's partition has no leader for a moment.
         let deadline = Instant::now() + REQUEST;
         loop {
@@ -343,7 +370,7 @@ impl Cluster {
         assignment.add_partition_offset(topic, 0, Offset::Offset(0))?;
         consumer.assign(&assignment)?;
         let deadline = Instant::now() + REQUEST;
-        let mut seen: Vec<String> = Vec::new();
+        let (mut seen, mut ended): (Vec<String>, bool) = (Vec::new(), false);
         while Instant::now() < deadline {
             match consumer.poll(SLICE) {
                 None => {}
@@ -351,96 +378,19 @@ impl Cluster {
                     seen.extend(message.key().map(|key| String::from_utf8_lossy(key).into_owned()));
                 }
                 // The marker of the commit may be written after its acknowledgement: an end before it is no end.
-                Some(Err(KafkaError::PartitionEOF(_))) if seen.iter().any(|key| key == COMMITTED) => break,
-                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(KafkaError::PartitionEOF(_))) if seen.iter().any(|key| key == COMMITTED) => {
+                    return Ok(seen);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => ended = true,
+                Some(Err(error)) if error.is_transient() => {}
                 Some(Err(error)) => return Err(error),
             }
         }
-        Ok(seen)
-    }
-}
-
-impl Refusal {
-    /// What reading a topic to its end came to.
-    pub(super) fn from_read(action: &'static str, error: &ReadError) -> Self {
-        match error {
-            ReadError::Kafka { error, .. } => refusal(action, error),
-            other => {
-                Self { action, reason: other.to_string(), denied: false, transient: other.is_transient() }
-            }
+        // Who has not even been shown the end knows nothing of what lies before it.
+        if ended {
+            Ok(seen)
+        } else {
+            Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut))
         }
-    }
-}
-
-fn refusal(action: &'static str, error: &KafkaError) -> Refusal {
-    let (code, text) = match error {
-        KafkaError::Transaction(inner) => (Some(inner.code()), inner.string()),
-        other => (other.rdkafka_error_code(), other.to_string()),
-    };
-    let transient = error.is_transient();
-    match code {
-        Some(code) => Refusal { reason: text, transient, ..refused(action, code) },
-        None => Refusal { action, reason: text, denied: false, transient },
-    }
-}
-
-/// The same about a topic that was created a moment ago: a cluster that is busy has brokers that do not know it yet.
-fn refusal_of_new_topic(action: &'static str, error: &KafkaError) -> Refusal {
-    use RDKafkaErrorCode as Code;
-    let code = match error {
-        KafkaError::Transaction(inner) => Some(inner.code()),
-        other => other.rdkafka_error_code(),
-    };
-    let unknown = matches!(
-        code,
-        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::InvalidProducerIdMapping)
-    );
-    let refusal = refusal(action, error);
-    Refusal { transient: refusal.transient || unknown, ..refusal }
-}
-
-/// Tries again while the refusal may pass by itself, for `limit` at most.
-fn patiently<T>(limit: Duration, mut attempt: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
-    let deadline = Instant::now() + limit;
-    loop {
-        match attempt() {
-            Err(refusal) if refusal.transient && Instant::now() < deadline => std::thread::sleep(SLICE),
-            outcome => return outcome,
-        }
-    }
-}
-
-fn refused(action: &'static str, code: RDKafkaErrorCode) -> Refusal {
-    use RDKafkaErrorCode as Code;
-    let denied = matches!(
-        code,
-        Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed
-    );
-    let transient = KafkaError::Global(code).is_transient();
-    Refusal { action, reason: code.to_string(), denied, transient }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_broker_that_does_not_know_a_new_topic_yet_is_asked_again() {
-        let unknown = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopicOrPartition);
-        let busy = refusal_of_new_topic("a", &unknown);
-        assert!(busy.transient && !busy.denied);
-        assert!(!refusal("a", &unknown).transient, "of a topic that is old it means what it says");
-        let mut answers = vec![Ok(7), Err(busy.clone()), Err(busy.clone())];
-        assert_eq!(patiently(Duration::from_secs(60), || answers.pop().unwrap()), Ok(7));
-        let denied = refusal_of_new_topic(
-            "a",
-            &KafkaError::MessageProduction(RDKafkaErrorCode::TransactionalIdAuthorizationFailed),
-        );
-        let mut answers = vec![Ok(7), Err(denied.clone())];
-        assert_eq!(patiently(Duration::from_secs(60), || answers.pop().unwrap()), Err(denied));
-        assert_eq!(patiently(Duration::ZERO, || Err::<(), _>(busy.clone())), Err(busy));
     }
 }
