@@ -11,6 +11,7 @@ use tributary_service::cli::{CheckArgs, Common, ConfigCommand, DropArgs, RunArgs
 use tributary_service::exit::{Exit, Failure, conclude, ends_with};
 use tributary_service::load::{Service, load};
 use tributary_service::telemetry;
+use tributary_service::waits::Waits;
 
 /// Merges the topics of a task into a PostgreSQL-compatible warehouse, exactly once
 #[derive(Debug, Parser)]
@@ -80,10 +81,7 @@ fn execute(command: Command) -> Result<Exit, Failure> {
         }
         Command::Verify(arguments) => {
             let config = read(&arguments.common)?;
-            let telemetry = telemetry::start(Service::Apply)?;
-            let outcome = verify::run(&config, &arguments);
-            telemetry.finish();
-            outcome
+            with_log(|| verify::run(&config, &arguments))
         }
         Command::Config { command } => {
             command.run();
@@ -98,6 +96,7 @@ fn read(common: &Common) -> Result<Config, Failure> {
 
 fn with_log(command: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     let telemetry = telemetry::start(Service::Apply)?;
+    Waits::of_process().tell();
     let outcome = command();
     telemetry.finish();
     outcome

@@ -10,6 +10,7 @@ use tributary_service::cli::{CheckArgs, Common, ConfigCommand, DropArgs, RunArgs
 use tributary_service::exit::{Exit, Failure, conclude, ends_with};
 use tributary_service::load::{Service, load};
 use tributary_service::telemetry;
+use tributary_service::waits::Waits;
 
 /// Messages are allocated by one thread and freed by another, which the C library's allocator does slowly: 30% of
 /// capture's CPU. Serves librdkafka and OpenSSL as well.
@@ -100,6 +101,7 @@ fn read(common: &Common) -> Result<Config, Failure> {
 
 fn with_log(command: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     let telemetry = telemetry::start(Service::Capture)?;
+    Waits::of_process().tell();
     let outcome = command();
     telemetry.finish();
     outcome

@@ -16,3 +16,4 @@ pub mod sabotage;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;
+pub mod waits;

@@ -16,14 +16,12 @@ pub use table::TableStatus;
 pub use window::{Window, as_f64};
 
 use crate::load::Service;
+use crate::waits::{Wait, WaitDocument, Waits};
 use contact::Contact;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-
-/// A wait that is shown.
-const LONG_WAIT: Duration = Duration::from_secs(5);
 
 /// A handle that every task of the process holds a clone of.
 #[derive(Debug, Clone)]
@@ -38,6 +36,7 @@ struct Inner {
     tables: RwLock<BTreeMap<String, Arc<TableStatus>>>,
     bytes_applied: AtomicU64,
     counters: Mutex<BTreeMap<&'static str, (&'static str, Arc<AtomicU64>)>>,
+    waits: Waits,
     slow: Mutex<Slow>,
 }
 
@@ -50,9 +49,6 @@ struct Slow {
     error: Option<ErrorDocument>,
     retrying: BTreeMap<String, (Instant, String)>,
     contact: Contact,
-    /// What is waited for at this moment, by a number.
-    waits: BTreeMap<u64, (Instant, String)>,
-    next_wait: u64,
     rows: Window,
     bytes: Window,
 }
@@ -68,8 +64,6 @@ impl Status {
             error: None,
             retrying: BTreeMap::new(),
             contact: Contact::default(),
-            waits: BTreeMap::new(),
-            next_wait: 0,
             rows: Window::default(),
             bytes: Window::default(),
         };
@@ -81,6 +75,7 @@ impl Status {
             tables: RwLock::default(),
             bytes_applied: AtomicU64::new(0),
             counters: Mutex::default(),
+            waits: Waits::default(),
             slow: Mutex::new(slow),
         }))
     }
@@ -142,14 +137,22 @@ impl Status {
         error.clone_into(&mut entry.1);
     }
 
-    /// Begins to wait for an answer to `what` (as in "Kafka: committing"). One that has not come after
-    /// [`LONG_WAIT`] is shown like a retry, until what is returned is dropped: the thread that waits cannot show it.
+    /// Begins to wait for an answer to `what` (as in "committing to Kafka"), which a healthy server gives at once. One that
+    /// has not come after some seconds is shown like a retry, until what is returned is dropped: the thread that waits
+    /// cannot show it.
     pub fn wait(&self, what: &str) -> Wait {
-        let mut slow = self.slow();
-        let number = slow.next_wait;
-        slow.next_wait += 1;
-        slow.waits.insert(number, (Instant::now(), what.to_owned()));
-        Wait { status: self.clone(), number }
+        self.0.waits.answer(what.to_owned(), None)
+    }
+
+    /// The same, for `limit` at most.
+    pub fn wait_within(&self, what: &str, limit: Duration) -> Wait {
+        self.0.waits.answer(what.to_owned(), limit)
+    }
+
+    /// What this service waits for, for those who wait.
+    #[must_use]
+    pub fn waits(&self) -> &Waits {
+        &self.0.waits
     }
 
     /// Ends what [`Status::retrying`] began; true if it had.
@@ -235,12 +238,14 @@ impl Status {
             since_seconds: since.elapsed().as_secs(),
             error: error.clone(),
         });
-        let silent = slow.waits.values().find(|(since, _)| since.elapsed() >= LONG_WAIT);
+        let now = Instant::now();
         let retrying = retrying.or_else(|| {
-            let (since, what) = silent?;
-            let since_seconds = since.elapsed().as_secs();
-            Some(RetryDocument { what: what.clone(), since_seconds, error: "no answer yet".to_owned() })
+            let outage = self.0.waits.outage(now).or_else(|| Waits::of_process().outage(now));
+            let WaitDocument { what, since_seconds, .. } = outage?;
+            Some(RetryDocument { what, since_seconds, error: "no answer yet".to_owned() })
         });
+        let mut waits = self.0.waits.shown(now);
+        waits.extend(Waits::of_process().shown(now));
         StatusDocument {
             task: self.0.task.clone(),
             service: self.0.service.name(),
@@ -261,6 +266,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.0.started.elapsed().as_secs(),
             retrying,
+            waits,
             error: slow.error.clone(),
             tables,
         }
@@ -277,35 +283,25 @@ impl Status {
     }
 }
 
-/// A wait that began; dropped, it is over.
-#[derive(Debug)]
-#[must_use = "a wait that is dropped is over"]
-pub struct Wait {
-    status: Status,
-    number: u64,
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        self.status.slow().waits.remove(&self.number);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_shows_once_it_is_long_and_until_it_ends() {
+    fn a_server_that_says_nothing_is_an_outage_and_work_is_not() {
         let status = Status::new("t", Service::Capture);
-        let wait = status.wait("Kafka: committing");
-        assert!(status.document().retrying.is_none());
-        status.slow().waits.values_mut().for_each(|(since, _)| *since -= LONG_WAIT);
+        let work = status.waits().work("merging", Instant::now() - Duration::from_secs(60), None);
         let document = status.document();
-        assert_eq!(document.state, State::Retrying);
-        assert_eq!(document.retrying.unwrap().what, "Kafka: committing");
-        drop(wait);
-        assert!(status.document().retrying.is_none());
+        assert_eq!((document.waits[0].what.as_str(), document.waits[0].since_seconds), ("merging", 60));
+        assert!(document.retrying.is_none());
+        work.silent(true);
+        let document = status.document();
+        assert_eq!(
+            (document.state, document.retrying.unwrap().what),
+            (State::Retrying, "merging".to_owned())
+        );
+        drop(work);
+        assert!(status.document().waits.is_empty());
     }
 
     #[test]

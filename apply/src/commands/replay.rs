@@ -17,6 +17,7 @@ use tributary_schemas::config::Config;
 use tributary_service::cli::{Common, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::Place;
+use tributary_service::waits::Waits;
 
 /// Attempts at a table whose locks are held by a flush.
 const ATTEMPTS: u32 = 40;
@@ -185,6 +186,7 @@ async fn plan(
     let partitions = i32::try_from(task.partitions).unwrap_or(i32::MAX);
     let places: Vec<Place> = (0..partitions).map(|partition| (task.topic.clone(), partition)).collect();
     let (asked, from) = (Arc::clone(ends), arguments.from.clone());
+    let _wait = Waits::of_process().answer("Kafka: the beginnings and ends of partitions", None);
     let answer = tokio::task::spawn_blocking(move || {
         let (lows, highs) = (asked.low(&places)?, asked.last_stable(&places)?);
         let at_time = match from {

@@ -14,6 +14,7 @@ use tributary_service::cli::{StatusArgs, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::Service;
 use tributary_service::status::{headline, place_in_list};
+use tributary_service::waits::WaitDocument;
 
 /// What is shown of `/status`; a field that is missing stays empty.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -26,6 +27,7 @@ struct Answer {
     throughput: f64,
     contact: Contact,
     retrying: Option<Outage>,
+    waits: Vec<WaitDocument>,
     error: Option<Problem>,
 }
 
@@ -159,6 +161,9 @@ impl Answer {
         if let Some(outage) = &self.retrying {
             let _ =
                 writeln!(out, "retrying    {} for {} s: {}", outage.what, outage.since_seconds, outage.error);
+        }
+        for wait in &self.waits {
+            let _ = writeln!(out, "waiting     {}", wait.in_words());
         }
         if let Some(problem) = &self.error {
             let _ = writeln!(

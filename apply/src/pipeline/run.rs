@@ -14,7 +14,7 @@ use crate::topics::ends::Ends;
 use crate::topics::error::TopicError;
 use crate::topics::history::Change;
 use crate::topics::members::strangers;
-use crate::topics::reader::HistoryReader;
+use crate::topics::reader::{HistoryReader, REQUEST_TIMEOUT};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -30,6 +30,7 @@ use tributary_service::registry::Registry;
 use tributary_service::retry::{Policy, RetryError, Transient, retry_while_transient};
 use tributary_service::shutdown::{Shutdown, ShutdownHandle};
 use tributary_service::status::Status;
+use tributary_service::waits::Waits;
 
 /// How long the history is waited for at a time, at first and in the end: capture may be starting this very moment.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -130,7 +131,8 @@ impl Run {
         };
         spawn("tributary-ends", {
             let (sender, group) = (sender.clone(), self.config.name.clone());
-            move || answer(&ends, &group, &questions, &sender)
+            let waits = self.status.waits().clone();
+            move || answer((&ends, &group, &waits), &questions, &sender)
         })?;
         spawn("tributary-history", {
             let (shutdown, config) = (self.shutdown.clone(), Arc::clone(&self.config));
@@ -178,6 +180,7 @@ impl Run {
         let what = format!("looking who is in the consumer group {}", self.config.name);
         let looked = retry_while_transient(policy, &self.status, &self.shutdown, &what, || async {
             let (ends, group) = (Arc::clone(ends), self.config.name.clone());
+            let _wait = self.status.wait_within("Kafka: who is in the consumer group", 2 * REQUEST_TIMEOUT);
             let asked = tokio::task::spawn_blocking(move || ends.members(&group)).await;
             let members =
                 match asked.unwrap_or_else(|e| Err(TopicError::Interrupted { reason: e.to_string() })) {
@@ -334,8 +337,9 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure
 }
 
 /// Answers questions about offsets until the loop is gone.
-fn answer(ends: &Ends, group: &str, questions: &Receiver<Ask>, sender: &Sender<Event>) {
+fn answer((ends, group, waits): (&Ends, &str, &Waits), questions: &Receiver<Ask>, sender: &Sender<Event>) {
     while let Ok(question) = questions.recv() {
+        let _wait = waits.answer(question.in_words(), None);
         let answer = match question {
             Ask::Ends(places) => {
                 let names: Vec<Place> = places.iter().map(|(place, _)| place.clone()).collect();

@@ -9,6 +9,7 @@ use crate::destination::{DestinationError, loggable};
 use crate::topics::ends::Ends;
 use crate::topics::error::TopicError;
 use crate::topics::history::History;
+use crate::topics::reader::REQUEST_TIMEOUT;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -169,6 +170,7 @@ async fn goals(run: &Run, ends: Arc<Ends>, history: &History) -> Result<Goals, F
         "asking for the ends of the topics",
         || async {
             let (ends, places) = (Arc::clone(&ends), Arc::clone(&places));
+            let _wait = run.status.wait_within("Kafka: the ends of partitions", REQUEST_TIMEOUT);
             let asked = tokio::task::spawn_blocking(move || ends.high(&places)).await;
             let asked = asked.unwrap_or_else(|e| Err(TopicError::Interrupted { reason: e.to_string() }));
             asked.map_err(|error| {

@@ -14,6 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 use tributary_service::kafka::{Failing, close, partitions};
+use tributary_service::waits::Waits;
 
 /// How long one request to the broker may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,6 +95,8 @@ impl HistoryReader {
     /// # Errors
     /// [`TopicError`]; the same reader can go on afterwards, unless the history holds an unusable record.
     pub fn read_to_end(&mut self, stop: impl Fn() -> bool) -> Result<Vec<Change>, TopicError> {
+        let what = format!("Kafka: reading {} to its end", self.topic);
+        let _wait = Waits::of_process().work(what, Instant::now(), None);
         let mut changes = Vec::new();
         let end = self.end()?;
         if end < self.reached {

@@ -22,6 +22,7 @@ use tributary_schemas::topic::state_topic;
 use tributary_service::cli::write_out;
 use tributary_service::kafka::Place;
 use tributary_service::kafka::{TracingContext, consumer_config, read_to_end};
+use tributary_service::waits::Waits;
 use tributary_source::connect::Connection as Source;
 use tributary_source::dialect::Dialect;
 
@@ -180,6 +181,8 @@ impl Lag {
         let partitions = (0..partitions).filter_map(|partition| i32::try_from(partition).ok());
         let places: Vec<Place> = partitions.map(|partition| (topic.to_owned(), partition)).collect();
         let mut ahead = block_in_place(|| {
+            let _wait =
+                Waits::of_process().work("capture: passing where the source stands", Instant::now(), None);
             self.state.wait(&wanted)?;
             self.ends.high(&places).map_err(VerifyError::from)
         })?;
@@ -225,6 +228,7 @@ impl Lag {
         ahead: &mut BTreeMap<Place, i64>,
     ) -> Result<(), VerifyError> {
         let places: Vec<Place> = ahead.keys().cloned().collect();
+        let _wait = Waits::of_process().answer("Kafka: the ends of partitions", None);
         let stable = self.ends.last_stable(&places)?;
         for place in places {
             let (Some(next), Some(end)) = (stored.get(&place), ahead.get(&place).copied()) else { continue };

@@ -5,7 +5,7 @@ use super::reach::{Listener, reach};
 use super::runtime;
 use super::stored::Stored;
 use crate::pipeline::session::capture_group;
-use crate::topics::admin::Topics;
+use crate::topics::admin::{REQUEST_TIMEOUT, Topics};
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::collections::BTreeSet;
@@ -15,6 +15,7 @@ use tributary_schemas::topic::{history_topic, state_topic, table_topic};
 use tributary_service::cli::{DropArgs, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::{admin_client, client_config};
+use tributary_service::waits::Waits;
 
 /// How long Kafka may take to answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -45,7 +46,9 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
     unused()?;
     let stored = Stored::read(config).map_err(|error| failed(&error))?;
     // Behind what is stored, which names only what is there by then.
+    let wait = Waits::of_process().answer("Kafka: which topics there are", LIMIT);
     let metadata = consumer.fetch_metadata(None, LIMIT).map_err(|error| failed(&error))?;
+    drop(wait);
     let existing: BTreeSet<String> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
     let doomed = doomed(config, &stored, &existing);
     if doomed.is_empty() {
@@ -70,10 +73,12 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
         .map_err(|error| failed(&error))?;
     // One by one and in this order: as long as the history is there, a drop that was cut off can be done again.
     for topic in &doomed {
+        let _wait = Waits::of_process().answer(format!("Kafka: deleting {topic}"), REQUEST_TIMEOUT);
         topics.delete(&[topic]).map_err(|error| failed(&error))?;
     }
     let admin = admin_client(&config.kafka).map_err(|error| failed(&error))?;
     // The group holds no offsets that anything reads; that it may be gone already, or stay, does not matter.
+    let _wait = Waits::of_process().answer("Kafka: deleting the group", None);
     if let Err(error) = runtime.block_on(admin.delete_groups(&[&group], &AdminOptions::new())) {
         tracing::debug!(%error, "deleting the group");
     }
@@ -83,6 +88,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
 
 /// Living members of the group.
 fn members(consumer: &BaseConsumer<Listener>, group: &str) -> Result<usize, rdkafka::error::KafkaError> {
+    let _wait = Waits::of_process().answer("Kafka: who is in the group", LIMIT);
     let list = consumer.fetch_group_list(Some(group), LIMIT)?;
     Ok(list.groups().iter().filter(|entry| entry.name() == group).map(|entry| entry.members().len()).sum())
 }

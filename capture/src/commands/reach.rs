@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tributary_schemas::config::KafkaConfig;
 use tributary_service::kafka::{client_config, log};
+use tributary_service::waits::Waits;
 
 /// How long the cluster has to answer the first time, TLS and SASL included.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -67,6 +68,7 @@ pub fn reach(kafka: &KafkaConfig, group: &str) -> Result<(BaseConsumer<Listener>
         .set("allow.auto.create.topics", "false")
         .create_with_context(Listener::default())
         .map_err(|error| Unreachable { reason: error.to_string(), transient: false })?;
+    let _wait = Waits::of_process().answer("Kafka: the first answer", LIMIT);
     let mut deadline = Instant::now() + LIMIT;
     loop {
         let error = match consumer.fetch_metadata(None, ATTEMPT) {

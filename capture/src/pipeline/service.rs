@@ -7,7 +7,7 @@ use super::session::{Carried, End, Shared, capture_group, lead};
 use super::standby::{Lead, own_topic_missing, wait_for_lead};
 use crate::commands::check::precheck;
 use crate::sequencer::own_topic_gone;
-use crate::topics::admin::{TopicSettings, Topics};
+use crate::topics::admin::{REQUEST_TIMEOUT, TopicSettings, Topics};
 use crate::topics::mirror::Mirror;
 use crate::topics::state::TaskState;
 use std::sync::Arc;
@@ -44,8 +44,12 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// What is being retried, in the status.
 const SESSION: &str = "publishing";
 const RESTORING: &str = "writing the task's own topics again";
+/// How long that may take: a request for each, and a transaction.
+const OWN_TOPICS_WRITTEN: Duration = Duration::from_secs(120);
 /// How long another leader may take to write its name, and how often it is looked for.
 const RIVAL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long Kafka may take to say who it is.
+const RIVAL_READ: Duration = Duration::from_secs(10);
 pub(super) const RIVAL_BEAT: Duration = Duration::from_millis(500);
 /// For how long every look must find one of the task's own topics gone: what follows from it is for good, and the brokers of
 /// a cluster that is being restarted learn of their topics one after the other.
@@ -220,13 +224,8 @@ fn rival_in_time(shared: &Shared, role: &watch::Receiver<Role>) -> Option<String
 /// The instance that the state topic names as leader, if it is not this one.
 fn rival(shared: &Shared) -> Option<String> {
     let topic = state_topic(&shared.config.name);
-    let contents = kafka::read_to_end(
-        &shared.config.kafka,
-        &capture_group(&shared.config.name),
-        &topic,
-        Duration::from_secs(10),
-    )
-    .ok()?;
+    let group = capture_group(&shared.config.name);
+    let contents = kafka::read_to_end(&shared.config.kafka, &group, &topic, RIVAL_READ).ok()?;
     let leader = TaskState::parse(&topic, &contents.records).ok()?.leader?;
     (leader.instance != shared.status.instance()).then_some(leader.instance)
 }
@@ -279,7 +278,7 @@ fn try_restore(shared: &Shared, mirror: &Mirror) -> Result<Restored, (String, Re
     }
     let Some(first) = gone.first() else { return Ok(Restored::NothingLost) };
     tracing::warn!(topics = gone.join(", "), "deleted while capture runs: written again from memory");
-    let _wait = shared.status.wait("writing the task's own topics again");
+    let _wait = shared.status.wait_within("Kafka: writing the task's own topics again", OWN_TOPICS_WRITTEN);
     let restored = restore(shared, &topics, mirror, &gone);
     kafka::close(topics);
     restored.map_err(|error| (first.clone(), error))?;
@@ -314,6 +313,7 @@ fn try_join(shared: &Shared) -> Result<Membership, String> {
     let client = kafka::client_config(&config.kafka);
     let topics = Topics::new(&client, shared.runtime.clone()).map_err(|error| error.to_string())?;
     let (state, history) = (state_topic(&config.name), history_topic(&config.name));
+    let _wait = shared.status.wait_within("Kafka: making the task's own topics", 2 * REQUEST_TIMEOUT);
     let ensured =
         topics.ensure(&[&state, &history], &own_settings(config)).map_err(|error| error.to_string());
     kafka::close(topics);

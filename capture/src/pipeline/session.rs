@@ -114,11 +114,7 @@ pub fn lead(
     carried: &mut Carried,
     progressed: &mut dyn FnMut(),
 ) -> End {
-    let opened = {
-        let _wait = shared.status.wait("reading the task's state and asking the source");
-        open(shared, carried)
-    };
-    match opened {
+    match open(shared, carried) {
         Ok(session) => {
             progressed();
             carried.has_led = true;
@@ -152,7 +148,9 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     // First of all: ends what a predecessor left open, so that what is read next is the last word.
     let producer = producer_config(&shared.config);
     let max_message_bytes = usize::try_from(shared.config.topics.max_message_bytes).unwrap_or(usize::MAX);
-    let mut publisher = Publisher::initialise(&producer, &state_topic, max_message_bytes, KAFKA_TIMEOUT)?;
+    let wait = shared.status.wait_within("Kafka: fencing the leader of before", KAFKA_TIMEOUT);
+    let mut publisher = Publisher::initialise(&producer, &state_topic, max_message_bytes, KAFKA_TIMEOUT)?
+        .shown_in(shared.status.waits());
     let lead = leader(shared);
     let encode = |error: serde_json::Error| Halt::Restart(error.to_string());
     let key = serde_json::to_vec(&StateKey::Leader).map_err(encode)?;
@@ -163,6 +161,7 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
         Instant::now(),
     )?;
     publisher.commit()?;
+    drop(wait);
     let stored = |topic: &str| {
         kafka::read_to_end(&shared.config.kafka, &capture_group(task), topic, READ_TIMEOUT)
             .map_err(|error| Halt::Restart(error.to_string()))
@@ -199,7 +198,9 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
         warn_of_cascades(&cascades, &found);
     }
     let topics = topics(shared)?;
+    let wait = shared.status.wait_within("Kafka: looking at the tables' topics", KAFKA_TIMEOUT);
     let lost = lost::lost(&topics, lost::known(&history, &state))?;
+    drop(wait);
     let wanted = Wanted {
         selection: &selection,
         key_indexes: &shared.config.capture.keys,

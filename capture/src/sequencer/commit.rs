@@ -70,7 +70,7 @@ impl Sequencer {
             self.put_beat()?;
         }
         let began = Instant::now();
-        let wait = self.setup.status.wait("committing to Kafka");
+        let wait = self.setup.status.wait_within("Kafka: committing", self.output.publisher.timeout());
         self.output.publisher.commit()?;
         drop(wait);
         self.commit_cost = began.elapsed();

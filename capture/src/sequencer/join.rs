@@ -330,7 +330,7 @@ impl Sequencer {
         during: &str,
         answer: impl Future<Output = Result<T, SourceError>>,
     ) -> Result<T, Halt> {
-        let _wait = self.setup.status.wait(&format!("the source: {during}"));
+        let _wait = self.setup.status.wait_within(&format!("the source: {during}"), ANSWER);
         let answer = self.setup.runtime.block_on(async { tokio::time::timeout(ANSWER, answer).await });
         answer.unwrap_or_else(|_| Err(unanswered(during, &self.setup.source, ANSWER))).map_err(Halt::from)
     }

@@ -17,11 +17,14 @@ use tributary_schemas::row::RawValue;
 use tributary_schemas::sequence::{RAW_HEADER_PREFIX, SEQUENCE_HEADER};
 use tributary_service::kafka::await_leader;
 use tributary_service::sabotage;
+use tributary_service::waits::{Wait, Waits};
 
 /// How long the producer waits at a time for room in its own queue, and a commit for the last acknowledgements. It
 /// sleeps: the Rust client's poll spins through the last millisecond of any time it is given, and its own flush looks
 /// again only every 100 ms.
 const WAIT: Duration = Duration::from_micros(500);
+/// Under load the queue is full again and again, but never for this long.
+const FULL: Duration = Duration::from_secs(1);
 
 /// How long an abort may take; the next session's `init_transactions` does the same.
 const ABORT: Duration = Duration::from_secs(3);
@@ -100,6 +103,7 @@ pub struct Publisher {
     max_message_bytes: usize,
     /// How long Kafka may say nothing.
     timeout: Duration,
+    waits: Waits,
     opened_at: Option<Instant>,
     bytes: usize,
     records: u64,
@@ -124,8 +128,24 @@ impl Publisher {
             config.create_with_context(context).map_err(|error| PublishError::Lost(error.to_string()))?;
         await_leader(producer.client(), topic, timeout).map_err(|error| classify(&error))?;
         producer.init_transactions(timeout).map_err(|error| classify(&error))?;
-        let (opened_at, bytes, records, mirror) = (None, 0, 0, None);
-        Ok(Self { producer, deliveries, max_message_bytes, timeout, opened_at, bytes, records, mirror })
+        let (opened_at, bytes, records, mirror, waits) = (None, 0, 0, None, Waits::of_process());
+        Ok(Self {
+            producer,
+            deliveries,
+            max_message_bytes,
+            timeout,
+            waits,
+            opened_at,
+            bytes,
+            records,
+            mirror,
+        })
+    }
+
+    /// The same, whose waits are shown in `waits`.
+    #[must_use]
+    pub fn shown_in(self, waits: &Waits) -> Self {
+        Self { waits: waits.clone(), ..self }
     }
 
     /// From now on `mirror`, which is what the task's own topics hold, is kept up to date.
@@ -219,16 +239,25 @@ impl Publisher {
         }
         self.bytes += record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len);
         self.records += 1;
-        let mut silence = None;
+        let (mut silence, mut shown) = (None, None);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
                     self.wait(&mut silence)?;
+                    self.show_full(silence, &mut shown);
                 }
                 Err((error, _)) => return Err(classify(&error)),
             }
+        }
+    }
+
+    /// Shows the wait for room in the queue, once it is longer than what is usual under load.
+    fn show_full(&self, silence: Option<(i32, Instant)>, shown: &mut Option<Wait>) {
+        let lasts = silence.is_some_and(|(_, since)| since.elapsed() >= FULL);
+        if shown.is_none() && lasts {
+            *shown = Some(self.waits.answer("Kafka: acknowledging records", self.timeout));
         }
     }
 
@@ -267,6 +296,12 @@ impl Publisher {
             },
             None => Ok(()),
         }
+    }
+
+    /// How long Kafka may take to answer.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Commits the open transaction, if there is one; every record in it then has its offset.

@@ -6,6 +6,7 @@
 
 use super::{TracingContext, close, consumer_config};
 use crate::retry::Transient;
+use crate::waits::Waits;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
@@ -105,6 +106,7 @@ pub fn read_to_end(
         }
         _ => ReadError::Kafka { topic: topic.to_owned(), error },
     };
+    let _wait = Waits::of_process().work(format!("Kafka: reading {topic} to its end"), Instant::now(), None);
     let consumer: BaseConsumer<TracingContext> = consumer_config(kafka, group)
         // At the end a fetch waits for what is not meant to come, and only its answer tells that it is the end.
         .set("fetch.wait.max.ms", "10")

@@ -2,6 +2,7 @@
 
 use super::contact::ContactDocument;
 use super::state::{Role, State, TableState};
+use crate::waits::WaitDocument;
 use serde::{Deserialize, Serialize};
 
 /// The whole answer.
@@ -37,6 +38,8 @@ pub struct StatusDocument {
     pub uptime_seconds: u64,
     /// The outage that is being waited out.
     pub retrying: Option<RetryDocument>,
+    /// What has been waited for for a while, the oldest first.
+    pub waits: Vec<WaitDocument>,
     /// What ended the service.
     pub error: Option<ErrorDocument>,
 }

@@ -66,6 +66,19 @@ pub enum Event {
     Fatal(Failure),
 }
 
+impl Ask {
+    /// For people.
+    pub const fn in_words(&self) -> &'static str {
+        match self {
+            Self::Ends(_) => "Kafka: the ends of partitions",
+            Self::Lows(_) => "Kafka: the beginnings of partitions",
+            Self::Members => "Kafka: who is in the consumer group",
+            Self::Topics(_) => "Kafka: which topics there are",
+            Self::Probe { .. } => "Kafka: what lies before the end of a partition",
+        }
+    }
+}
+
 /// A question to the brokers.
 pub enum Ask {
     /// The last stable offset of each, with the position it is asked at.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tributary_service::exit::Failure;
 use tributary_service::kafka::{Absence, close};
-use tributary_service::status::Wait;
+use tributary_service::waits::Wait;
 
 /// Whether this instance is in the task's group.
 pub(super) struct Membership {

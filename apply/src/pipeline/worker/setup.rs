@@ -22,6 +22,7 @@ use tributary_schemas::history::GenerationRecord;
 use tributary_schemas::table::Table;
 use tributary_service::codes::Code;
 use tributary_service::kafka::Place;
+use tributary_service::waits::Waits;
 
 impl Worker {
     /// Reads the offsets of partitions, waiting out transactions in doubt; sets the target up if nobody has.
@@ -271,6 +272,7 @@ impl Worker {
         let places: Vec<Place> = (0..partitions).map(|number| (task.topic.clone(), number)).collect();
         let (ends, topic) = (Arc::clone(&self.ends), task.topic.clone());
         let expected = task.partitions;
+        let _wait = Waits::of_process().answer("Kafka: the beginnings of partitions", None);
         let asked = tokio::task::spawn_blocking(move || {
             let count = ends.partitions(&topic)?;
             let lows = ends.low(&places)?;

@@ -16,11 +16,13 @@ use crate::pipeline::session::{capture_group, default_server_id};
 use crate::topics::lost;
 use crate::topics::names::TopicNames;
 use std::collections::BTreeSet;
+use std::time::Instant;
 use tributary_schemas::checkpoint::Checkpoint;
 use tributary_schemas::config::{Config, SourceConfig, TableRules, TableSelection};
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::{history_topic, state_topic};
 use tributary_service::sabotage;
+use tributary_service::waits::Waits;
 use tributary_source::catalog::{list_tables, read_tables};
 use tributary_source::charset::Charset;
 use tributary_source::connect::{Connection, SourceOptions};
@@ -252,6 +254,7 @@ async fn try_kafka(
     let recorded = selected.filter(|table| table.excluded.is_none() && names.contains(&table.topic));
     let recorded: Vec<String> = recorded.map(|table| table.topic.clone()).collect();
     let known = lost::known(&stored.history, &stored.state);
+    let _wait = Waits::of_process().work("Kafka: trying what the task needs", Instant::now(), None);
     let tried = tokio::task::spawn_blocking(move || {
         sabotage::pass("check-read");
         cluster.look_again_for_brokers(usize::from(owned.topics.replication_factor));

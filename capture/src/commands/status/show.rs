@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use tributary_service::status::{headline, place_in_list};
+use tributary_service::waits::WaitDocument;
 
 /// What is shown of the document of `/status`; a field that is missing stays empty.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub struct Answer {
     /// The outage that is being waited out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retrying: Option<Outage>,
+    /// What has been waited for for a while.
+    pub waits: Vec<WaitDocument>,
     /// What ended the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
@@ -104,6 +107,9 @@ impl Answer {
         if let Some(outage) = &self.retrying {
             let _ =
                 writeln!(out, "retrying    {} for {} s: {}", outage.what, outage.since_seconds, outage.error);
+        }
+        for wait in &self.waits {
+            let _ = writeln!(out, "waiting     {}", wait.in_words());
         }
         if let Some(problem) = &self.error {
             put_problem(&mut out, "error       ", problem);
@@ -183,6 +189,7 @@ mod tests {
             "task": "shop", "service": "capture", "state": "loading", "role": "leader", "position": "binlog.000003:4",
             "throughput": 1234.5, "unknown": 1, "contact": {"with": "source", "seconds_ago": 0.34, "lost": false},
             "retrying": {"what": "publishing", "since_seconds": 7, "error": "refused"},
+            "waits": [{"what": "committing to Kafka", "since_seconds": 3, "limit_seconds": 60}],
             "tables": [
                 {"name": "shop.orders", "state": "loading", "rows_read": 50, "rows_total": 200, "rows_applied": 60,
                  "lag_seconds": null, "error": null},
@@ -200,6 +207,7 @@ position    binlog.000003:4
 throughput  1234 rows/s
 source      heard 0.3 s ago
 retrying    publishing for 7 s: refused
+waiting     committing to Kafka, for 3 s (60 s at most)
 
 TABLE        STATE          LOADED    %  PUBLISHED    LAG
 shop.bad     parked            0/0    -          0      -
