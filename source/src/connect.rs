@@ -2,6 +2,7 @@
 //! server's defaults are. Invariant: in every session times are in UTC, text is utf8mb4 and no SQL mode changes what
 //! a SELECT returns.
 
+use crate::attended::{Attendant, IDENTITY};
 use crate::error::SourceError;
 use crate::replication::Endpoint;
 use mysql_async::prelude::{FromRow, Queryable};
@@ -14,6 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio_native_tls::TlsConnector;
 use tributary_schemas::config::{SourceConfig, TlsConfig, TlsMode};
+use tributary_service::waits::Waits;
 
 /// When an idle connection is probed by the kernel: a peer that vanished must not be waited for.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -56,6 +58,9 @@ pub(crate) const OPTIONAL: [&str; 6] = [
 /// Unknown system variable, one that is global only, one that cannot be set.
 pub(crate) const UNKNOWN_VARIABLE: [u16; 3] = [1193, 1229, 1238];
 
+/// How long the server may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// What is being done, for messages.
 const CONNECTING: &str = "connecting";
 
@@ -66,6 +71,7 @@ pub struct SourceOptions {
     endpoint: Endpoint,
     address: String,
     connect_timeout: Duration,
+    waits: Waits,
 }
 
 impl SourceOptions {
@@ -102,7 +108,25 @@ impl SourceOptions {
             .stmt_cache_size(32)
             .ssl_opts(tls);
         let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
-        Ok(Self { opts: builder.into(), endpoint, address, connect_timeout })
+        let waits = Waits::of_process();
+        Ok(Self { opts: builder.into(), endpoint, address, connect_timeout, waits })
+    }
+
+    /// The same, whose waits are shown in `waits`.
+    #[must_use]
+    pub fn shown_in(self, waits: &Waits) -> Self {
+        Self { waits: waits.clone(), ..self }
+    }
+
+    /// Where it is shown what is waited for.
+    #[must_use]
+    pub const fn waits(&self) -> &Waits {
+        &self.waits
+    }
+
+    /// How long one attempt to connect may take.
+    pub(crate) const fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
     }
 
     pub(crate) const fn endpoint(&self) -> &Endpoint {
@@ -128,6 +152,8 @@ impl SourceOptions {
         &self,
         opening: impl Future<Output = Result<T, SourceError>>,
     ) -> Result<T, SourceError> {
+        let _wait =
+            self.waits.answer(format!("the source {}: {CONNECTING}", self.address), self.connect_timeout);
         let opened = tokio::time::timeout(self.connect_timeout, opening).await;
         opened.unwrap_or_else(|_| {
             let reason = format!("no answer within {} ms", self.connect_timeout.as_millis());
@@ -139,7 +165,8 @@ impl SourceOptions {
     async fn open(&self) -> Result<Connection, SourceError> {
         let conn = Conn::new(self.opts.clone()).await;
         let conn = conn.map_err(|error| SourceError::from_driver(CONNECTING, &self.address, &error))?;
-        let mut connection = Connection { conn, address: self.address.clone() };
+        let attendant = Attendant::new(self.clone());
+        let mut connection = Connection { conn, address: self.address.clone(), attendant };
         for statement in SESSION {
             connection.execute("setting up the session", statement).await?;
         }
@@ -151,6 +178,8 @@ impl SourceOptions {
                 _ => {}
             }
         }
+        let identity: Option<String> = connection.first(CONNECTING, IDENTITY).await?;
+        connection.attendant.knows(identity.as_deref());
         Ok(connection)
     }
 }
@@ -223,6 +252,7 @@ fn identity(cert: &[u8], key: &[u8]) -> Result<Vec<u8>, openssl::error::ErrorSta
 pub struct Connection {
     conn: Conn,
     address: String,
+    attendant: Attendant,
 }
 
 impl Connection {
@@ -243,6 +273,12 @@ impl Connection {
         &mut self.conn
     }
 
+    /// Who attends to what is waited for over [`Self::driver`].
+    #[must_use]
+    pub fn attendant(&self) -> Attendant {
+        self.attendant.clone()
+    }
+
     /// Sorts an error of [`Self::driver`].
     #[must_use]
     pub fn explain(&self, during: &str, error: &mysql_async::Error) -> SourceError {
@@ -254,7 +290,7 @@ impl Connection {
     /// # Errors
     /// What the server or the network said.
     pub async fn execute(&mut self, during: &str, sql: &str) -> Result<(), SourceError> {
-        let result = self.conn.query_drop(sql).await;
+        let result = self.attendant.attend(during, self.conn.query_drop(sql)).await?;
         result.map_err(|error| self.explain(during, &error))
     }
 
@@ -263,7 +299,7 @@ impl Connection {
     /// # Errors
     /// What the server or the network said.
     pub async fn query(&mut self, during: &str, sql: &str) -> Result<Vec<Row>, SourceError> {
-        let result = self.conn.query(sql).await;
+        let result = self.attendant.attend(during, self.conn.query(sql)).await?;
         result.map_err(|error| self.explain(during, &error))
     }
 
@@ -277,7 +313,7 @@ impl Connection {
         sql: &str,
         params: impl Into<Params>,
     ) -> Result<Vec<Row>, SourceError> {
-        let result = self.conn.exec(sql, params.into()).await;
+        let result = self.attendant.attend(during, self.conn.exec(sql, params.into())).await?;
         result.map_err(|error| self.explain(during, &error))
     }
 
@@ -295,12 +331,12 @@ impl Connection {
         })
     }
 
-    /// Ends the session in good order.
+    /// Ends the session in good order, if the server still listens.
     ///
     /// # Errors
     /// What the network said; the session is gone in any case.
     pub async fn close(self) -> Result<(), SourceError> {
-        let result = self.conn.disconnect().await;
-        result.map_err(|error| SourceError::from_driver("disconnecting", &self.address, &error))
+        let said = tokio::time::timeout(GOODBYE, self.conn.disconnect()).await.unwrap_or(Ok(()));
+        said.map_err(|error| SourceError::from_driver("disconnecting", &self.address, &error))
     }
 }

@@ -1,5 +1,6 @@
 //! Reading MySQL: connection, dialect, catalog, rows to Avro, the SQL of chunks.
 
+pub mod attended;
 pub mod catalog;
 pub mod charset;
 pub mod chunk;

@@ -150,9 +150,11 @@ async fn read(
     let address = connection.address().to_owned();
     let failed = |error: mysql_async::Error| SourceError::from_driver(DURING, &address, &error);
     let params = Params::from(params);
-    let mut result = connection.driver().exec_iter(sql, params).await.map_err(failed)?;
+    let attendant = connection.attendant();
+    let asked = attendant.attend(DURING, connection.driver().exec_iter(sql, params)).await?;
+    let mut result = asked.map_err(failed)?;
     rows.encoder.check_columns(result.columns_ref())?;
-    while let Some(row) = result.next().await.map_err(failed)? {
+    while let Some(row) = attendant.attend(DURING, result.next()).await?.map_err(failed)? {
         take(rows, row)?;
     }
     Ok(())

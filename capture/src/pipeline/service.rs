@@ -81,7 +81,8 @@ pub fn run(config: Config, options: RunOptions, telemetry: Telemetry) -> Result<
     println!("capture: http://{}", server.address);
     let shared = Shared {
         source: SourceOptions::new(&source_config)
-            .map_err(|error| Failure::new("the source's settings cannot be used", error).exit(Exit::Usage))?,
+            .map_err(|error| Failure::new("the source's settings cannot be used", error).exit(Exit::Usage))?
+            .shown_in(status.waits()),
         source_config,
         config,
         status: status.clone(),

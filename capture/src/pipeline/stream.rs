@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tributary_schemas::config::TableSelection;
 use tributary_schemas::gtid::{GtidSet, GtidSource};
 use tributary_schemas::position::Position;
+use tributary_service::waits::{SHOWN, Waits};
 use tributary_source::connect::SourceOptions;
 use tributary_source::error::SourceError;
 use tributary_source::replication::{DumpRequest, Frame, Packet, Replication, ReplicationStream};
@@ -170,6 +171,8 @@ async fn open<'a>(
     request: &'a StreamRequest,
 ) -> Result<(ReplicationStream, Option<Doubt<'a>>), SourceError> {
     let session = Replication::open(options).await?;
+    let what = format!("the source {}: asking for the binlog", options.address());
+    let _wait = options.waits().answer(what, request.read_deadline);
     let asked = tokio::time::timeout(request.read_deadline, ask(options, request, session)).await;
     asked.unwrap_or_else(|_| {
         let silence = format!("no answer within {} s", request.read_deadline.as_secs());
@@ -217,9 +220,10 @@ async fn ask<'a>(
 async fn stream(options: &SourceOptions, request: &StreamRequest, sender: &mut Sender) -> Result<(), End> {
     let (mut packets, mut doubt) = open(options, request).await?;
     let mut intake = Intake::new(Some(Arc::clone(&request.selection)));
+    let reading = &Reading { request, waits: options.waits() };
     loop {
         let mut batch = sender.empty_batch();
-        let read = read_batch(&mut packets, request, (&mut intake, &mut doubt), (&mut batch, sender)).await;
+        let read = read_batch(&mut packets, reading, (&mut intake, &mut doubt), (&mut batch, sender)).await;
         if let Err(End::Elsewhere(why)) = read {
             return Err(End::Elsewhere(why));
         }
@@ -230,10 +234,30 @@ async fn stream(options: &SourceOptions, request: &StreamRequest, sender: &mut S
     }
 }
 
+/// How a stream is read.
+struct Reading<'a> {
+    request: &'a StreamRequest,
+    waits: &'a Waits,
+}
+
+impl Reading<'_> {
+    /// Waits for what comes next; `None` if nothing comes in time. A silence that is longer than heartbeats leave is shown.
+    async fn fill(&self, packets: &mut ReplicationStream) -> Option<Result<(), SourceError>> {
+        let limit = self.request.read_deadline;
+        let quiet = SHOWN.max(self.request.heartbeat * 3).min(limit);
+        let mut filled = std::pin::pin!(packets.fill(DURING));
+        if let Ok(filled) = tokio::time::timeout(quiet, filled.as_mut()).await {
+            return Some(filled);
+        }
+        let _wait = self.waits.answer("the source: the next event of the binlog", limit);
+        tokio::time::timeout(limit.saturating_sub(quiet), filled).await.ok()
+    }
+}
+
 /// Fills a batch with all that is there, up to [`BATCH_BYTES`], waiting for the first of it.
 async fn read_batch(
     packets: &mut ReplicationStream,
-    request: &StreamRequest,
+    reading: &Reading<'_>,
     (intake, doubt): (&mut Intake, &mut Option<Doubt<'_>>),
     (batch, sender): (&mut EventBatch, &mut Sender),
 ) -> Result<(), End> {
@@ -270,9 +294,8 @@ async fn read_batch(
             packets.skip();
         }
         let more = if batch.is_empty() {
-            let waited = tokio::time::timeout(request.read_deadline, packets.fill(DURING)).await;
-            waited.map_err(|_| {
-                let silence = request.read_deadline.as_secs();
+            reading.fill(packets).await.ok_or_else(|| {
+                let silence = reading.request.read_deadline.as_secs();
                 again(packets, format!("neither event nor heartbeat for {silence} s"))
             })?
         } else {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tributary_schemas::checkpoint::KeyValue;
 use tributary_schemas::row::{EncodedRow, RowError};
 use tributary_service::sabotage;
+use tributary_service::waits::SHOWN;
 use tributary_source::chunk::{ChunkError, ChunkSql, Statement};
 use tributary_source::connect::{Connection, SourceOptions};
 use tributary_source::error::SourceError;
@@ -390,15 +391,17 @@ impl RowStream<'_> {
     async fn run(self, connection: &mut Connection, statement: Statement) -> Result<(), Stop> {
         const DURING: &str = "reading a chunk";
         let Self { reader, limits, messages, row: encoded, order } = self;
-        let address = connection.address().to_owned();
+        let (address, attendant) = (connection.address().to_owned(), connection.attendant());
         let failed = |error: &mysql_async::Error| {
             Stop::Broken(SourceError::from_driver(DURING, &address, error).into(), None)
         };
         let params = Params::from(statement.params);
         let driver = connection.driver();
         let silent = |failure: ReadFailure| Stop::Broken(failure, None);
-        let executed = within(limits.answer, DURING, &address, driver.exec_iter(statement.sql, params)).await;
-        let mut result = executed.map_err(silent)?.map_err(|error| match error {
+        let asked = attendant.attend(DURING, driver.exec_iter(statement.sql, params));
+        let executed = within(limits.answer, DURING, &address, asked).await.map_err(silent)?;
+        let executed = executed.map_err(|lost| silent(lost.into()))?;
+        let mut result = executed.map_err(|error| match error {
             // The server refused the statement: the session is as good as before.
             mysql_async::Error::Server(_) => {
                 Stop::Failed(SourceError::from_driver(DURING, &address, &error).into())
@@ -410,13 +413,23 @@ impl RowStream<'_> {
         let mut builder = BatchBuilder::default();
         let mut last_key = None;
         let until = Instant::now() + limits.undrained;
-        // One timer for the rows of a batch: a row is too little to set one for.
-        let mut silence = pin!(tokio::time::sleep(limits.silence));
+        // One timer for the rows of a batch: a row is too little to set one for. It goes off twice: the wait is shown then,
+        // and ends.
+        let quiet = SHOWN.min(limits.silence);
+        let mut silence = pin!(tokio::time::sleep(quiet));
+        let mut shown = None;
         loop {
             let next = tokio::select! {
                 biased;
                 next = result.next() => next,
-                () = silence.as_mut() => return Err(silent(said_nothing(limits.silence, DURING, &address))),
+                () = silence.as_mut() => {
+                    if shown.is_some() || limits.silence == quiet {
+                        return Err(silent(said_nothing(limits.silence, DURING, &address)));
+                    }
+                    shown = Some(attendant.show(DURING, limits.silence));
+                    silence.as_mut().reset(Instant::now() + (limits.silence - quiet));
+                    continue;
+                }
             };
             let Some(row) = next.map_err(|error| failed(&error))? else { break };
             let checked = order.table.sql.check_key(&row);
@@ -429,7 +442,8 @@ impl RowStream<'_> {
                 let key = order.table.sql.key_of(&row).map_err(|error| broken(error.into()))?;
                 let batch = builder.finish(key);
                 deliver(messages, reader, order, batch, until).await?;
-                silence.as_mut().reset(Instant::now() + limits.silence);
+                shown = None;
+                silence.as_mut().reset(Instant::now() + quiet);
                 // However promptly the rows are taken: statistics may have made the chunk far too large.
                 if Instant::now() >= until {
                     return Err(broken(ReadFailure::Undrained));

@@ -36,7 +36,7 @@ pub struct SourceConfig {
     /// How often the server sends a heartbeat when the binlog is quiet; 1,000.
     #[serde(default = "heartbeat_ms")]
     pub heartbeat_ms: u64,
-    /// How long the stream may be silent, heartbeats included, before its connection is taken for dead; 30,000.
+    /// How long the stream may be silent, heartbeats included, before its connection is taken for dead; 20,000.
     #[serde(default = "read_deadline_ms")]
     pub read_deadline_ms: u64,
     /// How long one attempt to connect may take; 10,000.
@@ -232,7 +232,7 @@ const fn heartbeat_ms() -> u64 {
     1_000
 }
 const fn read_deadline_ms() -> u64 {
-    30_000
+    20_000
 }
 const fn connect_timeout_ms() -> u64 {
     10_000

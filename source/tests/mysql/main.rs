@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attended;
 mod catalog;
 mod chunk;
 mod replication;
