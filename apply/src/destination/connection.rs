@@ -1,34 +1,28 @@
 //! Connections to the destination: `[destination]` enters, sessions with known settings leave. The pool bounds how
 //! many merges run at a time.
 
+use super::attended::Attendant;
+use super::dial::Dial;
 use super::error::{DestinationError, describe};
 use super::session;
-use native_tls::{Certificate, Identity, TlsConnector};
-use postgres_native_tls::MakeTlsConnector;
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::{Client, NoTls, Statement};
-use tributary_schemas::config::{DestinationConfig, TlsConfig, TlsMode};
-use tributary_service::exit::{Exit, Failure};
+use tokio_postgres::types::{BorrowToSql, ToSql};
+use tokio_postgres::{Client, CopyInSink, Error, Row, RowStream, SimpleQueryMessage, Statement, ToStatement};
+use tributary_schemas::config::DestinationConfig;
+use tributary_service::exit::Failure;
 use tributary_service::retry::random;
-
-/// When an idle connection is probed by the kernel: a peer that vanished must not be waited for.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-/// When the client gives up on a server that does not acknowledge.
-const USER_TIMEOUT: Duration = Duration::from_secs(60);
+use tributary_service::waits::Waits;
 
 /// What the sessions of a running instance are called, before numbers.
 const INSTANCES: &str = "tributary apply ";
 
 /// What connections are made from.
 pub struct Connector {
-    config: tokio_postgres::Config,
-    tls: Option<MakeTlsConnector>,
-    address: String,
+    dial: Arc<Dial>,
     lock_timeout_ms: u64,
     application: String,
     siblings: String,
@@ -40,35 +34,10 @@ impl Connector {
     /// # Errors
     /// A file that cannot be read or is not what it should be.
     pub fn new(destination: &DestinationConfig) -> Result<Self, Failure> {
-        let address = format!("{}:{}/{}", destination.host, destination.port, destination.database);
-        let tls = tls_connector(&destination.tls).map_err(|why| {
-            Failure::new("cannot set up encryption to the destination", why)
-                .at("destination.tls")
-                .remedy("ca, cert and key are PEM files, key in PKCS #8")
-                .exit(Exit::Usage)
-        })?;
-        let mut config = tokio_postgres::Config::new();
-        config
-            .host(&destination.host)
-            .port(destination.port)
-            .dbname(&destination.database)
-            .user(&destination.user)
-            .application_name(INSTANCES.trim_end())
-            .connect_timeout(Duration::from_millis(destination.connect_timeout_ms))
-            .keepalives(true)
-            .keepalives_idle(KEEPALIVE)
-            .tcp_user_timeout(USER_TIMEOUT);
-        if !destination.password.is_empty() {
-            config.password(destination.password.reveal());
-        }
-        if tls.is_some() {
-            config.ssl_mode(tokio_postgres::config::SslMode::Require);
-        } else {
-            config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-        }
-        let lock_timeout_ms = destination.lock_timeout_ms;
         let application = INSTANCES.trim_end().to_owned();
-        Ok(Self { config, tls, address, lock_timeout_ms, application, siblings: INSTANCES.to_owned() })
+        let dial = Arc::new(Dial::new(destination, &application)?);
+        let lock_timeout_ms = destination.lock_timeout_ms;
+        Ok(Self { dial, lock_timeout_ms, application, siblings: INSTANCES.to_owned() })
     }
 
     /// As [`Self::new`], with a name that tells the sessions of this instance from those of others; `bookkeeping`: a number
@@ -81,8 +50,15 @@ impl Connector {
         let own = random().to_bits();
         connector.siblings = format!("{INSTANCES}{bookkeeping:016x} ");
         connector.application = format!("{}{own:016x}", connector.siblings);
-        connector.config.application_name(&connector.application);
+        Arc::make_mut(&mut connector.dial).called(&connector.application);
         Ok(connector)
+    }
+
+    /// The same, whose waits are shown in `waits`.
+    #[must_use]
+    pub fn shown_in(mut self, waits: &Waits) -> Self {
+        Arc::make_mut(&mut self.dial).shown_in(waits);
+        self
     }
 
     /// What its sessions are called, and what the names of all instances with its bookkeeping begin with.
@@ -100,7 +76,7 @@ impl Connector {
     /// `host:port/database`, for messages.
     #[must_use]
     pub fn address(&self) -> &str {
-        &self.address
+        self.dial.address()
     }
 
     /// Opens a session whose settings do not depend on the server's defaults.
@@ -109,57 +85,116 @@ impl Connector {
     /// [`DestinationError::Connect`], transient unless the server has refused this user or database, or what is
     /// configured can never connect.
     pub async fn connect(&self) -> Result<Connection, DestinationError> {
-        let failed = |error: tokio_postgres::Error| DestinationError::Connect {
-            address: self.address.clone(),
-            transient: super::error::may_connect_later(&error),
-            reason: describe(&error),
-        };
-        let client = if let Some(tls) = &self.tls {
-            let (client, connection) = self.config.connect(tls.clone()).await.map_err(failed)?;
-            tokio::spawn(connection);
-            client
-        } else {
-            let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
-            tokio::spawn(connection);
-            client
-        };
-        let unlike = session::set_up(&client, self.lock_timeout_ms).await.map_err(failed)?;
-        Ok(Connection { client, statements: HashMap::new(), unlike })
+        let born = self.dial.doubts();
+        let (client, connection) = self.dial.within_timeout(self.dial.open()).await?;
+        let set_up = session::set_up(&client, self.lock_timeout_ms);
+        let unlike = self.dial.within_timeout(set_up).await?;
+        let known = Attendant::new(Arc::clone(&self.dial), &client, connection);
+        let attendant = self.dial.within_timeout(known).await?;
+        Ok(Connection { client, attendant, born, statements: HashMap::new(), unlike })
     }
 }
 
-/// The TLS side of `destination.tls`; `None` for plain TCP.
-fn tls_connector(tls: &TlsConfig) -> Result<Option<MakeTlsConnector>, String> {
-    if tls.mode == TlsMode::Disable {
-        return Ok(None);
-    }
-    let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
-    let mut builder = TlsConnector::builder();
-    builder
-        .danger_accept_invalid_certs(tls.mode == TlsMode::Require)
-        .danger_accept_invalid_hostnames(tls.mode != TlsMode::VerifyFull);
-    if let Some(path) = &tls.ca {
-        let authorities = Certificate::stack_from_pem(&read(path)?)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        builder.disable_built_in_roots(true);
-        for authority in authorities {
-            builder.add_root_certificate(authority);
-        }
-    }
-    if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
-        let identity = Identity::from_pkcs8(&read(cert)?, &read(key)?)
-            .map_err(|error| format!("{} and {}: {error}", cert.display(), key.display()))?;
-        builder.identity(identity);
-    }
-    let connector = builder.build().map_err(|error| error.to_string())?;
-    Ok(Some(MakeTlsConnector::new(connector)))
-}
-
-/// A session, with the statements it has prepared.
+/// A session, with the statements it has prepared. Whatever is asked over it is attended to: see [`super::attended`].
 pub struct Connection {
     client: Client,
+    attendant: Attendant,
+    /// What was in doubt when it was opened.
+    born: u64,
     statements: HashMap<String, Statement>,
     unlike: Vec<String>,
+}
+
+/// A statement as it is shown.
+pub trait Shown: ToStatement {
+    /// Its text, or what stands for it.
+    fn shown(&self) -> &str;
+}
+
+impl Shown for str {
+    fn shown(&self) -> &str {
+        self
+    }
+}
+
+impl Shown for String {
+    fn shown(&self) -> &str {
+        self
+    }
+}
+
+impl Shown for Statement {
+    fn shown(&self) -> &str {
+        "a prepared statement"
+    }
+}
+
+type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// The client's own methods; each gives what the server says, or that the connection broke.
+#[allow(clippy::missing_errors_doc, reason = "as said above")]
+impl Connection {
+    /// Runs statements whose results do not matter.
+    pub async fn batch_execute(&self, sql: &str) -> Result<(), Error> {
+        self.attendant.attend(sql, self.client.batch_execute(sql)).await
+    }
+
+    /// Runs statements by the simple protocol.
+    pub async fn simple_query(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Error> {
+        self.attendant.attend(sql, self.client.simple_query(sql)).await
+    }
+
+    /// Runs a statement; how many rows it has changed.
+    pub async fn execute<T: ?Sized + Shown>(&self, statement: &T, params: Params<'_>) -> Result<u64, Error> {
+        self.attendant.attend(statement.shown(), self.client.execute(statement, params)).await
+    }
+
+    /// Runs a statement; its rows.
+    pub async fn query<T: ?Sized + Shown>(
+        &self,
+        statement: &T,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        self.attendant.attend(statement.shown(), self.client.query(statement, params)).await
+    }
+
+    /// Runs a statement that gives one row.
+    pub async fn query_one<T: ?Sized + Shown>(
+        &self,
+        statement: &T,
+        params: Params<'_>,
+    ) -> Result<Row, Error> {
+        self.attendant.attend(statement.shown(), self.client.query_one(statement, params)).await
+    }
+
+    /// Runs a statement that gives one row or none.
+    pub async fn query_opt<T: ?Sized + Shown>(
+        &self,
+        statement: &T,
+        params: Params<'_>,
+    ) -> Result<Option<Row>, Error> {
+        self.attendant.attend(statement.shown(), self.client.query_opt(statement, params)).await
+    }
+
+    /// The rows are to be waited for by [`Connection::attend`].
+    pub async fn query_raw<P, I>(&self, statement: &Statement, params: I) -> Result<RowStream, Error>
+    where
+        P: BorrowToSql,
+        I: IntoIterator<Item = P>,
+        I::IntoIter: ExactSizeIterator,
+    {
+        self.attendant.attend(statement.shown(), self.client.query_raw(statement, params)).await
+    }
+
+    /// What is sent is to be waited for by [`Connection::attend`].
+    pub async fn copy_in(&self, statement: &Statement) -> Result<CopyInSink<Bytes>, Error> {
+        self.attendant.attend("COPY", self.client.copy_in(statement)).await
+    }
+
+    /// Waits for a part of an answer, or until the server has taken a part of what is sent.
+    pub async fn attend<T>(&self, what: &str, answer: impl Future<Output = T>) -> T {
+        self.attendant.attend(what, answer).await
+    }
 }
 
 impl Connection {
@@ -169,15 +204,21 @@ impl Connection {
         &self.unlike
     }
 
+    /// True once it broke.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
     /// `sql`, prepared once a session.
     ///
     /// # Errors
     /// What the server says about it.
-    pub async fn prepared(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+    pub async fn prepared(&mut self, sql: &str) -> Result<Statement, Error> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
-        let statement = self.client.prepare(sql).await?;
+        let statement = self.attendant.attend(sql, self.client.prepare(sql)).await?;
         self.statements.insert(sql.to_owned(), statement.clone());
         Ok(statement)
     }
@@ -188,21 +229,13 @@ impl Connection {
     /// [`DestinationError::CommitUnknown`] if the answer did not come; [`DestinationError::Statement`] if the server
     /// has said that it rolled back.
     pub async fn commit(&mut self) -> Result<(), DestinationError> {
-        match self.client.batch_execute("COMMIT").await {
+        match self.batch_execute("COMMIT").await {
             Ok(()) => Ok(()),
             Err(error) if error.code().is_some() && !self.client.is_closed() => {
                 Err(DestinationError::Statement { doing: "committing".to_owned(), source: error })
             }
             Err(error) => Err(DestinationError::CommitUnknown { reason: describe(&error) }),
         }
-    }
-}
-
-impl Deref for Connection {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
-        &self.client
     }
 }
 
@@ -238,7 +271,7 @@ impl Pool {
 
     fn closed(&self) -> DestinationError {
         DestinationError::Connect {
-            address: self.connector.address.clone(),
+            address: self.connector.address().to_owned(),
             reason: "the pool is closed".to_owned(),
             transient: false,
         }
@@ -260,6 +293,8 @@ impl Pool {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match idle {
                 Some(connection) if connection.is_closed() => continue,
+                // What has cut one off may have cut off all that were open then.
+                Some(connection) if connection.born < self.connector.dial.doubts() => continue,
                 Some(connection) => connection,
                 None => self.connector.connect().await?,
             };

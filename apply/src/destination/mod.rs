@@ -1,8 +1,10 @@
 //! The warehouse as a server: connections, and what can go wrong with them.
 
+mod attended;
 pub mod belongings;
 pub mod catalog;
 pub mod connection;
+mod dial;
 pub mod error;
 pub mod holders;
 pub mod pieces;

@@ -96,7 +96,7 @@ async fn piece(
     let params = params.iter().map(|param| param as &(dyn ToSql + Sync));
     let mut stream = pin!(connection.query_raw(&statement, params).await.map_err(during())?);
     let (mut count, mut last) = (0_u64, None);
-    while let Some(row) = stream.try_next().await.map_err(during())? {
+    while let Some(row) = connection.attend("rows to compare", stream.try_next()).await.map_err(during())? {
         visit(Fields::of(&row));
         count += 1;
         last = Some(row);

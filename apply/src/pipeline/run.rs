@@ -66,7 +66,8 @@ impl Run {
         let destination = self.destination()?;
         let connected = self
             .with_destination(|| async {
-                Connector::new(destination).map_err(unusable)?.connect().await.map(drop)
+                let connector = Connector::new(destination).map_err(unusable)?.shown_in(self.status.waits());
+                connector.connect().await.map(drop)
             })
             .await?;
         if connected.is_some()
@@ -241,7 +242,8 @@ impl Run {
             .with_destination(|| async {
                 let bookkeeping = Bookkeeping::new(&destination.schema, &self.config.name);
                 let connector = Connector::of_instance(destination, bookkeeping.lock_key("instances"));
-                let pool = Pool::new(connector.map_err(unusable)?, destination.connections);
+                let connector = connector.map_err(unusable)?.shown_in(self.status.waits());
+                let pool = Pool::new(connector, destination.connections);
                 let retention = Duration::from_millis(self.config.topics.retention_ms());
                 Worker::start(pool, bookkeeping, Arc::clone(ends), retention).await
             })

@@ -128,3 +128,43 @@ fn values_that_the_server_quotes_are_in_the_status_and_not_in_the_log() {
     assert!(output.contains("23505") && !output.contains("s3cret"), "{output}");
     apply.stop();
 }
+
+#[test]
+fn a_server_without_a_connection_to_spare_is_waited_for_and_named() {
+    let mut task = Task::new("full");
+    let role = format!("role_{}", task.name);
+    administer(
+        &task,
+        &format!(
+            "CREATE ROLE {role} LOGIN PASSWORD 'x' CONNECTION LIMIT 0; GRANT CREATE ON DATABASE {} TO {role}",
+            env("PG_DATABASE")
+        ),
+    );
+    task.configure_role(&role, "x");
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("one")])));
+    let mut apply = task.start(&["run"]);
+    let refused = || {
+        let status = apply.status()?;
+        let told = status["retrying"].to_string().contains("53300");
+        (told && status["state"] == "retrying").then_some(())
+    };
+    let rows = |expected: &str| {
+        let select = format!("SELECT * FROM \"{}\".t ORDER BY 1", task.name);
+        eventually(expected, SOON, || (task.administer(&select)? == expected).then_some(()));
+    };
+    eventually("refused at the start", SOON, refused);
+    administer(&task, &format!("ALTER ROLE {role} CONNECTION LIMIT -1"));
+    rows("1|one");
+    // And in the middle of the work.
+    administer(&task, &format!("ALTER ROLE {role} CONNECTION LIMIT 0"));
+    let end = "SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity WHERE usename =";
+    assert_eq!(administer(&task, &format!("{end} '{role}'")), "t");
+    task.transaction(|task| task.write(&t, Create, (2, &[Some("two")])));
+    eventually("refused in the middle", SOON, refused);
+    administer(&task, &format!("ALTER ROLE {role} CONNECTION LIMIT -1"));
+    rows("1|one\n2|two");
+    apply.stop();
+    administer(&task, &format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+}

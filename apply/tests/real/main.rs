@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod alter;
+mod attended;
 mod decoder;
 mod limits;
 mod merge_model;

@@ -40,7 +40,7 @@ pub(super) async fn copy(
 ) -> Result<Copied, DestinationError> {
     let during = || DestinationError::during(format!("copying rows for {}", plan.target()));
     let statement = connection.prepared(&copy_statement(plan, stage, shape)).await.map_err(during())?;
-    let sink = connection.copy_in::<_, Bytes>(&statement).await.map_err(during())?;
+    let sink = connection.copy_in(&statement).await.map_err(during())?;
     let mut sink = pin!(sink);
     let mut report = Report { rows: rows.records(), ..Report::default() };
     let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4);
@@ -57,13 +57,13 @@ pub(super) async fn copy(
         if piece.len() >= PIECE_BYTES {
             report.bytes += length(&piece);
             let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4));
-            sink.send(Bytes::from(full)).await.map_err(during())?;
+            connection.attend("COPY", sink.send(Bytes::from(full))).await.map_err(during())?;
         }
     }
     put_trailer(&mut piece);
     report.bytes += length(&piece);
-    sink.send(Bytes::from(piece)).await.map_err(during())?;
-    sink.finish().await.map_err(during())?;
+    connection.attend("COPY", sink.send(Bytes::from(piece))).await.map_err(during())?;
+    connection.attend("the end of a COPY", sink.finish()).await.map_err(during())?;
     Ok(Copied::All(report))
 }
 
