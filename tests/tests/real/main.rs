@@ -23,6 +23,7 @@ mod plain;
 mod refusals;
 mod remedies;
 mod replay;
+mod silence;
 mod source;
 mod topics;
 mod types;

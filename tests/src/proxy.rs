@@ -1,0 +1,194 @@
+//! A line that can go silent: a TCP proxy that accepts and forwards nothing, with every connection open on both sides. So
+//! behave a firewall that forgets its connections, a balancer that hangs, a network that drops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, tcp};
+use tokio::sync::watch;
+
+/// What the line does.
+#[derive(Debug, Clone, Copy, Default)]
+struct Line {
+    silent: bool,
+    /// Connections before this number are silent for ever.
+    forgotten: u64,
+}
+
+impl Line {
+    const fn carries(self, number: u64) -> bool {
+        !self.silent && number >= self.forgotten
+    }
+}
+
+/// A proxy before one address. It ends, with its connections, when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    line: watch::Sender<Line>,
+    accepted: Arc<AtomicU64>,
+}
+
+impl Proxy {
+    /// Listens on a port of its own, and forwards to a port of this machine.
+    ///
+    /// # Panics
+    /// If there is no port or no thread.
+    #[must_use]
+    pub fn start(target: u16) -> Self {
+        let (line, watched) = watch::channel(Line::default());
+        let accepted = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&accepted);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
+        let port = listener.local_addr().expect("it has a port").port();
+        listener.set_nonblocking(true).expect("it need not block");
+        // A thread of its own: a test blocks while it waits for a command.
+        std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let mut ended = watched.clone();
+                tokio::select! {
+                    () = accept(listener, target, &watched, &counted) => {}
+                    // The sender is gone.
+                    _ = async { while ended.changed().await.is_ok() {} } => {}
+                }
+            });
+        });
+        Self { port, line, accepted }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on whoever connects is accepted, and nothing is forwarded.
+    pub fn silence(&self) {
+        self.line.send_modify(|line| line.silent = true);
+    }
+
+    /// Goes on as if nothing had been: what was said meanwhile arrives.
+    pub fn go_on(&self) {
+        self.line.send_modify(|line| line.silent = false);
+    }
+
+    /// Serves new connections only: those that there are stay open, and silent for ever.
+    pub fn forget(&self) {
+        let forgotten = self.accepted.load(Ordering::SeqCst);
+        self.line.send_modify(|line| *line = Line { silent: false, forgotten });
+    }
+}
+
+async fn accept(
+    listener: std::net::TcpListener,
+    target: u16,
+    line: &watch::Receiver<Line>,
+    accepted: &AtomicU64,
+) {
+    let listener = TcpListener::from_std(listener).expect("it listens");
+    while let Ok((client, _)) = listener.accept().await {
+        let number = accepted.fetch_add(1, Ordering::SeqCst);
+        let line = line.clone();
+        tokio::spawn(async move {
+            // What breaks on one side is closed on the other.
+            let _ = serve(client, target, number, line).await;
+        });
+    }
+}
+
+async fn serve(
+    client: TcpStream,
+    target: u16,
+    number: u64,
+    mut line: watch::Receiver<Line>,
+) -> std::io::Result<()> {
+    carried(&mut line, number).await;
+    let server = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], target))).await?;
+    for stream in [&client, &server] {
+        stream.set_nodelay(true)?;
+    }
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let (there, back) = (line.clone(), line);
+    tokio::select! {
+        ended = carry(from_client, to_server, number, there) => ended,
+        ended = carry(from_server, to_client, number, back) => ended,
+    }
+}
+
+async fn carry(
+    mut from: tcp::OwnedReadHalf,
+    mut to: tcp::OwnedWriteHalf,
+    number: u64,
+    mut line: watch::Receiver<Line>,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        // What comes while the line is silent is held, an end too.
+        carried(&mut line, number).await;
+        if read == 0 {
+            return Ok(());
+        }
+        to.write_all(&buffer[..read]).await?;
+    }
+}
+
+/// Waits until the line carries connection `number`.
+async fn carried(line: &mut watch::Receiver<Line>, number: u64) {
+    if line.wait_for(|line| line.carries(number)).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::time::Duration;
+
+    /// A server that says everything again.
+    fn echo() -> u16 {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                std::thread::spawn(move || std::io::copy(&mut stream.try_clone().unwrap(), &mut stream));
+            }
+        });
+        port
+    }
+
+    fn connect(proxy: &Proxy) -> std::net::TcpStream {
+        let stream = std::net::TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        stream
+    }
+
+    fn says(stream: &mut std::net::TcpStream, word: &[u8]) -> bool {
+        stream.write_all(word).unwrap();
+        let mut answer = vec![0; word.len()];
+        stream.read_exact(&mut answer).is_ok() && answer == word
+    }
+
+    #[test]
+    fn a_silent_line_accepts_and_says_nothing_and_forgets_only_what_there_was() {
+        let proxy = Proxy::start(echo());
+        let mut before = connect(&proxy);
+        assert!(says(&mut before, b"one"));
+        proxy.silence();
+        let mut meanwhile = connect(&proxy);
+        assert!(!says(&mut before, b"two") && !says(&mut meanwhile, b"two"));
+        proxy.go_on();
+        let mut held = [0; 3];
+        before.read_exact(&mut held).unwrap();
+        assert_eq!(&held, b"two");
+        proxy.silence();
+        proxy.forget();
+        assert!(!says(&mut before, b"six"));
+        assert!(says(&mut connect(&proxy), b"six"));
+    }
+}
