@@ -30,6 +30,9 @@ use tributary_schemas::config::{KafkaConfig, TopicsConfig};
 const BUFFER_RECORDS: u32 = 25_000;
 /// The same in bytes of keys and values; a single record may be larger.
 const BUFFER_BYTES: u32 = 32 * 1024 * 1024;
+/// A request that is not answered for this long, ms, is made again over a new connection: a line may have gone silent, and
+/// whoever waits must be back within half a minute of its broker. The library's own are 60 s, and 30 s for what is produced.
+const ANSWER_MS: u32 = 20_000;
 
 /// Settings of every client: the brokers, and the user's properties.
 #[must_use]
@@ -38,6 +41,7 @@ pub fn client_config(kafka: &KafkaConfig) -> ClientConfig {
     config
         .set("client.id", "tributary")
         .set("socket.keepalive.enable", "true")
+        .set("socket.timeout.ms", ANSWER_MS.to_string())
         // A client first waits for half of this before it connects to the next broker it needs: with the 100 ms that are
         // usual, a start took a quarter of a second longer. Where a broker stays away the wait doubles every time.
         .set("reconnect.backoff.ms", "20")
@@ -60,16 +64,22 @@ pub fn transactional_producer_config(
     transaction_timeout_ms: u32,
 ) -> ClientConfig {
     let mut config = ClientConfig::new();
-    // A commit waits for what lingers. A user's property wins over each of these five; brokers that take long to
+    // A commit waits for what lingers. A user's property wins over each of these six; brokers that take long to
     // acknowledge want more records in the queue.
     config
         .set("compression.type", "lz4")
         .set("linger.ms", "10")
         .set("batch.size", "1000000")
         .set("batch.num.messages", "100000")
-        .set("queue.buffering.max.messages", BUFFER_RECORDS.to_string());
+        .set("queue.buffering.max.messages", BUFFER_RECORDS.to_string())
+        .set("request.timeout.ms", ANSWER_MS.to_string());
     for (name, value) in client_config(kafka).config_map() {
         config.set(name, value);
+    }
+    if !kafka.client.contains_key("socket.timeout.ms") {
+        // The library wants it to be shorter than a transaction may last.
+        let answer_ms = ANSWER_MS.min(transaction_timeout_ms.saturating_sub(100));
+        config.set("socket.timeout.ms", answer_ms.to_string());
     }
     config
         .set("enable.idempotence", "true")

@@ -1,6 +1,7 @@
 //! What a topic consists of and where its partitions begin and end. A consumer and places enter; counts and offsets
 //! leave. What follows from an answer is for the caller to decide.
 
+use crate::waits::Waits;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -21,6 +22,7 @@ pub fn partitions<C: ConsumerContext>(
     topic: &str,
     limit: Duration,
 ) -> Result<Option<u32>, KafkaError> {
+    let _wait = Waits::of_process().answer(format!("Kafka: the partitions of {topic}"), limit);
     let metadata = consumer.fetch_metadata(Some(topic), limit)?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
     match found.error().map(RDKafkaErrorCode::from) {
