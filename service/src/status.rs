@@ -140,7 +140,12 @@ impl Status {
     /// Begins to wait for an answer to `what` (as in "committing to Kafka"), which a healthy server gives at once. One that
     /// has not come after some seconds is shown like a retry, until what is returned is dropped: the thread that waits
     /// cannot show it.
-    pub fn wait(&self, what: &str, limit: Duration) -> Wait {
+    pub fn wait(&self, what: &str) -> Wait {
+        self.0.waits.answer(what.to_owned(), None)
+    }
+
+    /// The same, for `limit` at most.
+    pub fn wait_within(&self, what: &str, limit: Duration) -> Wait {
         self.0.waits.answer(what.to_owned(), limit)
     }
 

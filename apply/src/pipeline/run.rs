@@ -181,7 +181,7 @@ impl Run {
         let what = format!("looking who is in the consumer group {}", self.config.name);
         let looked = retry_while_transient(policy, &self.status, &self.shutdown, &what, || async {
             let (ends, group) = (Arc::clone(ends), self.config.name.clone());
-            let _wait = self.status.wait("Kafka: who is in the consumer group", 2 * REQUEST_TIMEOUT);
+            let _wait = self.status.wait_within("Kafka: who is in the consumer group", 2 * REQUEST_TIMEOUT);
             let asked = tokio::task::spawn_blocking(move || ends.members(&group)).await;
             let members =
                 match asked.unwrap_or_else(|e| Err(TopicError::Interrupted { reason: e.to_string() })) {

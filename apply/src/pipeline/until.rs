@@ -170,7 +170,7 @@ async fn goals(run: &Run, ends: Arc<Ends>, history: &History) -> Result<Goals, F
         "asking for the ends of the topics",
         || async {
             let (ends, places) = (Arc::clone(&ends), Arc::clone(&places));
-            let _wait = run.status.wait("Kafka: the ends of partitions", REQUEST_TIMEOUT);
+            let _wait = run.status.wait_within("Kafka: the ends of partitions", REQUEST_TIMEOUT);
             let asked = tokio::task::spawn_blocking(move || ends.high(&places)).await;
             let asked = asked.unwrap_or_else(|e| Err(TopicError::Interrupted { reason: e.to_string() }));
             asked.map_err(|error| {

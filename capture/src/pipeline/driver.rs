@@ -145,7 +145,7 @@ impl Driver {
     fn commit(&mut self, mut outbox: Outbox) -> Result<Committed, Halt> {
         self.publisher.send_all(&mut outbox)?;
         let began = Instant::now();
-        let _wait = self.status.wait("Kafka: committing", self.publisher.timeout());
+        let _wait = self.status.wait_within("Kafka: committing", self.publisher.timeout());
         self.publisher.commit()?;
         outbox.committed();
         Ok(Committed { outbox, took: began.elapsed() })
@@ -158,7 +158,7 @@ impl Driver {
         during: &str,
         answer: impl Future<Output = Result<T, SourceError>>,
     ) -> Result<T, Halt> {
-        let _wait = self.status.wait(&format!("the source: {during}"), ANSWER);
+        let _wait = self.status.wait_within(&format!("the source: {during}"), ANSWER);
         let answer = self.runtime.block_on(async { tokio::time::timeout(ANSWER, answer).await });
         answer.unwrap_or_else(|_| Err(unanswered(during, &self.source, ANSWER))).map_err(Halt::from)
     }

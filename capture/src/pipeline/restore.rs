@@ -137,7 +137,7 @@ fn try_restore(
         return Ok(Restored::NotLeading);
     }
     tracing::warn!(topics = gone.join(", "), "deleted while capture runs: written again from memory");
-    let _wait = shared.status.wait("Kafka: writing the task's own topics again", OWN_TOPICS_WRITTEN);
+    let _wait = shared.status.wait_within("Kafka: writing the task's own topics again", OWN_TOPICS_WRITTEN);
     let restored = restore(shared, &topics, mirror, &gone);
     kafka::close(topics);
     restored.map_err(|error| (first.clone(), error))?;

@@ -6,7 +6,6 @@ use super::restore::{Restored, restore_lost};
 use super::session::{Carried, End, Shared, capture_group, lead};
 use super::standby::{Lead, own_topic_missing, wait_for_lead};
 use crate::commands::check::precheck;
-use crate::sequencer::own_topic_gone;
 use crate::topics::admin::{REQUEST_TIMEOUT, TopicSettings, Topics};
 use crate::topics::state::TaskState;
 use std::sync::Arc;
@@ -256,7 +255,7 @@ fn try_join(shared: &Shared) -> Result<Membership, String> {
     let client = kafka::client_config(&config.kafka);
     let topics = Topics::new(&client, shared.runtime.clone()).map_err(|error| error.to_string())?;
     let (state, history) = (state_topic(&config.name), history_topic(&config.name));
-    let _wait = shared.status.wait("Kafka: making the task's own topics", 2 * REQUEST_TIMEOUT);
+    let _wait = shared.status.wait_within("Kafka: making the task's own topics", 2 * REQUEST_TIMEOUT);
     let ensured =
         topics.ensure(&[&state, &history], &own_settings(config)).map_err(|error| error.to_string());
     kafka::close(topics);

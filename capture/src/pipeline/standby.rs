@@ -69,8 +69,7 @@ pub(super) fn wait_for_lead(
                     return Ok(Lead::NotAMember);
                 }
                 let what = || format!("joining the consumer group {}", capture_group(&shared.config.name));
-                joining = (!present)
-                    .then(|| joining.take().unwrap_or_else(|| shared.status.wait(&what(), LEADER_RESTORES)));
+                joining = (!present).then(|| joining.take().unwrap_or_else(|| shared.status.wait(&what())));
             }
         }
     }

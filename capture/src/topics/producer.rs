@@ -166,14 +166,14 @@ impl Publisher {
             self.producer.begin_transaction().map_err(|error| classify(&error))?;
             self.is_open = true;
         }
-        let (mut silence, mut full) = (None, None);
+        let (mut silence, mut shown) = (None, None);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
                     self.wait(&mut silence)?;
-                    self.show_full(&mut full);
+                    self.show_full(silence, &mut shown);
                 }
                 Err((error, _)) => return Err(classify(&error)),
             }
@@ -181,10 +181,9 @@ impl Publisher {
     }
 
     /// Shows the wait for room in the queue, once it is longer than what is usual under load.
-    fn show_full(&self, full: &mut Option<(Instant, Option<Wait>)>) {
-        let now = Instant::now();
-        let (since, shown) = full.get_or_insert((now, None));
-        if shown.is_none() && now.saturating_duration_since(*since) >= FULL {
+    fn show_full(&self, silence: Option<(i32, Instant)>, shown: &mut Option<Wait>) {
+        let lasts = silence.is_some_and(|(_, since)| since.elapsed() >= FULL);
+        if shown.is_none() && lasts {
             *shown = Some(self.waits.answer("Kafka: acknowledging records", self.timeout));
         }
     }
