@@ -212,6 +212,13 @@ impl Process {
     pub fn status(&self) -> Option<serde_json::Value> {
         self.get("/status").and_then(|(_, body)| serde_json::from_str(&body).ok())
     }
+
+    /// A table in `/status`, by its name with the database; `None` while it is not shown.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<serde_json::Value> {
+        let status = self.status()?;
+        status["tables"].as_array()?.iter().find(|table| table["name"] == name).cloned()
+    }
 }
 
 impl Drop for Process {

@@ -5,7 +5,7 @@ use crate::remedies;
 use crate::sequencer::lineage::Lineage;
 use crate::sequencer::names::ColumnNames;
 use crate::sequencer::table::{SchemaTexts, SequencedTable, Standing};
-use crate::sequencer::{Expectations, Joining, REREAD, publishable};
+use crate::sequencer::{Absent, Expectations, Joining, REREAD, publishable};
 use crate::topics::names::TopicNames;
 use crate::topics::state::{TaskHistory, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +29,8 @@ pub struct Beginning {
     pub running: Vec<(SequencedTable, Option<TableProgress>)>,
     /// Tables that come in, or return from a gap.
     pub joining: Vec<Joining>,
+    /// Tables to be read anew that the source does not have any more.
+    pub absent: Absent,
     /// What the server states of the tables that go on.
     pub expected: Expectations,
     /// What the history says is selected, deselected tables left out.
@@ -128,7 +130,7 @@ pub fn begin(
         .collect();
     let emptied = may_have_restarted(&checkpoint, &found);
     let (mut running, mut joining, mut selected) = (Vec::new(), Vec::new(), BTreeMap::new());
-    let mut expected = Vec::new();
+    let (mut expected, mut absent) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
     for catalog in &found.catalogs {
         let id = catalog.id.clone();
@@ -170,22 +172,27 @@ pub fn begin(
             && let Some(mut table) = restore(history, &previously, state, catalog)?
         {
             selected.insert(id.clone(), before.clone());
-            let parked = state.parked.contains_key(id);
-            if parked && table.standing == Standing::Running {
+            let parked = state.parked.get(id);
+            if parked.is_some_and(|parked| parked.code == REREAD) {
+                absent.push(id.clone());
+            }
+            if parked.is_some() && table.standing == Standing::Running {
                 table.standing = Standing::Parked;
             }
-            running.push((table, state.progress.get(id).filter(|_| !parked).cloned()));
+            running.push((table, state.progress.get(id).filter(|_| parked.is_none()).cloned()));
         }
     }
     let selection_changed = !previously.keys().eq(selected.keys());
     joining.iter().for_each(|joining: &Joining| checkpoint.may_be_written(&joining.catalog.id));
     let next_schema_id = history.next_schema_id();
     let names = history.names(task);
+    let absent = Absent::at(&found.place, absent);
     let expected = Expectations::at(found.place, expected);
     Ok(Beginning {
         checkpoint,
         running,
         joining,
+        absent,
         expected,
         selected,
         names,

@@ -76,6 +76,7 @@ impl Sequencer {
     /// Reads the table's definition and has it read whole from where that holds. Its events count for nothing until
     /// then.
     pub(super) fn schedule_join(&mut self, id: &TableId, why: &str) -> Result<(), Halt> {
+        self.absent.forget(id);
         let shadowed = self.shadowed(id);
         let read = self.ask_definition(id, &shadowed)?;
         let known = self.tables.find(id).and_then(|index| self.tables.get(index));
@@ -90,6 +91,10 @@ impl Sequencer {
             self.maps.ignore(index);
             self.snapshot.discard(index);
             self.put_reread(id.clone(), why)?;
+            if read.is_none() {
+                let place = self.source_position()?;
+                self.absent.add(id.clone(), place);
+            }
         }
         self.expected.forget(id);
         tracing::info!(table = %id, why, "table will be read anew");
@@ -123,9 +128,10 @@ impl Sequencer {
         self.join_arrived()
     }
 
-    /// Brings in every table whose place the stream has reached.
+    /// Brings in every table whose place the stream has reached, and gives up those that are not there any more.
     pub fn join_arrived(&mut self) -> Result<(), Halt> {
         self.ask_again()?;
+        self.park_absent()?;
         let here = self.passed();
         let (arrived, waiting) = std::mem::take(&mut self.joining)
             .into_iter()

@@ -4,6 +4,7 @@
 //! Invariants: nothing is published but here; a record and the checkpoint that covers it are in one Kafka transaction;
 //! between a row that was read and its publication, every event of its key that the stream passed is known.
 
+mod absent;
 mod commit;
 mod definitions;
 mod follows;
@@ -28,6 +29,7 @@ mod tables;
 mod topics;
 mod xa;
 
+pub use absent::Absent;
 pub use definitions::Expectations;
 pub use join::{Joining, executed, publishable, unanswered, wait_until_committed};
 pub use output::Output;
@@ -114,6 +116,8 @@ pub struct Sequencer {
     snapshot: Snapshot,
     /// Selected tables whose definition holds from a place that the stream has not reached.
     joining: Vec<Joining>,
+    /// Tables to be read anew that the source did not have at places that the stream has not reached.
+    absent: Absent,
     /// What the server stated of tables at places that the stream has not reached.
     expected: Expectations,
     /// Tables to be read anew as soon as the open transaction ends, with the reason.

@@ -58,6 +58,7 @@ impl Sequencer {
             maps: TableMaps::default(),
             snapshot,
             joining: beginning.joining,
+            absent: beginning.absent,
             expected: beginning.expected,
             rereads: BTreeMap::new(),
             disagreed: BTreeMap::new(),

@@ -108,6 +108,13 @@ impl ParkReason {
         Self::new(Code::TableRenamed, format!("the table was renamed to {to}"), remedies::table_renamed())
     }
 
+    /// The table's name no longer stands for it, and nothing says since when.
+    #[must_use]
+    pub fn absent() -> Self {
+        let message = "the table was to be read anew, and the source has none of this name";
+        Self::new(Code::TableRenamed, message, remedies::table_renamed())
+    }
+
     /// A chunk's SELECT keeps failing.
     #[must_use]
     pub fn read(why: &str) -> Self {

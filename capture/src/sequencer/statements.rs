@@ -93,10 +93,7 @@ impl Sequencer {
                     }
                     return self.later(&to, statement);
                 }
-                if let Some(index) = running {
-                    self.park(index, &ParkReason::renamed(&to.to_string()))?;
-                }
-                Ok(())
+                self.renamed_away(&id, &to)
             }
             (
                 Effect::Create { if_not_exists: true, .. } | Effect::CreateLike { if_not_exists: true, .. },
@@ -128,6 +125,7 @@ impl Sequencer {
         }
         // It waited to be read anew; now there is nothing to read.
         self.joining.retain(|joining| joining.catalog.id != *id);
+        self.absent.forget(id);
         let index = self.tables.find(id)?;
         self.rereads.remove(&index);
         let known = self.tables.get(index).is_some_and(|table| table.generation > 0);

@@ -159,7 +159,7 @@ impl Sequencer {
     /// waits for all the same.
     fn settle(&mut self) -> Result<(), Halt> {
         self.progress.settle();
-        if self.progress.open().is_none() && !self.joining.is_empty() { self.join_arrived() } else { Ok(()) }
+        if self.progress.open().is_none() && self.awaits_place() { self.join_arrived() } else { Ok(()) }
     }
 
     fn begin(&mut self, gtid: Option<Gtid>) {
@@ -184,7 +184,7 @@ impl Sequencer {
         // What is to be read anew is written down before anything can commit a checkpoint behind it.
         if !self.rereads.is_empty() {
             self.begin_rereads()
-        } else if !self.joining.is_empty() {
+        } else if self.awaits_place() {
             self.join_arrived()
         } else {
             Ok(())

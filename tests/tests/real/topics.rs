@@ -25,9 +25,7 @@ async fn delete(admin: &AdminClient<DefaultClientContext>, topic: &str) {
 
 /// The state of a table in `/status`, and its error.
 fn table(process: &Process, name: &str) -> (String, String) {
-    let status = process.status().unwrap_or_default();
-    let tables = status["tables"].as_array().cloned().unwrap_or_default();
-    let found = tables.into_iter().find(|table| table["name"] == name).unwrap_or_default();
+    let found = process.table(name).unwrap_or_default();
     (found["state"].as_str().unwrap_or_default().to_owned(), found["error"].to_string())
 }
 
