@@ -187,6 +187,18 @@ pub struct TableProgress {
     /// In [`ReadPhase::Published`]: the table is consistent once the stream has passed this place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistent_after: Option<Position>,
+    /// The table's topic as it was seen last; absent before the first look, and where an older version wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<SeenTopic>,
+}
+
+/// How far a topic is known to reach. One of the same name that ends before that is another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenTopic {
+    /// Topic.
+    pub topic: String,
+    /// The end of each partition: the offset that its next record gets.
+    pub ends: Vec<i64>,
 }
 
 /// The phases of a table's read.
@@ -245,6 +257,7 @@ mod tests {
                 through: Some(vec![KeyValue::Text("z".into()), KeyValue::Int(-1)]),
             }],
             consistent_after: None,
+            seen: None,
         };
         let text = serde_json::to_string(&progress).unwrap();
         assert_eq!(serde_json::from_str::<TableProgress>(&text).unwrap(), progress);

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::path::Path;
 use tributary_schemas::checkpoint::{
-    Beat, Checkpoint, KeyRange, KeyValue, Leader, Parked, Partial, PublishedRows, ReadPhase, StateKey,
-    TableProgress,
+    Beat, Checkpoint, KeyRange, KeyValue, Leader, Parked, Partial, PublishedRows, ReadPhase, SeenTopic,
+    StateKey, TableProgress,
 };
 use tributary_schemas::envelope::{Operation, Source, key_schema, put_source_place, put_tail, value_schema};
 use tributary_schemas::history::{
@@ -118,7 +118,7 @@ fn state_records() {
     checkpoint.file_created = Some(1_700_000_000);
     checkpoint.source_started = Some(1_699_000_000);
     check("checkpoint_in_file.json", &StateKey::Checkpoint, &checkpoint);
-    let progress = TableProgress {
+    let mut progress = TableProgress {
         format: 1,
         generation: 2,
         phase: ReadPhase::Reading,
@@ -129,8 +129,11 @@ fn state_records() {
             through: Some(vec![KeyValue::Double(0.1), KeyValue::Hex("00ff".to_owned()), KeyValue::Int(0)]),
         }],
         consistent_after: Some(position()),
+        seen: None,
     };
     check("progress.json", &StateKey::Progress(orders.clone()), &progress);
+    progress.seen = Some(SeenTopic { topic: "task.shop.orders".to_owned(), ends: vec![7, 0] });
+    check("progress_seen.json", &StateKey::Progress(orders.clone()), &progress);
     let parked = Parked {
         format: 1,
         code: "bad-key".to_owned(),

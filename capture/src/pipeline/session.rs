@@ -461,7 +461,7 @@ impl Session {
                 if shared.shutdown.requested()
                     || target.is_some_and(|target| target.is_reached(&self.sequencer))
                 {
-                    self.sequencer.commit()?;
+                    self.sequencer.finish()?;
                     return Ok(End::Done);
                 }
             }

@@ -7,7 +7,7 @@ use super::table::{HistoryRecords, Origin, SequencedTable, Standing};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::checkpoint::{Beat, LEADER_BEAT, Leader, Parked, ReadPhase, StateKey};
+use tributary_schemas::checkpoint::{Beat, LEADER_BEAT, Leader, Parked, ReadPhase, StateKey, TableProgress};
 use tributary_schemas::history::{HistoryKey, SelectionRecord};
 use tributary_schemas::table::Table;
 use tributary_source::catalog::CatalogTable;
@@ -63,7 +63,8 @@ impl Sequencer {
             let Some(table) = self.tables.get(index) else { continue };
             let (key, progress) = (StateKey::Progress(table.id.clone()), self.snapshot.progress(index));
             if let Some(progress) = progress {
-                self.put_state(&key, &progress)?;
+                let seen = self.watched.store(&table.topic, self.output.now);
+                self.put_state(&key, &TableProgress { seen, ..progress })?;
             }
         }
         if self.output.now.saturating_duration_since(self.last_beat) >= LEADER_BEAT {

@@ -82,6 +82,9 @@ impl Sequencer {
         };
         for (table, read) in beginning.running {
             let running = table.standing == Standing::Running;
+            if let Some(seen) = read.as_ref().and_then(|read| read.seen.as_ref()) {
+                sequencer.watched.recall(seen, table.partitions, now);
+            }
             let index = sequencer.tables.insert(table);
             if let (true, Some(read)) = (running, read) {
                 sequencer.take_up(index, read)?;

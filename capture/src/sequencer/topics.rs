@@ -7,7 +7,12 @@ use super::table::Standing;
 use crate::remedies;
 use crate::topics::incarnation::{Found, Known};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tributary_schemas::checkpoint::SeenTopic;
 use tributary_service::exit::Failure;
+
+/// How often it is written how far a table's topic is known to reach, beside what its load writes.
+const STORE: Duration = Duration::from_secs(60);
 
 /// What is known of the topics that are watched.
 #[derive(Debug, Default)]
@@ -15,6 +20,8 @@ pub struct WatchedTopics {
     known: BTreeMap<String, Known>,
     /// Unusable at the last look: a second one confirms it, for a broker may have learned of the topic late.
     doubtful: BTreeMap<String, String>,
+    /// What the state topic says of them, and since when.
+    stored: BTreeMap<String, (Instant, Vec<i64>)>,
 }
 
 impl WatchedTopics {
@@ -38,6 +45,28 @@ impl WatchedTopics {
             }
         }
         unusable
+    }
+
+    /// Takes in what an earlier session has seen of a topic.
+    pub fn recall(&mut self, seen: &SeenTopic, partitions: u32, now: Instant) {
+        let fresh = Known { partitions, ..Known::default() };
+        self.known.entry(seen.topic.clone()).or_insert(fresh).recall(&seen.ends);
+        self.stored.insert(seen.topic.clone(), (now, seen.ends.clone()));
+    }
+
+    /// True if the state topic is to say more of a topic: nothing of it was stored yet, or not for long.
+    fn is_due(&self, topic: &str, now: Instant, pause: Duration) -> bool {
+        let Some(known) = self.known.get(topic).filter(|known| known.written) else { return false };
+        self.stored
+            .get(topic)
+            .is_none_or(|(at, ends)| *ends != known.ends && now.saturating_duration_since(*at) >= pause)
+    }
+
+    /// What is written of a topic, now.
+    pub(super) fn store(&mut self, topic: &str, now: Instant) -> Option<SeenTopic> {
+        let ends = self.known.get(topic).filter(|known| known.written)?.ends.clone();
+        self.stored.insert(topic.to_owned(), (now, ends.clone()));
+        Some(SeenTopic { topic: topic.to_owned(), ends })
     }
 }
 
@@ -63,7 +92,9 @@ impl Sequencer {
         // A look that began before a table went into another topic speaks of the old one.
         let current: Vec<(String, Found)> =
             seen.iter().filter(|(topic, _)| counts.contains_key(topic)).cloned().collect();
-        for (topic, why) in self.watched.observe(&current, |topic| counts.get(topic).copied().unwrap_or(1)) {
+        let unusable = self.watched.observe(&current, |topic| counts.get(topic).copied().unwrap_or(1));
+        self.store_seen(STORE);
+        for (topic, why) in unusable {
             self.watched.known.remove(&topic);
             if topic == self.setup.state_topic || topic == self.setup.history_topic {
                 return Err(Halt::Restart(why));
@@ -78,6 +109,37 @@ impl Sequencer {
             self.begin_rereads()?;
         }
         Ok(())
+    }
+
+    /// The last commit of a session that is asked to end. What the topics hold then is written, so that the next start
+    /// knows them again.
+    ///
+    /// # Errors
+    /// Any end of the session.
+    pub fn finish(&mut self) -> Result<(), Halt> {
+        self.commit()?;
+        let watched = self.watched_topics();
+        let asked: Vec<(&str, u32)> = watched.iter().map(|(topic, count)| (topic.as_str(), *count)).collect();
+        match self.topics.look(&asked) {
+            Ok(found) => {
+                let seen: Vec<(String, Found)> =
+                    watched.iter().map(|(topic, _)| topic.clone()).zip(found).collect();
+                let counts: BTreeMap<String, u32> = watched.into_iter().collect();
+                // What is unusable is noticed at the next start, too.
+                self.watched.observe(&seen, |topic| counts.get(topic).copied().unwrap_or(1));
+            }
+            Err(error) => tracing::debug!("the topics were not looked at for the last time: {error}"),
+        }
+        self.store_seen(Duration::ZERO);
+        self.commit()
+    }
+
+    /// Has what is known of the tables' topics written with the next commit, each of them not sooner than `pause` after the
+    /// last time.
+    fn store_seen(&mut self, pause: Duration) {
+        let due =
+            self.tables.iter().filter(|(_, table)| self.watched.is_due(&table.topic, self.output.now, pause));
+        self.dirty.extend(due.map(|(index, _)| index));
     }
 }
 
@@ -104,5 +166,28 @@ mod tests {
             matches!(&unusable[..], [(topic, why)] if topic == "t.a.b" && why.contains("created anew")),
             "{unusable:?}"
         );
+    }
+
+    #[test]
+    fn what_is_seen_of_a_topic_is_stored_at_once_and_then_now_and_then() {
+        let (mut watched, now) = (WatchedTopics::default(), Instant::now());
+        let look = |watched: &mut WatchedTopics, end| {
+            assert!(watched.observe(&[("t.a.b".to_owned(), Found::Ends(vec![end]))], |_| 1).is_empty());
+        };
+        look(&mut watched, 0);
+        assert!(!watched.is_due("t.a.b", now, STORE), "nothing was ever in it");
+        assert_eq!(watched.store("t.a.b", now), None);
+        look(&mut watched, 3);
+        assert!(watched.is_due("t.a.b", now, STORE));
+        let seen = watched.store("t.a.b", now).unwrap();
+        assert_eq!(seen, SeenTopic { topic: "t.a.b".to_owned(), ends: vec![3] });
+        assert!(!watched.is_due("t.a.b", now + STORE, STORE), "the same");
+        look(&mut watched, 4);
+        assert!(!watched.is_due("t.a.b", now, STORE) && watched.is_due("t.a.b", now, Duration::ZERO));
+        assert!(watched.is_due("t.a.b", now + STORE, STORE));
+        let mut next = WatchedTopics::default();
+        next.recall(&seen, 1, now);
+        let mut unusable = |end| next.observe(&[("t.a.b".to_owned(), Found::Ends(vec![end]))], |_| 1);
+        assert!(unusable(2).is_empty() && !unusable(2).is_empty());
     }
 }

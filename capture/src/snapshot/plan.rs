@@ -188,6 +188,7 @@ impl TablePlan {
             rows_estimated: self.rows_estimated,
             remaining,
             consistent_after: self.consistent_after.clone(),
+            seen: None,
         }
     }
 }

@@ -85,6 +85,7 @@ impl Planner {
             rows_estimated,
             remaining: vec![KeyRange { after: None, through: None }],
             consistent_after: None,
+            seen: None,
         }
     }
 

@@ -35,6 +35,13 @@ impl Known {
         }
     }
 
+    /// Takes in what was seen of the topic before.
+    pub fn recall(&mut self, ends: &[i64]) {
+        self.written |= ends.iter().any(|end| *end > 0);
+        self.ends.resize(self.ends.len().max(ends.len()), 0);
+        self.ends.iter_mut().zip(ends).for_each(|(known, end)| *known = (*known).max(*end));
+    }
+
     /// Why `topic` is not the one that was written; `None` if it may be.
     #[must_use]
     pub fn why_unusable(&self, topic: &str, found: &Found) -> Option<String> {
@@ -87,5 +94,18 @@ mod tests {
         assert!(known.why_unusable("t", &Found::Ends(vec![6])).is_some());
         known.observe(&Found::Missing);
         assert_eq!(known.ends, [7]);
+    }
+
+    #[test]
+    fn what_an_earlier_session_saw_must_be_there_too() {
+        let mut known = Known { partitions: 2, ends: vec![4, 0], written: false };
+        known.recall(&[0, 0]);
+        assert!(!known.written && known.ends == [4, 0]);
+        known.recall(&[3, 9]);
+        assert!(known.written && known.ends == [4, 9]);
+        let mut short = Known { partitions: 2, ..Known::default() };
+        short.recall(&[0, 1]);
+        let created_anew = short.why_unusable("t", &Found::Ends(vec![0, 0])).unwrap();
+        assert!(created_anew.contains("partition 1 ended at 1 and ends at 0"), "{created_anew}");
     }
 }

@@ -22,8 +22,14 @@ pub fn known(history: &TaskHistory, state: &TaskState) -> Vec<(TableId, String, 
     let replicated = selected.filter(|table| table.excluded.is_none());
     let known = replicated.filter_map(|table| {
         let latest = history.latest(&table.id).filter(|record| record.cause != Cause::Drop)?;
-        let written = state.progress.get(&table.id).is_some_and(|progress| progress.rows_read > 0);
-        let known = Known { partitions: table.partitions, ends: latest.barrier.clone(), written };
+        let progress = state.progress.get(&table.id);
+        let written = progress.is_some_and(|progress| progress.rows_read > 0);
+        let mut known = Known { partitions: table.partitions, ends: latest.barrier.clone(), written };
+        if let Some(seen) = progress.and_then(|progress| progress.seen.as_ref())
+            && seen.topic == latest.topic
+        {
+            known.recall(&seen.ends);
+        }
         Some((table.id.clone(), latest.topic.clone(), known))
     });
     known.collect()

@@ -120,6 +120,58 @@ async fn a_topic_that_was_deleted_or_has_more_partitions_costs_one_read_of_its_t
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_created_anew_while_nobody_ran_and_stays_empty_is_noticed() {
+    let task = Task::new("remade");
+    // Nothing was read of one; the other's records came after a re-read. Only what was seen of their topics tells.
+    for name in ["streamed", "short"] {
+        create(&task, name, 0).await;
+    }
+    let (mut capture, mut apply) = (task.capture(), task.apply());
+    for process in [&mut capture, &mut apply] {
+        process.expect_state("synchronizing", RUN);
+    }
+    let mut mysql = task.servers.mysql().await;
+    mysql.query_drop(format!("USE `{}`", task.name)).await.unwrap();
+    mysql.query_drop("INSERT INTO streamed VALUES (1, 1, 'x', NULL), (2, 2, 'y', NULL)").await.unwrap();
+    eventually_equal(&task, "streamed", "before").await;
+    capture.stop();
+    apply.stop();
+    // A session that is too short for a look of its own.
+    mysql.query_drop("INSERT INTO short VALUES (1, 1, 'x', NULL)").await.unwrap();
+    task.catch_up();
+    let admin = admin(&task);
+    for name in ["streamed", "short"] {
+        let topic = format!("{0}.{0}.{name}", task.name);
+        delete(&admin, &topic).await;
+        let created = NewTopic::new(&topic, 4, TopicReplication::Fixed(1));
+        eventually("the topic is made by somebody", SOON, || async {
+            let results = admin.create_topics([&created], &AdminOptions::new()).await.unwrap();
+            results.iter().all(Result::is_ok)
+        })
+        .await;
+    }
+    let mut capture = task.start("capture", &["run", "--until-caught-up"]);
+    capture.expect_exit(0, RUN);
+    for (name, rows) in [("streamed", 2), ("short", 1)] {
+        let mut reads = 0;
+        visit_topic(&task, &format!("{name}.r2"), |record| {
+            reads += u32::from(record.sequence.ends_with('r'))
+        });
+        assert_eq!(reads, rows, "{name}: {}", capture.output());
+    }
+    // Once is enough, and the topics alone have it all.
+    let mut capture = task.start("capture", &["run", "--until-caught-up"]);
+    capture.expect_exit(0, RUN);
+    assert!(!capture.output().contains("created anew"), "{}", capture.output());
+    task.start("apply", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+    task.start("apply", &["replay", "--from", "beginning", "--clear", "--yes"]).expect_exit(0, RUN);
+    task.catch_up();
+    for name in ["streamed", "short"] {
+        assert_table_equal(&task, name).await;
+    }
+}
+
 /// True once the target of table `a` has this column.
 async fn has_column(task: &Task, column: &str) -> bool {
     let sql = "SELECT FROM information_schema.columns WHERE table_schema = $1 AND table_name = 'a' AND column_name = $2";
