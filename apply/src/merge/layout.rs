@@ -123,7 +123,7 @@ pub enum LayoutError {
     },
     /// The configured key is not the source's key plus constants.
     #[error(
-        "{table}: primary_key must hold the source's key ({expected}) and otherwise only constants; {column} breaks this"
+        "{table}: the target's key must be the source's ({expected}), with constants beside it at most; {column} breaks this"
     )]
     BadPrimaryKey {
         /// Source table.
@@ -134,7 +134,7 @@ pub enum LayoutError {
         expected: String,
     },
     /// The definition has no key.
-    #[error("{table} has no primary key; name a NOT NULL unique key of it in the config")]
+    #[error("{table} has no primary key; give it one on the source")]
     NoKey {
         /// Source table.
         table: String,

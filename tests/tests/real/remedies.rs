@@ -112,8 +112,21 @@ fn faults(
     help: &mut BTreeMap<String, String>,
 ) -> Vec<String> {
     let mut faults = Vec::new();
+    let bare: BTreeSet<&str> = refused.iter().filter_map(|key| key.rsplit('.').next()).collect();
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.')));
-    for word in words.map(|word| word.trim_matches('.')) {
+    let words: Vec<&str> = words.map(|word| word.trim_matches('.')).collect();
+    for key in &bare {
+        // Without its section a key is told from an English word by its underscore, or by what it is set to.
+        let is_named = key.contains('_') && words.contains(key);
+        let is_set = text.match_indices(&format!("{key} = ")).any(|(place, _)| {
+            let before = text.get(..place).unwrap_or_default();
+            !before.ends_with(|last: char| last.is_ascii_alphanumeric() || matches!(last, '_' | '.'))
+        });
+        if is_named || is_set {
+            faults.push(format!("{key} is refused"));
+        }
+    }
+    for word in words {
         let Some((section, key)) = word.split_once('.') else { continue };
         let is_key = SECTIONS.contains(&section) && !key.is_empty() && !matches!(key, "rs" | "toml");
         if is_key && !keys.iter().any(|known| known == word || known.starts_with(&format!("{word}."))) {
@@ -165,6 +178,8 @@ fn what_a_message_tells_a_person_to_do_can_be_done() {
         "`apply replay --fly`",
         "correct `constants`",
         "raise apply.no_such_key",
+        "the primary_key must hold it",
+        "set constants = { a = 1 }",
     ] {
         assert!(!wrong(text).is_empty(), "{text}");
     }
