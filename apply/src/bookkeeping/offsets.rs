@@ -27,7 +27,7 @@ pub struct ArrivalStep {
     pub from: u32,
     /// Generation they arrive at.
     pub to: u32,
-    /// The table is read anew from here on: what was missed before does not matter any more.
+    /// The table is emptied here: what was missed before does not matter any more.
     pub anew: bool,
 }
 

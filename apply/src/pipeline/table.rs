@@ -160,8 +160,20 @@ impl TableTask {
         self.operations.delete && record.is_some_and(|record| record.cause == Cause::Reset)
     }
 
-    /// True if the table is read anew behind `generation`: whatever that one changes, and whatever was missed of it,
-    /// does not matter any more.
+    /// True if no row of before lives on in `generation`, in the target either.
+    #[must_use]
+    pub fn is_emptied(&self, generation: u32) -> bool {
+        let record = self.generations.get(&generation);
+        self.operations.delete && record.is_some_and(|record| record.cause.empties())
+    }
+
+    /// True if the table is emptied behind `generation`: whatever was missed of that one does not matter any more.
+    #[must_use]
+    pub fn is_emptied_after(&self, generation: u32) -> bool {
+        self.generations.range(generation + 1..).any(|(later, _)| self.is_emptied(*later))
+    }
+
+    /// True if the table is read anew behind `generation`: whatever that one changes does not matter any more, either.
     #[must_use]
     pub fn is_reset_after(&self, generation: u32) -> bool {
         self.generations.range(generation + 1..).any(|(later, _)| self.is_reset(*later))

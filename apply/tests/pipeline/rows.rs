@@ -123,120 +123,52 @@ fn a_truncate_waits_for_every_partition_of_two_instances() {
 }
 
 #[test]
-fn a_reset_lifts_a_table_that_was_parked_by_its_definition() {
-    let mut task = Task::new("reset");
-    let mut t = task.table("t");
-    task.load(&t, 1, true);
-    task.transaction(|task| task.write(&t, Create, (1, &[Some("text")])));
-    let mut apply = task.start(&["run"]);
-    eventually("the row", SOON, || (task.rows("t") == "1|text").then_some(()));
-    // A text that becomes a number cannot be followed in place.
-    t.table.columns[1] = crate::support::column(2, "name", "int", true);
-    task.advance(&mut t, Cause::Alter);
-    eventually("parked", SOON, || {
-        apply.table("shop.t").filter(|table| *table == ("parked".into(), "unsupported-ddl".into()))
-    });
-    t.table.columns[1] = crate::support::column(3, "other", "varchar(9)", true);
-    task.advance(&mut t, Cause::Reset);
-    task.transaction(|task| task.write(&t, Read, (2, &[Some("again")])));
-    eventually("read anew", SOON, || (task.rows("t") == "2|again").then_some(()));
-    apply.stop();
-    task.catch_up();
-    assert_eq!(task.rows("t"), "2|again");
+fn what_empties_a_table_lifts_it_though_it_was_away_for_too_long() {
+    for (name, cause) in [("anew", Cause::Reset), ("emptied", Cause::Truncate)] {
+        let mut task = Task::new(name);
+        let mut t = task.table("t");
+        task.load(&t, 1, true);
+        task.transaction(|task| task.write(&t, Create, (1, &[Some("old")])));
+        task.catch_up();
+        let offsets = format!("bk_{}.offsets", task.name);
+        let slept = format!("UPDATE {offsets} SET begun_at = now() - interval '90 days', at_end_at = NULL");
+        task.query(&slept).unwrap();
+        let mut apply = task.start(&["run"]);
+        eventually("parked", SOON, || {
+            apply.table("shop.t").filter(|table| *table == ("parked".into(), "retention-exceeded".into()))
+        });
+        task.advance(&mut t, cause);
+        task.transaction(|task| task.write(&t, Read, (2, &[Some("again")])));
+        eventually(name, SOON, || (task.rows("t") == "2|again").then_some(()));
+        apply.stop();
+        // What was missed before is forgotten, also by who takes over before the end is reached.
+        let young = format!("SELECT count(*) FROM {offsets} WHERE begun_at > now() - interval '1 hour'");
+        assert_eq!(task.query(&young).unwrap(), "4", "{name}");
+    }
 }
 
 #[test]
-fn a_clearing_replay_builds_what_rows_can_go_into_and_judges_what_it_is_pointed_at() {
-    let mut task = Task::new("clear");
-    let t = task.table("t");
-    task.load(&t, 0, true);
-    task.transaction(|task| task.write(&t, Create, (1, &[Some("x")])));
-    task.catch_up();
-    // Nobody says yes.
-    task.unanswered.set(true);
-    let mut asked = task.start(&["replay", "--from", "beginning", "--clear"]);
-    asked.expect_exit(2);
-    let output = asked.output();
-    assert!(output.contains(&format!("{}\".\"t\"", task.name)) && output.contains("give --yes"), "{output}");
-    task.unanswered.set(false);
-    assert_eq!(task.rows("t"), "1|x");
-    // A time behind the last record: nothing is taken back, and nothing else is said.
-    let epoch = format!("SELECT epoch FROM bk_{}.tasks", task.name);
-    let before = task.query(&epoch).unwrap();
-    let now = task
-        .query("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')");
-    let mut nothing = task.start(&["replay", "--from", &now.unwrap()]);
-    nothing.expect_exit(0);
-    assert!(nothing.output().contains("nothing to merge again"), "{}", nothing.output());
-    assert_eq!(task.query(&epoch).unwrap(), before);
-    // The definition did not change in the topic, and the key is gone from the target.
-    task.query(&format!("ALTER TABLE \"{}\".t DROP COLUMN id", task.name)).unwrap();
-    task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
-    task.catch_up();
-    assert_eq!(task.rows("t"), "1|x");
-    // Somebody else's rows under the name that the configuration gives now.
-    task.query(&format!("CREATE TABLE \"{0}\".t_new (LIKE \"{0}\".t INCLUDING ALL)", task.name)).unwrap();
-    task.query(&format!("INSERT INTO \"{}\".t_new VALUES (7, 'theirs')", task.name)).unwrap();
-    let config = task.directory.join("task.toml");
-    let text = std::fs::read_to_string(&config).unwrap().replace("{table}", "{table}_new");
-    std::fs::write(&config, text).unwrap();
-    let mut refused = task.start(&["replay", "--from", "beginning", "--clear"]);
-    refused.expect_exit(1);
-    assert!(refused.output().contains("holds rows already"), "{}", refused.output());
-    assert_eq!(task.rows("t_new"), "7|theirs");
-    task.query(&format!("DELETE FROM \"{}\".t_new", task.name)).unwrap();
-    task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
-    task.catch_up();
-    assert_eq!((task.rows("t_new"), task.rows("t")), ("1|x".to_owned(), "1|x".to_owned()));
-}
-
-#[test]
-fn a_merging_replay_does_not_hide_that_a_delete_may_have_been_missed() {
-    let mut task = Task::new("slept");
-    let t = task.table("t");
-    task.load(&t, 0, true);
-    task.transaction(|task| task.write(&t, Create, (1, &[Some("x")])));
-    task.catch_up();
-    let offsets = format!("bk_{}.offsets", task.name);
-    let slept = format!("UPDATE {offsets} SET begun_at = now() - interval '90 days', at_end_at = now() - ");
-    task.query(&format!("{slept} interval '60 days'")).unwrap();
-    task.start(&["replay", "--from", "beginning"]).expect_exit(0);
-    let mut refused = task.start(&["run", "--until-caught-up"]);
-    refused.expect_exit(1);
-    assert!(refused.output().contains("retention-exceeded"), "{}", refused.output());
-    // One that was at its end a moment ago begins anew, and is at its end again.
-    task.query(&format!("{slept} interval '1 day'")).unwrap();
-    task.start(&["replay", "--from", "beginning"]).expect_exit(0);
-    let young = format!("SELECT count(*) FROM {offsets} WHERE begun_at > now() - interval '1 hour'");
-    assert_eq!(task.query(&young).unwrap(), "4");
-    task.catch_up();
-    task.query(&format!("{slept} interval '60 days'")).unwrap();
-    task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
-    task.catch_up();
-    assert_eq!(task.rows("t"), "1|x");
-}
-
-#[test]
-fn a_reset_lifts_a_table_that_was_away_for_too_long() {
-    let mut task = Task::new("anew");
+fn a_lone_truncate_is_followed_by_who_was_away_for_longer_than_deletes_stay() {
+    let mut task = Task::new("lone");
     let mut t = task.table("t");
     task.load(&t, 1, true);
     task.transaction(|task| task.write(&t, Create, (1, &[Some("old")])));
     task.catch_up();
+    task.advance(&mut t, Cause::Truncate);
+    // As if all of that had been long ago: before the TRUNCATE no delete matters, and behind it there is nothing.
     let offsets = format!("bk_{}.offsets", task.name);
-    let slept = format!("UPDATE {offsets} SET begun_at = now() - interval '90 days', at_end_at = NULL");
+    let slept = format!(
+        "UPDATE {offsets} SET begun_at = now() - interval '90 days', at_end_at = now() - interval '60 days'"
+    );
     task.query(&slept).unwrap();
-    let mut apply = task.start(&["run"]);
-    eventually("parked", SOON, || {
-        apply.table("shop.t").filter(|table| *table == ("parked".into(), "retention-exceeded".into()))
-    });
-    task.advance(&mut t, Cause::Reset);
-    task.transaction(|task| task.write(&t, Read, (2, &[Some("again")])));
-    eventually("read anew", SOON, || (task.rows("t") == "2|again").then_some(()));
-    apply.stop();
-    // What was missed before is forgotten, also by who takes over before the end is reached.
-    let young = format!("SELECT count(*) FROM {offsets} WHERE begun_at > now() - interval '1 hour'");
-    assert_eq!(task.query(&young).unwrap(), "4");
+    task.catch_up();
+    assert_eq!(task.rows("t"), "");
+    // Behind it, it does.
+    task.query(&slept).unwrap();
+    task.transaction(|task| task.write(&t, Create, (2, &[Some("late")])));
+    let mut refused = task.start(&["run", "--until-caught-up"]);
+    refused.expect_exit(1);
+    assert!(refused.output().contains("retention-exceeded"), "{}", refused.output());
 }
 
 #[test]

@@ -136,9 +136,9 @@ impl EngineTable {
         if recreated || !task.generations.keys().eq(self.task.generations.keys()) {
             self.flow.set_barriers(task.barriers());
             self.raw_values = task.may_have_raw_values();
-            // The table is read anew: the way out of whatever has stopped it.
+            // The table is emptied, or read anew: mostly the way out of what has stopped it, and else that stops it again.
             let stopped = self.flow.is_parked() || self.doomed.is_some();
-            if stopped && task.is_reset_after(self.flow.done()) {
+            if stopped && task.is_emptied_after(self.flow.done()) {
                 (self.marked_at, self.doomed, self.trial) = (None, None, None);
                 self.flow.unpark();
                 self.status.set_state(TableState::CatchingUp);

@@ -55,7 +55,7 @@ impl Worker {
             done = generation;
             tracing::info!(table = %task.id, generation, statements = statements.len(), "definition followed");
         }
-        let step = ArrivalStep { from, to: generation, anew: task.is_reset(generation) };
+        let step = ArrivalStep { from, to: generation, anew: task.is_emptied(generation) };
         let retention = self.retention_at(task, from);
         self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, Some(step), retention).await?;
         sabotage::pass("ddl-barrier");

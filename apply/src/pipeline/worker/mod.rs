@@ -281,9 +281,9 @@ impl Worker {
     }
 
     /// How long deletes stay, for a partition at `generation`; `None` if what it has missed does not matter, because the
-    /// table is read anew behind it.
+    /// table is emptied behind it.
     fn retention_at(&self, task: &TableTask, generation: u32) -> Option<Duration> {
-        (!task.is_reset_after(generation)).then_some(self.retention)
+        (!task.is_emptied_after(generation)).then_some(self.retention)
     }
 
     async fn advance(
@@ -292,7 +292,7 @@ impl Worker {
         moves: &[super::job::Move],
     ) -> Result<Outcome<Batch>, DestinationError> {
         let mut lease = self.begin(Hold::Nothing).await?;
-        // A partition that stands before a reset goes there by arriving, not this way.
+        // A partition that stands before what empties the table goes there by arriving, not this way.
         self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None, Some(self.retention)).await?;
         lease.commit().await?;
         lease.release();

@@ -53,7 +53,7 @@ impl Worker {
             .map_err(DestinationError::during(format!("reading the offsets of {}", task.topic)))?;
         let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, self.locks_rows()).await?;
         let missing =
-            |row: &&OffsetRow| row.may_have_missed(self.retention) && !task.is_reset_after(row.generation);
+            |row: &&OffsetRow| row.may_have_missed(self.retention) && !task.is_emptied_after(row.generation);
         if let Some(number) = numbers.iter().find(|number| !rows.iter().any(|row| row.partition == **number))
         {
             return Err(DestinationError::Table(incomplete(task, *number)));
