@@ -165,6 +165,7 @@ fn a_lone_truncate_is_followed_by_who_was_away_for_longer_than_deletes_stay() {
     assert_eq!(task.rows("t"), "");
     // Behind it, it does.
     task.query(&slept).unwrap();
+    task.transaction(|task| task.write(&t, Create, (2, &[Some("late")])));
     let mut refused = task.start(&["run", "--until-caught-up"]);
     refused.expect_exit(1);
     assert!(refused.output().contains("retention-exceeded"), "{}", refused.output());
