@@ -88,6 +88,15 @@ impl GtidSet {
         })
     }
 
+    /// The transactions of this set that are not in `other`, source by source.
+    pub fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Gtid> + 'a {
+        self.0.iter().flat_map(move |(source, intervals)| {
+            let theirs = other.0.get(source).map_or(&[][..], Vec::as_slice);
+            let left = intervals.iter().flat_map(|(first, last)| left_by(theirs, *first, *last));
+            left.flat_map(|(first, last)| first..=last).map(|number| Gtid { source: source.clone(), number })
+        })
+    }
+
     /// The intervals of each source, closed, in order.
     pub fn intervals(&self) -> impl Iterator<Item = (&GtidSource, &[(u64, u64)])> {
         self.0.iter().map(|(source, intervals)| (source, intervals.as_slice()))
@@ -98,6 +107,21 @@ impl GtidSet {
 fn covers(intervals: &[(u64, u64)], first: u64, last: u64) -> bool {
     let at = intervals.partition_point(|(_, end)| *end < last);
     intervals.get(at).is_some_and(|(start, end)| *start <= first && last <= *end)
+}
+
+/// What `intervals` leave of `first..=last`.
+fn left_by(intervals: &[(u64, u64)], first: u64, last: u64) -> Vec<(u64, u64)> {
+    let (mut from, mut left) = (first, Vec::new());
+    for (start, end) in intervals.iter().filter(|(start, end)| *start <= last && *end >= first) {
+        if *start > from {
+            left.push((from, start - 1));
+        }
+        from = end.saturating_add(1);
+    }
+    if from <= last {
+        left.push((from, last));
+    }
+    left
 }
 
 /// Adds `first..=last`, merging what then touches.
@@ -228,6 +252,8 @@ mod tests {
             let (ours, model) = build(&ranges);
             let (theirs, their_model) = build(&other);
             prop_assert_eq!(ours.contains_all(&theirs), model.is_superset(&their_model));
+            let left: Vec<u64> = ours.without(&theirs).map(|gtid| gtid.number).collect();
+            prop_assert_eq!(left, model.difference(&their_model).copied().collect::<Vec<_>>());
             for number in 1..70 {
                 let gtid: Gtid = format!("{A}:{number}").parse().unwrap();
                 prop_assert_eq!(ours.contains(&gtid), model.contains(&number));

@@ -49,7 +49,7 @@ pub async fn grants(connection: &mut Connection) -> Result<Grants, SourceError> 
 
 /// The server's settings. `behind` is waited for if it is not yet in `gtid_executed`: the binlog shows a transaction
 /// before the engine has committed it, and a checkpoint can be that fresh. A source that waits for a replica's
-/// acknowledgement, or for its disk, takes its time over that.
+/// acknowledgement, or for its disk, takes its time over that. What it neither has nor is about to have is not waited for.
 ///
 /// # Errors
 /// What the server or the network said.
@@ -60,11 +60,24 @@ pub async fn server(
     let dialect = Dialect::probe(connection).await?;
     let mut facts = ServerFacts::from(&dialect);
     if let Some(set) = behind.filter(|set| dialect.has_gtid() && !facts.gtid_executed.contains_all(set)) {
-        // If they do not come, what is in the set then says so.
-        let _ = wait_until_committed(connection, set).await?;
+        // Asked for first: a transaction that is in neither answer was not being committed when this one was given.
+        let owned: Option<String> =
+            connection.first("asking what is being committed", "SELECT @@GLOBAL.gtid_owned").await?;
         facts.gtid_executed = gtid_executed(connection).await?;
+        if !never_comes(set, &facts.gtid_executed, &facts.server_uuid, &owned.unwrap_or_default()) {
+            // If they do not come all the same, what is in the set then says so.
+            let _ = wait_until_committed(connection, set).await?;
+            facts.gtid_executed = gtid_executed(connection).await?;
+        }
     }
     Ok(facts)
+}
+
+/// True if a transaction of `set` is one that this server alone makes, and it has neither committed it nor begun to: `owned`
+/// has those, as `:number#thread` for each.
+fn never_comes(set: &GtidSet, executed: &GtidSet, server_uuid: &str, owned: &str) -> bool {
+    let mut own = set.without(executed).filter(|gtid| gtid.source.uuid == server_uuid);
+    own.any(|gtid| !owned.contains(&format!(":{}#", gtid.number)))
 }
 
 /// The replicas that stream from the server now. Empty if it may not be asked: then nobody can be in the way whom
@@ -119,4 +132,23 @@ pub async fn cascades(connection: &mut Connection) -> Result<Cascades, SourceErr
     let rows = connection.query(DURING, keys).await?;
     let names = rows.into_iter().filter_map(|row| from_row_opt::<(String, String)>(row).ok());
     Ok(Cascades::Silent(names.map(|(database, table)| TableId { database, table }).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_still_be_committed_or_come_from_another_server_is_waited_for() {
+        const OWN: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        const OTHER: &str = "4e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let set = |text: &str| text.parse::<GtidSet>().unwrap();
+        let published = set(&format!("{OWN}:1-12,{OTHER}:1-5"));
+        let never = |executed: &str, owned: &str| never_comes(&published, &set(executed), OWN, owned);
+        assert!(never("", ""), "reset");
+        assert!(never(&format!("{OWN}:1-11,{OTHER}:1-5"), ""));
+        assert!(!never(&format!("{OWN}:1-11,{OTHER}:1-5"), &format!("{OWN}:12#36")));
+        assert!(never(&format!("{OWN}:1-10,{OTHER}:1-5"), &format!("{OWN}:12#36")), "but not its 11th");
+        assert!(!never(&format!("{OWN}:1-12,{OTHER}:1-4"), ""), "replication may bring it");
+    }
 }
