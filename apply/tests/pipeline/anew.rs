@@ -227,7 +227,7 @@ fn what_passes_by_itself_while_a_target_is_made_anew_undoes_all_of_it_and_is_tri
     let (name, trigger) = (&task.name, format!("busy_{}", task.name));
     task.administer(&format!(
         "CREATE FUNCTION \"{name}\".busy() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
-         IF position('\"{name}\".t' IN current_query()) > 0 AND nextval('\"{name}\".tries') <= 2 THEN \
+         IF position('{name}.t ' IN replace(current_query(), '\"', '')) > 0 AND nextval('\"{name}\".tries') <= 2 THEN \
          RAISE EXCEPTION 'busy' USING ERRCODE = '55P03'; END IF; END $$; \
          CREATE EVENT TRIGGER \"{trigger}\" ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION \"{name}\".busy(); \
          GRANT ALL ON SEQUENCE \"{name}\".tries TO PUBLIC"
