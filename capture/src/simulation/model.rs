@@ -2,7 +2,7 @@
 //! source had at the checkpoint; each row event is there once.
 
 use super::kafka::Kafka;
-use super::source::{Change, RowChange, Source, State, Table, gtid};
+use super::source::{Change, ORIGIN, RowChange, Source, State, Table, gtid};
 use crate::sequencer::REREAD;
 use crate::topics::state::{TaskHistory, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,18 +109,27 @@ fn prepared(source: &Source, xid: u32) -> &[RowChange] {
     prepare.expect("an XA transaction is prepared before it is decided")
 }
 
-/// No row event is in a topic twice.
+/// No row event is in a topic twice. A sequence names it within one server, the GTID of its transaction within all.
 fn once(kafka: &Kafka, topic: &str) -> Result<(), Violation> {
     let mut seen = BTreeSet::new();
     for partition in 0..kafka.partitions(topic) {
         for (offset, record) in kafka.committed(topic, partition) {
-            let sequence: SourceSequence = record.sequence.parse().unwrap();
-            if !sequence.read && !seen.insert((sequence, record.value.is_some())) {
-                return Err(format!("{topic}-{partition} at {offset}: row event {sequence} a second time"));
+            let SourceSequence { row, part, read, .. } = record.sequence.parse().unwrap();
+            let Some(value) = record.value.as_deref().filter(|_| !read) else { continue };
+            let gtid = gtid_of(value);
+            if !seen.insert((gtid.clone(), row, part)) {
+                return Err(format!("{topic}-{partition} at {offset}: row event {row}.{part} of {gtid} a second time"));
             }
         }
     }
     Ok(())
+}
+
+/// The GTID in an envelope: a text behind its length.
+fn gtid_of(value: &[u8]) -> String {
+    let place = value.windows(ORIGIN.len()).position(|part| part == ORIGIN.as_bytes()).expect("a GTID");
+    let length = usize::from(value[place - 1]) / 2;
+    String::from_utf8(value[place..place + length].to_vec()).unwrap()
 }
 
 /// What an apply has that has read a table's topic, from the generations' barriers and the records between them.

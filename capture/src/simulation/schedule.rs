@@ -119,7 +119,7 @@ impl Schedule {
             Err(Halt::Stop(failure)) => return Err(format!("the task stops: {failure}")),
         }
         // The check goes through everything; now and then will do.
-        if self.world.committed && self.world.random.u8(0..8) == 0 {
+        if self.world.committed && self.world.random.u8(0..24) == 0 {
             self.world.committed = false;
             check(&self.world.kafka, &self.world.source)?;
         }
@@ -131,9 +131,11 @@ impl Schedule {
         self.world.quiet = true;
         self.world.source.commit_all();
         for _ in 0..PATIENCE {
-            for action in [Self::stream, Self::read, Self::tick] {
-                self.act(action)?;
+            self.act(Self::stream)?;
+            while self.session.as_ref().is_some_and(|session| session.jobs.iter().any(Option::is_some)) {
+                self.act(Self::read)?;
             }
+            self.act(Self::tick)?;
             self.world.elapsed += Duration::from_millis(500);
             let loaded = self.session.as_ref().is_some_and(|session| {
                 session.sequencer.is_loaded() && session.stream.is_at_end(&self.world.source.server)
@@ -160,7 +162,7 @@ impl Schedule {
 
     fn stream(&mut self) -> Result<(), Halt> {
         self.with(|world, session| {
-            let most = world.random.usize(1..8);
+            let most = if world.quiet { 64 } else { world.random.usize(1..8) };
             if world.random.u8(0..4) == 0 {
                 session.stream.heartbeat(&world.source.server);
             }

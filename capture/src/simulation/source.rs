@@ -9,7 +9,7 @@ use tributary_schemas::table::{ColumnDefault, Index, IndexPart, TableId};
 use tributary_source::catalog::{CatalogColumn, CatalogTable};
 
 /// Who gave the transactions their numbers, whatever server they are on now.
-const ORIGIN: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+pub(super) const ORIGIN: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 /// Keys that a table can have.
 const KEYS: i32 = 12;
 /// Names that tables can have.
