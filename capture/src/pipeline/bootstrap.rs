@@ -94,34 +94,7 @@ pub fn begin(
     found: Found,
     wanted: Wanted<'_>,
 ) -> Result<Beginning, Failure> {
-    let mut checkpoint = match &state.checkpoint {
-        Some(_) if history.generations.is_empty() && !state.catalog.is_empty() => {
-            return Err(Failure::new(
-                "the task's checkpoint is there but its history is not",
-                format!("{task}.state names tables, {task}.history defines none: what their records mean is not known"),
-            )
-            .remedy(remedies::state_lost()));
-        }
-        Some(checkpoint) => checkpoint.clone(),
-        None if history.generations.is_empty() => Checkpoint {
-            format: FORMAT_VERSION,
-            position: found.place.clone(),
-            file_created: None,
-            source_started: None,
-            transaction: 0,
-            partials: Vec::new(),
-            undecided: Vec::new(),
-        },
-        None => {
-            return Err(Failure::new(
-                "the task's history is there but its checkpoint is not",
-                format!(
-                    "{task}.history names tables, {task}.state holds no position: where to go on is not known"
-                ),
-            )
-            .remedy(remedies::state_lost()));
-        }
-    };
+    let mut checkpoint = begin_at(task, state, history, &found.place)?;
     let previously: BTreeMap<TableId, SelectedTable> = history
         .selection
         .iter()
@@ -201,6 +174,41 @@ pub fn begin(
         next_schema_id,
         source_started: found.started,
     })
+}
+
+/// Where the stream begins: at the checkpoint, or in a task that never ran at `place`.
+fn begin_at(
+    task: &str,
+    state: &TaskState,
+    history: &TaskHistory,
+    place: &Position,
+) -> Result<Checkpoint, Failure> {
+    match &state.checkpoint {
+        Some(_) if history.generations.is_empty() && !state.catalog.is_empty() => Err(Failure::new(
+            "the task's checkpoint is there but its history is not",
+            format!(
+                "{task}.state names tables, {task}.history defines none: what their records mean is not known"
+            ),
+        )
+        .remedy(remedies::state_lost())),
+        Some(checkpoint) => Ok(checkpoint.clone()),
+        None if history.generations.is_empty() => Ok(Checkpoint {
+            format: FORMAT_VERSION,
+            position: place.clone(),
+            file_created: None,
+            source_started: None,
+            transaction: 0,
+            partials: Vec::new(),
+            undecided: Vec::new(),
+        }),
+        None => Err(Failure::new(
+            "the task's history is there but its checkpoint is not",
+            format!(
+                "{task}.history names tables, {task}.state holds no position: where to go on is not known"
+            ),
+        )
+        .remedy(remedies::state_lost())),
+    }
 }
 
 impl Beginning {

@@ -118,7 +118,9 @@ fn once(kafka: &Kafka, topic: &str) -> Result<(), Violation> {
             let Some(value) = record.value.as_deref().filter(|_| !read) else { continue };
             let gtid = gtid_of(value);
             if !seen.insert((gtid.clone(), row, part)) {
-                return Err(format!("{topic}-{partition} at {offset}: row event {row}.{part} of {gtid} a second time"));
+                return Err(format!(
+                    "{topic}-{partition} at {offset}: row event {row}.{part} of {gtid} a second time"
+                ));
             }
         }
     }
