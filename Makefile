@@ -54,9 +54,13 @@ test-faults: deps ## the long runs: kills, frozen processes and outages under lo
 	cargo build --workspace --bins --locked
 	@$(AROUND) cargo test -p tributary-tests --features faults --test faults --locked -- --test-threads=1 --nocapture
 
-soak: deps ## servers that say nothing for minutes; SECONDS_FROZEN=60,200 says for how long
+soak: deps ## servers that say nothing for minutes (SECONDS_FROZEN=60,200 for so long); SEEDS=100000: so many simulated schedules
+ifdef SEEDS
+	TRIBUTARY_SEEDS=$(SEEDS) cargo test --release -p tributary-capture --lib --locked -- --nocapture simulation
+else
 	cargo build --workspace --bins --locked
 	cargo test -p tributary-tests --features soak --test soak --locked -- --nocapture
+endif
 
 fuzz: ## damaged binlog events, images, documents and records, many more than in the tests (options: CASES=1000000)
 	PROPTEST_CASES=$${CASES:-1000000} cargo test --release -p tributary-capture -p tributary-apply \

@@ -72,7 +72,7 @@ impl Schedule {
         for _ in 0..random.usize(0..12) {
             if random.bool() { source.begin(&mut random) } else { source.commit(&mut random) }
         }
-        let steps = random.usize(20..200).min(steps);
+        let steps = random.usize(10..110).min(steps);
         source.tells = std::env::var_os("TRIBUTARY_SEED").is_some();
         let world = World {
             crash_in: [0, 200, 30][random.usize(0..3)],
