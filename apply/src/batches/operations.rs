@@ -31,11 +31,13 @@ impl Operations {
         self.insert && self.update && self.delete
     }
 
-    /// The privileges on a table that its role needs for them. SELECT is needed for all.
+    /// The privileges on a table that its role needs for them. SELECT is needed for all; UPDATE also where rows are only
+    /// inserted, because a merge into a table without a unique index, or of a cluster, locks it first, and the server allows
+    /// that (`IN EXCLUSIVE MODE`) only to those who may change rows.
     #[must_use]
     pub fn privileges(self) -> Vec<&'static str> {
-        let wanted =
-            [("SELECT", true), ("INSERT", self.insert), ("UPDATE", self.update), ("DELETE", self.delete)];
+        let locks = self.update || !self.delete;
+        let wanted = [("SELECT", true), ("INSERT", self.insert), ("UPDATE", locks), ("DELETE", self.delete)];
         wanted.into_iter().filter(|(_, needs)| *needs).map(|(privilege, _)| privilege).collect()
     }
 

@@ -21,6 +21,8 @@ const PROMPT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(3);
 /// A large answer that the server has handed to the network may still be on its way, over a slow line.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
+/// How long a server that does not tell how much it has may wait for rows.
+const ROWS: Duration = Duration::from_secs(60);
 /// Characters of a statement that are shown.
 const SHOWN_CHARS: usize = 80;
 
@@ -39,6 +41,8 @@ struct Session {
     /// When it began, and when its server did: a number is given again, and a second session may lead to another server.
     began: String,
     server_began: String,
+    /// The server tells how far a COPY is (PostgreSQL 14).
+    tells_progress: bool,
 }
 
 /// What the server says of a session.
@@ -48,30 +52,72 @@ enum Seen {
     AtWork,
     /// It waits for its client.
     Idle,
+    /// It waits for rows of a COPY. So it does most of the time where they come over a slow line.
+    AwaitsRows {
+        /// How much of them it has, bytes, if the server tells.
+        copied: Option<u64>,
+    },
     /// It has ended.
     Gone,
+}
+
+/// What the looks at a session lead to. Pure.
+#[derive(Debug, Default)]
+struct Suspicion {
+    /// What it had of a COPY, and since when.
+    awaited: Option<(Option<u64>, Instant)>,
+}
+
+impl Suspicion {
+    /// True if what is seen means that something was lost on the way.
+    fn judge(&mut self, seen: Seen, now: Instant) -> bool {
+        let Seen::AwaitsRows { copied } = seen else {
+            self.awaited = None;
+            return matches!(seen, Seen::Idle | Seen::Gone);
+        };
+        match self.awaited {
+            Some((before, since)) if before == copied => {
+                copied.is_some() || now.saturating_duration_since(since) >= ROWS
+            }
+            _ => {
+                self.awaited = Some((copied, now));
+                false
+            }
+        }
+    }
 }
 
 impl Session {
     /// The look, and whether it has led to the same server and session.
     fn question(&self) -> String {
+        let (copied, progress) = match self.tells_progress {
+            true => (
+                ", c.bytes_processed AS copied",
+                " LEFT JOIN pg_catalog.pg_stat_progress_copy c ON c.pid = a.pid",
+            ),
+            false => ("", ""),
+        };
         format!(
-            "SET search_path = pg_catalog, pg_temp; SELECT a.*, a.backend_start = '{}'::timestamptz AS same_session, s.same_server FROM \
-             (SELECT pg_catalog.pg_postmaster_start_time() = '{}'::timestamptz AS same_server) s \
-             LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = {}",
+            "SET search_path = pg_catalog, pg_temp; SELECT a.*, a.backend_start = '{}'::timestamptz AS same_session, \
+             s.same_server{copied} FROM (SELECT pg_catalog.pg_postmaster_start_time() = '{}'::timestamptz AS same_server) s \
+             LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = {}{progress}",
             self.began, self.server_began, self.pid
         )
     }
 }
 
 impl Seen {
-    fn of(same_server: bool, same_session: bool, state: Option<&str>, wait_event: Option<&str>) -> Self {
+    fn of(
+        (same_server, same_session): (bool, bool),
+        state: Option<&str>,
+        wait_event: Option<&str>,
+        copied: Option<u64>,
+    ) -> Self {
         match state {
             _ if !same_server => Self::AtWork,
             _ if !same_session => Self::Gone,
             Some(state) if state.starts_with("idle") => Self::Idle,
-            // A COPY whose rows do not come.
-            Some("active") if wait_event == Some("ClientRead") => Self::Idle,
+            Some("active") if wait_event == Some("ClientRead") => Self::AwaitsRows { copied },
             _ => Self::AtWork,
         }
     }
@@ -83,7 +129,8 @@ impl Seen {
             row.get(place)
         };
         let is = |name: &str| text(name) == Some("t");
-        Self::of(is("same_server"), is("same_session"), text("state"), text("wait_event"))
+        let copied = text("copied").and_then(|bytes| bytes.parse().ok());
+        Self::of((is("same_server"), is("same_session")), text("state"), text("wait_event"), copied)
     }
 }
 
@@ -94,10 +141,17 @@ impl Attendant {
         client: &Client,
         connection: AbortHandle,
     ) -> Result<Self, tokio_postgres::Error> {
-        let sql = "SELECT pid, backend_start::text, pg_catalog.pg_postmaster_start_time()::text \
+        let sql = "SELECT pid, backend_start::text, pg_catalog.pg_postmaster_start_time()::text, \
+                   EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE relname = 'pg_stat_progress_copy' AND \
+                   relnamespace = 'pg_catalog'::pg_catalog.regnamespace) \
                    FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()";
         let row = client.query_one(sql, &[]).await?;
-        let session = Session { pid: row.get(0), began: row.get(1), server_began: row.get(2) };
+        let session = Session {
+            pid: row.get(0),
+            began: row.get(1),
+            server_began: row.get(2),
+            tells_progress: row.get(3),
+        };
         Ok(Self { dial, session, connection })
     }
 
@@ -111,7 +165,7 @@ impl Attendant {
         }
         let what = format!("the destination {}: {}", self.dial.address(), shortened(statement));
         let wait = self.dial.waits().work(what, since, None);
-        let mut suspected = false;
+        let (mut suspected, mut suspicion) = (false, Suspicion::default());
         loop {
             let pause = if suspected { ON_ITS_WAY } else { PAUSE };
             if let Ok(answer) = timeout(pause, answer.as_mut()).await {
@@ -120,10 +174,10 @@ impl Attendant {
             let looked = tokio::select! {
                 biased;
                 answer = answer.as_mut() => return answer,
-                looked = self.look(suspected) => looked,
+                looked = self.look(&mut suspicion, suspected) => looked,
             };
             wait.silent(looked.is_none());
-            let lost = matches!(looked, Some(Seen::Idle | Seen::Gone));
+            let lost = looked == Some(true);
             if suspected && lost {
                 tracing::warn!(
                     pid = self.session.pid,
@@ -138,8 +192,9 @@ impl Attendant {
         }
     }
 
-    /// What the server says to another session; `None` if it says nothing. `end`: one that waits for its client is ended.
-    async fn look(&self, end: bool) -> Option<Seen> {
+    /// Whether something was lost, by what the server says to another session; `None` if it says nothing. `end`: a session that
+    /// has lost something is ended.
+    async fn look(&self, suspicion: &mut Suspicion, end: bool) -> Option<bool> {
         let question = async {
             let (client, connection) = self.dial.open().await?;
             let _connection = Closing(connection);
@@ -149,17 +204,18 @@ impl Attendant {
                 _ => None,
             });
             let seen = row.as_ref().map_or(Seen::AtWork, Seen::read);
-            if end && seen == Seen::Idle {
+            let lost = suspicion.judge(seen, Instant::now());
+            if end && lost && seen != Seen::Gone {
                 // Where this is refused its own limits end it.
                 let sql = format!("SELECT pg_catalog.pg_terminate_backend({})", self.session.pid);
                 let _ = client.simple_query(&sql).await;
             }
-            Ok::<_, tokio_postgres::Error>(seen)
+            Ok::<_, tokio_postgres::Error>(lost)
         };
         match timeout(self.dial.connect_timeout(), question).await {
-            Ok(Ok(seen)) => Some(seen),
+            Ok(Ok(lost)) => Some(lost),
             // It answers, if only to refuse: too many connections.
-            Ok(Err(error)) if error.code().is_some() => Some(Seen::AtWork),
+            Ok(Err(error)) if error.code().is_some() => Some(false),
             Ok(Err(_)) | Err(_) => None,
         }
     }
@@ -190,16 +246,40 @@ mod tests {
 
     #[test]
     fn only_a_session_that_waits_for_its_client_or_is_gone_has_lost_its_answer() {
-        let seen = |state, event| Seen::of(true, true, Some(state), event);
+        let seen = |state, event| Seen::of((true, true), Some(state), event, None);
         assert_eq!(seen("idle", Some("ClientRead")), Seen::Idle);
         assert_eq!(seen("idle in transaction (aborted)", None), Seen::Idle);
-        assert_eq!(seen("active", Some("ClientRead")), Seen::Idle, "a COPY without rows");
+        assert_eq!(seen("active", Some("ClientRead")), Seen::AwaitsRows { copied: None });
         assert_eq!(seen("active", Some("relation")), Seen::AtWork, "it waits for a lock");
         assert_eq!(seen("active", None), Seen::AtWork);
         assert_eq!(seen("disabled", None), Seen::AtWork, "the server does not track what sessions do");
-        assert_eq!(Seen::of(true, false, None, None), Seen::Gone);
-        assert_eq!(Seen::of(true, false, Some("idle"), None), Seen::Gone, "the number was given again");
-        assert_eq!(Seen::of(false, false, None, None), Seen::AtWork, "the look has led to another server");
+        assert_eq!(Seen::of((true, false), None, None, None), Seen::Gone);
+        assert_eq!(
+            Seen::of((true, false), Some("idle"), None, None),
+            Seen::Gone,
+            "the number was given again"
+        );
+        assert_eq!(
+            Seen::of((false, false), None, None, None),
+            Seen::AtWork,
+            "the look has led to another server"
+        );
+    }
+
+    #[test]
+    fn rows_that_come_slowly_are_not_lost() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let copied = |bytes| Seen::AwaitsRows { copied: Some(bytes) };
+        let mut suspicion = Suspicion::default();
+        assert!(!suspicion.judge(copied(5), at(0)));
+        assert!(!suspicion.judge(copied(9), at(3)), "some have come");
+        assert!(suspicion.judge(copied(9), at(6)));
+        assert!(!suspicion.judge(Seen::AtWork, at(9)));
+        assert!(suspicion.judge(Seen::Idle, at(10)) && suspicion.judge(Seen::Gone, at(11)));
+        let untold = Seen::AwaitsRows { copied: None };
+        assert!(!suspicion.judge(untold, at(12)) && !suspicion.judge(untold, at(71)));
+        assert!(suspicion.judge(untold, at(72)));
     }
 
     #[test]

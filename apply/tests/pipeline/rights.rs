@@ -6,12 +6,12 @@ use tributary_schemas::envelope::Operation::{Create, Delete, Read, Update};
 const PASSWORD: &str = "granted";
 
 /// A task with a role that has nothing but its bookkeeping, and a target that belongs to the administrator.
-fn prepared(name: &str, operations: &str) -> Task {
+fn prepared(name: &str, key: &str, operations: &str) -> Task {
     let task = Task::new(name);
     let role = &task.name;
     task.administer(&format!(
         "CREATE ROLE \"{role}\" LOGIN PASSWORD '{PASSWORD}'; CREATE SCHEMA \"bk_{role}\" AUTHORIZATION \"{role}\"; \
-         CREATE SCHEMA \"{role}\"; CREATE TABLE \"{role}\".t (id int PRIMARY KEY, name varchar(50))"
+         CREATE SCHEMA \"{role}\"; CREATE TABLE \"{role}\".t (id int{key}, name varchar(50))"
     ))
     .unwrap();
     task.configure(&format!("password = \"{PASSWORD}\"\n"), &format!("operations = [{operations}]\n"));
@@ -21,18 +21,22 @@ fn prepared(name: &str, operations: &str) -> Task {
 
 #[test]
 fn what_is_granted_follows_from_the_operations_that_are_chosen() {
-    for (name, operations, granted, expected) in [
-        ("gi", "\"insert\"", "SELECT, INSERT", "1|old\n2|two\n3|new"),
-        ("giu", "\"insert\", \"update\"", "SELECT, INSERT, UPDATE", "1|changed\n2|two\n3|new"),
-        ("gid", "\"insert\", \"delete\"", "SELECT, INSERT, DELETE, TRUNCATE", "1|old\n3|new"),
+    const KEYED: &str = " PRIMARY KEY";
+    for (name, key, operations, granted, expected) in [
+        ("gi", KEYED, "\"insert\"", "SELECT, INSERT, UPDATE", "1|old\n2|two\n3|new"),
+        // Without a unique index a merge locks the table first.
+        ("gk", "", "\"insert\"", "SELECT, INSERT, UPDATE", "1|old\n2|two\n3|new"),
+        ("giu", KEYED, "\"insert\", \"update\"", "SELECT, INSERT, UPDATE", "1|changed\n2|two\n3|new"),
+        ("gid", KEYED, "\"insert\", \"delete\"", "SELECT, INSERT, DELETE, TRUNCATE", "1|old\n3|new"),
         (
             "gall",
+            KEYED,
             "\"insert\", \"update\", \"delete\"",
             "SELECT, INSERT, UPDATE, DELETE, TRUNCATE",
             "1|changed\n3|new",
         ),
     ] {
-        let mut task = prepared(name, operations);
+        let mut task = prepared(name, key, operations);
         let t = task.table("t");
         task.load(&t, 2, true);
         task.transaction(|task| {

@@ -113,7 +113,8 @@ impl Engine {
         if due(&mut self.beats.commit, COMMIT, now) {
             self.commit_to_kafka();
         }
-        let looks = if self.is_without_partitions() { LOOKS_HURRIED } else { LOOKS };
+        let joins = self.is_without_partitions() && !self.membership.is_present();
+        let looks = if joins { LOOKS_HURRIED } else { LOOKS };
         if due(&mut self.beats.members, looks, now) {
             self.ask_for_members();
         }

@@ -75,7 +75,9 @@ impl Engine {
         if self.subscribed.is_empty() {
             return Ok(());
         }
-        let present = self.parts.consumer.is_among(client_ids);
+        // One that has partitions is in its group, whatever a list says that may lack it for other reasons; if its client has
+        // lost the brokers, it loses the partitions, too.
+        let present = !self.is_without_partitions() || self.parts.consumer.is_among(client_ids);
         if self.membership.absence.look(present, now) { self.join_anew() } else { Ok(()) }
     }
 
