@@ -112,7 +112,7 @@ pub const KEYS: &[Key] = &[
     key("source.retry_minutes", RETRY, Default("720"), "minutes", "How long a server that is away is waited for; 0: at once an error."),
     key("source.server_id", Integer(1, 4_294_967_295), Derived("from the task's name", "4711"), "", "Replica id shown to the server; unique among its replicas."),
     key("source.heartbeat_ms", Integer(100, 600_000), Default("1000"), "milliseconds", "How often the server says that it lives while its binlog is quiet."),
-    key("source.read_deadline_ms", Integer(1_000, 3_600_000), Default("30000"), "milliseconds", "How long the stream may be silent before its connection is taken for dead."),
+    key("source.read_deadline_ms", Integer(1_000, 3_600_000), Default("20000"), "milliseconds", "How long the stream may be silent before its connection is taken for dead."),
     key("source.connect_timeout_ms", Integer(100, 600_000), Default("10000"), "milliseconds", "How long one attempt to connect may take."),
 
     key("kafka.brokers", Text, Required("\"127.0.0.1:9092\""), "", "Bootstrap servers, host:port separated by commas."),

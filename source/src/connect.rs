@@ -178,7 +178,11 @@ impl SourceOptions {
                 _ => {}
             }
         }
-        let identity: Option<String> = connection.first(CONNECTING, IDENTITY).await?;
+        // A server of another kind may refuse the question; what is said of it comes later.
+        let identity: Option<String> = match connection.first(CONNECTING, IDENTITY).await {
+            Err(error) if error.code().is_some() => None,
+            identity => identity?,
+        };
         connection.attendant.knows(identity.as_deref());
         Ok(connection)
     }

@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 /// How long a client may fail before it is replaced. The next one has twice as long: that the cluster is away is no
 /// fault of the client, and each client that is closed meanwhile takes a while to end.
 const FIRST: Duration = Duration::from_secs(20);
-/// The longest of these times.
-const LONGEST: Duration = Duration::from_secs(600);
+/// The longest of these times: the answer that names no broker comes when a cluster wakes up, after however long an outage.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The same for members of groups.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(600);
 /// How long a member must be missing from its group, looked at by clients that Kafka answers.
 const MISSING: Duration = Duration::from_secs(8);
 
@@ -87,7 +89,7 @@ impl Absence {
             return false;
         }
         (self.joined, self.missing_since) = (now, None);
-        self.patience = (self.patience * 2).min(LONGEST);
+        self.patience = (self.patience * 2).min(LONGEST_ABSENCE);
         true
     }
 
