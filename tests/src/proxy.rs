@@ -37,12 +37,22 @@ impl Proxy {
     /// If there is no port or no thread.
     #[must_use]
     pub fn start(target: u16) -> Self {
+        Self::start_behind(|_| target)
+    }
+
+    /// The same before a server that has to know this port first: `target` is given it, and says where to forward to.
+    ///
+    /// # Panics
+    /// If there is no port or no thread.
+    #[must_use]
+    pub fn start_behind(target: impl FnOnce(u16) -> u16) -> Self {
         let (line, watched) = watch::channel(Line::default());
         let accepted = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&accepted);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
         let port = listener.local_addr().expect("it has a port").port();
         listener.set_nonblocking(true).expect("it need not block");
+        let target = target(port);
         // A thread of its own: a test blocks while it waits for a command.
         std::thread::spawn(move || {
             let runtime =

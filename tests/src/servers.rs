@@ -48,14 +48,31 @@ impl Servers {
     #[must_use]
     pub fn behind(instance: &str, proxy: &KafkaProxy) -> Self {
         let servers = Self { instance: instance.to_owned(), variables: HashMap::new() };
-        let address = format!("advertised.listeners=BROKER://127.0.0.1:{}", proxy.port());
-        // Its port is known before it runs, and it comes through the proxy itself.
         let mut servers = servers.read_variables();
-        proxy.forward_to(servers.get("KAFKA_BROKERS"));
-        servers.control(&["up", "kafka", "--", &address]);
+        let line = servers.up_behind(proxy.port());
+        proxy.forward_to(&format!("127.0.0.1:{line}"));
         servers.control(&["up"]);
         servers.variables.insert("KAFKA_BROKERS".to_owned(), format!("127.0.0.1:{}", proxy.port()));
         servers
+    }
+
+    /// Has Kafka listen on one more port, and tell those who come there that it is at `proxy`; returns that port. What the
+    /// broker says to itself (it writes the markers of transactions like that) goes another way: a line to a cluster is not
+    /// one within it.
+    ///
+    /// # Panics
+    /// If there is no port, or Kafka cannot be started.
+    pub fn up_behind(&self, proxy: u16) -> u16 {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let line = free.expect("there is a port").port();
+        let (own, controller) = (self.get("KAFKA_PORT"), self.get("KAFKA_CONTROLLER_PORT"));
+        let at = "127.0.0.1";
+        let listeners =
+            format!("listeners=BROKER://{at}:{own},LINE://{at}:{line},CONTROLLER://{at}:{controller}");
+        let advertised = format!("advertised.listeners=BROKER://{at}:{own},LINE://{at}:{proxy}");
+        let protocols = "listener.security.protocol.map=BROKER:PLAINTEXT,LINE:PLAINTEXT,CONTROLLER:PLAINTEXT";
+        self.control(&["up", "kafka", "--", &listeners, &advertised, protocols]);
+        line
     }
 
     fn read_variables(mut self) -> Self {

@@ -11,9 +11,6 @@ use std::time::{Duration, Instant};
 
 /// How long the services may take to be in step again after a silence: 30 s are promised, and the machine is busy.
 const BACK: Duration = Duration::from_secs(60);
-/// The same after one of Kafka: a producer has several connections, and finds out one after the other that each is gone, or
-/// loses its transaction after a minute.
-const BACK_FROM_KAFKA: Duration = Duration::from_secs(150);
 /// How long a service may take to end on SIGTERM: 10 s, and a little.
 const ENDS: Duration = Duration::from_secs(12);
 
@@ -33,10 +30,8 @@ impl Lines {
     #[must_use]
     pub fn before(servers: &Servers) -> Self {
         let to = |name: &str| Proxy::start(servers.get(name).parse().expect("a port"));
-        let lines = Self { mysql: to("MYSQL_PORT"), kafka: to("KAFKA_PORT"), postgres: to("PG_PORT") };
-        let advertised = format!("advertised.listeners=BROKER://127.0.0.1:{}", lines.kafka.port());
-        servers.control(&["up", "kafka", "--", &advertised]);
-        lines
+        let kafka = Proxy::start_behind(|port| servers.up_behind(port));
+        Self { mysql: to("MYSQL_PORT"), kafka, postgres: to("PG_PORT") }
     }
 
     /// A task that goes over the lines.
@@ -100,8 +95,7 @@ pub async fn live_through(
     writer.stop().await;
     let expected = source_rows(task, "a").await;
     let what = format!("in step after {whom} was silent for {} s", silent.as_secs());
-    let limit = if whom == "Kafka" { BACK_FROM_KAFKA } else { BACK };
-    eventually(&what, limit, || async { destination_rows(task, "a").await == expected }).await;
+    eventually(&what, BACK, || async { destination_rows(task, "a").await == expected }).await;
     println!("{what}: within {} s", began.elapsed().as_secs());
     for process in [capture, apply] {
         process.expect_state("synchronizing", RUN);
