@@ -5,7 +5,7 @@ use super::reach::{Listener, reach};
 use super::runtime;
 use super::stored::Stored;
 use crate::pipeline::session::capture_group;
-use crate::topics::admin::{REQUEST_TIMEOUT, Topics};
+use crate::topics::admin::Topics;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::collections::BTreeSet;
@@ -73,7 +73,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
         .map_err(|error| failed(&error))?;
     // One by one and in this order: as long as the history is there, a drop that was cut off can be done again.
     for topic in &doomed {
-        let _wait = Waits::of_process().answer(format!("Kafka: deleting {topic}"), REQUEST_TIMEOUT);
+        let _wait = Waits::of_process().answer(format!("Kafka: deleting {topic}"), None);
         topics.delete(&[topic]).map_err(|error| failed(&error))?;
     }
     let admin = admin_client(&config.kafka).map_err(|error| failed(&error))?;

@@ -4,7 +4,7 @@
 use super::session::Shared;
 use crate::sequencer::halt::Halt;
 use crate::sequencer::outbox::Outbox;
-use crate::sequencer::port::{Action, Committed, DefinitionQuestion};
+use crate::sequencer::port::{Action, Answered, Committed, DefinitionQuestion};
 use crate::sequencer::{Now, Sequencer};
 use crate::snapshot::reader::{self, ReaderLimits, ReaderMessage, ReaderOrder};
 use crate::topics::admin::{REQUEST_TIMEOUT, TopicSettings, Topics};
@@ -21,6 +21,9 @@ use tributary_source::error::SourceError;
 
 /// How long the source may take to answer a question; commits are waited for inside of it.
 const ANSWER: Duration = Duration::from_secs(60);
+
+/// How long it may take until new topics can be written.
+const MAKING: Duration = Duration::from_secs(70);
 
 impl From<PublishError> for Halt {
     fn from(error: PublishError) -> Self {
@@ -104,16 +107,19 @@ impl Driver {
             Action::Ends(call) => {
                 let topics: Vec<(&str, u32)> =
                     call.question.iter().map(|(topic, partitions)| (&**topic, *partitions)).collect();
+                let _wait = self.status.wait_within("Kafka: the ends of partitions", REQUEST_TIMEOUT);
                 let ends = self.topics.ends(&topics)?;
                 call.answer(ends);
             }
             Action::Cluster(call) => {
+                let _wait = self.status.wait_within("Kafka: listing the topics", REQUEST_TIMEOUT);
                 let cluster = self.topics.cluster(REQUEST_TIMEOUT);
                 call.answer(cluster.map_err(|error| Halt::Restart(error.to_string()))?);
             }
             Action::Look(call) => {
                 let asked: Vec<(&str, u32)> =
                     call.question.iter().map(|(topic, partitions)| (topic.as_str(), *partitions)).collect();
+                let _wait = self.status.wait_within("Kafka: looking at the topics", 2 * REQUEST_TIMEOUT);
                 let found = self.topics.look(&asked);
                 if let Err(error) = &found {
                     tracing::debug!("the topics were not looked at: {error}");
@@ -122,14 +128,16 @@ impl Driver {
             }
             Action::Ensure(call) => {
                 let topics: Vec<&str> = call.question.iter().map(String::as_str).collect();
+                let _wait = self.status.wait_within("Kafka: making topics", MAKING);
                 let ensured = self.topics.ensure(&topics, &self.settings)?;
                 call.answer(ensured);
             }
             Action::Definition(call) => {
                 let DefinitionQuestion { id, shadowed, reached } = &call.question;
                 let asked = current_definition(&self.source, id, shadowed, reached);
-                let found = self.ask_source("reading the catalog", asked)?;
-                call.answer(found);
+                let began = Instant::now();
+                let answer = self.ask_source("reading the catalog", asked)?;
+                call.answer(Answered { answer, took: began.elapsed() });
             }
             Action::SourcePosition(call) => {
                 call.answer(self.ask_source("reading the position", current_place(&self.source))?);
@@ -145,7 +153,7 @@ impl Driver {
     fn commit(&mut self, mut outbox: Outbox) -> Result<Committed, Halt> {
         self.publisher.send_all(&mut outbox)?;
         let began = Instant::now();
-        let _wait = self.status.wait_within("Kafka: committing", self.publisher.timeout());
+        let _wait = self.status.wait("Kafka: committing");
         self.publisher.commit()?;
         outbox.committed();
         Ok(Committed { outbox, took: began.elapsed() })

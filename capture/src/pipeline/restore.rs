@@ -91,8 +91,10 @@ pub fn restore_lost(
     role: &watch::Receiver<Role>,
 ) -> Result<Restored, Failure> {
     let mut backoff = Backoff::new(Policy::for_limit(shared.config.kafka.retry()));
+    // Once the topic is made anew, the group gives its partition out again, maybe to this instance: that is no rival's.
+    let mut made = false;
     loop {
-        let error = match try_restore(shared, mirror, role) {
+        let error = match try_restore(shared, mirror, (role, &mut made)) {
             Ok(restored) => return Ok(restored),
             Err((_, RestoreError::NotLeading)) => return Ok(Restored::NotLeading),
             Err((topic, RestoreError::Impossible(why))) => return Err(own_topic_gone(&topic, why)),
@@ -111,7 +113,7 @@ pub fn restore_lost(
 fn try_restore(
     shared: &Shared,
     mirror: &Mirror,
-    role: &watch::Receiver<Role>,
+    (role, made): (&watch::Receiver<Role>, &mut bool),
 ) -> Result<Restored, (String, RestoreError)> {
     let config = &shared.config;
     let own = [state_topic(&config.name), history_topic(&config.name)];
@@ -130,7 +132,7 @@ fn try_restore(
     }
     let Some(first) = gone.first() else { return Ok(Restored::NothingLost) };
     let is_given = || topics.is_given(&capture_group(&config.name));
-    if !still_leads(*role.borrow(), role.has_changed().unwrap_or(true), is_given)
+    if !still_leads(*role.borrow(), !*made && role.has_changed().unwrap_or(true), is_given)
         .map_err(|error| failed(error.to_string()))?
     {
         tracing::warn!(topics = gone.join(", "), "deleted, and this instance does not lead any more");
@@ -138,6 +140,7 @@ fn try_restore(
     }
     tracing::warn!(topics = gone.join(", "), "deleted while capture runs: written again from memory");
     let _wait = shared.status.wait_within("Kafka: writing the task's own topics again", OWN_TOPICS_WRITTEN);
+    *made = true;
     let restored = restore(shared, &topics, mirror, &gone);
     kafka::close(topics);
     restored.map_err(|error| (first.clone(), error))?;

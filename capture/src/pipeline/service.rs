@@ -6,7 +6,7 @@ use super::restore::{Restored, restore_lost};
 use super::session::{Carried, End, Shared, capture_group, lead};
 use super::standby::{Lead, own_topic_missing, wait_for_lead};
 use crate::commands::check::precheck;
-use crate::topics::admin::{REQUEST_TIMEOUT, TopicSettings, Topics};
+use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::state::TaskState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -130,7 +130,7 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
             carried.mirror = None;
         }
         match wait_for_lead(shared, &membership, &mut role, &mut absence)? {
-            Lead::Given => {}
+            Lead::Given => drop(absence.look(true, Instant::now())),
             Lead::EndAsked => return Ok(Exit::Done),
             Lead::NotAMember => {
                 tracing::warn!("the consumer group does not know this instance any more: it joins anew");
@@ -158,6 +158,7 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
                     drop(membership);
                     let Some(joined) = join_group(shared)? else { return Ok(Exit::Done) };
                     (role, membership) = (joined.role(), joined);
+                    absence = kafka::Absence::new(Instant::now());
                     continue;
                 }
                 Restored::EndAsked => return Ok(Exit::Done),
@@ -255,7 +256,7 @@ fn try_join(shared: &Shared) -> Result<Membership, String> {
     let client = kafka::client_config(&config.kafka);
     let topics = Topics::new(&client, shared.runtime.clone()).map_err(|error| error.to_string())?;
     let (state, history) = (state_topic(&config.name), history_topic(&config.name));
-    let _wait = shared.status.wait_within("Kafka: making the task's own topics", 2 * REQUEST_TIMEOUT);
+    let _wait = shared.status.wait("Kafka: making the task's own topics");
     let ensured =
         topics.ensure(&[&state, &history], &own_settings(config)).map_err(|error| error.to_string());
     kafka::close(topics);

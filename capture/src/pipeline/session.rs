@@ -149,7 +149,7 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
     let (state_topic, history_topic) = (state_topic(task), history_topic(task));
     // First of all: ends what a predecessor left open, so that what is read next is the last word.
     let producer = producer_config(&shared.config);
-    let wait = shared.status.wait_within("Kafka: fencing the leader of before", KAFKA_TIMEOUT);
+    let wait = shared.status.wait("Kafka: fencing the leader of before");
     let mut publisher =
         Publisher::initialise(&producer, &state_topic, KAFKA_TIMEOUT)?.shown_in(shared.status.waits());
     let lead = leader(shared);

@@ -64,7 +64,7 @@ impl Sequencer {
         let here = self.passed();
         for id in self.absent.take_passed(&here) {
             let Some(index) = self.tables.find(&id) else { continue };
-            if self.tables.get(index).is_some_and(|table| table.standing == Standing::Parked) {
+            if self.tables[index].standing == Standing::Parked {
                 self.park(index, &ParkReason::absent())?;
             }
         }
@@ -77,7 +77,7 @@ impl Sequencer {
         self.joining.retain(|joining| joining.catalog.id != *id);
         self.absent.forget(id);
         let Some(index) = self.tables.find(id) else { return Ok(()) };
-        if self.tables.get(index).is_none_or(|table| table.standing == Standing::Dropped) {
+        if self.tables[index].standing == Standing::Dropped {
             return Ok(());
         }
         self.park(index, &ParkReason::renamed(&to.to_string()))

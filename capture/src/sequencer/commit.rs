@@ -6,6 +6,7 @@ use super::output::Now;
 use super::park::{MESSAGE_BYTES, ParkReason, cut};
 use super::port::{Action, Committed};
 use super::table::{HistoryRecords, Origin, SequencedTable, Standing, encode};
+use super::tables::TableIndex;
 use serde::Serialize;
 use std::time::Duration;
 use tributary_schemas::FORMAT_VERSION;
@@ -33,7 +34,6 @@ impl Sequencer {
     pub async fn tick(&mut self, now: Now) -> Result<(), Halt> {
         self.output.tick(now);
         let now = now.instant;
-        self.drive_snapshot().await?;
         // While a commit is under way nothing else is: where commits are slow, they are made rarer, so that they take a
         // fifth of the time at most.
         let interval = self.setup.commit_interval.max((self.commit_cost * 4).min(LONGEST_INTERVAL));
@@ -48,6 +48,8 @@ impl Sequencer {
         if due {
             self.commit().await;
         }
+        // Behind the commit: what is ordered here reaches the readers when this is over.
+        self.drive_snapshot().await?;
         if now.saturating_duration_since(self.last_shown) >= SHOW {
             self.last_shown = now;
             self.show_status();
@@ -58,14 +60,13 @@ impl Sequencer {
     /// Commits the open Kafka transaction with a checkpoint of this very moment. Opens one for the checkpoint alone
     /// if the stream moved, or if it is time for the leader to show that it is alive.
     pub async fn commit(&mut self) {
-        let checkpoint =
-            self.progress.checkpoint(|index| self.tables.get(index).map(|table| table.id.clone()));
+        let checkpoint = self.progress.checkpoint(|index| self.tables[index].id.clone());
         let moved = self.last_checkpoint.as_ref() != Some(&checkpoint);
         if moved {
             self.put_state(&StateKey::Checkpoint, &checkpoint);
         }
         for index in std::mem::take(&mut self.dirty) {
-            let Some(table) = self.tables.get(index) else { continue };
+            let table = &self.tables[index];
             let (key, progress) = (StateKey::Progress(table.id.clone()), self.snapshot.progress(index));
             if let Some(progress) = progress {
                 let seen = self.watched.store(&table.topic, self.output.now);
@@ -79,6 +80,7 @@ impl Sequencer {
             let outbox = self.output.take();
             let Committed { outbox, took } = self.port.ask(outbox, Action::Commit).await;
             self.output.put_back(outbox);
+            self.output.wait(took);
             self.commit_cost = took;
         }
         self.last_commit = self.output.now;
@@ -124,13 +126,13 @@ impl Sequencer {
     }
 
     /// Removes the records of generations of the table that nothing can need any more.
-    pub(super) fn retire(&mut self, index: usize) {
+    pub(super) fn retire(&mut self, index: TableIndex) {
         let settings = &self.setup.topic;
         // An apply that lags more than this is refused.
         let lag = settings.min_compaction_lag_ms.saturating_add(settings.delete_retention_ms);
         let horizon = self.output.handled_ms.saturating_sub(i64::try_from(lag).unwrap_or(i64::MAX));
         let load = self.snapshot.progress(index).filter(|load| load.phase != ReadPhase::Complete);
-        let Some(table) = self.tables.get_mut(index) else { return };
+        let table = &mut self.tables[index];
         let most_bytes = self.setup.topic.max_message_bytes.saturating_sub(RECORD_OVERHEAD);
         match table.retire(horizon, load.map(|load| load.generation), most_bytes) {
             Some(records) => self.put_history(records),
@@ -177,8 +179,8 @@ impl Sequencer {
     }
 
     /// Stops a table while the others go on.
-    pub(super) fn park(&mut self, index: usize, reason: &ParkReason) -> Result<(), Halt> {
-        let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
+    pub(super) fn park(&mut self, index: TableIndex, reason: &ParkReason) -> Result<(), Halt> {
+        let table = &mut self.tables[index];
         let place = format!("table {}, {}", table.id, self.progress.position());
         if self.setup.strict {
             return Err(Halt::stop(

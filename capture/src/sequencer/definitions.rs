@@ -6,8 +6,9 @@
 //! that is not in the binlog, a record of an older version.
 
 use super::Sequencer;
-use super::port::{Action, DefinitionQuestion};
+use super::port::{Action, Answered, DefinitionQuestion};
 use super::table::Standing;
+use super::tables::TableIndex;
 use crate::events::ddl::{Next, Stated, Verdict, follow, unlike};
 use crate::snapshot::planner::is_past;
 use crate::topics::state::StoredCatalog;
@@ -103,19 +104,18 @@ impl Sequencer {
 
     /// The definition with which the table at `index` goes on after a statement; `None` if its rows are to be read again,
     /// which is seen to.
-    pub(super) async fn stated(&mut self, index: usize, next: Next) -> Option<(Next, bool)> {
-        let table = self.tables.get(index)?;
+    pub(super) async fn stated(&mut self, index: TableIndex, next: Next) -> Option<(Next, bool)> {
         if next.declared.is_empty() {
             return Some((next, false));
         }
-        let id = table.id.clone();
+        let id = self.tables[index].id.clone();
         let found = self.ask_definition(&id, Vec::new()).await;
         if found.as_ref().is_some_and(|(catalog, _)| catalog.unasked) {
             let why = "the table is locked on the server, which could not be asked for its definition";
             self.later(&id, why).await;
             return None;
         }
-        let table = self.tables.get(index)?;
+        let table = &self.tables[index];
         let here = found.as_ref().is_some_and(|(_, place)| is_past(&self.reached(), place));
         let stated = Stated { table: found.as_ref().map(|(catalog, _)| catalog), here };
         match follow(&table.catalog, next, stated, &self.setup.session) {
@@ -135,12 +135,14 @@ impl Sequencer {
     /// The table's definition on the server now, which has committed everything the stream has passed; none of a table
     /// that is a tool's, because one of `shadowed` is there.
     pub(super) async fn ask_definition(
-        &self,
+        &mut self,
         id: &TableId,
         shadowed: Vec<TableId>,
     ) -> Option<(CatalogTable, Position)> {
         let question = DefinitionQuestion { id: id.clone(), shadowed, reached: self.progress.reached() };
-        self.port.ask(question, Action::Definition).await
+        let Answered { answer, took } = self.port.ask(question, Action::Definition).await;
+        self.output.wait(took);
+        answer
     }
 
     /// Compares every table with what the server stated of it at a place that the stream has reached now. Between
@@ -152,10 +154,10 @@ impl Sequencer {
         let here = self.passed();
         for Expected { catalog, unproven } in self.expected.arrived(&here) {
             let Some(index) = self.tables.find(&catalog.id) else { continue };
-            let Some(table) = self.tables.get(index).filter(|table| table.standing == Standing::Running)
-            else {
+            let table = &self.tables[index];
+            if table.standing != Standing::Running {
                 continue;
-            };
+            }
             if let Some(difference) = unlike(&table.catalog, &catalog) {
                 tracing::warn!(table = %table.id, "the definition is not the server's: {difference}");
                 self.rereads.entry(index).or_insert(difference);

@@ -47,7 +47,7 @@ impl Sequencer {
 
     /// True if the table is replicated, or about to be, whatever it looks like.
     fn is_followed(&self, id: &TableId) -> bool {
-        let known = self.tables.find(id).and_then(|index| self.tables.get(index));
+        let known = self.tables.named(id);
         let known = known.is_some_and(|table| table.standing != Standing::Dropped);
         self.setup.selection.selects(id)
             && (known || self.joining.iter().any(|joining| joining.catalog.id == *id))

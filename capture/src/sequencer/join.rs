@@ -9,6 +9,7 @@ use super::names::ColumnNames;
 use super::park::{MESSAGE_BYTES, ParkReason, REREAD, cut};
 use super::port::Action;
 use super::table::{Origin, SchemaTexts, SequencedTable, Standing};
+use super::tables::TableIndex;
 use crate::remedies;
 use crate::snapshot::planner::is_past;
 use crate::topics::admin::TopicError;
@@ -61,26 +62,19 @@ impl Sequencer {
         self.joining.push(joining);
     }
 
-    /// True if no table waits to join.
-    #[must_use]
-    pub const fn all_joined(&self) -> bool {
-        self.joining.is_empty()
-    }
-
     /// Reads the table's definition and has it read whole from where that holds. Its events count for nothing until
     /// then.
     pub(super) async fn schedule_join(&mut self, id: &TableId, why: &str) {
         self.absent.forget(id);
-        let read = self.ask_definition(id, self.shadowed(id)).await;
-        let known = self.tables.find(id).and_then(|index| self.tables.get(index));
+        let shadowed = self.shadowed(id);
+        let read = self.ask_definition(id, shadowed).await;
+        let known = self.tables.named(id);
         // Dropped, and the source has none of that name: there is nothing that a re-read would end with.
         if read.is_none() && known.is_some_and(|table| table.standing == Standing::Dropped) {
             return;
         }
         if let Some(index) = self.tables.find(id) {
-            if let Some(table) = self.tables.get_mut(index) {
-                table.standing = Standing::Parked;
-            }
+            self.tables[index].standing = Standing::Parked;
             self.maps.ignore(index);
             self.snapshot.discard(index);
             self.put_reread(id.clone(), why);
@@ -112,9 +106,8 @@ impl Sequencer {
     /// Begins the re-reads that were asked for inside of the transaction that has just ended.
     pub(super) async fn begin_rereads(&mut self) -> Result<(), Halt> {
         for (index, why) in std::mem::take(&mut self.rereads) {
-            if let Some(id) = self.tables.get(index).map(|table| table.id.clone()) {
-                self.schedule_join(&id, &why).await;
-            }
+            let id = self.tables[index].id.clone();
+            self.schedule_join(&id, &why).await;
         }
         self.join_arrived().await
     }
@@ -211,8 +204,8 @@ impl Sequencer {
     }
 
     /// The table is not parked any more.
-    pub(super) fn unpark(&mut self, index: usize) {
-        let Some(id) = self.tables.get(index).map(|table| table.id.clone()) else { return };
+    pub(super) fn unpark(&mut self, index: TableIndex) {
+        let id = self.tables[index].id.clone();
         if let Some(parked) = self.parked.remove(&id) {
             self.put_state(&StateKey::Parked(id), &Parked { active: false, ..parked });
         }
@@ -220,7 +213,7 @@ impl Sequencer {
 
     /// The table, if it was replicated before.
     fn previous(&self, id: &TableId) -> Option<&SequencedTable> {
-        self.tables.find(id).and_then(|index| self.tables.get(index)).filter(|table| table.generation > 0)
+        self.tables.named(id).filter(|table| table.generation > 0)
     }
 
     /// What is published of a table that joins, or why nothing can be.
@@ -237,8 +230,8 @@ impl Sequencer {
         let id = joining.catalog.id.clone();
         let known = self.tables.find(&id);
         let returning = self.previous(&id).is_some() || barrier.iter().any(|offset| *offset > 0);
-        let mut table = match known.and_then(|index| self.tables.get(index)) {
-            Some(table) => table.clone(),
+        let mut table = match known {
+            Some(index) => self.tables[index].clone(),
             None => placeholder(&joining.catalog),
         };
         if *table.topic != *topic {

@@ -6,8 +6,9 @@ use super::halt::Halt;
 use super::output::{Now, RowPlace};
 use super::park::ParkReason;
 use super::port::Action;
-use super::snapshot::{Outstanding, number};
+use super::snapshot::Outstanding;
 use super::table::{HistoryRecords, SequencedTable, Standing};
+use super::tables::TableIndex;
 use crate::snapshot::batch::RowBatch;
 use crate::snapshot::planner::{OrderId, Planner};
 use crate::snapshot::reader::{ReadFailure, ReaderMessage};
@@ -33,8 +34,8 @@ impl Sequencer {
     }
 
     /// The first generation of a load is written: has the table read from its beginning.
-    pub(super) fn begin_reading(&mut self, index: usize) -> Result<(), Halt> {
-        let Some(table) = self.tables.get(index) else { return Ok(()) };
+    pub(super) fn begin_reading(&mut self, index: TableIndex) -> Result<(), Halt> {
+        let table = &self.tables[index];
         let progress = Planner::begin(table.generation, table.catalog.rows_estimated);
         self.take_up(index, progress)?;
         self.dirty.insert(index);
@@ -43,8 +44,8 @@ impl Sequencer {
     }
 
     /// Goes on reading a table where `progress` left it.
-    pub(super) fn take_up(&mut self, index: usize, progress: TableProgress) -> Result<(), Halt> {
-        let Some(table) = self.tables.get(index) else { return Ok(()) };
+    pub(super) fn take_up(&mut self, index: TableIndex, progress: TableProgress) -> Result<(), Halt> {
+        let table = &self.tables[index];
         let key_index = self.key_index(table);
         match self.snapshot.resume(index, table, &key_index, progress) {
             Ok(()) => Ok(()),
@@ -53,8 +54,8 @@ impl Sequencer {
     }
 
     /// A statement changed the definition of a table that may be being read.
-    pub(super) fn redefine_reading(&mut self, index: usize) -> Result<(), Halt> {
-        let Some(table) = self.tables.get(index) else { return Ok(()) };
+    pub(super) fn redefine_reading(&mut self, index: TableIndex) -> Result<(), Halt> {
+        let table = &self.tables[index];
         let key_index = self.key_index(table);
         match self.snapshot.definition_changed(index, table, &key_index) {
             Ok(()) => Ok(()),
@@ -62,12 +63,9 @@ impl Sequencer {
         }
     }
 
-    fn put_load(&mut self, index: usize, complete: bool) {
-        let (Some(table), Some((_, rows_read, rows_estimated))) =
-            (self.tables.get(index), self.snapshot.numbers(index))
-        else {
-            return;
-        };
+    fn put_load(&mut self, index: TableIndex, complete: bool) {
+        let Some((_, rows_read, rows_estimated)) = self.snapshot.numbers(index) else { return };
+        let table = &self.tables[index];
         let key = HistoryKey::Load { database: table.id.database.clone(), table: table.id.table.clone() };
         let mut history = HistoryRecords::default();
         history.push(&key, &LoadRecord { format: FORMAT_VERSION, rows_estimated, rows_read, complete });
@@ -82,25 +80,25 @@ impl Sequencer {
         self.snapshot.shed();
         let passed = self.passed();
         self.snapshot.unpause(&passed);
-        let reached =
-            if self.snapshot.has_gtid() { self.progress.reached().to_string() } else { String::new() };
-        self.snapshot.give_out(self.output.now, &reached);
         let read: Vec<TableNumber> = self.snapshot.planner.read_through().collect();
         if !read.is_empty() {
             let position = self.port.ask((), Action::SourcePosition).await;
             for table in read {
                 self.snapshot.planner.set_consistent_after(table, position.clone());
-                self.dirty.insert(usize::try_from(table).unwrap_or(usize::MAX));
+                self.dirty.insert(TableIndex::of(table));
             }
         }
         for table in self.snapshot.planner.passed(&passed) {
-            let index = usize::try_from(table).unwrap_or(usize::MAX);
+            let index = TableIndex::of(table);
             self.dirty.insert(index);
             self.put_load(index, true);
-            if let Some(table) = self.tables.get(index) {
-                tracing::info!(table = %table.id, position = %self.progress.position(), "initial load complete");
-            }
+            let id = &self.tables[index].id;
+            tracing::info!(table = %id, position = %self.progress.position(), "initial load complete");
         }
+        // The last of all, for the orders leave when the decision is over.
+        let reached =
+            if self.snapshot.has_gtid() { self.progress.reached().to_string() } else { String::new() };
+        self.snapshot.give_out(self.output.now, &reached);
         Ok(())
     }
 
@@ -144,9 +142,8 @@ impl Sequencer {
                 self.on_read_failure(id, &failure).await?;
             }
         }
-        self.drive_snapshot().await?;
         self.publish(0).await;
-        Ok(())
+        self.drive_snapshot().await
     }
 
     /// Publishes the rows that the stream has not touched since their window was opened.
@@ -156,9 +153,10 @@ impl Sequencer {
             return Ok(());
         };
         let (index, window) = (*index, *window);
-        let Some(table) = self.tables.get(index).filter(|table| table.standing == Standing::Running) else {
+        let table = &self.tables[index];
+        if table.standing != Standing::Running {
             return Ok(());
-        };
+        }
         let source = Source {
             ts_ms: self.output.handled_ms,
             snapshot: true,
@@ -175,7 +173,7 @@ impl Sequencer {
         let sequence = SourceSequence { transaction: self.progress.transaction(), row, part: 0, read: true };
         let place = RowPlace { offset: self.progress.offset(), row_in_event: 0, sequence };
         for row in batch.rows() {
-            if self.snapshot.windows.is_touched(number(index), window, row.key) {
+            if self.snapshot.windows.is_touched(index.number(), window, row.key) {
                 continue;
             }
             if let Err(error) = self.output.admit_row(table, &row) {
@@ -189,6 +187,7 @@ impl Sequencer {
             (u64::try_from(rows).unwrap_or(u64::MAX), u64::try_from(bytes).unwrap_or(u64::MAX));
         self.snapshot.planner.published(id, batch.last_key().to_vec(), rows, bytes);
         self.dirty.insert(index);
+        self.publish(0).await;
         self.port.ask("snapshot-batch", Action::Reach).await;
         if self.output.outbox().uncommitted_bytes() >= self.setup.commit_bytes {
             self.commit().await;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a decoder is used only with the TABLE_MAP and the definition it was compiled from.
 
+use super::tables::TableIndex;
 use crate::binlog::decoder::RowDecoder;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,7 +13,7 @@ pub enum Mapped {
     /// Nothing: the table is not selected, has not joined yet, or is parked.
     Ignored,
     /// Rows of the table at this index.
-    Decoded(usize, Rc<RowDecoder>),
+    Decoded(TableIndex, Rc<RowDecoder>),
 }
 
 struct Entry {
@@ -58,7 +59,7 @@ impl TableMaps {
 
     /// Row events of the table at `index` count for nothing from now on; the rest of the statement at hand still
     /// finds its TABLE_MAP.
-    pub fn ignore(&mut self, index: usize) {
+    pub fn ignore(&mut self, index: TableIndex) {
         for entry in self.entries.values_mut() {
             if matches!(entry.mapped, Mapped::Decoded(decoded, _) if decoded == index) {
                 entry.mapped = Mapped::Ignored;

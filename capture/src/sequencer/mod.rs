@@ -38,7 +38,7 @@ pub use output::{Now, Output};
 pub use park::{ParkReason, REREAD};
 pub use passing::resume_from;
 pub use snapshot::{Snapshot, SnapshotSettings};
-pub use tables::Tables;
+pub use tables::{TableIndex, Tables};
 pub use topics::own_topic_gone;
 
 use crate::binlog::FormatContext;
@@ -119,11 +119,11 @@ pub struct Sequencer {
     /// What the server stated of tables at places that the stream has not reached.
     expected: Expectations,
     /// Tables to be read anew as soon as the open transaction ends, with the reason.
-    rereads: BTreeMap<usize, String>,
+    rereads: BTreeMap<TableIndex, String>,
     /// Tables whose definition was at odds with their rows, and how, until rows can be read again.
-    disagreed: BTreeMap<usize, String>,
+    disagreed: BTreeMap<TableIndex, String>,
     /// Tables with rows in the open transaction.
-    transaction_tables: BTreeSet<usize>,
+    transaction_tables: BTreeSet<TableIndex>,
     /// Why tables are parked.
     parked: BTreeMap<TableId, Parked>,
     /// The topics that tables have, and those that are taken.
@@ -136,7 +136,7 @@ pub struct Sequencer {
     selected: BTreeMap<TableId, SelectedTable>,
     next_schema_id: u32,
     /// Tables whose progress is newer than the state topic's.
-    dirty: BTreeSet<usize>,
+    dirty: BTreeSet<TableIndex>,
     last_checkpoint: Option<Checkpoint>,
     last_commit: Instant,
     /// How long the last commit took.

@@ -13,7 +13,7 @@ use crate::binlog::FormatContext;
 use crate::pipeline::bootstrap::Beginning;
 use crate::remedies;
 use crate::sequencer::maps::TableMaps;
-use crate::sequencer::tables::Tables;
+use crate::sequencer::tables::{TableIndex, Tables};
 use crate::snapshot::reader::ReaderOrder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -90,7 +90,8 @@ impl Sequencer {
                 sequencer.take_up(index, read)?;
             }
         }
-        for index in sequencer.tables.indices() {
+        let all: Vec<TableIndex> = sequencer.tables.iter().map(|(index, _)| index).collect();
+        for index in all {
             sequencer.retire(index);
         }
         if beginning.selection_changed {
@@ -145,7 +146,7 @@ impl Sequencer {
         order: crate::snapshot::planner::OrderId,
     ) -> Option<std::sync::Arc<tributary_schemas::table::Table>> {
         let outstanding = self.snapshot.outstanding.get(&order)?;
-        self.tables.get(outstanding.table).map(|table| std::sync::Arc::clone(&table.table))
+        Some(std::sync::Arc::clone(&self.tables[outstanding.table].table))
     }
 
     /// A safeguard left out: the keys that the stream passes are not known.

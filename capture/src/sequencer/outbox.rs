@@ -150,7 +150,8 @@ impl Outbox {
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_BYTES);
         self.records.clear();
-        self.raw.clear();
+        self.records.shrink_to(KEPT_RECORDS);
+        self.raw = Vec::new();
         self.topics.clear();
     }
 
@@ -185,8 +186,9 @@ impl Outbox {
     }
 }
 
-/// As much memory as stays with an empty outbox, bytes.
+/// As much memory as stays with an empty outbox: bytes, and records.
 const KEPT_BYTES: usize = 4 << 20;
+const KEPT_RECORDS: usize = 1 << 14;
 
 #[cfg(test)]
 mod tests {

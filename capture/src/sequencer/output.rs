@@ -6,7 +6,7 @@ use super::table::SequencedTable;
 use crate::snapshot::batch::BatchRow;
 use crate::topics::records::{Place, put_key, put_value};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tributary_schemas::envelope::{Operation, Source};
 use tributary_schemas::key;
 use tributary_schemas::row::RawValue;
@@ -58,6 +58,12 @@ impl Output {
     /// What is handled from here on is handled at this time.
     pub const fn tick(&mut self, now: Now) {
         (self.now, self.handled_ms) = (now.instant, now.wall_ms);
+    }
+
+    /// So much time has passed while an answer was waited for.
+    pub fn wait(&mut self, took: Duration) {
+        self.now += took;
+        self.handled_ms = self.handled_ms.saturating_add(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
     }
 
     /// What waits to be sent, and what was sent since the last commit.

@@ -37,11 +37,20 @@ pub enum Action {
     /// Make those of the topics that do not exist: partitions of each, or why Kafka refuses it.
     Ensure(Call<Vec<String>, Vec<Ensured>>),
     /// The definition of a table on the source now.
-    Definition(Call<DefinitionQuestion, Option<Defined>>),
+    Definition(Call<DefinitionQuestion, Answered<Option<Defined>>>),
     /// The place behind everything that is committed on the source by now.
     SourcePosition(Call<(), Position>),
     /// Nothing: a step of this name is reached, where a run with faults may end or halt the process.
     Reach(Call<&'static str, ()>),
+}
+
+/// An answer that may take its time.
+#[derive(Debug)]
+pub struct Answered<T> {
+    /// The answer.
+    pub answer: T,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// The end of each partition of a topic.

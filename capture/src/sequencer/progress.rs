@@ -4,6 +4,7 @@
 //! Invariant: the checkpoint of a moment, given to a new [`StreamProgress`], makes it skip exactly the row events that
 //! were published before that moment, whatever events the rows come in.
 
+use super::tables::TableIndex;
 use std::collections::BTreeMap;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{Checkpoint, Partial, Place, PublishedRows, Undecided};
@@ -21,9 +22,9 @@ pub struct Open {
     /// Row events of selected tables passed so far.
     pub rows: u64,
     /// The same by table, by the sequencer's index.
-    passed: BTreeMap<usize, u64>,
+    passed: BTreeMap<TableIndex, u64>,
     /// How many of them a predecessor published.
-    skip: BTreeMap<usize, u64>,
+    skip: BTreeMap<TableIndex, u64>,
     /// Leaves its GTID out of the set when it ends: an undecided XA PREPARE.
     undecided: bool,
 }
@@ -76,7 +77,7 @@ impl StreamProgress {
     /// What to store now: everything before it is published, of the open transaction the rows passed so far. `name`
     /// gives the table at an index.
     #[must_use]
-    pub fn checkpoint(&self, name: impl Fn(usize) -> Option<TableId>) -> Checkpoint {
+    pub fn checkpoint(&self, name: impl Fn(TableIndex) -> TableId) -> Checkpoint {
         let Some(open) = &self.open else {
             return self.stored(self.transaction, self.partials.clone());
         };
@@ -85,10 +86,8 @@ impl StreamProgress {
             let most = published.entry(*table).or_default();
             *most = (*most).max(*rows);
         }
-        let tables: Vec<PublishedRows> = published
-            .into_iter()
-            .filter_map(|(table, rows)| name(table).map(|table| PublishedRows { table, rows }))
-            .collect();
+        let tables: Vec<PublishedRows> =
+            published.into_iter().map(|(table, rows)| PublishedRows { table: name(table), rows }).collect();
         let mut partials = self.partials.clone();
         if !tables.is_empty() {
             partials.push(Partial { gtid: open.gtid_text.clone(), tables });
@@ -203,7 +202,7 @@ impl StreamProgress {
     }
 
     /// A transaction begins. `find` gives the index of a table.
-    pub fn begin(&mut self, gtid: Option<Gtid>, find: impl Fn(&TableId) -> Option<usize>) {
+    pub fn begin(&mut self, gtid: Option<Gtid>, find: impl Fn(&TableId) -> Option<TableIndex>) {
         self.transaction += 1;
         let again = self.partials.iter().position(|partial| partial.is(gtid.as_ref()));
         let skip = match again.map(|place| self.partials.remove(place)) {
@@ -219,7 +218,7 @@ impl StreamProgress {
 
     /// A row event of the table at this index passes: its index in the transaction, and whether it is to be published
     /// (a predecessor may have).
-    pub fn row(&mut self, table: usize) -> (u64, bool) {
+    pub fn row(&mut self, table: TableIndex) -> (u64, bool) {
         let Some(open) = &mut self.open else { return (0, true) };
         let index = open.rows;
         open.rows += 1;
@@ -326,12 +325,16 @@ mod tests {
         Some(format!("{UUID}:{number}").parse().unwrap())
     }
 
-    fn name(index: usize) -> Option<TableId> {
-        Some(TableId::new("shop", format!("t{index}")))
+    fn id(number: u32) -> TableId {
+        TableId::new("shop", format!("t{number}"))
     }
 
-    fn find(id: &TableId) -> Option<usize> {
-        id.table.strip_prefix('t')?.parse().ok()
+    fn name(index: TableIndex) -> TableId {
+        id(index.number())
+    }
+
+    fn find(id: &TableId) -> Option<TableIndex> {
+        Some(TableIndex::of(id.table.strip_prefix('t')?.parse().ok()?))
     }
 
     /// Streams transactions from `checkpoint` in the order that `seed` gives, the ones before it left out as the server
@@ -365,7 +368,7 @@ mod tests {
                 if gone == Some(*table) {
                     continue;
                 }
-                let (_, publish) = progress.row(*table);
+                let (_, publish) = progress.row(TableIndex::of(u32::try_from(*table).unwrap()));
                 if publish {
                     published.push((index as u64 + 1, *table, *number));
                 }
@@ -447,7 +450,7 @@ mod tests {
         progress.end();
         progress.begin(None, find);
         progress.advance(200);
-        progress.leave_undecided("X'61',X'',1", name(2).into_iter());
+        progress.leave_undecided("X'61',X'',1", [id(2)].into_iter());
         progress.end();
         let stored = progress.checkpoint(name);
         assert_eq!(stored.position.offset, 200);
@@ -476,16 +479,16 @@ mod tests {
     fn what_a_prepared_transaction_writes_is_known_after_a_restart() {
         let mut progress = StreamProgress::resume(&start());
         progress.begin(gtid(1), find);
-        progress.leave_undecided("X'61',X'',1", name(2).into_iter());
+        progress.leave_undecided("X'61',X'',1", [id(2)].into_iter());
         progress.end();
         let stored = progress.checkpoint(name);
         assert_eq!(
             (stored.undecided[0].gtid.clone(), stored.undecided[0].tables.clone()),
-            (gtid(1).map(|gtid| gtid.to_string()), vec![name(2).unwrap()])
+            (gtid(1).map(|gtid| gtid.to_string()), vec![id(2)])
         );
         let mut resumed = StreamProgress::resume(&stored);
         assert_eq!(resumed.decided("X'62',X'',1", None), None);
-        assert_eq!(resumed.decided("X'61',X'',1", None), Some(vec![name(2).unwrap()]));
+        assert_eq!(resumed.decided("X'61',X'',1", None), Some(vec![id(2)]));
         assert_eq!(resumed.checkpoint(name).undecided, []);
     }
 

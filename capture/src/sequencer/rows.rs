@@ -5,6 +5,7 @@ use super::maps::Mapped;
 use super::outbox::TooLarge;
 use super::output::RowPlace;
 use super::table::{SequencedTable, Standing};
+use super::tables::TableIndex;
 use super::{ParkReason, Sequencer};
 use crate::binlog::decoder::RowDecoder;
 use crate::binlog::rows::{RowsEvent, RowsKind};
@@ -34,8 +35,8 @@ impl Sequencer {
     }
 
     /// Compiles the decoder of a selected table. A definition that disagrees with the TABLE_MAP is never used.
-    fn compile(&mut self, index: usize, event: &TableMapEvent<'_>) -> Result<Mapped, Halt> {
-        let Some(table) = self.tables.get(index) else { return Ok(Mapped::Ignored) };
+    fn compile(&mut self, index: TableIndex, event: &TableMapEvent<'_>) -> Result<Mapped, Halt> {
+        let table = &self.tables[index];
         if table.standing != Standing::Running {
             return Ok(Mapped::Ignored);
         }
@@ -59,7 +60,7 @@ impl Sequencer {
 
     /// The definition is not the one that the table's rows are written under: both are read anew, behind this transaction.
     /// If what was read anew is at odds with the rows in the same way, reading it again would not end.
-    fn disagree(&mut self, index: usize, why: &str) -> Result<(), Halt> {
+    fn disagree(&mut self, index: TableIndex, why: &str) -> Result<(), Halt> {
         let reason = ParkReason::catalog(why);
         if self.disagreed.insert(index, why.to_owned()).is_some_and(|before| before == why) {
             return self.park(index, &reason);
@@ -91,7 +92,7 @@ impl Sequencer {
                 Err(RowFailure::Row(error)) => {
                     // Whatever is wrong with the row, its key may be readable.
                     let readable = decoder.encode_key(&mut { row }, event.present, &mut self.before).is_ok();
-                    let table = self.tables.get(index).filter(|_| readable);
+                    let table = readable.then(|| &self.tables[index]);
                     let place =
                         table.map(|table| tributary_schemas::key::describe(&table.table, &self.before.key));
                     return self.park(index, &ParkReason::row(&error, place.as_deref()));
@@ -101,8 +102,8 @@ impl Sequencer {
         Ok(())
     }
 
-    fn set_source(&mut self, index: usize, header: &EventHeader) {
-        let Some(table) = self.tables.get(index) else { return };
+    fn set_source(&mut self, index: TableIndex, header: &EventHeader) {
+        let table = &self.tables[index];
         let source = Source {
             ts_ms: i64::from(header.timestamp_seconds) * 1000,
             snapshot: false,
@@ -120,13 +121,13 @@ impl Sequencer {
     /// One row: counted, its keys recorded for the open windows, and published unless a predecessor did.
     fn on_row(
         &mut self,
-        index: usize,
+        index: TableIndex,
         decoder: &RowDecoder,
         event: &RowsEvent<'_>,
         images: &mut &[u8],
         row_in_event: u32,
     ) -> Result<(), RowFailure> {
-        let Some(table) = self.tables.get(index) else { return Ok(()) };
+        let table = &self.tables[index];
         let (row, publish) = self.progress.row(index);
         let sequence = SourceSequence { transaction: self.progress.transaction(), row, part: 0, read: false };
         let place = RowPlace { offset: self.progress.offset(), row_in_event, sequence };

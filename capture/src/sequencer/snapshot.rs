@@ -5,9 +5,10 @@
 //! is published only while its window is open and its key was not recorded in it.
 
 use super::table::SequencedTable;
+use super::tables::TableIndex;
 use crate::snapshot::planner::{Order, OrderId, Planner, Work};
 use crate::snapshot::reader::{ReaderLimits, ReaderOrder, TableReader, Visibility};
-use crate::snapshot::windows::{TableNumber, WindowId, Windows};
+use crate::snapshot::windows::{WindowId, Windows};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +26,7 @@ struct Reader {
 
 /// An order that a reader has.
 pub(super) struct Outstanding {
-    pub(super) table: usize,
+    pub(super) table: TableIndex,
     pub(super) window: Option<WindowId>,
     /// Silences of the server that the order was given with.
     pub(super) silences: u32,
@@ -62,14 +63,10 @@ pub struct Snapshot {
     orders: Vec<(usize, ReaderOrder)>,
     limits: ReaderLimits,
     pub(super) outstanding: BTreeMap<OrderId, Outstanding>,
-    pub(super) tables: BTreeMap<usize, Reading>,
+    pub(super) tables: BTreeMap<TableIndex, Reading>,
     /// The locking clause for sources without GTID.
     pub(super) shared_lock: Option<&'static str>,
     memory_bytes: usize,
-}
-
-pub(super) fn number(index: usize) -> TableNumber {
-    TableNumber::try_from(index).unwrap_or(TableNumber::MAX)
 }
 
 impl Snapshot {
@@ -98,7 +95,7 @@ impl Snapshot {
     /// Goes on with a table where `progress` left it. False if its rows cannot be read with this definition.
     pub fn resume(
         &mut self,
-        index: usize,
+        index: TableIndex,
         table: &SequencedTable,
         key_index: &str,
         progress: TableProgress,
@@ -106,7 +103,7 @@ impl Snapshot {
         let reader = table_reader(table, key_index)?;
         let reading = Reading { reader, paused_until: None, refusals: 0, silences: 0 };
         self.tables.insert(index, reading);
-        self.planner.add(number(index), progress, table.catalog.row_bytes_estimated());
+        self.planner.add(index.number(), progress, table.catalog.row_bytes_estimated());
         Ok(())
     }
 
@@ -118,20 +115,20 @@ impl Snapshot {
 
     /// The stream passes a row event of this key.
     #[inline]
-    pub fn touched(&mut self, index: usize, key: &[u8]) {
-        self.windows.record(number(index), key);
+    pub fn touched(&mut self, index: TableIndex, key: &[u8]) {
+        self.windows.record(index.number(), key);
     }
 
     /// The server's silence ended a SELECT of this table after `silences` before: what the next one is given. Orders that ran
     /// side by side count as one.
-    pub(super) fn grow_patience(&mut self, index: usize, silences: u32) -> ReaderLimits {
+    pub(super) fn grow_patience(&mut self, index: TableIndex, silences: u32) -> ReaderLimits {
         let Some(reading) = self.tables.get_mut(&index) else { return self.limits };
         reading.silences = reading.silences.max(silences.saturating_add(1));
         self.limits.after_silences(reading.silences)
     }
 
     /// A chunk of this table was read: the server may be as quick as before.
-    pub(super) fn shrink_patience(&mut self, index: usize) {
+    pub(super) fn shrink_patience(&mut self, index: TableIndex) {
         if let Some(reading) = self.tables.get_mut(&index) {
             reading.silences = reading.silences.saturating_sub(1);
         }
@@ -141,24 +138,24 @@ impl Snapshot {
     /// orders may take very long.
     fn next_order(&mut self) -> Option<Order> {
         let Self { planner, tables, outstanding, readers, .. } = self;
-        let silent = |index: usize| tables.get(&index).is_some_and(|reading| reading.silences > 0);
+        let silent = |index: TableIndex| tables.get(&index).is_some_and(|reading| reading.silences > 0);
         let waiting = outstanding.values().filter(|order| silent(order.table)).count();
         let room = waiting < readers.len().saturating_sub(1).max(1);
-        planner.next_among(|table| room || !usize::try_from(table).is_ok_and(silent))
+        planner.next_among(|table| room || !silent(TableIndex::of(table)))
     }
 
     /// Forgets a table: it is not read any more.
-    pub fn discard(&mut self, index: usize) {
+    pub fn discard(&mut self, index: TableIndex) {
         self.cancel_table(index);
-        self.planner.remove(number(index));
+        self.planner.remove(index.number());
         self.tables.remove(&index);
     }
 
-    pub(super) fn cancel_table(&mut self, index: usize) {
-        for order in self.planner.pause(number(index)) {
+    pub(super) fn cancel_table(&mut self, index: TableIndex) {
+        for order in self.planner.pause(index.number()) {
             self.end_order(order);
         }
-        self.windows.discard_table(number(index));
+        self.windows.discard_table(index.number());
     }
 
     /// Nobody waits for an order any more.
@@ -166,7 +163,7 @@ impl Snapshot {
         let order = self.outstanding.remove(&id)?;
         order.cancelled.store(true, Ordering::Relaxed);
         if let Some(window) = order.window {
-            self.windows.close(number(order.table), window);
+            self.windows.close(order.table.number(), window);
         }
         Some(order)
     }
@@ -175,7 +172,7 @@ impl Snapshot {
     /// with the new definition.
     pub fn definition_changed(
         &mut self,
-        index: usize,
+        index: TableIndex,
         table: &SequencedTable,
         key_index: &str,
     ) -> Result<(), String> {
@@ -186,19 +183,19 @@ impl Snapshot {
         let reader = table_reader(table, key_index)?;
         let silences = self.tables.get(&index).map_or(0, |reading| reading.silences);
         self.tables.insert(index, Reading { reader, paused_until: None, refusals: 0, silences });
-        self.planner.resume(number(index));
+        self.planner.resume(index.number());
         Ok(())
     }
 
     /// What to store of a table.
     #[must_use]
-    pub fn progress(&self, index: usize) -> Option<TableProgress> {
-        self.planner.progress(number(index))
+    pub fn progress(&self, index: TableIndex) -> Option<TableProgress> {
+        self.planner.progress(index.number())
     }
 
     /// Phase, rows read and rows estimated.
     #[must_use]
-    pub fn numbers(&self, index: usize) -> Option<(ReadPhase, u64, u64)> {
+    pub fn numbers(&self, index: TableIndex) -> Option<(ReadPhase, u64, u64)> {
         self.progress(index).map(|progress| (progress.phase, progress.rows_read, progress.rows_estimated))
     }
 
@@ -219,7 +216,7 @@ impl Snapshot {
                 continue;
             }
             let Some(Order { id, table, work }) = self.next_order() else { return };
-            let index = usize::try_from(table).unwrap_or(usize::MAX);
+            let index = TableIndex::of(table);
             let Some(reading) = self.tables.get(&index) else {
                 self.planner.returned(id);
                 continue;
@@ -250,7 +247,7 @@ impl Snapshot {
     /// Takes back the chunks whose windows need more memory than there is.
     pub(super) fn shed(&mut self) {
         for (table, window) in self.windows.shed(self.memory_bytes) {
-            let index = usize::try_from(table).unwrap_or(usize::MAX);
+            let index = TableIndex::of(table);
             let order = self
                 .outstanding
                 .iter()
@@ -272,7 +269,7 @@ impl Snapshot {
                 .is_some_and(|place| crate::snapshot::planner::is_past(here, place))
             {
                 reading.paused_until = None;
-                self.planner.resume(number(*index));
+                self.planner.resume(index.number());
             }
         }
     }

@@ -8,6 +8,7 @@ use super::halt::Halt;
 use super::park::{ParkReason, RENAMED};
 use super::port::Action;
 use super::table::{HistoryRecords, Origin, Standing};
+use super::tables::TableIndex;
 use crate::events::ddl::{AlterStep, Change, Effect, Next, TableEffect};
 use crate::topics::state::StoredCatalog;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ const BARRIER: &str = "ddl-barrier";
 
 /// A new generation that a statement makes.
 struct Step {
-    index: usize,
+    index: TableIndex,
     cause: Cause,
     table: Table,
     catalog: Option<StoredCatalog>,
@@ -78,16 +79,13 @@ impl Sequencer {
         steps: &mut Vec<Step>,
     ) -> Result<(), Halt> {
         // A table that waits to join is read behind this statement; one that is not known yet may be replicable now.
-        let running = self
-            .tables
-            .find(&id)
-            .filter(|index| self.tables.get(*index).is_some_and(|table| table.standing == Standing::Running));
+        let running = self.tables.find(&id).filter(|index| self.tables[*index].standing == Standing::Running);
         match (effect, running) {
             (Effect::Alter(clauses), Some(index)) => {
                 return self.on_alter(index, &clauses, statement, steps).await;
             }
             (Effect::Truncate, Some(index)) => {
-                steps.extend(self.emptied(index, Cause::Truncate));
+                steps.push(self.emptied(index, Cause::Truncate));
             }
             (Effect::Drop, _) => {
                 self.expected.forget(&id);
@@ -121,25 +119,25 @@ impl Sequencer {
     /// True if the source has the table at this place, as far as is known: it runs, is parked for another reason than
     /// that it was renamed away, or waits to join.
     pub(super) fn exists(&self, id: &TableId) -> bool {
-        let known = self.tables.find(id).and_then(|index| self.tables.get(index));
+        let known = self.tables.named(id);
         let renamed = self.parked.get(id).is_some_and(|parked| parked.code == RENAMED);
         known.is_some_and(|table| table.standing != Standing::Dropped && !renamed)
             || self.joining.iter().any(|joining| joining.catalog.id == *id)
     }
 
     /// The name stands for no table any more: what its target holds goes.
-    fn gone(&mut self, id: &TableId, running: Option<usize>) -> Option<Step> {
+    fn gone(&mut self, id: &TableId, running: Option<TableIndex>) -> Option<Step> {
         if let Some(index) = running {
             self.rereads.remove(&index);
-            return self.emptied(index, Cause::Drop);
+            return Some(self.emptied(index, Cause::Drop));
         }
         // It waited to be read anew; now there is nothing to read.
         self.joining.retain(|joining| joining.catalog.id != *id);
         self.absent.forget(id);
         let index = self.tables.find(id)?;
         self.rereads.remove(&index);
-        let known = self.tables.get(index).is_some_and(|table| table.generation > 0);
-        known.then(|| self.emptied(index, Cause::Drop)).flatten()
+        let known = self.tables[index].generation > 0;
+        known.then(|| self.emptied(index, Cause::Drop))
     }
 
     /// Has the table read anew from a place behind this statement.
@@ -154,25 +152,24 @@ impl Sequencer {
     }
 
     /// Every row is gone, the definition is the same.
-    fn emptied(&self, index: usize, cause: Cause) -> Option<Step> {
-        let table = self.tables.get(index)?;
-        Some(Step { index, cause, table: (*table.table).clone(), catalog: None })
+    fn emptied(&self, index: TableIndex, cause: Cause) -> Step {
+        Step { index, cause, table: (*self.tables[index].table).clone(), catalog: None }
     }
 
     async fn on_alter(
         &mut self,
-        index: usize,
+        index: TableIndex,
         clauses: &[AlterStep],
         statement: &str,
         steps: &mut Vec<Step>,
     ) -> Result<(), Halt> {
-        let Some(id) = self.tables.get(index).map(|table| table.id.clone()) else { return Ok(()) };
+        let id = self.tables[index].id.clone();
         if self.overtakes_expectation(&id) {
             let why = format!("what a statement before it left open cannot be told any more: {statement}");
             self.later(&id, &why).await;
             return Ok(());
         }
-        let Some(table) = self.tables.get(index) else { return Ok(()) };
+        let table = &self.tables[index];
         let next = match crate::events::ddl::apply(&table.catalog, clauses, &self.setup.session) {
             Ok(next) => next,
             Err(unknown) => {
@@ -191,7 +188,7 @@ impl Sequencer {
         if *change == Change::Unchanged && !unproven {
             return Ok(());
         }
-        let Some(table) = self.tables.get(index) else { return Ok(()) };
+        let table = &self.tables[index];
         let previous = next.previous(&table.table);
         let definition = match self.publishable(catalog, Some(table), &previous) {
             Ok(definition) => definition,
@@ -222,12 +219,11 @@ impl Sequencer {
         self.commit().await;
         self.port.ask(BARRIER, Action::Reach).await;
         let (mut history, mut changed) = (HistoryRecords::default(), Vec::new());
-        let partitioned = |step: Step| {
-            let table = self.tables.get(step.index)?;
-            Some((step, (Arc::clone(&table.topic), table.partitions)))
+        let partitioned = |step: &Step| {
+            let table = &self.tables[step.index];
+            (Arc::clone(&table.topic), table.partitions)
         };
-        let (steps, topics): (Vec<Step>, Vec<(Arc<str>, u32)>) =
-            steps.into_iter().filter_map(partitioned).unzip();
+        let topics: Vec<(Arc<str>, u32)> = steps.iter().map(partitioned).collect();
         let barriers = self.port.ask(topics, Action::Ends).await;
         for (Step { index, cause, table: definition, catalog }, barrier) in steps.into_iter().zip(barriers) {
             let origin = Origin {
@@ -238,7 +234,7 @@ impl Sequencer {
                 transaction: self.progress.transaction(),
                 position: self.progress.position().clone(),
             };
-            let Some(mut table) = self.tables.get(index).cloned() else { continue };
+            let mut table = self.tables[index].clone();
             let known = catalog.as_ref().map_or(&table.catalog, |stored| &stored.table).clone();
             match self.advance(&mut table, definition, origin, &known) {
                 Ok(records) => history.append(records),
@@ -255,9 +251,7 @@ impl Sequencer {
             self.tables.insert(table);
             changed.push(index);
             if cause == Cause::Drop {
-                if let Some(table) = self.tables.get_mut(index) {
-                    table.standing = Standing::Dropped;
-                }
+                self.tables[index].standing = Standing::Dropped;
                 self.snapshot.discard(index);
                 self.unpark(index);
             } else {
@@ -268,6 +262,7 @@ impl Sequencer {
         changed.into_iter().for_each(|index| self.retire(index));
         self.maps.clear();
         self.end_implicit().await?;
+        self.publish(0).await;
         self.port.ask(BARRIER, Action::Reach).await;
         self.commit().await;
         self.port.ask(BARRIER, Action::Reach).await;

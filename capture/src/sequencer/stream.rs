@@ -6,6 +6,7 @@ use super::Sequencer;
 use super::halt::Halt;
 use super::output::Now;
 use super::table::Standing;
+use super::tables::TableIndex;
 use super::xa::Group;
 use crate::binlog::batch::{BatchedEvent, EventBatch};
 use crate::binlog::event::kind;
@@ -316,7 +317,7 @@ impl Sequencer {
     /// Has those of `tables` that are replicated read anew once the open transaction has ended; `None`: every one. A table
     /// that waits to join is read behind this place in any case.
     fn reread_tables(&mut self, tables: Option<&[TableId]>, why: &str) {
-        let concerned: Vec<usize> = self
+        let concerned: Vec<TableIndex> = self
             .tables
             .iter()
             .filter(|(_, table)| table.standing == Standing::Running)

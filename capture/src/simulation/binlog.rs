@@ -144,6 +144,10 @@ pub(super) struct Server {
     pub(super) number: u32,
     files: Vec<File>,
     all: GtidSet,
+    /// `gtid_purged`, and the same in order.
+    pub(super) purged: GtidSet,
+    gone: Vec<usize>,
+    rotations: u32,
 }
 
 fn size(data: &[u8]) -> u32 {
@@ -152,7 +156,14 @@ fn size(data: &[u8]) -> u32 {
 
 impl Server {
     pub(super) fn new(number: u32) -> Self {
-        let mut server = Self { number, files: Vec::new(), all: GtidSet::default() };
+        let mut server = Self {
+            number,
+            files: Vec::new(),
+            all: GtidSet::default(),
+            purged: GtidSet::default(),
+            gone: Vec::new(),
+            rotations: 0,
+        };
         server.rotate();
         server
     }
@@ -163,7 +174,8 @@ impl Server {
 
     /// A new file begins.
     pub(super) fn rotate(&mut self) {
-        let number = u32::try_from(self.files.len()).unwrap() + 1;
+        self.rotations += 1;
+        let number = self.rotations;
         let previous = self.all.clone();
         let head = 4 + size(&format_description(0)) + size(&previous_gtids(&previous));
         self.files.push(File {
@@ -184,6 +196,19 @@ impl Server {
         file.size += events.iter().map(|(_, data)| size(data)).sum::<u32>();
     }
 
+    /// Deletes the oldest file, unless it is the only one, or has what `needed` lacks. True if it did.
+    pub(super) fn purge(&mut self, needed: &GtidSet) -> bool {
+        let passed = |file: &File| file.groups.iter().all(|group| needed.contains(&gtid(group.transaction)));
+        if self.files.len() < 2 || !passed(&self.files[0]) {
+            return false;
+        }
+        for group in self.files.remove(0).groups {
+            self.purged.insert(&gtid(group.transaction));
+            self.gone.push(group.transaction);
+        }
+        true
+    }
+
     /// The end of the binlog, without GTIDs.
     pub(super) fn end(&self) -> Position {
         let file = self.files.last().unwrap();
@@ -200,9 +225,10 @@ impl Server {
         self.files.iter().map(|file| (file.name.clone(), u64::from(file.size))).collect()
     }
 
-    /// The transactions in their order here.
+    /// The transactions in their order here, also those that are purged.
     pub(super) fn order(&self) -> Vec<usize> {
-        self.files.iter().flat_map(|file| &file.groups).map(|group| group.transaction).collect()
+        let there = self.files.iter().flat_map(|file| &file.groups).map(|group| group.transaction);
+        self.gone.iter().copied().chain(there).collect()
     }
 }
 

@@ -1,14 +1,15 @@
 //! What must be true of the topics whenever something was committed: what an apply that has read all of them has, is what the
 //! source had at the checkpoint; each row event is there once.
 
-use super::kafka::Kafka;
+use super::kafka::{Kafka, Stored};
 use super::source::{Change, ORIGIN, RowChange, Source, State, Table, gtid};
 use crate::sequencer::REREAD;
 use crate::topics::state::{TaskHistory, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 use tributary_schemas::avro::{Reader, VALUE_BRANCH};
 use tributary_schemas::checkpoint::{Checkpoint, ReadPhase};
-use tributary_schemas::history::{Cause, GenerationRecord};
+use tributary_schemas::gtid::GtidSet;
+use tributary_schemas::history::{Cause, GenerationRecord, RetiredRecord};
 use tributary_schemas::sequence::SourceSequence;
 use tributary_schemas::table::{ColumnDefault, TableId};
 use tributary_schemas::wire;
@@ -20,12 +21,12 @@ pub(super) type Violation = String;
 type Rows = BTreeMap<i32, BTreeMap<u32, Option<i32>>>;
 
 /// What the task's own topics say.
-pub(super) struct Stored {
+pub(super) struct Own {
     pub(super) state: TaskState,
     pub(super) history: TaskHistory,
 }
 
-impl Stored {
+impl Own {
     pub(super) fn read(kafka: &Kafka) -> Self {
         Self {
             state: TaskState::parse("t.state", &kafka.read_to_end("t.state")).unwrap(),
@@ -34,20 +35,20 @@ impl Stored {
     }
 }
 
-/// Compares everything that is committed. `versions` counts on.
+/// Compares everything that is committed.
 pub(super) fn check(kafka: &Kafka, source: &Source) -> Result<(), Violation> {
-    let Stored { state, history } = Stored::read(kafka);
+    let Own { state, history } = Own::read(kafka);
     let Some(checkpoint) = &state.checkpoint else { return Ok(()) };
     let expected = source_at(source, checkpoint);
     for (id, generations) in &history.generations {
         let latest = generations.values().next_back().unwrap();
-        once(kafka, &latest.topic)?;
+        let events = once(kafka, &latest.topic)?;
         let progress = state.progress.get(id);
         let whole = progress.is_some_and(|progress| progress.phase == ReadPhase::Complete);
         if latest.cause == Cause::Drop || state.parked.contains_key(id) || !whole {
             continue;
         }
-        let found = fold(kafka, generations)?;
+        let found = fold(kafka, generations, history.retired.get(id))?;
         let Some(table) = expected.tables.get(id) else {
             return Err(format!(
                 "{id}: the topic goes on, the source has no such table at {}",
@@ -55,13 +56,17 @@ pub(super) fn check(kafka: &Kafka, source: &Source) -> Result<(), Violation> {
             ));
         };
         compare(id, table, latest, &found).map_err(|why| format!("{why}; at {}", checkpoint.position))?;
+        let begun =
+            generations.values().rfind(|record| matches!(record.cause, Cause::Initial | Cause::Reset));
+        let before = &begun.expect("a first generation").position.gtid_set;
+        all_there(source, checkpoint, (id, before), &events)?;
     }
     Ok(())
 }
 
 /// Once all is quiet every table of the source is there, whole, and nothing else is.
 pub(super) fn check_quiet(kafka: &Kafka, source: &Source) -> Result<(), Violation> {
-    let Stored { state, history } = Stored::read(kafka);
+    let Own { state, history } = Own::read(kafka);
     for id in source.visible.tables.keys().filter(|id| id.database == "shop") {
         let latest = history.latest(id).ok_or_else(|| format!("{id} was never published"))?;
         let progress = state.progress.get(id).map(|progress| progress.phase);
@@ -109,11 +114,53 @@ fn prepared(source: &Source, xid: u32) -> &[RowChange] {
     prepare.expect("an XA transaction is prepared before it is decided")
 }
 
-/// No row event is in a topic twice. A sequence names it within one server, the GTID of its transaction within all.
-fn once(kafka: &Kafka, topic: &str) -> Result<(), Violation> {
-    let mut seen = BTreeSet::new();
+/// Row events of a topic: how many rows of each transaction, by its GTID.
+type Events = BTreeMap<String, usize>;
+
+/// Every row event since the table was begun is in its topic. (Those of before may be, too.)
+fn all_there(
+    source: &Source,
+    checkpoint: &Checkpoint,
+    (id, before): (&TableId, &GtidSet),
+    events: &Events,
+) -> Result<(), Violation> {
+    for (index, transaction) in source.log.iter().enumerate() {
+        let gtid = gtid(index);
+        if before.contains(&gtid) || !checkpoint.position.gtid_set.contains(&gtid) {
+            continue;
+        }
+        let rows: &[RowChange] = match &transaction.change {
+            Change::Rows(rows) => rows,
+            Change::Decide(xid, true) => prepared(source, *xid),
+            _ => continue,
+        };
+        let expected = rows.iter().filter(|row| row.table == *id).count();
+        let found = events.get(&gtid.to_string()).copied().unwrap_or(0);
+        if expected != found {
+            return Err(format!("{id}: {found} of {expected} row events of {gtid} are there"));
+        }
+    }
+    Ok(())
+}
+
+/// No row event is in a topic twice, and a tombstone follows each delete. A sequence names a row event within one server, the
+/// GTID of its transaction within all.
+fn once(kafka: &Kafka, topic: &str) -> Result<Events, Violation> {
+    let (mut seen, mut events) = (BTreeSet::new(), Events::new());
     for partition in 0..kafka.partitions(topic) {
+        let mut deleted: Option<&Stored> = None;
         for (offset, record) in kafka.committed(topic, partition) {
+            if let Some(delete) = deleted.take()
+                && (record.value.is_some()
+                    || (&record.key, &record.sequence) != (&delete.key, &delete.sequence))
+            {
+                return Err(format!("{topic}-{partition} at {offset}: no tombstone behind a delete"));
+            }
+            deleted = record
+                .value
+                .as_ref()
+                .filter(|value| wire::split(value).is_some_and(|(_, datum)| datum[1] != VALUE_BRANCH))
+                .map(|_| record);
             let SourceSequence { row, part, read, .. } = record.sequence.parse().unwrap();
             let Some(value) = record.value.as_deref().filter(|_| !read) else { continue };
             let gtid = gtid_of(value);
@@ -122,9 +169,12 @@ fn once(kafka: &Kafka, topic: &str) -> Result<(), Violation> {
                     "{topic}-{partition} at {offset}: row event {row}.{part} of {gtid} a second time"
                 ));
             }
+            if part == 0 {
+                *events.entry(gtid).or_default() += 1;
+            }
         }
     }
-    Ok(())
+    Ok(events)
 }
 
 /// The GTID in an envelope: a text behind its length.
@@ -138,6 +188,7 @@ fn gtid_of(value: &[u8]) -> String {
 fn fold(
     kafka: &Kafka,
     generations: &BTreeMap<u32, std::sync::Arc<GenerationRecord>>,
+    retired: Option<&RetiredRecord>,
 ) -> Result<Rows, Violation> {
     let latest = generations.values().next_back().unwrap();
     let of_topic: Vec<&GenerationRecord> =
@@ -154,7 +205,7 @@ fn fold(
             let Some(record) = record else { break };
             let place = format!("{}-{partition} at {offset}", latest.topic);
             let generation = current.ok_or_else(|| format!("{place}: before the first generation"))?;
-            put(&mut rows, generation, &record.key, record.value.as_deref())
+            put(&mut rows, (generation, retired), &record.key, record.value.as_deref())
                 .map_err(|why| format!("{place}: {why}"))?;
         }
         all.extend(rows);
@@ -187,7 +238,7 @@ fn enter(rows: &mut Rows, before: Option<&GenerationRecord>, now: &GenerationRec
 
 fn put(
     rows: &mut Rows,
-    generation: &GenerationRecord,
+    (generation, retired): (&GenerationRecord, Option<&RetiredRecord>),
     key: &[u8],
     value: Option<&[u8]>,
 ) -> Result<(), Violation> {
@@ -204,7 +255,9 @@ fn put(
         return Ok(());
     };
     let (id, datum) = wire::split(value).ok_or("a value without a header")?;
-    if id != generation.value_schema_id {
+    // A generation of the same definition may have no record any more.
+    let is_retired = retired.is_some_and(|retired| retired.runs.iter().any(|run| run.has_schema(id)));
+    if id != generation.value_schema_id && !is_retired {
         return Err(format!(
             "value schema {id}, generation {} has {}",
             generation.generation, generation.value_schema_id

@@ -46,7 +46,8 @@ impl Job {
         waits: bool,
     ) -> Option<ReaderMessage> {
         let id = self.order.id;
-        if self.order.cancelled.load(Ordering::Relaxed) {
+        // It is looked at now and then only: some messages are on their way.
+        if self.order.cancelled.load(Ordering::Relaxed) && random.bool() {
             return Some(ReaderMessage::Failed { id, failure: ReadFailure::Cancelled });
         }
         if let Some(rows) = &mut self.rows {
@@ -63,7 +64,8 @@ impl Job {
         let committed = !waits || source.executed.contains_all(&wait.parse().unwrap());
         let may_begin = committed || matches!(self.order.work, Work::FindBoundary { .. });
         if !may_begin {
-            return None;
+            return (random.u8(0..20) == 0)
+                .then_some(ReaderMessage::Failed { id, failure: ReadFailure::Behind });
         }
         let Some(rows) = self.select(source) else {
             let error = SourceError::definite("reading", "simulation", "no such table or column", "none");

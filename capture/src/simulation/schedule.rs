@@ -1,12 +1,13 @@
 //! One schedule: what happens in which order, by a seed.
 
 use super::kafka::Kafka;
-use super::model::{Violation, check, check_quiet};
+use super::model::{Own, Violation, check, check_quiet};
 use super::session::{Session, World};
 use super::source::Source;
 use crate::binlog::event::kind;
 use crate::sequencer::halt::Halt;
 use crate::snapshot::reader::ReaderMessage;
+use crate::topics::incarnation::Found;
 use std::time::{Duration, Instant};
 
 /// A safeguard to leave out.
@@ -15,20 +16,27 @@ pub(super) enum Fault {
     Nothing,
     ReadWithoutWaiting,
     PublishTouchedRows,
-    TakeNoBarriers,
+    TakeBarriersEarly,
     ForgetParts,
+    ForgetUndecided,
+    ForgetGaps,
+    CommitInParts,
     AskBeforeCommit,
     CompleteWithoutStream,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 6] = [
-        Self::ReadWithoutWaiting,
-        Self::PublishTouchedRows,
-        Self::TakeNoBarriers,
-        Self::ForgetParts,
-        Self::AskBeforeCommit,
-        Self::CompleteWithoutStream,
+    /// Each, with what the first schedule that notices it says.
+    pub(super) const ALL: [(Self, &[&str]); 9] = [
+        (Self::ReadWithoutWaiting, &["the topic has"]),
+        (Self::PublishTouchedRows, &["the topic has"]),
+        (Self::TakeBarriersEarly, &["schema", "the topic has"]),
+        (Self::ForgetParts, &["a second time"]),
+        (Self::ForgetUndecided, &["the topic has", "row events"]),
+        (Self::ForgetGaps, &["is parked"]),
+        (Self::CommitInParts, &["the topic has", "row events"]),
+        (Self::AskBeforeCommit, &["was never published", "has the columns", "the topic has"]),
+        (Self::CompleteWithoutStream, &["the topic has", "row events"]),
     ];
 }
 
@@ -77,13 +85,16 @@ impl Schedule {
         let world = World {
             crash_in: [0, 200, 30][random.usize(0..3)],
             quiet: false,
-            random,
             source,
             kafka: Kafka::default(),
             fault,
             elapsed: Duration::ZERO,
             began: Instant::now(),
             committed: false,
+            windows_bytes: [64, 4096][random.usize(0..2)],
+            memory_bytes: [1600, 1 << 20][random.usize(0..2)],
+            lag_ms: [50, 1 << 40][random.usize(0..2)],
+            random,
         };
         Self { world, session: None, weights, steps, done: 0 }
     }
@@ -110,7 +121,9 @@ impl Schedule {
 
     fn act(&mut self, action: Act) -> Result<(), Violation> {
         self.world.elapsed += Duration::from_millis(self.world.random.u64(0..60));
-        match action(self) {
+        let done = action(self);
+        let ended = done.is_err();
+        match done {
             Ok(()) => {}
             Err(Halt::Restart(why) | Halt::Fenced(why)) => {
                 self.world.tell(|| format!("step {}: the session ends: {why}", self.done));
@@ -118,8 +131,9 @@ impl Schedule {
             }
             Err(Halt::Stop(failure)) => return Err(format!("the task stops: {failure}")),
         }
-        // The check goes through everything; now and then will do.
-        if self.world.committed && self.world.random.u8(0..24) == 0 {
+        // The check goes through everything: now and then will do, and where a session has ended.
+        let often = if ended { 2 } else { 24 };
+        if self.world.committed && self.world.random.u8(0..often) == 0 {
             self.world.committed = false;
             check(&self.world.kafka, &self.world.source)?;
         }
@@ -196,17 +210,47 @@ impl Schedule {
     fn tick(&mut self) -> Result<(), Halt> {
         self.with(|world, session| {
             let now = world.now();
-            world.decide(session, async |sequencer| sequencer.tick(now).await)
+            world.decide(session, async |sequencer| sequencer.tick(now).await)?;
+            if world.random.u8(0..8) > 0 {
+                return Ok(());
+            }
+            let ends = |(topic, _): (String, u32)| (topic.clone(), Found::Ends(world.kafka.ends(&topic)));
+            let seen: Vec<(String, Found)> =
+                session.sequencer.watched_topics().into_iter().map(ends).collect();
+            world.decide(session, async |sequencer| sequencer.on_topics(&seen).await)
         })
     }
 
-    /// The source changes its binlog file, or its server.
+    /// The source changes its binlog file or its server, or purges what capture has behind it.
     fn disturb(&mut self) -> Result<(), Halt> {
-        if self.world.random.u8(0..3) > 0 {
-            self.world.source.server.rotate();
-            return Ok(());
+        let World { random, source, kafka, .. } = &mut self.world;
+        match random.u8(0..6) {
+            0 | 1 => {
+                source.fail_over(random);
+                return Err(Halt::Restart("the connection is gone".to_owned()));
+            }
+            2 => {
+                // A prepared transaction goes, too: the checkpoint leaves it out, and it may be forgotten.
+                if let Some(checkpoint) = Own::read(kafka).state.checkpoint {
+                    let mut passed = checkpoint.published();
+                    let undecided = checkpoint.undecided.iter().filter_map(|one| one.gtid.as_deref());
+                    undecided.for_each(|gtid| passed.insert(&gtid.parse().unwrap()));
+                    if source.server.purge(&passed) {
+                        return Err(Halt::Restart("the stream's file is gone".to_owned()));
+                    }
+                }
+            }
+            3 => {
+                self.with(|world, session| {
+                    world.decide(session, async |sequencer| {
+                        sequencer.finish().await;
+                        Ok(())
+                    })
+                })?;
+                return Err(Halt::Restart("the end was asked for".to_owned()));
+            }
+            _ => source.server.rotate(),
         }
-        self.world.source.fail_over(&mut self.world.random);
-        Err(Halt::Restart("the connection is gone".to_owned()))
+        Ok(())
     }
 }

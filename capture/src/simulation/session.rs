@@ -2,7 +2,7 @@
 
 use super::binlog::Stream;
 use super::kafka::Kafka;
-use super::model::Stored;
+use super::model::Own;
 use super::readers::Job;
 use super::schedule::Fault;
 use super::source::{Source, catalog};
@@ -11,7 +11,7 @@ use crate::pipeline::bootstrap::{self, Found, Wanted};
 use crate::pipeline::position::{ServerHistory, give_up_purged, resumable};
 use crate::pipeline::seek::Seek;
 use crate::sequencer::halt::Halt;
-use crate::sequencer::port::{Action, Committed};
+use crate::sequencer::port::{Action, Answered, Committed};
 use crate::sequencer::{Now, Sequencer, Setup, Snapshot, SnapshotSettings};
 use crate::topics::admin::TopicSettings;
 use crate::topics::incarnation;
@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::Leader;
 use tributary_schemas::config::{Config, TableSelection};
-use tributary_schemas::gtid::GtidSet;
 use tributary_service::load::Service;
 use tributary_service::registry::Registry;
 use tributary_service::status::Status;
@@ -51,13 +50,18 @@ pub(super) struct World {
     pub(super) began: Instant,
     /// Something was committed since the last look.
     pub(super) committed: bool,
+    /// What the keys of windows, and all else, may take, bytes.
+    pub(super) windows_bytes: usize,
+    pub(super) memory_bytes: usize,
+    /// How long an apply may lag, milliseconds.
+    pub(super) lag_ms: u64,
 }
 
 fn crash() -> Halt {
     Halt::Restart("the process ended".to_owned())
 }
 
-fn setup() -> Setup {
+fn setup(memory_bytes: usize, lag_ms: u64) -> Setup {
     let config = "name = \"t\"\n[kafka]\nbrokers = \"b\"\n[capture]\ntables = [\"shop.*\"]";
     let config: Config = toml::from_str(config).unwrap();
     let leader =
@@ -80,14 +84,14 @@ fn setup() -> Setup {
         lowercase_names: false,
         commit_interval: Duration::from_millis(100),
         commit_bytes: 4096,
-        memory_bytes: 1 << 20,
+        memory_bytes,
         strict: false,
         topic: TopicSettings {
             partitions: PARTITIONS,
             replication_factor: 1,
             max_message_bytes: 1 << 20,
-            min_compaction_lag_ms: 1 << 40,
-            delete_retention_ms: 1 << 40,
+            min_compaction_lag_ms: lag_ms,
+            delete_retention_ms: lag_ms,
         },
         status: Status::new("t", Service::Capture),
         registry: Registry::default(),
@@ -116,11 +120,23 @@ impl World {
         self.kafka.end(false);
         self.kafka.ensure("t.state", 1);
         self.kafka.ensure("t.history", 1);
-        let Stored { mut state, history } = Stored::read(&self.kafka);
+        let Own { mut state, history } = Own::read(&self.kafka);
         if self.fault == Fault::ForgetParts
             && let Some(checkpoint) = &mut state.checkpoint
         {
             checkpoint.partials.clear();
+        }
+        if self.fault == Fault::ForgetUndecided
+            && let Some(checkpoint) = &mut state.checkpoint
+        {
+            for undecided in &mut checkpoint.undecided {
+                let gtid = undecided.gtid.as_ref().unwrap().parse().unwrap();
+                checkpoint.position.gtid_set.insert(&gtid);
+                undecided.tables.clear();
+            }
+        }
+        if self.fault == Fault::ForgetGaps {
+            state.parked.clear();
         }
         if let Some(checkpoint) = &state.checkpoint {
             self.source.commit_those(&checkpoint.published());
@@ -130,10 +146,10 @@ impl World {
             server_uuid: place.server_uuid.clone(),
             has_gtid: true,
             executed: place.gtid_set.clone(),
-            purged: GtidSet::default(),
+            purged: self.source.server.purged.clone(),
             files: self.source.server.files(),
         };
-        let setup = setup();
+        let setup = setup(self.memory_bytes, self.lag_ms);
         let tables = self.source.visible.tables.iter().filter(|(id, _)| setup.selection.selects(id));
         let catalogs = tables.map(|(id, table)| catalog(id, table)).collect();
         let found = Found { catalogs, place: place.clone(), started: Some(1) };
@@ -149,7 +165,8 @@ impl World {
         resumable(&beginning.checkpoint.position, &server).map_err(stop)?;
         let from = beginning.checkpoint.position.clone();
         let seek = Seek::of(&beginning.checkpoint, &server).is_some();
-        let settings = SnapshotSettings { chunk_bytes: 1, memory_bytes: 1 << 12, shared_lock: None };
+        let settings =
+            SnapshotSettings { chunk_bytes: 1, memory_bytes: self.windows_bytes, shared_lock: None };
         let snapshot = Snapshot::new(READERS, settings, self.now().instant);
         let origin = (place.server_uuid.as_str(), self.now());
         let mut sequencer = Sequencer::new(setup, snapshot, beginning, state.parked, origin)?;
@@ -208,11 +225,18 @@ impl World {
                 let (mut outbox, reply) = call.split();
                 self.kafka.send(&outbox, written_ms);
                 if self.crashes() {
-                    // The broker has aborted it, or nobody knows of it yet.
+                    // The process ended before, the broker has aborted it, or another producer has come.
+                    self.kafka.end(false);
+                    return Err(if self.random.bool() { crash() } else { Halt::Fenced("fenced".to_owned()) });
+                }
+                if self.fault == Fault::CommitInParts && self.random.u8(0..4) == 0 {
+                    self.kafka.end_in_part();
+                    self.committed = true;
                     return Err(crash());
                 }
                 self.kafka.end(true);
                 self.committed = true;
+                self.elapsed += Duration::from_millis(1);
                 if self.crashes() {
                     // It is committed, and the answer is lost.
                     return Err(crash());
@@ -222,7 +246,7 @@ impl World {
             }
             Action::Ends(call) => {
                 let ends = |(topic, _): &(std::sync::Arc<str>, u32)| match self.fault {
-                    Fault::TakeNoBarriers => vec![0; self.kafka.partitions(topic)],
+                    Fault::TakeBarriersEarly => self.kafka.ends_before(topic),
                     _ => self.kafka.ends(topic),
                 };
                 let ends = call.question.iter().map(ends).collect();
@@ -249,7 +273,9 @@ impl World {
                 let id = &call.question.id;
                 let found = self.source.visible.tables.get(id);
                 let answer = found.map(|table| (catalog(id, table), self.source.place()));
-                call.answer(answer);
+                let took = Duration::from_millis(self.random.u64(0..3000));
+                self.elapsed += took;
+                call.answer(Answered { answer, took });
             }
             Action::SourcePosition(call) => {
                 let place = if self.fault == Fault::CompleteWithoutStream {
