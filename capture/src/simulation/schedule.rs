@@ -235,6 +235,8 @@ impl Schedule {
                     let mut passed = checkpoint.published();
                     let undecided = checkpoint.undecided.iter().filter_map(|one| one.gtid.as_deref());
                     undecided.for_each(|gtid| passed.insert(&gtid.parse().unwrap()));
+                    // A file that is purged has no transaction that is not committed.
+                    source.commit_those(&passed);
                     if source.server.purge(&passed) {
                         return Err(Halt::Restart("the stream's file is gone".to_owned()));
                     }
