@@ -15,10 +15,10 @@ use tributary_service::retry::Transient;
 
 /// How long one request may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the cluster may take to create or to delete topics, and how long brokers that are only just starting may
-/// count as too few.
+/// How long the cluster may take to create or to delete topics.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
-const FEW_BROKERS: Duration = Duration::from_secs(10);
+/// How long brokers that are only just starting may count as too few for a topic.
+pub const FEW_BROKERS: Duration = Duration::from_secs(10);
 /// How long is waited between two attempts then.
 const REST: Duration = Duration::from_millis(500);
 /// How long a new topic is left alone before it is asked for again.

@@ -4,7 +4,7 @@
 use super::kafka::{ABORTED, COMMITTED, ClusterFacts, ProbeFacts, Refusal, TopicSettings, Visibility};
 use super::refusals::{patiently, refusal, refusal_of_new_topic, refused};
 use crate::commands::reach::{Listener, reach};
-use crate::topics::admin::Topics;
+use crate::topics::admin::{FEW_BROKERS, Topics};
 use crate::topics::incarnation::Known;
 use crate::topics::lost::lost;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -28,8 +28,6 @@ use tributary_service::retry::Transient;
 const REQUEST: Duration = Duration::from_secs(15);
 /// How long the brokers may take to agree on which topics there are.
 const SETTLE: Duration = Duration::from_secs(5);
-/// How long brokers that are only just starting may count as too few for a topic.
-const FEW_BROKERS: Duration = Duration::from_secs(10);
 /// How long one slice of waiting lasts, between which the client's events are looked at.
 const SLICE: Duration = Duration::from_millis(100);
 
