@@ -1,5 +1,6 @@
-//! The sequencer: the one thread that owns the stream and the producer. Binlog events and rows read from tables enter,
-//! records leave in one order; what it has published and where it stands leave in the same Kafka transactions.
+//! The sequencer decides what becomes of binlog events and of rows read from tables: these enter, records leave in one order;
+//! what was published and where the stream stands leave in the same Kafka transactions. It has no IO and no clock: what it
+//! needs of the world leaves as an action ([`port`]), and whoever carries that out answers it.
 //!
 //! Invariants: nothing is published but here; a record and the checkpoint that covers it are in one Kafka transaction;
 //! between a row that was read and its publication, every event of its key that the stream passed is known.
