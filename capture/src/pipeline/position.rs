@@ -55,11 +55,18 @@ fn distance(files: &[(String, u64)], place: &Place, here: &Position) -> Option<u
     Some(whole.saturating_add(here.offset).saturating_sub(place.offset))
 }
 
-/// Refuses a position that the server's history does not hold.
+/// Refuses a checkpoint that the server's history does not hold: neither its position nor a transaction of which a part is
+/// published may be missing.
 ///
 /// # Errors
 /// A [`Failure`] that says what is missing and what to do.
-pub fn resumable(position: &Position, server: &ServerHistory) -> Result<(), Failure> {
+pub fn resumable(checkpoint: &Checkpoint, server: &ServerHistory) -> Result<(), Failure> {
+    let position = &checkpoint.position;
+    held(position, server)?;
+    held(&Position { gtid_set: checkpoint.published(), ..position.clone() }, server)
+}
+
+fn held(position: &Position, server: &ServerHistory) -> Result<(), Failure> {
     let refuse =
         |what: &str, why: String| Err(Failure::new(what, why).at(position).remedy(remedies::position_lost()));
     let same_server = position.server_uuid == server.server_uuid;
@@ -113,7 +120,7 @@ pub fn resumable(position: &Position, server: &ServerHistory) -> Result<(), Fail
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tributary_schemas::checkpoint::Undecided;
+    use tributary_schemas::checkpoint::{Partial, Undecided};
 
     const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 
@@ -158,10 +165,10 @@ mod tests {
     fn a_position_is_refused_exactly_where_the_history_does_not_hold_it() {
         let all = format!("{UUID}:1-90");
         let position = at(&format!("{UUID}:1-50"));
-        assert!(resumable(&position, &server(&all, &format!("{UUID}:1-50"))).is_ok());
-        let purged = resumable(&position, &server(&all, &format!("{UUID}:1-51"))).unwrap_err();
+        assert!(held(&position, &server(&all, &format!("{UUID}:1-50"))).is_ok());
+        let purged = held(&position, &server(&all, &format!("{UUID}:1-51"))).unwrap_err();
         assert!(purged.what.contains("purged") && purged.remedy.contains("capture drop"), "{purged}");
-        let lost = resumable(&position, &server(&format!("{UUID}:1-49"), "")).unwrap_err();
+        let lost = held(&position, &server(&format!("{UUID}:1-49"), "")).unwrap_err();
         assert!(lost.what.contains("does not know"), "{lost}");
     }
 
@@ -176,14 +183,26 @@ mod tests {
         let mut checkpoint =
             checkpoint(at(&format!("{UUID}:1-2:4-5:7-50")), vec![undecided(3), undecided(6)]);
         let server = server(&format!("{UUID}:1-90"), &format!("{UUID}:1-4"));
-        assert!(resumable(&checkpoint.position, &server).is_err());
+        assert!(resumable(&checkpoint, &server).is_err());
         give_up_purged(&mut checkpoint, &server);
-        assert!(resumable(&checkpoint.position, &server).is_ok());
+        assert!(resumable(&checkpoint, &server).is_ok());
         assert_eq!(
             checkpoint.position.gtid_set.to_string(),
             format!("{UUID}:1-5:7-50"),
             "the other is sent again"
         );
+    }
+
+    #[test]
+    fn a_transaction_that_is_published_in_part_must_be_there() {
+        let mut checkpoint = checkpoint(at(&format!("{UUID}:1-50")), Vec::new());
+        let gtid = Some(format!("{UUID}:60"));
+        checkpoint.partials.push(Partial { gtid, tables: Vec::new() });
+        assert!(resumable(&checkpoint, &server(&format!("{UUID}:1-60"), "")).is_ok());
+        let lost = resumable(&checkpoint, &server(&format!("{UUID}:1-59"), "")).unwrap_err();
+        assert!(lost.what.contains("does not know"), "{lost}");
+        let purged = resumable(&checkpoint, &server(&format!("{UUID}:1-60"), &format!("{UUID}:60")));
+        assert!(purged.unwrap_err().what.contains("purged"), "its other rows are gone");
     }
 
     #[test]
@@ -225,19 +244,19 @@ mod tests {
         let position = at(&format!("{UUID}:1-50"));
         let mut server = server(&format!("{UUID}:1-90"), "");
         server.files = vec![("binlog.000003".into(), 499)];
-        assert!(resumable(&position, &server).unwrap_err().what.contains("lost the end"));
+        assert!(held(&position, &server).unwrap_err().what.contains("lost the end"));
         server.server_uuid = UUID.replace('3', "4");
-        assert!(resumable(&position, &server).is_ok(), "after a failover the GTID set decides");
+        assert!(held(&position, &server).is_ok(), "after a failover the GTID set decides");
     }
 
     #[test]
     fn without_gtid_the_file_must_be_there_and_the_server_the_same() {
         let mut server = server("", "");
         server.has_gtid = false;
-        assert!(resumable(&at(""), &server).is_ok());
+        assert!(held(&at(""), &server).is_ok());
         server.files = vec![("binlog.000009".into(), 10)];
-        assert!(resumable(&at(""), &server).unwrap_err().what.contains("purged"));
+        assert!(held(&at(""), &server).unwrap_err().what.contains("purged"));
         server.server_uuid = "other".into();
-        assert!(resumable(&at(""), &server).unwrap_err().what.contains("another server"));
+        assert!(held(&at(""), &server).unwrap_err().what.contains("another server"));
     }
 }

@@ -211,11 +211,7 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
         beginning.checkpoint.position.gtid_set = GtidSet::default();
     }
     give_up_purged(&mut beginning.checkpoint, &server);
-    let position = &beginning.checkpoint.position;
-    resumable(position, &server).map_err(stop)?;
-    // A transaction of which a part is published must be in the server's history, too.
-    resumable(&Position { gtid_set: beginning.checkpoint.published(), ..position.clone() }, &server)
-        .map_err(stop)?;
+    resumable(&beginning.checkpoint, &server).map_err(stop)?;
     if carried.target.is_none() && shared.until_caught_up {
         carried.target = Some(Target::new(beginning_target(&server, &dialect, &beginning)));
     }

@@ -230,9 +230,9 @@ impl Schedule {
                 return Err(Halt::Restart("the connection is gone".to_owned()));
             }
             2 => {
-                // A prepared transaction goes, too: the checkpoint leaves it out, and it may be forgotten.
+                // A transaction that is published in part is still needed. One that is prepared goes: it may be forgotten.
                 if let Some(checkpoint) = Own::read(kafka).state.checkpoint {
-                    let mut passed = checkpoint.published();
+                    let mut passed = checkpoint.position.gtid_set.clone();
                     let undecided = checkpoint.undecided.iter().filter_map(|one| one.gtid.as_deref());
                     undecided.for_each(|gtid| passed.insert(&gtid.parse().unwrap()));
                     // A file that is purged has no transaction that is not committed.

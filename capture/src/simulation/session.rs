@@ -162,7 +162,7 @@ impl World {
         let stop = |failure| Halt::Stop(Box::new(failure));
         let mut beginning = bootstrap::begin("t", &state, &history, found, wanted).map_err(stop)?;
         give_up_purged(&mut beginning.checkpoint, &server);
-        resumable(&beginning.checkpoint.position, &server).map_err(stop)?;
+        resumable(&beginning.checkpoint, &server).map_err(stop)?;
         let from = beginning.checkpoint.position.clone();
         let seek = Seek::of(&beginning.checkpoint, &server).is_some();
         let settings =

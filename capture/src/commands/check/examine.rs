@@ -228,7 +228,7 @@ fn position_retained(checkpoint: Option<&Checkpoint>, facts: &ServerFacts) -> It
     };
     give_up_purged(&mut checkpoint, &history);
     let position = &checkpoint.position;
-    match resumable(position, &history) {
+    match resumable(&checkpoint, &history) {
         Ok(()) => pass(NAME, format!("the server still has everything behind {position}")),
         Err(gap) => fail(NAME, format!("{}: {} (checkpoint {position})", gap.what, gap.why), gap.remedy),
     }
