@@ -37,8 +37,6 @@ pub struct Beginning {
     pub selected: BTreeMap<TableId, SelectedTable>,
     /// The topics that tables have, and had.
     pub names: TopicNames,
-    /// Tables whose topic is not the one that was written any more.
-    pub lost: BTreeSet<TableId>,
     /// The history says otherwise, and must be told.
     pub selection_changed: bool,
     /// The id that the next schema gets.
@@ -158,7 +156,8 @@ pub fn begin(
     let selection_changed = !previously.keys().eq(selected.keys());
     joining.iter().for_each(|joining: &Joining| checkpoint.may_be_written(&joining.catalog.id));
     let next_schema_id = history.next_schema_id();
-    let names = history.names(task);
+    let mut names = history.names(task);
+    wanted.lost.keys().for_each(|id| names.lose(id));
     let absent = Absent::at(&found.place, absent);
     let expected = Expectations::at(found.place, expected);
     Ok(Beginning {
@@ -169,7 +168,6 @@ pub fn begin(
         expected,
         selected,
         names,
-        lost: wanted.lost.keys().cloned().collect(),
         selection_changed,
         next_schema_id,
         source_started: found.started,

@@ -163,11 +163,9 @@ impl Sequencer {
             let id = joining.catalog.id.clone();
             if self.previous(&id).is_some_and(|table| cluster.get(&*table.topic) != Some(&table.partitions)) {
                 // Made anew under the same name it would be taken for the one that is gone.
-                self.lost.insert(id.clone());
+                self.names.lose(&id);
             }
-            let unusable = self.lost.contains(&id);
-            let topic = if unusable { self.names.claim_another(&id) } else { self.names.claim(&id) };
-            match topic.and_then(|topic| Ok((self.define(&joining.catalog)?, topic))) {
+            match self.names.claim(&id).and_then(|topic| Ok((self.define(&joining.catalog)?, topic))) {
                 Ok((definition, topic)) => {
                     defined.push(Placed { joining, definition, topic, partitions: 0 });
                 }
@@ -265,7 +263,7 @@ impl Sequencer {
         self.put_history(history);
         self.put_state(&StateKey::Catalog(id.clone()), &StoredCatalog::proven(joining.catalog));
         self.unpark(index);
-        self.lost.remove(&id);
+        self.names.settle(&id);
         self.selected.insert(id.clone(), SelectedTable { id, topic, partitions, excluded: None });
         self.begin_reading(index)?;
         self.retire(index);

@@ -129,8 +129,6 @@ pub struct Sequencer {
     parked: BTreeMap<TableId, Parked>,
     /// The topics that tables have, and those that are taken.
     names: TopicNames,
-    /// Tables whose topic is not the one that was written any more: they go on in another one.
-    lost: BTreeSet<TableId>,
     /// What is known of the topics.
     watched: WatchedTopics,
     /// What the history says is selected.

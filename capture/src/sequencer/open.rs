@@ -65,7 +65,6 @@ impl Sequencer {
             transaction_tables: BTreeSet::new(),
             parked,
             names: beginning.names,
-            lost: beginning.lost,
             watched: WatchedTopics::default(),
             selected: beginning.selected,
             next_schema_id: beginning.next_schema_id,

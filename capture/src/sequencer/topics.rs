@@ -79,7 +79,7 @@ impl Sequencer {
         let tables = self.tables.iter().map(|(_, table)| table);
         let written = tables.filter(|table| table.generation > 0 && table.standing != Standing::Dropped);
         let of_tables = written
-            .filter(|table| !self.lost.contains(&table.id))
+            .filter(|table| !self.names.is_lost(&table.id))
             .map(|table| (table.topic.to_string(), table.partitions));
         own.into_iter().map(|topic| (topic.to_string(), 1)).chain(of_tables).collect()
     }
@@ -103,7 +103,7 @@ impl Sequencer {
             let table = self.tables.iter().find(|(_, table)| *table.topic == *topic);
             let Some((index, id)) = table.map(|(index, table)| (index, table.id.clone())) else { continue };
             tracing::warn!(table = %id, "{why}; the table goes on in another topic");
-            self.lost.insert(id);
+            self.names.lose(&id);
             self.rereads.insert(index, why);
         }
         if self.progress.open().is_none() && !self.rereads.is_empty() {

@@ -4,7 +4,7 @@
 //! Invariant: two tables never have topics that Kafka holds to be the same. It names its metrics after topics with `_`
 //! for `.`, and refuses a topic that differs from another only in that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tributary_schemas::table::{Table, TableId};
 use tributary_schemas::topic::{history_topic, mangle, state_topic, table_topic};
 
@@ -30,6 +30,8 @@ pub struct TopicNames {
     task: String,
     owners: BTreeMap<String, Owner>,
     recorded: BTreeMap<TableId, String>,
+    /// Tables whose topic is not the one that was written any more: each goes on in another one.
+    lost: BTreeSet<TableId>,
 }
 
 impl TopicNames {
@@ -38,7 +40,7 @@ impl TopicNames {
     pub fn new(task: &str) -> Self {
         let own = [history_topic(task), state_topic(task)];
         let owners = own.into_iter().map(|topic| (flat(&topic), Owner::Task(topic))).collect();
-        Self { task: task.to_owned(), owners, recorded: BTreeMap::new() }
+        Self { task: task.to_owned(), owners, recorded: BTreeMap::new(), lost: BTreeSet::new() }
     }
 
     /// The history says that this is the table's topic, or was.
@@ -52,11 +54,30 @@ impl TopicNames {
         self.owners.entry(flat(topic)).or_insert_with(|| Owner::Cluster(topic.to_owned()));
     }
 
+    /// The table's topic cannot be used any more: until [`Self::settle`], each claim gives another one.
+    pub fn lose(&mut self, id: &TableId) {
+        self.lost.insert(id.clone());
+    }
+
+    /// True from [`Self::lose`] to [`Self::settle`].
+    #[must_use]
+    pub fn is_lost(&self, id: &TableId) -> bool {
+        self.lost.contains(id)
+    }
+
+    /// The table goes on in the topic that it has claimed.
+    pub fn settle(&mut self, id: &TableId) {
+        self.lost.remove(id);
+    }
+
     /// The topic that the table has, or that it is to get, and which is its own from now on.
     ///
     /// # Errors
     /// Why it can have none, with what to do.
     pub fn claim(&mut self, id: &TableId) -> Result<String, String> {
+        if self.is_lost(id) {
+            return self.claim_another(id);
+        }
         if let Some(topic) = self.recorded.get(id) {
             return Ok(topic.clone());
         }
@@ -66,11 +87,8 @@ impl TopicNames {
         Ok(topic)
     }
 
-    /// A topic for a table whose own has become unusable: the next of its names that nobody has.
-    ///
-    /// # Errors
-    /// Why it can have none, with what to do.
-    pub fn claim_another(&mut self, id: &TableId) -> Result<String, String> {
+    /// The next of the table's names that nobody has.
+    fn claim_another(&mut self, id: &TableId) -> Result<String, String> {
         let base = table_topic(&self.task, id);
         let free = (2..MOST_READINGS).map(|number| format!("{base}.r{number}"));
         let topic =
@@ -190,9 +208,12 @@ mod tests {
     fn another_topic_is_one_that_nobody_has_and_avro_accepts() {
         let mut names = names(&["t.shop.orders", "t.shop.orders_r2"]);
         names.claim(&id("shop", "orders")).unwrap();
-        assert_eq!(names.claim_another(&id("shop", "orders")).unwrap(), "t.shop.orders.r3");
+        names.lose(&id("shop", "orders"));
         assert_eq!(names.claim(&id("shop", "orders")).unwrap(), "t.shop.orders.r3");
-        assert_eq!(names.claim_another(&id("shop", "orders")).unwrap(), "t.shop.orders.r4");
+        names.settle(&id("shop", "orders"));
+        assert_eq!(names.claim(&id("shop", "orders")).unwrap(), "t.shop.orders.r3");
+        names.lose(&id("shop", "orders"));
+        assert_eq!(names.claim(&id("shop", "orders")).unwrap(), "t.shop.orders.r4");
     }
 
     #[test]
@@ -232,8 +253,10 @@ mod tests {
             let mut given: BTreeMap<TableId, String> = BTreeMap::new();
             for ((database, table), unusable) in tables.into_iter().zip(unusable) {
                 let id = TableId::new(database, table);
-                let claimed = if unusable { names.claim_another(&id) } else { names.claim(&id) };
-                if let Ok(topic) = claimed {
+                if unusable {
+                    names.lose(&id);
+                }
+                if let Ok(topic) = names.claim(&id) {
                     prop_assert!(given.iter().all(|(other, taken)| *other == id || flat(taken) != flat(&topic)));
                     given.insert(id, topic);
                 }
