@@ -4,14 +4,14 @@
 use crate::remedies;
 use crate::sequencer::lineage::Lineage;
 use crate::sequencer::names::ColumnNames;
-use crate::sequencer::table::{SchemaTexts, SequencedTable, Standing};
-use crate::sequencer::{Absent, Expectations, Joining, REREAD, publishable};
+use crate::sequencer::table::{SchemaTexts, SequencedTable};
+use crate::sequencer::{Joining, REREAD, Standing, publishable};
 use crate::topics::names::TopicNames;
 use crate::topics::state::{TaskHistory, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::checkpoint::{Checkpoint, Parked, TableProgress};
+use tributary_schemas::checkpoint::{Checkpoint, TableProgress};
 use tributary_schemas::config::TableSelection;
 use tributary_schemas::envelope::{key_schema, value_schema};
 use tributary_schemas::history::{Cause, SelectedTable};
@@ -25,14 +25,10 @@ use tributary_source::catalog::CatalogTable;
 pub struct Beginning {
     /// Where the stream begins.
     pub checkpoint: Checkpoint,
-    /// Tables that go on, with how far they are read.
-    pub running: Vec<(SequencedTable, Option<TableProgress>)>,
-    /// Tables that come in, or return from a gap.
-    pub joining: Vec<Joining>,
-    /// Tables to be read anew that the source does not have any more.
-    pub absent: Absent,
-    /// What the server states of the tables that go on.
-    pub expected: Expectations,
+    /// The tables, with where each stood when the last session ended.
+    pub tables: Vec<(SequencedTable, Standing, Resumed)>,
+    /// Where the source was asked for its tables.
+    pub place: Position,
     /// What the history says is selected, deselected tables left out.
     pub selected: BTreeMap<TableId, SelectedTable>,
     /// The topics that tables have, and had.
@@ -43,6 +39,21 @@ pub struct Beginning {
     pub next_schema_id: u32,
     /// When the server was started, seconds since 1970 by its clock.
     pub source_started: Option<u64>,
+}
+
+/// What becomes of a table.
+pub enum Resumed {
+    /// It goes on.
+    GoesOn {
+        /// How far it is read.
+        read: TableProgress,
+        /// What the server states of it, as far as that may be compared.
+        catalog: Option<CatalogTable>,
+    },
+    /// It stands where it stood.
+    Stays,
+    /// It comes in, or is read anew.
+    Moves(Standing),
 }
 
 /// The selected tables of the source, at `place`.
@@ -100,77 +111,51 @@ pub fn begin(
         .map(|table| (table.id.clone(), table.clone()))
         .collect();
     let emptied = may_have_restarted(&checkpoint, &found);
-    let (mut running, mut joining, mut selected) = (Vec::new(), Vec::new(), BTreeMap::new());
-    let (mut expected, mut absent) = (Vec::new(), Vec::new());
-    let mut seen = BTreeSet::new();
-    for catalog in &found.catalogs {
-        let id = catalog.id.clone();
-        seen.insert(id.clone());
-        if let Some(before) = previously.get(&id) {
-            selected.insert(id.clone(), before.clone());
+    let Found { catalogs, place, started } = found;
+    let stored = Stored { state, history, previously: &previously, emptied, place: &place, wanted };
+    let (mut tables, mut selected, mut known) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+    for catalog in &catalogs {
+        let id = &catalog.id;
+        known.insert(id.clone());
+        selected.extend(previously.get(id).map(|before| (id.clone(), before.clone())));
+        let (table, resumed) = stored.found(catalog)?;
+        if let Resumed::Moves(_) = resumed {
+            checkpoint.may_be_written(id);
         }
-        let table = restore(history, &previously, state, catalog)?;
-        let gap = gap(state, &previously, table.as_ref(), emptied, wanted);
-        let parked = state.parked.get(&id).filter(|parked| parked.code != REREAD);
-        if let Some(mut table) = table {
-            if parked.is_some() && !wanted.retry_parked {
-                table.standing = Standing::Parked;
-                running.push((table, None));
-                continue;
-            }
-            if gap.is_none() {
-                let progress = state.progress.get(&id).cloned();
-                running.push((table, progress));
-                // One that could not be asked states nothing that could be compared.
-                if !catalog.unasked {
-                    expected.push(catalog.clone());
-                }
-                continue;
-            }
-            table.standing = Standing::Parked;
-            running.push((table, None));
-        }
-        let (catalog, after) = (catalog.clone(), found.place.clone());
-        joining.push(Joining { catalog, after, why: gap.unwrap_or_default() });
+        tables.push((table, stored.stood(id), resumed));
     }
     // A table that is gone from the source by now may still have events before its DROP. One that is not wanted any more
     // is simply left: if it is wanted again, it is read anew.
     for (id, before) in &previously {
         if wanted.selection.selects(id)
-            && !seen.contains(id)
             && before.excluded.is_none()
+            && !known.contains(id)
             && let Some(catalog) = state.catalog.get(id)
-            && let Some(mut table) = restore(history, &previously, state, catalog)?
+            && let Some(table) = stored.restore(catalog)?
         {
+            known.insert(id.clone());
             selected.insert(id.clone(), before.clone());
-            let parked = state.parked.get(id);
-            if parked.is_some_and(|parked| parked.code == REREAD) {
-                absent.push(id.clone());
-            }
-            if parked.is_some() && table.standing == Standing::Running {
-                table.standing = Standing::Parked;
-            }
-            running.push((table, state.progress.get(id).filter(|_| parked.is_none()).cloned()));
+            tables.push((table, stored.stood(id), stored.missing(id)));
         }
     }
+    // What stopped a table that is neither here nor there says nothing of one that may get its name.
+    for id in state.parked.keys().filter(|id| wanted.selection.selects(id) && !known.contains(id)) {
+        let table = SequencedTable::unpublished(id.clone());
+        tables.push((table, stored.stood(id), Resumed::Moves(Standing::Gone)));
+    }
     let selection_changed = !previously.keys().eq(selected.keys());
-    joining.iter().for_each(|joining: &Joining| checkpoint.may_be_written(&joining.catalog.id));
     let next_schema_id = history.next_schema_id();
     let mut names = history.names(task);
     wanted.lost.keys().for_each(|id| names.lose(id));
-    let absent = Absent::at(&found.place, absent);
-    let expected = Expectations::at(found.place, expected);
     Ok(Beginning {
         checkpoint,
-        running,
-        joining,
-        absent,
-        expected,
+        tables,
+        place,
         selected,
         names,
         selection_changed,
         next_schema_id,
-        source_started: found.started,
+        source_started: started,
     })
 }
 
@@ -209,25 +194,8 @@ fn begin_at(
     }
 }
 
-impl Beginning {
-    /// The tables whose reason to be read anew is not in the state topic yet, though they were replicated before: if the
-    /// session ends before they join, the next one must know of it. `parked` is what the state topic says.
-    #[must_use]
-    pub fn gaps(&self, parked: &BTreeMap<TableId, Parked>) -> Vec<(TableId, String)> {
-        let known = |id: &TableId| self.running.iter().any(|(table, _)| table.id == *id);
-        gaps(&self.joining, known, parked)
-    }
-}
-
-fn gaps(
-    joining: &[Joining],
-    known: impl Fn(&TableId) -> bool,
-    parked: &BTreeMap<TableId, Parked>,
-) -> Vec<(TableId, String)> {
-    let stored = |id: &TableId| parked.get(id).is_some_and(|parked| parked.code == REREAD);
-    let gaps = joining.iter().filter(|joining| known(&joining.catalog.id) && !stored(&joining.catalog.id));
-    gaps.map(|joining| (joining.catalog.id.clone(), joining.why.clone())).collect()
-}
+/// Why a table is read anew that has no progress.
+const UNREAD: &str = "nothing says how far it was read";
 
 /// True unless the server is known to have run through since the checkpoint.
 fn may_have_restarted(checkpoint: &Checkpoint, found: &Found) -> bool {
@@ -241,100 +209,152 @@ fn may_have_restarted(checkpoint: &Checkpoint, found: &Found) -> bool {
     !(same_server && same_run)
 }
 
-/// Why a table cannot simply go on from the checkpoint; `None` if it can.
-fn gap(
-    state: &TaskState,
-    previously: &BTreeMap<TableId, SelectedTable>,
-    table: Option<&SequencedTable>,
+/// What is stored of the tables, what became of the source meanwhile, and what is wanted now.
+struct Stored<'a> {
+    state: &'a TaskState,
+    history: &'a TaskHistory,
+    previously: &'a BTreeMap<TableId, SelectedTable>,
+    /// The server may have been started anew.
     emptied: bool,
-    wanted: Wanted<'_>,
-) -> Option<String> {
-    let Some(table) = table else { return Some(String::new()) };
-    if let Some(parked) = state.parked.get(&table.id) {
-        // What names a row is in the status, not in what the history and the log say of the re-read.
-        let why = || format!("it was parked ({})", parked.code);
-        return Some(if parked.code == REREAD { parked.message.clone() } else { why() });
-    }
-    if emptied && table.catalog.engine.eq_ignore_ascii_case("MEMORY") {
-        return Some("the server was started anew, which empties a MEMORY table".to_owned());
-    }
-    if state.unproven.contains(&table.id) {
-        return Some(
-            "a statement left a default or labels open that nothing could prove before the restart"
-                .to_owned(),
-        );
-    }
-    if table.standing == Standing::Dropped {
-        return Some("the table was dropped and created again".to_owned());
-    }
-    if let Some(why) = wanted.lost.get(&table.id) {
-        return Some(why.clone());
-    }
-    let now = publishable(
-        wanted.selection,
-        wanted.key_indexes,
-        &table.catalog,
-        table.highest_column_id,
-        &table.table,
-    );
-    match now {
-        Ok(now) if now.columns == table.table.columns && now.key == table.table.key => {}
-        Ok(_) => {
-            return Some("the configuration publishes other columns of the table, or another key".to_owned());
-        }
-        // What must not be published any more is taken up, and refused, where it joins.
-        Err(problem) => return Some(problem),
-    }
-    match previously.get(&table.id) {
-        Some(SelectedTable { excluded: None, .. }) => None,
-        Some(_) => Some("the table was excluded".to_owned()),
-        None => Some("the table was not selected for a while".to_owned()),
-    }
+    /// Where the source was asked for its tables.
+    place: &'a Position,
+    wanted: Wanted<'a>,
 }
 
-/// The table as its newest generation has it; `None` if it has none.
-fn restore(
-    history: &TaskHistory,
-    previously: &BTreeMap<TableId, SelectedTable>,
-    state: &TaskState,
-    found: &CatalogTable,
-) -> Result<Option<SequencedTable>, Failure> {
-    let Some(latest) = history.latest(&found.id) else { return Ok(None) };
-    let partitions = match previously.get(&found.id) {
-        Some(selected) => selected.partitions,
-        None => u32::try_from(latest.barrier.len()).unwrap_or(0),
-    };
-    let versions = |subject: &str| {
-        let of_subject = history.schemas.values().filter(|schema| schema.subject == subject);
-        of_subject.map(|schema| schema.version).max().unwrap_or(0)
-    };
-    // Every generation of a topic has the next version, so that the newest has the highest.
-    let value_versions = latest.value_version.unwrap_or_else(|| versions(&value_subject(&latest.topic)));
-    let key = key_schema(&latest.topic, &latest.table)
-        .map_err(|error| Failure::new("the history holds a table that this version cannot read", error))?;
-    let schemas = SchemaTexts { key, key_versions: versions(&key_subject(&latest.topic)), value_versions };
-    let generations = history.generations.get(&found.id);
-    let (mut names, mut highest_column_id) = (ColumnNames::default(), 0);
-    for generation in generations.into_iter().flat_map(BTreeMap::values) {
-        names.record(generation.generation, &generation.table);
-        let ids = generation.table.columns.iter().map(|column| column.id);
-        highest_column_id = ids.max().unwrap_or(0).max(highest_column_id);
+impl Stored<'_> {
+    /// Where the table stood when the last session ended.
+    fn stood(&self, id: &TableId) -> Standing {
+        self.state.parked.get(id).cloned().map_or(Standing::Streaming, Standing::Parked)
     }
-    Ok(Some(SequencedTable {
-        id: found.id.clone(),
-        topic: latest.topic.as_str().into(),
-        partitions,
-        catalog: state.catalog.get(&found.id).unwrap_or(found).clone(),
-        table: Arc::new(latest.table.clone()),
-        highest_column_id,
-        names,
-        lineage: lineage(history, &found.id),
-        generation: latest.generation,
-        key_schema_id: latest.key_schema_id,
-        value_schema_id: latest.value_schema_id,
-        schemas,
-        standing: if latest.cause == Cause::Drop { Standing::Dropped } else { Standing::Running },
-    }))
+
+    /// A table that the source has.
+    fn found(&self, catalog: &CatalogTable) -> Result<(SequencedTable, Resumed), Failure> {
+        let id = &catalog.id;
+        let joins = |why, gap| {
+            let (catalog, after) = (catalog.clone(), self.place.clone());
+            Resumed::Moves(Standing::Joining(Box::new(Joining { catalog, after, why, gap })))
+        };
+        let Some(table) = self.restore(catalog)? else {
+            return Ok((SequencedTable::unpublished(id.clone()), joins(String::new(), false)));
+        };
+        let parked = self.state.parked.get(id).filter(|parked| parked.code != REREAD);
+        let resumed = match (self.gap(&table), self.state.progress.get(id)) {
+            _ if parked.is_some() && !self.wanted.retry_parked => Resumed::Stays,
+            (Some(why), _) => joins(why, true),
+            // One that could not be asked states nothing that could be compared.
+            (None, Some(read)) => {
+                let catalog = Some(catalog.clone()).filter(|catalog| !catalog.unasked);
+                Resumed::GoesOn { read: read.clone(), catalog }
+            }
+            (None, None) => joins(UNREAD.to_owned(), true),
+        };
+        Ok((table, resumed))
+    }
+
+    /// A table that was replicated, and that the source does not have any more.
+    fn missing(&self, id: &TableId) -> Resumed {
+        let absent = |why: &str| Standing::Absent { place: self.place.clone(), why: why.to_owned() };
+        match (self.state.parked.get(id), self.state.progress.get(id)) {
+            _ if self.is_dropped(id) => Resumed::Moves(Standing::Gone),
+            (Some(parked), _) if parked.code == REREAD => Resumed::Moves(absent(&parked.message)),
+            (Some(_), _) => Resumed::Stays,
+            (None, Some(read)) => Resumed::GoesOn { read: read.clone(), catalog: None },
+            (None, None) => Resumed::Moves(absent(UNREAD)),
+        }
+    }
+
+    /// True if the last that was published of the table is that it was dropped.
+    fn is_dropped(&self, id: &TableId) -> bool {
+        self.history.latest(id).is_some_and(|latest| latest.cause == Cause::Drop)
+    }
+
+    /// Why a table cannot simply go on from the checkpoint; `None` if it can.
+    fn gap(&self, table: &SequencedTable) -> Option<String> {
+        if let Some(parked) = self.state.parked.get(&table.id) {
+            // What names a row is in the status, not in what the history and the log say of the re-read.
+            let why = || format!("it was parked ({})", parked.code);
+            return Some(if parked.code == REREAD { parked.message.clone() } else { why() });
+        }
+        if self.emptied && table.catalog.engine.eq_ignore_ascii_case("MEMORY") {
+            return Some("the server was started anew, which empties a MEMORY table".to_owned());
+        }
+        if self.state.unproven.contains(&table.id) {
+            return Some(
+                "a statement left a default or labels open that nothing could prove before the restart"
+                    .to_owned(),
+            );
+        }
+        if self.is_dropped(&table.id) {
+            return Some("the table was dropped and created again".to_owned());
+        }
+        if let Some(why) = self.wanted.lost.get(&table.id) {
+            return Some(why.clone());
+        }
+        let now = publishable(
+            self.wanted.selection,
+            self.wanted.key_indexes,
+            &table.catalog,
+            table.highest_column_id,
+            &table.table,
+        );
+        match now {
+            Ok(now) if now.columns == table.table.columns && now.key == table.table.key => {}
+            Ok(_) => {
+                return Some(
+                    "the configuration publishes other columns of the table, or another key".to_owned(),
+                );
+            }
+            // What must not be published any more is taken up, and refused, where it joins.
+            Err(problem) => return Some(problem),
+        }
+        match self.previously.get(&table.id) {
+            Some(SelectedTable { excluded: None, .. }) => None,
+            Some(_) => Some("the table was excluded".to_owned()),
+            None => Some("the table was not selected for a while".to_owned()),
+        }
+    }
+
+    /// The table as its newest generation has it; `None` if it has none.
+    fn restore(&self, found: &CatalogTable) -> Result<Option<SequencedTable>, Failure> {
+        let Some(latest) = self.history.latest(&found.id) else { return Ok(None) };
+        let partitions = match self.previously.get(&found.id) {
+            Some(selected) => selected.partitions,
+            None => u32::try_from(latest.barrier.len()).unwrap_or(0),
+        };
+        let versions = |subject: &str| {
+            let of_subject = self.history.schemas.values().filter(|schema| schema.subject == subject);
+            of_subject.map(|schema| schema.version).max().unwrap_or(0)
+        };
+        // Every generation of a topic has the next version, so that the newest has the highest.
+        let value_versions = latest.value_version.unwrap_or_else(|| versions(&value_subject(&latest.topic)));
+        let key = key_schema(&latest.topic, &latest.table).map_err(|error| {
+            Failure::new("the history holds a table that this version cannot read", error)
+        })?;
+        let schemas =
+            SchemaTexts { key, key_versions: versions(&key_subject(&latest.topic)), value_versions };
+        let generations = self.history.generations.get(&found.id);
+        let (mut names, mut highest_column_id) = (ColumnNames::default(), 0);
+        for generation in generations.into_iter().flat_map(BTreeMap::values) {
+            names.record(generation.generation, &generation.table);
+            let ids = generation.table.columns.iter().map(|column| column.id);
+            highest_column_id = ids.max().unwrap_or(0).max(highest_column_id);
+        }
+        Ok(Some(SequencedTable {
+            id: found.id.clone(),
+            topic: latest.topic.as_str().into(),
+            partitions,
+            catalog: self.state.catalog.get(&found.id).unwrap_or(found).clone(),
+            table: Arc::new(latest.table.clone()),
+            highest_column_id,
+            names,
+            lineage: lineage(self.history, &found.id),
+            generation: latest.generation,
+            key_schema_id: latest.key_schema_id,
+            value_schema_id: latest.value_schema_id,
+            schemas,
+            disagreed: None,
+        }))
+    }
 }
 
 /// The generations of a table as the history has them.

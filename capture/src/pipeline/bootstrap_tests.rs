@@ -12,29 +12,6 @@ fn catalog(name: &str) -> CatalogTable {
 }
 
 #[test]
-fn a_restart_that_ends_before_the_re_read_begins_is_remembered() {
-    let joining = |name: &str| Joining {
-        catalog: catalog(name),
-        after: Position::default(),
-        why: format!("why {name}"),
-    };
-    let parked = |code: &str| Parked {
-        format: FORMAT_VERSION,
-        code: code.to_owned(),
-        message: String::new(),
-        remedy: String::new(),
-        active: true,
-    };
-    let id = |name: &str| TableId::new("shop", name);
-    let stored = BTreeMap::from([(id("stopped"), parked("unsupported-ddl")), (id("reread"), parked(REREAD))]);
-    let all = ["stopped", "reread", "configured", "new"].map(joining);
-    let found = gaps(&all, |known| known.table != "new", &stored);
-    let names: Vec<&str> = found.iter().map(|(id, _)| id.table.as_str()).collect();
-    assert_eq!(names, ["stopped", "configured"]);
-    assert_eq!(found[0].1, "why stopped");
-}
-
-#[test]
 fn a_table_that_is_selected_later_may_be_written_by_what_was_prepared_before() {
     let config = "name = \"t\"\n[kafka]\nbrokers = \"b\"\n[capture]\ntables = [\"shop.*\"]";
     let selection = TableSelection::new(&toml::from_str(config).unwrap()).unwrap();

@@ -216,7 +216,7 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
         carried.target = Some(Target::new(beginning_target(&server, &dialect, &beginning)));
     }
     let seek = Seek::of(&beginning.checkpoint, &server);
-    start(shared, (&dialect, ddl_session), (publisher, topics), (beginning, seek), state)
+    start(shared, (&dialect, ddl_session), (publisher, topics), (beginning, seek))
 }
 
 fn topics(shared: &Shared) -> Result<Topics, Halt> {
@@ -283,7 +283,6 @@ fn start(
     (dialect, ddl_session): (&Dialect, ddl::Session),
     (publisher, topics): (Publisher, Topics),
     (beginning, seek): (Beginning, Option<Seek>),
-    state: TaskState,
 ) -> Result<Session, Halt> {
     let config = &shared.config;
     let setup = setup(shared, dialect, ddl_session)?;
@@ -311,8 +310,7 @@ fn start(
     };
     let count = usize::try_from(config.capture.readers).unwrap_or(1);
     let snapshot = Snapshot::new(count, settings, now.instant);
-    let mut sequencer =
-        Sequencer::new(setup, snapshot, beginning, state.parked, (&dialect.server_uuid, now))?;
+    let mut sequencer = Sequencer::new(setup, snapshot, beginning, (&dialect.server_uuid, now))?;
     sequencer.resume_at(&from);
     driver.decide(&mut sequencer, async |sequencer| sequencer.take_bearings().await)?;
     let watch = Watch::start(self::topics(shared)?)

@@ -5,12 +5,12 @@ use super::halt::Halt;
 use super::output::Now;
 use super::park::{MESSAGE_BYTES, ParkReason, cut};
 use super::port::{Action, Committed};
-use super::table::{HistoryRecords, Origin, SequencedTable, Standing, encode};
-use super::tables::TableIndex;
+use super::table::{HistoryRecords, Origin, SequencedTable, encode};
+use super::tables::{Standing, TableIndex};
 use serde::Serialize;
 use std::time::Duration;
 use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::checkpoint::{Beat, LEADER_BEAT, Leader, Parked, ReadPhase, StateKey, TableProgress};
+use tributary_schemas::checkpoint::{Beat, LEADER_BEAT, Leader, Parked, StateKey, TableProgress};
 use tributary_schemas::history::{HistoryKey, SelectionRecord};
 use tributary_schemas::table::Table;
 use tributary_source::catalog::CatalogTable;
@@ -68,10 +68,8 @@ impl Sequencer {
         for index in std::mem::take(&mut self.dirty) {
             let table = &self.tables[index];
             let (key, progress) = (StateKey::Progress(table.id.clone()), self.snapshot.progress(index));
-            if let Some(progress) = progress {
-                let seen = self.watched.store(&table.topic, self.output.now);
-                self.put_state(&key, &TableProgress { seen, ..progress });
-            }
+            let seen = self.watched.store(&table.topic, self.output.now);
+            self.put_state(&key, &TableProgress { seen, ..progress });
         }
         if self.output.now.saturating_duration_since(self.last_beat) >= LEADER_BEAT {
             self.put_beat();
@@ -131,7 +129,7 @@ impl Sequencer {
         // An apply that lags more than this is refused.
         let lag = settings.min_compaction_lag_ms.saturating_add(settings.delete_retention_ms);
         let horizon = self.output.handled_ms.saturating_sub(i64::try_from(lag).unwrap_or(i64::MAX));
-        let load = self.snapshot.progress(index).filter(|load| load.phase != ReadPhase::Complete);
+        let load = self.snapshot.loading(index);
         let table = &mut self.tables[index];
         let most_bytes = self.setup.topic.max_message_bytes.saturating_sub(RECORD_OVERHEAD);
         match table.retire(horizon, load.map(|load| load.generation), most_bytes) {
@@ -180,7 +178,7 @@ impl Sequencer {
 
     /// Stops a table while the others go on.
     pub(super) fn park(&mut self, index: TableIndex, reason: &ParkReason) -> Result<(), Halt> {
-        let table = &mut self.tables[index];
+        let table = &self.tables[index];
         let place = format!("table {}, {}", table.id, self.progress.position());
         if self.setup.strict {
             return Err(Halt::stop(
@@ -194,11 +192,6 @@ impl Sequencer {
             table = %table.id, code = reason.code, position = %self.progress.position(),
             "table parked: {}; {}", reason.for_the_log(), reason.remedy
         );
-        table.standing = Standing::Parked;
-        let id = table.id.clone();
-        self.maps.ignore(index);
-        self.snapshot.discard(index);
-        self.rereads.remove(&index);
         let parked = Parked {
             format: FORMAT_VERSION,
             code: reason.code.to_owned(),
@@ -206,8 +199,7 @@ impl Sequencer {
             remedy: reason.remedy.clone(),
             active: true,
         };
-        self.put_state(&StateKey::Parked(id.clone()), &parked);
-        self.parked.insert(id, parked);
+        self.transition(index, Standing::Parked(parked));
         Ok(())
     }
 }

@@ -7,7 +7,6 @@
 
 use super::Sequencer;
 use super::port::{Action, Answered, DefinitionQuestion};
-use super::table::Standing;
 use super::tables::TableIndex;
 use crate::events::ddl::{Next, Stated, Verdict, follow, unlike};
 use crate::snapshot::planner::is_past;
@@ -22,7 +21,7 @@ use tributary_source::catalog::CatalogTable;
 #[derive(Debug)]
 struct Place {
     position: Position,
-    tables: BTreeMap<TableId, Expected>,
+    tables: BTreeMap<TableIndex, Expected>,
 }
 
 /// A definition as the server stated it.
@@ -40,26 +39,25 @@ pub struct Expectations {
 }
 
 impl Expectations {
-    /// The tables of a session's beginning.
+    /// The tables of a session's beginning, at one place.
     #[must_use]
-    pub fn at(position: Position, catalogs: Vec<CatalogTable>) -> Self {
-        let expected = |catalog: CatalogTable| (catalog.id.clone(), Expected { catalog, unproven: false });
-        let place = Place { position, tables: catalogs.into_iter().map(expected).collect() };
-        Self { places: vec![place] }
+    pub fn at(position: Position, catalogs: impl IntoIterator<Item = (TableIndex, CatalogTable)>) -> Self {
+        let expected = |(index, catalog)| (index, Expected { catalog, unproven: false });
+        let tables: BTreeMap<_, _> = catalogs.into_iter().map(expected).collect();
+        Self { places: if tables.is_empty() { Vec::new() } else { vec![Place { position, tables }] } }
     }
 
-    fn add(&mut self, position: Position, catalog: CatalogTable, unproven: bool) {
-        let id = catalog.id.clone();
-        self.forget(&id);
-        let tables = BTreeMap::from([(id, Expected { catalog, unproven })]);
+    fn add(&mut self, position: Position, (index, catalog): (TableIndex, CatalogTable), unproven: bool) {
+        self.forget(index);
+        let tables = BTreeMap::from([(index, Expected { catalog, unproven })]);
         self.places.push(Place { position, tables });
     }
 
     /// Drops what is expected of a table; true if something stood on it.
-    pub fn forget(&mut self, id: &TableId) -> bool {
+    pub fn forget(&mut self, index: TableIndex) -> bool {
         let mut unproven = false;
         for place in &mut self.places {
-            unproven |= place.tables.remove(id).is_some_and(|expected| expected.unproven);
+            unproven |= place.tables.remove(&index).is_some_and(|expected| expected.unproven);
         }
         self.places.retain(|place| !place.tables.is_empty());
         unproven
@@ -67,22 +65,22 @@ impl Expectations {
 
     /// A statement on a table comes before the place of what is expected. True if something stood on that: whether the
     /// server meant it before or after this statement cannot be known any more.
-    fn overtake(&mut self, id: &TableId, reached: &Position) -> bool {
-        let of_table = self.places.iter().find_map(|place| Some((place, place.tables.get(id)?)));
+    fn overtake(&mut self, index: TableIndex, reached: &Position) -> bool {
+        let of_table = self.places.iter().find_map(|place| Some((place, place.tables.get(&index)?)));
         match of_table {
-            Some((_, Expected { unproven: true, .. })) => self.forget(id),
+            Some((_, Expected { unproven: true, .. })) => self.forget(index),
             // The place does not hold the statement, so what is expected there is not what comes of it.
-            Some((place, _)) if is_past(reached, &place.position) => self.forget(id),
+            Some((place, _)) if is_past(reached, &place.position) => self.forget(index),
             _ => false,
         }
     }
 
-    fn arrived(&mut self, here: &Position) -> Vec<Expected> {
+    fn arrived(&mut self, here: &Position) -> BTreeMap<TableIndex, Expected> {
         let (arrived, waiting) = std::mem::take(&mut self.places)
             .into_iter()
             .partition(|place: &Place| is_past(here, &place.position));
         self.places = waiting;
-        arrived.into_iter().flat_map(|place: Place| place.tables.into_values()).collect()
+        arrived.into_iter().flat_map(|place: Place| place.tables).collect()
     }
 }
 
@@ -97,9 +95,9 @@ impl Sequencer {
     }
 
     /// A statement changes a table's definition: true if the definition before it was never proven.
-    pub(super) fn overtakes_expectation(&mut self, id: &TableId) -> bool {
+    pub(super) fn overtakes_expectation(&mut self, index: TableIndex) -> bool {
         let reached = self.reached();
-        self.expected.overtake(id, &reached)
+        self.expected.overtake(index, &reached)
     }
 
     /// The definition with which the table at `index` goes on after a statement; `None` if its rows are to be read again,
@@ -112,7 +110,7 @@ impl Sequencer {
         let found = self.ask_definition(&id, Vec::new()).await;
         if found.as_ref().is_some_and(|(catalog, _)| catalog.unasked) {
             let why = "the table is locked on the server, which could not be asked for its definition";
-            self.later(&id, why).await;
+            self.tables.reread(index, why);
             return None;
         }
         let table = &self.tables[index];
@@ -121,12 +119,12 @@ impl Sequencer {
         match follow(&table.catalog, next, stated, &self.setup.session) {
             Verdict::Follow { next, unproven } => {
                 if let Some((catalog, place)) = found {
-                    self.expected.add(place, catalog, unproven);
+                    self.expected.add(place, (index, catalog), unproven);
                 }
                 Some((*next, unproven))
             }
             Verdict::Reread(why) => {
-                self.later(&id, &why).await;
+                self.tables.reread(index, why);
                 None
             }
         }
@@ -152,15 +150,11 @@ impl Sequencer {
             return;
         }
         let here = self.passed();
-        for Expected { catalog, unproven } in self.expected.arrived(&here) {
-            let Some(index) = self.tables.find(&catalog.id) else { continue };
+        for (index, Expected { catalog, unproven }) in self.expected.arrived(&here) {
             let table = &self.tables[index];
-            if table.standing != Standing::Running {
-                continue;
-            }
             if let Some(difference) = unlike(&table.catalog, &catalog) {
                 tracing::warn!(table = %table.id, "the definition is not the server's: {difference}");
-                self.rereads.entry(index).or_insert(difference);
+                self.tables.reread_unless_due(index, difference);
             } else if unproven {
                 let stored = StoredCatalog::proven(table.catalog.clone());
                 self.put_state(&StateKey::Catalog(catalog.id), &stored);
@@ -188,10 +182,11 @@ mod tests {
 
     #[test]
     fn the_last_word_on_a_table_counts_where_it_holds() {
-        let mut expected = Expectations::at(at(10), vec![catalog("a"), catalog("b")]);
-        expected.add(at(20), catalog("a"), false);
-        let names = |arrived: Vec<Expected>| -> Vec<String> {
-            arrived.into_iter().map(|expected| expected.catalog.id.table).collect()
+        let [a, b] = [0, 1].map(TableIndex::of);
+        let mut expected = Expectations::at(at(10), [(a, catalog("a")), (b, catalog("b"))]);
+        expected.add(at(20), (a, catalog("a")), false);
+        let names = |arrived: BTreeMap<TableIndex, Expected>| -> Vec<String> {
+            arrived.into_values().map(|expected| expected.catalog.id.table).collect()
         };
         assert!(names(expected.arrived(&at(9))).is_empty());
         assert_eq!(names(expected.arrived(&at(12))), ["b"]);
@@ -201,14 +196,14 @@ mod tests {
 
     #[test]
     fn a_statement_before_the_place_overtakes_what_only_the_place_could_prove() {
-        let id = TableId::new("shop", "a");
-        let mut expected = Expectations::at(at(10), vec![catalog("a")]);
-        assert!(!expected.overtake(&id, &at(5)));
+        let index = TableIndex::of(0);
+        let mut expected = Expectations::at(at(10), [(index, catalog("a"))]);
+        assert!(!expected.overtake(index, &at(5)));
         assert_eq!(expected.places.len(), 1, "still to be compared");
-        assert!(!expected.overtake(&id, &at(10)));
+        assert!(!expected.overtake(index, &at(10)));
         assert!(expected.places.is_empty(), "the statement is beyond it");
-        expected.add(at(10), catalog("a"), true);
-        assert!(expected.overtake(&id, &at(5)));
-        assert!(!expected.overtake(&id, &at(6)));
+        expected.add(at(10), (index, catalog("a")), true);
+        assert!(expected.overtake(index, &at(5)));
+        assert!(!expected.overtake(index, &at(6)));
     }
 }

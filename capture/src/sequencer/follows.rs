@@ -3,7 +3,6 @@
 //! it has not shown the other table, the source is asked when the table is about to join.
 
 use super::Sequencer;
-use super::table::Standing;
 use crate::events::ddl::{Effect, TableEffect};
 use std::collections::BTreeSet;
 use tributary_schemas::table::TableId;
@@ -47,10 +46,9 @@ impl Sequencer {
 
     /// True if the table is replicated, or about to be, whatever it looks like.
     fn is_followed(&self, id: &TableId) -> bool {
-        let known = self.tables.named(id);
-        let known = known.is_some_and(|table| table.standing != Standing::Dropped);
+        let known = self.tables.find(id);
         self.setup.selection.selects(id)
-            && (known || self.joining.iter().any(|joining| joining.catalog.id == *id))
+            && known.is_some_and(|index| self.tables.standing(index).is_followed())
     }
 
     /// The tables of which one must exist on the source for this one to be a tool's, and not to join.

@@ -7,7 +7,7 @@ use super::output::{Now, RowPlace};
 use super::park::ParkReason;
 use super::port::Action;
 use super::snapshot::Outstanding;
-use super::table::{HistoryRecords, SequencedTable, Standing};
+use super::table::{HistoryRecords, SequencedTable};
 use super::tables::TableIndex;
 use crate::snapshot::batch::RowBatch;
 use crate::snapshot::planner::{OrderId, Planner};
@@ -38,8 +38,11 @@ impl Sequencer {
         let table = &self.tables[index];
         let progress = Planner::begin(table.generation, table.catalog.rows_estimated);
         self.take_up(index, progress)?;
-        self.dirty.insert(index);
-        self.put_load(index, false);
+        // It is parked if its rows cannot be read.
+        if self.tables.is_streaming(index) {
+            self.dirty.insert(index);
+            self.put_load(index, false);
+        }
         Ok(())
     }
 
@@ -64,7 +67,7 @@ impl Sequencer {
     }
 
     fn put_load(&mut self, index: TableIndex, complete: bool) {
-        let Some((_, rows_read, rows_estimated)) = self.snapshot.numbers(index) else { return };
+        let (_, rows_read, rows_estimated) = self.snapshot.numbers(index);
         let table = &self.tables[index];
         let key = HistoryKey::Load { database: table.id.database.clone(), table: table.id.table.clone() };
         let mut history = HistoryRecords::default();
@@ -154,9 +157,6 @@ impl Sequencer {
         };
         let (index, window) = (*index, *window);
         let table = &self.tables[index];
-        if table.standing != Standing::Running {
-            return Ok(());
-        }
         let source = Source {
             ts_ms: self.output.handled_ms,
             snapshot: true,
@@ -221,7 +221,7 @@ impl Sequencer {
             | ReadFailure::Row { .. }
             | ReadFailure::Chunk(_) => {
                 let place = self.port.ask((), Action::SourcePosition).await;
-                let Some(reading) = self.snapshot.tables.get_mut(&index) else { return Ok(()) };
+                let reading = self.snapshot.reading(index);
                 reading.refusals += 1;
                 if reading.refusals > REFUSALS {
                     let reason = match failure {

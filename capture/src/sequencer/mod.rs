@@ -5,7 +5,6 @@
 //! Invariants: nothing is published but here; a record and the checkpoint that covers it are in one Kafka transaction;
 //! between a row that was read and its publication, every event of its key that the stream passed is known.
 
-mod absent;
 mod commit;
 mod definitions;
 mod follows;
@@ -32,18 +31,17 @@ mod tables;
 mod topics;
 mod xa;
 
-pub use absent::Absent;
-pub use definitions::Expectations;
-pub use join::{Joining, publishable};
+pub use join::publishable;
 pub use output::{Now, Output};
 pub use park::{ParkReason, REREAD};
 pub use passing::resume_from;
 pub use snapshot::{Snapshot, SnapshotSettings};
-pub use tables::{TableIndex, Tables};
+pub use tables::{Joining, Standing, TableIndex, Tables};
 pub use topics::own_topic_gone;
 
 use crate::binlog::FormatContext;
 use crate::topics::names::TopicNames;
+use definitions::Expectations;
 use freshness::Freshness;
 use maps::TableMaps;
 use passing::Passing;
@@ -53,7 +51,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use topics::WatchedTopics;
-use tributary_schemas::checkpoint::{Checkpoint, Leader, Parked};
+use tributary_schemas::checkpoint::{Checkpoint, Leader};
 use tributary_schemas::config::TableSelection;
 use tributary_schemas::history::SelectedTable;
 use tributary_schemas::row::EncodedRow;
@@ -113,20 +111,10 @@ pub struct Sequencer {
     tables: Tables,
     maps: TableMaps,
     snapshot: Snapshot,
-    /// Selected tables whose definition holds from a place that the stream has not reached.
-    joining: Vec<Joining>,
-    /// Tables to be read anew that the source did not have at places that the stream has not reached.
-    absent: Absent,
     /// What the server stated of tables at places that the stream has not reached.
     expected: Expectations,
-    /// Tables to be read anew as soon as the open transaction ends, with the reason.
-    rereads: BTreeMap<TableIndex, String>,
-    /// Tables whose definition was at odds with their rows, and how, until rows can be read again.
-    disagreed: BTreeMap<TableIndex, String>,
     /// Tables with rows in the open transaction.
     transaction_tables: BTreeSet<TableIndex>,
-    /// Why tables are parked.
-    parked: BTreeMap<TableId, Parked>,
     /// The topics that tables have, and those that are taken.
     names: TopicNames,
     /// What is known of the topics.

@@ -5,22 +5,20 @@ use super::halt::Halt;
 use super::output::Now;
 use super::port::Port;
 use super::progress::StreamProgress;
-use super::table::Standing;
 use super::topics::WatchedTopics;
 use super::xa::Prepared;
-use super::{Output, Sequencer, Setup, Snapshot};
+use super::{Expectations, Output, Sequencer, Setup, Snapshot};
 use crate::binlog::FormatContext;
-use crate::pipeline::bootstrap::Beginning;
+use crate::pipeline::bootstrap::{Beginning, Resumed};
 use crate::remedies;
 use crate::sequencer::maps::TableMaps;
-use crate::sequencer::tables::{TableIndex, Tables};
+use crate::sequencer::tables::{Tables, document};
 use crate::snapshot::reader::ReaderOrder;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
-use tributary_schemas::checkpoint::{Parked, ReadPhase};
+use tributary_schemas::checkpoint::ReadPhase;
 use tributary_schemas::position::Position;
 use tributary_schemas::row::EncodedRow;
-use tributary_schemas::table::TableId;
 use tributary_service::codes::Code;
 use tributary_service::status::{ErrorDocument, State, TableState};
 
@@ -36,10 +34,8 @@ impl Sequencer {
         setup: Setup,
         snapshot: Snapshot,
         beginning: Beginning,
-        parked: BTreeMap<TableId, Parked>,
         (server_uuid, now): (&str, Now),
     ) -> Result<Self, Halt> {
-        let gaps = beginning.gaps(&parked);
         let mut progress = StreamProgress::resume(&beginning.checkpoint);
         progress.set_server(server_uuid);
         progress.set_server_start(beginning.source_started);
@@ -57,13 +53,8 @@ impl Sequencer {
             tables: Tables::default(),
             maps: TableMaps::default(),
             snapshot,
-            joining: beginning.joining,
-            absent: beginning.absent,
-            expected: beginning.expected,
-            rereads: BTreeMap::new(),
-            disagreed: BTreeMap::new(),
+            expected: Expectations::default(),
             transaction_tables: BTreeSet::new(),
-            parked,
             names: beginning.names,
             watched: WatchedTopics::default(),
             selected: beginning.selected,
@@ -79,26 +70,28 @@ impl Sequencer {
             before: EncodedRow::default(),
             after: EncodedRow::default(),
         };
-        for (table, read) in beginning.running {
-            let running = table.standing == Standing::Running;
-            if let Some(seen) = read.as_ref().and_then(|read| read.seen.as_ref()) {
-                sequencer.watched.recall(seen, table.partitions, now);
+        let mut stated = Vec::new();
+        for (table, stood, resumed) in beginning.tables {
+            let partitions = table.partitions;
+            let index = sequencer.tables.add(table);
+            sequencer.tables.restore(index, stood);
+            match resumed {
+                Resumed::GoesOn { read, catalog } => {
+                    if let Some(seen) = &read.seen {
+                        sequencer.watched.recall(seen, partitions, now);
+                    }
+                    stated.extend(catalog.map(|catalog| (index, catalog)));
+                    sequencer.take_up(index, read)?;
+                }
+                Resumed::Stays => {}
+                // The first checkpoint may hide why a table that was replicated before joins: the reason is written with it.
+                Resumed::Moves(to) => sequencer.transition(index, to),
             }
-            let index = sequencer.tables.insert(table);
-            if let (true, Some(read)) = (running, read) {
-                sequencer.take_up(index, read)?;
-            }
-        }
-        let all: Vec<TableIndex> = sequencer.tables.iter().map(|(index, _)| index).collect();
-        for index in all {
             sequencer.retire(index);
         }
+        sequencer.expected = Expectations::at(beginning.place, stated);
         if beginning.selection_changed {
             sequencer.put_selection();
-        }
-        // The first checkpoint may hide why a table that was replicated before joins: the reason is written with it.
-        for (id, why) in gaps {
-            sequencer.put_reread(id, &why);
         }
         sequencer.show_status();
         Ok(sequencer)
@@ -124,7 +117,9 @@ impl Sequencer {
     /// True once every selected table that can be replicated is consistent.
     #[must_use]
     pub fn is_loaded(&self) -> bool {
-        self.joining.is_empty() && self.rereads.is_empty() && self.snapshot.all_complete()
+        self.tables.all_joining().next().is_none()
+            && !self.tables.is_reread_due()
+            && self.snapshot.all_complete()
     }
 
     /// Where actions leave.
@@ -164,34 +159,34 @@ impl Sequencer {
         }
         let lag = last.map(|(_, lag)| lag);
         let behind = lag.is_none_or(|lag| lag > IN_STEP);
-        let mut loading = !self.joining.is_empty();
-        for (index, table) in self.tables.iter() {
+        let mut loading = self.tables.all_joining().next().is_some();
+        for (index, table) in self.tables.iter().filter(|(_, table)| table.is_published()) {
             let shown = status.table(&table.id.to_string());
             shown.set_generation(table.generation);
             // Until this session's stream is heard, what the one before it said grows older.
             if lag.is_some() {
                 shown.set_lag(lag);
             }
-            if let Some(parked) = self.parked.get(&table.id) {
-                shown.park(ErrorDocument::new(&*parked.code, &*parked.message, &*parked.remedy));
+            let standing = self.tables.standing(index);
+            if let Some(parked) = standing.record() {
+                shown.park(document(&parked));
                 continue;
             }
-            let phase = self.snapshot.numbers(index).map(|(phase, read, total)| {
-                shown.set_rows_read(read);
-                shown.set_rows_total(total);
-                phase
-            });
-            let state = match (&table.standing, phase) {
-                (Standing::Dropped, _) => TableState::Dropped,
-                (Standing::Parked, _) => TableState::Waiting,
-                (Standing::Running, Some(ReadPhase::Reading | ReadPhase::Published)) => {
+            if !standing.is_streaming() {
+                shown.set_state(TableState::Dropped);
+                continue;
+            }
+            let (phase, read, total) = self.snapshot.numbers(index);
+            shown.set_rows_read(read);
+            shown.set_rows_total(total);
+            shown.set_state(match phase {
+                ReadPhase::Reading | ReadPhase::Published => {
                     loading = true;
                     TableState::Loading
                 }
-                (Standing::Running, _) if behind => TableState::CatchingUp,
-                (Standing::Running, _) => TableState::Synchronizing,
-            };
-            shown.set_state(state);
+                ReadPhase::Complete if behind => TableState::CatchingUp,
+                ReadPhase::Complete => TableState::Synchronizing,
+            });
         }
         for selected in self.selected.values() {
             if let Some(problem) = &selected.excluded {

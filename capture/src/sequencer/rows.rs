@@ -4,7 +4,7 @@ use super::halt::Halt;
 use super::maps::Mapped;
 use super::outbox::TooLarge;
 use super::output::RowPlace;
-use super::table::{SequencedTable, Standing};
+use super::table::SequencedTable;
 use super::tables::TableIndex;
 use super::{ParkReason, Sequencer};
 use crate::binlog::decoder::RowDecoder;
@@ -36,10 +36,10 @@ impl Sequencer {
 
     /// Compiles the decoder of a selected table. A definition that disagrees with the TABLE_MAP is never used.
     fn compile(&mut self, index: TableIndex, event: &TableMapEvent<'_>) -> Result<Mapped, Halt> {
-        let table = &self.tables[index];
-        if table.standing != Standing::Running {
+        if !self.tables.is_streaming(index) {
             return Ok(Mapped::Ignored);
         }
+        let table = &self.tables[index];
         let columns = u32::try_from(table.catalog.columns.len()).unwrap_or(u32::MAX);
         let compiled = event.decode().map_err(|error| error.to_string()).and_then(|map| {
             let has_primary_key = table.catalog.index(PRIMARY).is_some();
@@ -48,7 +48,7 @@ impl Sequencer {
         });
         match compiled {
             Ok(decoder) => {
-                self.disagreed.remove(&index);
+                self.tables[index].disagreed = None;
                 Ok(Mapped::Decoded(index, Rc::new(decoder)))
             }
             Err(why) => {
@@ -62,10 +62,11 @@ impl Sequencer {
     /// If what was read anew is at odds with the rows in the same way, reading it again would not end.
     fn disagree(&mut self, index: TableIndex, why: &str) -> Result<(), Halt> {
         let reason = ParkReason::catalog(why);
-        if self.disagreed.insert(index, why.to_owned()).is_some_and(|before| before == why) {
+        let before = self.tables[index].disagreed.replace(why.to_owned());
+        if before.is_some_and(|before| before == why) {
             return self.park(index, &reason);
         }
-        self.rereads.insert(index, reason.message);
+        self.tables.reread(index, reason.message);
         Ok(())
     }
 

@@ -122,16 +122,21 @@ impl Snapshot {
     /// The server's silence ended a SELECT of this table after `silences` before: what the next one is given. Orders that ran
     /// side by side count as one.
     pub(super) fn grow_patience(&mut self, index: TableIndex, silences: u32) -> ReaderLimits {
-        let Some(reading) = self.tables.get_mut(&index) else { return self.limits };
+        let limits = self.limits;
+        let reading = self.reading(index);
         reading.silences = reading.silences.max(silences.saturating_add(1));
-        self.limits.after_silences(reading.silences)
+        limits.after_silences(reading.silences)
     }
 
     /// A chunk of this table was read: the server may be as quick as before.
     pub(super) fn shrink_patience(&mut self, index: TableIndex) {
-        if let Some(reading) = self.tables.get_mut(&index) {
-            reading.silences = reading.silences.saturating_sub(1);
-        }
+        let reading = self.reading(index);
+        reading.silences = reading.silences.saturating_sub(1);
+    }
+
+    /// How a table that streams is read.
+    pub(super) fn reading(&mut self, index: TableIndex) -> &mut Reading {
+        self.tables.get_mut(&index).unwrap_or_else(|| unreachable!("{index:?} is not read"))
     }
 
     /// The next order for an idle reader. Tables that the server is silent about leave one reader to the others: each of their
@@ -176,27 +181,31 @@ impl Snapshot {
         table: &SequencedTable,
         key_index: &str,
     ) -> Result<(), String> {
-        if !self.tables.contains_key(&index) {
-            return Ok(());
-        }
         self.cancel_table(index);
         let reader = table_reader(table, key_index)?;
-        let silences = self.tables.get(&index).map_or(0, |reading| reading.silences);
-        self.tables.insert(index, Reading { reader, paused_until: None, refusals: 0, silences });
+        let reading = self.reading(index);
+        *reading = Reading { reader, paused_until: None, refusals: 0, silences: reading.silences };
         self.planner.resume(index.number());
         Ok(())
     }
 
-    /// What to store of a table.
+    /// What to store of a table that streams.
     #[must_use]
-    pub fn progress(&self, index: TableIndex) -> Option<TableProgress> {
-        self.planner.progress(index.number())
+    pub fn progress(&self, index: TableIndex) -> TableProgress {
+        self.planner.progress(index.number()).unwrap_or_else(|| unreachable!("{index:?} is not read"))
     }
 
-    /// Phase, rows read and rows estimated.
+    /// How far a table is read whose load is not over; `None` for any other.
     #[must_use]
-    pub fn numbers(&self, index: TableIndex) -> Option<(ReadPhase, u64, u64)> {
-        self.progress(index).map(|progress| (progress.phase, progress.rows_read, progress.rows_estimated))
+    pub fn loading(&self, index: TableIndex) -> Option<TableProgress> {
+        self.planner.progress(index.number()).filter(|progress| progress.phase != ReadPhase::Complete)
+    }
+
+    /// Phase, rows read and rows estimated of a table that streams.
+    #[must_use]
+    pub fn numbers(&self, index: TableIndex) -> (ReadPhase, u64, u64) {
+        let progress = self.progress(index);
+        (progress.phase, progress.rows_read, progress.rows_estimated)
     }
 
     /// True if no table is being read.
@@ -208,18 +217,15 @@ impl Snapshot {
     /// Gives out orders. `reached` is the GTID set that the stream has reached in this instant.
     pub(super) fn give_out(&mut self, now: Instant, reached: &str) {
         for place in 0..self.readers.len() {
-            let idle = self
-                .readers
-                .get(place)
-                .is_some_and(|reader| reader.busy.is_none() && reader.rests_until <= now);
-            if !idle {
+            let Reader { busy, rests_until } = *self.reader(place);
+            if busy.is_some() || rests_until > now {
                 continue;
             }
             let Some(Order { id, table, work }) = self.next_order() else { return };
             let index = TableIndex::of(table);
-            let Some(reading) = self.tables.get(&index) else {
-                self.planner.returned(id);
-                continue;
+            let (reader, silences) = {
+                let reading = self.reading(index);
+                (Arc::clone(&reading.reader), reading.silences)
             };
             let window = matches!(work, Work::Read { .. }).then(|| self.windows.open(table));
             let cancelled = Arc::new(AtomicBool::new(false));
@@ -229,17 +235,14 @@ impl Snapshot {
             };
             let order = ReaderOrder {
                 id,
-                table: Arc::clone(&reading.reader),
+                table: reader,
                 work,
                 visibility,
-                silences: reading.silences,
+                silences,
                 cancelled: Arc::clone(&cancelled),
             };
-            let silences = order.silences;
             self.outstanding.insert(id, Outstanding { table: index, window, silences, cancelled });
-            if let Some(reader) = self.readers.get_mut(place) {
-                reader.busy = Some(id);
-            }
+            self.reader(place).busy = Some(id);
             self.orders.push((place, order));
         }
     }
@@ -276,10 +279,11 @@ impl Snapshot {
 
     /// The reader has no order any more, and is given none before this moment.
     pub(super) fn idle(&mut self, reader: usize, rests_until: Instant) {
-        if let Some(reader) = self.readers.get_mut(reader) {
-            reader.busy = None;
-            reader.rests_until = rests_until;
-        }
+        *self.reader(reader) = Reader { busy: None, rests_until };
+    }
+
+    fn reader(&mut self, number: usize) -> &mut Reader {
+        self.readers.get_mut(number).unwrap_or_else(|| unreachable!("there is no reader {number}"))
     }
 }
 

@@ -7,12 +7,12 @@ use super::follows::Names;
 use super::halt::Halt;
 use super::park::{ParkReason, RENAMED};
 use super::port::Action;
-use super::table::{HistoryRecords, Origin, Standing};
-use super::tables::TableIndex;
+use super::table::{HistoryRecords, Origin};
+use super::tables::{Standing, TableIndex};
 use crate::events::ddl::{AlterStep, Change, Effect, Next, TableEffect};
 use crate::topics::state::StoredCatalog;
 use std::sync::Arc;
-use tributary_schemas::checkpoint::{ReadPhase, StateKey};
+use tributary_schemas::checkpoint::StateKey;
 use tributary_schemas::envelope::key_schema;
 use tributary_schemas::history::Cause;
 use tributary_schemas::table::{Table, TableId};
@@ -59,7 +59,7 @@ impl Sequencer {
         let gone: Vec<TableId> = self
             .tables
             .iter()
-            .filter(|(_, table)| table.id.database == database)
+            .filter(|(_, table)| table.is_published() && table.id.database == database)
             .map(|(_, table)| table.id.clone())
             .collect();
         let effects = gone.into_iter().map(|table| TableEffect { table, effect: Effect::Drop }).collect();
@@ -79,25 +79,22 @@ impl Sequencer {
         steps: &mut Vec<Step>,
     ) -> Result<(), Halt> {
         // A table that waits to join is read behind this statement; one that is not known yet may be replicable now.
-        let running = self.tables.find(&id).filter(|index| self.tables[*index].standing == Standing::Running);
-        match (effect, running) {
+        let streaming = self.tables.find(&id).filter(|index| self.tables.is_streaming(*index));
+        match (effect, streaming) {
             (Effect::Alter(clauses), Some(index)) => {
                 return self.on_alter(index, &clauses, statement, steps).await;
             }
             (Effect::Truncate, Some(index)) => {
                 steps.push(self.emptied(index, Cause::Truncate));
             }
-            (Effect::Drop, _) => {
-                self.expected.forget(&id);
-                steps.extend(self.gone(&id, running));
-            }
-            (Effect::RenameTo(to), running) => {
+            (Effect::Drop, _) => steps.extend(self.gone(&id)),
+            (Effect::RenameTo(to), _) => {
                 if self.follows(&to, names) {
                     // Its rows live on under the new name. Where another table takes the old one, that is read anew.
                     if !names.arrives(&id) {
-                        steps.extend(self.gone(&id, running));
+                        steps.extend(self.gone(&id));
                     }
-                    self.later(&to, statement).await;
+                    self.later(&to, statement);
                 } else {
                     self.renamed_away(&id, &to)?;
                 }
@@ -106,12 +103,12 @@ impl Sequencer {
                 Effect::Create { if_not_exists: true, .. } | Effect::CreateLike { if_not_exists: true, .. },
                 _,
             ) if self.exists(&id) => {}
-            (Effect::Unknown { reason }, Some(_)) => self.later(&id, &reason).await,
+            (Effect::Unknown { reason }, Some(_)) => self.later(&id, &reason),
             (Effect::Truncate, None) => {}
             (
                 Effect::Alter(_) | Effect::Create { .. } | Effect::CreateLike { .. } | Effect::Unknown { .. },
                 _,
-            ) => self.later(&id, statement).await,
+            ) => self.later(&id, statement),
         }
         Ok(())
     }
@@ -119,36 +116,41 @@ impl Sequencer {
     /// True if the source has the table at this place, as far as is known: it runs, is parked for another reason than
     /// that it was renamed away, or waits to join.
     pub(super) fn exists(&self, id: &TableId) -> bool {
-        let known = self.tables.named(id);
-        let renamed = self.parked.get(id).is_some_and(|parked| parked.code == RENAMED);
-        known.is_some_and(|table| table.standing != Standing::Dropped && !renamed)
-            || self.joining.iter().any(|joining| joining.catalog.id == *id)
+        self.tables.find(id).is_some_and(|index| match self.tables.standing(index) {
+            Standing::Parked(parked) => parked.code != RENAMED,
+            other => other.is_followed(),
+        })
     }
 
     /// The name stands for no table any more: what its target holds goes.
-    fn gone(&mut self, id: &TableId, running: Option<TableIndex>) -> Option<Step> {
-        if let Some(index) = running {
-            self.rereads.remove(&index);
+    fn gone(&mut self, id: &TableId) -> Option<Step> {
+        let index = self.tables.find(id)?;
+        if self.tables[index].is_published() {
             return Some(self.emptied(index, Cause::Drop));
         }
-        // It waited to be read anew; now there is nothing to read.
-        self.joining.retain(|joining| joining.catalog.id != *id);
-        self.absent.forget(id);
-        let index = self.tables.find(id)?;
-        self.rereads.remove(&index);
-        let known = self.tables[index].generation > 0;
-        known.then(|| self.emptied(index, Cause::Drop))
+        // It waited to be read; now there is nothing to read.
+        self.transition(index, Standing::Gone);
+        None
     }
 
-    /// Has the table read anew from a place behind this statement.
-    pub(super) async fn later(&mut self, id: &TableId, why: &str) {
-        match self.tables.find(id) {
-            // Inside of a transaction there may be rows to come; they count for nothing either way.
-            Some(index) => {
-                self.rereads.insert(index, why.to_owned());
+    /// The name stands for no table any more; its rows live on where they are not followed.
+    fn renamed_away(&mut self, id: &TableId, to: &TableId) -> Result<(), Halt> {
+        match self.tables.find(id).filter(|index| self.tables.standing(*index).is_followed()) {
+            None => {}
+            Some(index) if self.tables[index].is_published() => {
+                self.park(index, &ParkReason::renamed(&to.to_string()))?;
             }
-            None => self.schedule_join(id, why).await,
+            // It waited to be read; now there is nothing to read.
+            Some(index) => self.transition(index, Standing::Gone),
         }
+        Ok(())
+    }
+
+    /// Has the table read anew from a place behind this statement. Inside of a transaction there may be rows to come; they
+    /// count for nothing either way.
+    fn later(&mut self, id: &TableId, why: &str) {
+        let index = self.tables.find_or_add(id);
+        self.tables.reread(index, why);
     }
 
     /// Every row is gone, the definition is the same.
@@ -163,24 +165,23 @@ impl Sequencer {
         statement: &str,
         steps: &mut Vec<Step>,
     ) -> Result<(), Halt> {
-        let id = self.tables[index].id.clone();
-        if self.overtakes_expectation(&id) {
+        if self.overtakes_expectation(index) {
             let why = format!("what a statement before it left open cannot be told any more: {statement}");
-            self.later(&id, &why).await;
+            self.tables.reread(index, why);
             return Ok(());
         }
         let table = &self.tables[index];
         let next = match crate::events::ddl::apply(&table.catalog, clauses, &self.setup.session) {
             Ok(next) => next,
             Err(unknown) => {
-                self.later(&id, &unknown.to_string()).await;
+                self.tables.reread(index, unknown.to_string());
                 return Ok(());
             }
         };
-        let load = self.snapshot.progress(index).filter(|load| load.phase != ReadPhase::Complete);
+        let load = self.snapshot.loading(index);
         let reordered = load.as_ref().and_then(|_| next.reorders_readers(&table.catalog, &table.table));
         if let Some(why) = next.rereads.clone().or(reordered) {
-            self.later(&id, &why).await;
+            self.tables.reread(index, why);
             return Ok(());
         }
         let Some((next, unproven)) = self.stated(index, next).await else { return Ok(()) };
@@ -190,7 +191,7 @@ impl Sequencer {
         }
         let table = &self.tables[index];
         let previous = next.previous(&table.table);
-        let definition = match self.publishable(catalog, Some(table), &previous) {
+        let definition = match self.publishable(catalog, table, &previous) {
             Ok(definition) => definition,
             Err(problem) => return self.park(index, &ParkReason::definition(&problem)),
         };
@@ -198,14 +199,14 @@ impl Sequencer {
         let misread =
             moved.map(|name| format!("while the table was read, the name {name} went to another column"));
         if let Some(why) = misread.or_else(|| next.reveals(&table.table, &definition)) {
-            self.later(&id, &why).await;
+            self.tables.reread(index, why);
             return Ok(());
         }
         // Other key bytes would move rows to other partitions and miss their tombstones.
         let same_key = key_schema(&table.topic, &definition).is_ok_and(|schema| schema == table.schemas.key);
         if !same_key || definition.key != table.table.key {
             let why = format!("the key changed by {statement}");
-            self.later(&id, &why).await;
+            self.tables.reread(index, why);
             return Ok(());
         }
         let catalog = Some(StoredCatalog { table: next.table, unproven });
@@ -248,13 +249,11 @@ impl Sequencer {
             if let Some(catalog) = catalog {
                 self.put_state(&StateKey::Catalog(id), &catalog);
             }
-            self.tables.insert(table);
+            self.tables[index] = table;
             changed.push(index);
             if cause == Cause::Drop {
-                self.tables[index].standing = Standing::Dropped;
-                self.snapshot.discard(index);
-                self.unpark(index);
-            } else {
+                self.transition(index, Standing::Gone);
+            } else if self.tables.is_streaming(index) {
                 self.redefine_reading(index)?;
             }
         }

@@ -5,9 +5,7 @@
 use super::Sequencer;
 use super::halt::Halt;
 use super::output::Now;
-use super::table::Standing;
 use super::tables::TableIndex;
-use super::xa::Group;
 use crate::binlog::batch::{BatchedEvent, EventBatch};
 use crate::binlog::event::kind;
 use crate::binlog::query::Query;
@@ -18,10 +16,10 @@ use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::table::TableId;
 
 /// Records are sent when so much of them waits, in the middle of a batch, bytes.
-const PUBLISH_BYTES: usize = 256 << 10;
+pub(super) const PUBLISH_BYTES: usize = 256 << 10;
 
 /// Why tables are read anew whose rows may not have happened.
-const ROLLED_BACK: &str = "a part of a transaction was rolled back in the binlog";
+pub(super) const ROLLED_BACK: &str = "a part of a transaction was rolled back in the binlog";
 
 impl Sequencer {
     /// A batch of events of the stream, in order. Row events are handled where they stand; only what may need the world is
@@ -74,26 +72,6 @@ impl Sequencer {
             self.freshness.event(header.timestamp_seconds);
         }
         Ok(Some(body))
-    }
-
-    /// True if the event is part of an XA transaction that is being collected, and kept with it as far as its table is selected.
-    pub(super) fn collect(&mut self, event: BatchedEvent<'_>, body: &EventBody<'_>) -> bool {
-        if !self.prepared.is_collecting() {
-            return false;
-        }
-        match body {
-            EventBody::TableMap(map) => {
-                let table = TableId::new(map.database, map.table);
-                let selected = Some(table).filter(|table| self.setup.selection.selects(table));
-                self.prepared.keep_map(map.table_id, selected, event);
-                true
-            }
-            EventBody::Rows(rows) => {
-                self.prepared.keep_rows(rows.table_id, event);
-                true
-            }
-            _ => false,
-        }
     }
 
     /// Everything but row events.
@@ -178,7 +156,11 @@ impl Sequencer {
     /// waits for all the same.
     async fn settle(&mut self) -> Result<(), Halt> {
         self.progress.settle();
-        if self.progress.open().is_none() && self.awaits_place() { self.join_arrived().await } else { Ok(()) }
+        if self.progress.open().is_none() && self.tables.is_waiting() {
+            self.join_arrived().await
+        } else {
+            Ok(())
+        }
     }
 
     fn begin(&mut self, gtid: Option<Gtid>) {
@@ -201,9 +183,9 @@ impl Sequencer {
         self.maps.trim();
         self.prove_definitions();
         // What is to be read anew is written down before anything can commit a checkpoint behind it.
-        if !self.rereads.is_empty() {
+        if self.tables.is_reread_due() {
             self.begin_rereads().await
-        } else if self.awaits_place() {
+        } else if self.tables.is_waiting() {
             self.join_arrived().await
         } else {
             Ok(())
@@ -280,24 +262,11 @@ impl Sequencer {
         }
     }
 
-    /// An XA transaction was rolled back before it was prepared. Only one that mixes engines is logged at all, for the
-    /// sake of the rows that cannot be rolled back: which they are does not show.
-    fn abandon(&mut self, events: &EventBatch) -> Result<(), Halt> {
-        for BatchedEvent { header, data, .. } in events.iter() {
-            if let EventBody::TableMap(map) = parse(header.kind, data, &self.format)?
-                && let Some(index) = self.tables.find(&TableId::new(map.database, map.table))
-            {
-                self.rereads.insert(index, ROLLED_BACK.to_owned());
-            }
-        }
-        Ok(())
-    }
-
     /// Rows that were published did not happen after all (only a transaction that mixes engines is logged like this).
-    fn rolled_back(&mut self) {
+    pub(super) fn rolled_back(&mut self) {
         self.prepared.roll_back_part();
         for index in std::mem::take(&mut self.transaction_tables) {
-            self.rereads.insert(index, ROLLED_BACK.to_owned());
+            self.tables.reread(index, ROLLED_BACK);
         }
     }
 
@@ -316,83 +285,17 @@ impl Sequencer {
 
     /// Has those of `tables` that are replicated read anew once the open transaction has ended; `None`: every one. A table
     /// that waits to join is read behind this place in any case.
-    fn reread_tables(&mut self, tables: Option<&[TableId]>, why: &str) {
+    pub(super) fn reread_tables(&mut self, tables: Option<&[TableId]>, why: &str) {
         let concerned: Vec<TableIndex> = self
             .tables
             .iter()
-            .filter(|(_, table)| table.standing == Standing::Running)
+            .filter(|(index, _)| self.tables.is_streaming(*index))
             .filter(|(_, table)| tables.is_none_or(|tables| tables.contains(&table.id)))
             .map(|(index, _)| index)
             .collect();
         for index in concerned {
-            self.rereads.insert(index, why.to_owned());
+            self.tables.reread(index, why);
         }
-    }
-
-    async fn on_xa_prepare(&mut self, xid: Xid, one_phase: bool) -> Result<(), Halt> {
-        if one_phase {
-            match self.prepared.take_collected() {
-                Some(group) if group.dropped => {
-                    let tables: Vec<TableId> = group.tables.into_iter().collect();
-                    let why = format!(
-                        "XA transaction {xid} took more memory than there is for prepared transactions"
-                    );
-                    self.reread_tables(Some(&tables), &why);
-                }
-                Some(group) => self.replay(group).await?,
-                None => {}
-            }
-            return self.end().await;
-        }
-        let gtid = self.progress.open().and_then(|open| open.gtid.clone());
-        let tables = self.prepared.collected_tables();
-        self.progress.leave_undecided(&xid.to_string(), tables.into_iter());
-        self.prepared.prepare(xid, gtid);
-        self.end().await
-    }
-
-    async fn on_xa_commit(&mut self, xid: &Xid) -> Result<(), Halt> {
-        let group = self.prepared.decide(xid);
-        let known =
-            self.progress.decided(&xid.to_string(), group.as_ref().and_then(|group| group.gtid.as_ref()));
-        match group {
-            Some(group) if group.dropped => {
-                let tables: Vec<TableId> = group.tables.into_iter().collect();
-                let why = format!(
-                    "XA transaction {xid} was committed, and its rows took more memory than capture.memory_bytes leaves for \
-                     prepared transactions"
-                );
-                self.reread_tables(Some(&tables), &why);
-            }
-            Some(group) => self.replay(group).await?,
-            None => {
-                let why = match &known {
-                    Some(_) => "its rows were in a part of the binlog that is not read again",
-                    None => {
-                        "it was prepared before this task began, so that its rows, and their tables, are not known"
-                    }
-                };
-                let why = format!("XA transaction {xid} was committed: {why}");
-                self.reread_tables(known.as_deref(), &why);
-            }
-        }
-        self.end().await
-    }
-
-    /// The row events of an XA transaction, now that they happened.
-    async fn replay(&mut self, group: Group) -> Result<(), Halt> {
-        for BatchedEvent { header, data, .. } in group.events.iter() {
-            match parse(header.kind, data, &self.format)? {
-                EventBody::Rows(rows) => self.on_rows(&header, &rows)?,
-                EventBody::TableMap(map) => self.on_table_map(&map)?,
-                _ => unreachable!("only row events are kept of an XA transaction"),
-            }
-            self.publish(PUBLISH_BYTES).await;
-        }
-        if group.rolled_back {
-            self.rolled_back();
-        }
-        Ok(())
     }
 }
 

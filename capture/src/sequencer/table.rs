@@ -16,17 +16,6 @@ use tributary_schemas::topic::key_subject;
 use tributary_schemas::types::UnsupportedType;
 use tributary_source::catalog::CatalogTable;
 
-/// Whether a table's events are published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// They are.
-    Running,
-    /// They are not; the reason is shown until the table is read anew.
-    Parked,
-    /// The table is gone from the source.
-    Dropped,
-}
-
 /// One selected table.
 #[derive(Debug, Clone)]
 pub struct SequencedTable {
@@ -46,7 +35,7 @@ pub struct SequencedTable {
     pub names: ColumnNames,
     /// Its generations, as far as the history has a record of each.
     pub lineage: Lineage,
-    /// Number of the definition.
+    /// Number of the definition; 0 before the first one is published.
     pub generation: u32,
     /// Schema id of the keys.
     pub key_schema_id: u32,
@@ -54,8 +43,8 @@ pub struct SequencedTable {
     pub value_schema_id: u32,
     /// The schemas' texts and versions, to tell what is new.
     pub schemas: SchemaTexts,
-    /// Whether its events are published.
-    pub standing: Standing,
+    /// How the definition was at odds with the rows last, until rows can be read again.
+    pub disagreed: Option<String>,
 }
 
 /// What the registry holds for a table's subjects.
@@ -137,6 +126,46 @@ impl HistoryRecords {
 }
 
 impl SequencedTable {
+    /// A table of which nothing is known but its name.
+    #[must_use]
+    pub fn unpublished(id: TableId) -> Self {
+        let (columns, indexes, comment) = (Vec::new(), Vec::new(), String::new());
+        let table = Table { id: id.clone(), columns, key: Vec::new(), indexes, comment };
+        let catalog = CatalogTable {
+            id: id.clone(),
+            columns: Vec::new(),
+            indexes: Vec::new(),
+            comment: String::new(),
+            collation: String::new(),
+            engine: String::new(),
+            rows_estimated: 0,
+            data_bytes: 0,
+            partitioned: false,
+            unasked: false,
+        };
+        Self {
+            id,
+            topic: "".into(),
+            partitions: 0,
+            catalog,
+            table: Arc::new(table),
+            highest_column_id: 0,
+            names: ColumnNames::default(),
+            lineage: Lineage::default(),
+            generation: 0,
+            key_schema_id: 0,
+            value_schema_id: 0,
+            schemas: SchemaTexts::default(),
+            disagreed: None,
+        }
+    }
+
+    /// True once the history has a generation of it.
+    #[must_use]
+    pub const fn is_published(&self) -> bool {
+        self.generation > 0
+    }
+
     /// Moves to the generation after this one (from 0: to the first), with `table` as its definition, and adds what
     /// the history must hold of it. `next_schema_id` is moved past the ids that are given.
     ///
@@ -278,25 +307,10 @@ mod tests {
 
     #[test]
     fn the_key_keeps_its_schema_while_every_generation_has_its_own_for_values() {
-        let catalog: CatalogTable = serde_json::from_value(serde_json::json!({
-            "id": {"database": "shop", "table": "orders"}, "columns": [], "indexes": [], "comment": "",
-            "engine": "InnoDB", "rows_estimated": 0, "data_bytes": 0, "partitioned": false,
-        }))
-        .unwrap();
         let mut table = SequencedTable {
-            id: catalog.id.clone(),
             topic: "t.shop.orders".into(),
             partitions: 1,
-            catalog,
-            table: Arc::new(definition(0)),
-            highest_column_id: 0,
-            names: ColumnNames::default(),
-            lineage: Lineage::default(),
-            generation: 0,
-            key_schema_id: 0,
-            value_schema_id: 0,
-            schemas: SchemaTexts::default(),
-            standing: Standing::Running,
+            ..SequencedTable::unpublished(TableId::new("shop", "orders"))
         };
         let (mut next, mut out) = (7, HistoryRecords::default());
         table.advance(definition(1), origin(Cause::Initial), &mut next, &mut out).unwrap();

@@ -1,8 +1,12 @@
-//! The selected tables, by index and by name.
+//! The selected tables, by index and by name, and where each stands.
+
+mod standing;
+
+pub use standing::{Joining, Standing, document};
 
 use super::table::SequencedTable;
 use crate::snapshot::windows::TableNumber;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{Index, IndexMut};
 use tributary_schemas::table::TableId;
 
@@ -24,43 +28,54 @@ impl TableIndex {
     }
 }
 
+#[derive(Debug)]
+struct Entry {
+    table: SequencedTable,
+    standing: Standing,
+}
+
 /// The tables of a session. An index, once given, stays the table's.
 #[derive(Debug, Default)]
 pub struct Tables {
-    all: Vec<SequencedTable>,
+    all: Vec<Entry>,
     by_id: HashMap<TableId, TableIndex>,
+    /// Those that wait for the stream to reach a place, in the order in which they began to.
+    waiting: Vec<TableIndex>,
+    /// Those that are read anew as soon as the open transaction ends, with the reason, wherever they stand now.
+    due: BTreeMap<TableIndex, String>,
 }
 
 impl Index<TableIndex> for Tables {
     type Output = SequencedTable;
 
     fn index(&self, index: TableIndex) -> &SequencedTable {
-        match usize::try_from(index.0).ok().and_then(|place| self.all.get(place)) {
-            Some(table) => table,
-            None => unreachable!("{index:?} was given by other tables"),
-        }
+        &self.entry(index).table
     }
 }
 
 impl IndexMut<TableIndex> for Tables {
     fn index_mut(&mut self, index: TableIndex) -> &mut SequencedTable {
         match usize::try_from(index.0).ok().and_then(|place| self.all.get_mut(place)) {
-            Some(table) => table,
+            Some(entry) => &mut entry.table,
             None => unreachable!("{index:?} was given by other tables"),
         }
     }
 }
 
 impl Tables {
-    /// Adds a table, or replaces the one of the same name.
-    pub fn insert(&mut self, table: SequencedTable) -> TableIndex {
-        if let Some(index) = self.find(&table.id) {
-            self[index] = table;
-            return index;
+    fn entry(&self, index: TableIndex) -> &Entry {
+        match usize::try_from(index.0).ok().and_then(|place| self.all.get(place)) {
+            Some(entry) => entry,
+            None => unreachable!("{index:?} was given by other tables"),
         }
+    }
+
+    /// Adds a table, of which there is none yet of this name.
+    pub fn add(&mut self, table: SequencedTable) -> TableIndex {
         let index = TableIndex(TableNumber::try_from(self.all.len()).unwrap_or(TableNumber::MAX));
-        self.by_id.insert(table.id.clone(), index);
-        self.all.push(table);
+        let before = self.by_id.insert(table.id.clone(), index);
+        assert!(before.is_none(), "{} is there already", table.id);
+        self.all.push(Entry { table, standing: Standing::Gone });
         index
     }
 
@@ -70,14 +85,41 @@ impl Tables {
         self.by_id.get(id).copied()
     }
 
-    /// The table of this name.
-    #[must_use]
-    pub fn named(&self, id: &TableId) -> Option<&SequencedTable> {
-        self.find(id).map(|index| &self[index])
+    /// The index of the table of this name, which is one that nothing is known of if there was none.
+    pub fn find_or_add(&mut self, id: &TableId) -> TableIndex {
+        self.find(id).unwrap_or_else(|| self.add(SequencedTable::unpublished(id.clone())))
     }
 
     /// Every table with its index.
     pub fn iter(&self) -> impl Iterator<Item = (TableIndex, &SequencedTable)> {
-        (0..).map(TableIndex).zip(&self.all)
+        (0..).map(TableIndex).zip(self.all.iter().map(|entry| &entry.table))
+    }
+
+    /// True if something is to be done once the stream has reached some place.
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Has a table read anew as soon as the open transaction has ended.
+    pub fn reread(&mut self, index: TableIndex, why: impl Into<String>) {
+        self.due.insert(index, why.into());
+    }
+
+    /// The same, for a reason that counts less than one that is given already.
+    pub fn reread_unless_due(&mut self, index: TableIndex, why: String) {
+        self.due.entry(index).or_insert(why);
+    }
+
+    /// True if a table is to be read anew as soon as the open transaction has ended.
+    #[must_use]
+    pub fn is_reread_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// The tables that are to be read anew now, with the reason.
+    #[must_use]
+    pub fn take_due(&mut self) -> BTreeMap<TableIndex, String> {
+        std::mem::take(&mut self.due)
     }
 }

@@ -4,7 +4,7 @@
 use super::Sequencer;
 use super::halt::Halt;
 use super::port::Action;
-use super::table::Standing;
+use super::tables::Standing;
 use crate::remedies;
 use crate::topics::incarnation::{Found, Known};
 use std::collections::BTreeMap;
@@ -76,11 +76,11 @@ impl Sequencer {
     #[must_use]
     pub fn watched_topics(&self) -> Vec<(String, u32)> {
         let own = [&self.setup.state_topic, &self.setup.history_topic];
-        let tables = self.tables.iter().map(|(_, table)| table);
-        let written = tables.filter(|table| table.generation > 0 && table.standing != Standing::Dropped);
-        let of_tables = written
-            .filter(|table| !self.names.is_lost(&table.id))
-            .map(|table| (table.topic.to_string(), table.partitions));
+        let written = self.tables.iter().filter(|(index, table)| {
+            let gone = matches!(self.tables.standing(*index), Standing::Gone);
+            table.is_published() && !gone && !self.names.is_lost(&table.id)
+        });
+        let of_tables = written.map(|(_, table)| (table.topic.to_string(), table.partitions));
         own.into_iter().map(|topic| (topic.to_string(), 1)).chain(of_tables).collect()
     }
 
@@ -101,12 +101,12 @@ impl Sequencer {
                 return Err(Halt::Restart(why));
             }
             let table = self.tables.iter().find(|(_, table)| *table.topic == *topic);
-            let Some((index, id)) = table.map(|(index, table)| (index, table.id.clone())) else { continue };
-            tracing::warn!(table = %id, "{why}; the table goes on in another topic");
-            self.names.lose(&id);
-            self.rereads.insert(index, why);
+            let (index, table) = table.unwrap_or_else(|| unreachable!("{topic} is watched for no table"));
+            tracing::warn!(table = %table.id, "{why}; the table goes on in another topic");
+            self.names.lose(&table.id);
+            self.tables.reread(index, why);
         }
-        if self.progress.open().is_none() && !self.rereads.is_empty() {
+        if self.progress.open().is_none() && self.tables.is_reread_due() {
             self.begin_rereads().await?;
         }
         Ok(())
@@ -131,8 +131,9 @@ impl Sequencer {
     /// Has what is known of the tables' topics written with the next commit, each of them not sooner than `pause` after the
     /// last time.
     fn store_seen(&mut self, pause: Duration) {
-        let due =
-            self.tables.iter().filter(|(_, table)| self.watched.is_due(&table.topic, self.output.now, pause));
+        let due = self.tables.iter().filter(|(index, table)| {
+            self.tables.is_streaming(*index) && self.watched.is_due(&table.topic, self.output.now, pause)
+        });
         self.dirty.extend(due.map(|(index, _)| index));
     }
 }

@@ -3,7 +3,11 @@
 //!
 //! Invariant: a group that is kept here is not in the checkpoint's GTID set, so that the server sends it again.
 
+use super::Sequencer;
+use super::halt::Halt;
+use super::stream::{PUBLISH_BYTES, ROLLED_BACK};
 use crate::binlog::batch::{BatchedEvent, EventBatch};
+use crate::binlog::{EventBody, parse};
 use crate::events::ddl::Xid;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use tributary_schemas::gtid::Gtid;
@@ -123,6 +127,108 @@ impl Prepared {
         let group = self.groups.remove(xid)?;
         self.bytes -= group.events.size_bytes();
         Some(group)
+    }
+}
+
+impl Sequencer {
+    /// True if the event is part of an XA transaction that is being collected, and kept with it as far as its table is selected.
+    pub(super) fn collect(&mut self, event: BatchedEvent<'_>, body: &EventBody<'_>) -> bool {
+        if !self.prepared.is_collecting() {
+            return false;
+        }
+        match body {
+            EventBody::TableMap(map) => {
+                let table = TableId::new(map.database, map.table);
+                let selected = Some(table).filter(|table| self.setup.selection.selects(table));
+                self.prepared.keep_map(map.table_id, selected, event);
+                true
+            }
+            EventBody::Rows(rows) => {
+                self.prepared.keep_rows(rows.table_id, event);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) async fn on_xa_prepare(&mut self, xid: Xid, one_phase: bool) -> Result<(), Halt> {
+        if one_phase {
+            match self.prepared.take_collected() {
+                Some(group) if group.dropped => {
+                    let tables: Vec<TableId> = group.tables.into_iter().collect();
+                    let why = format!(
+                        "XA transaction {xid} took more memory than there is for prepared transactions"
+                    );
+                    self.reread_tables(Some(&tables), &why);
+                }
+                Some(group) => self.replay(group).await?,
+                None => {}
+            }
+            return self.end().await;
+        }
+        let gtid = self.progress.open().and_then(|open| open.gtid.clone());
+        let tables = self.prepared.collected_tables();
+        self.progress.leave_undecided(&xid.to_string(), tables.into_iter());
+        self.prepared.prepare(xid, gtid);
+        self.end().await
+    }
+
+    pub(super) async fn on_xa_commit(&mut self, xid: &Xid) -> Result<(), Halt> {
+        let group = self.prepared.decide(xid);
+        let known =
+            self.progress.decided(&xid.to_string(), group.as_ref().and_then(|group| group.gtid.as_ref()));
+        match group {
+            Some(group) if group.dropped => {
+                let tables: Vec<TableId> = group.tables.into_iter().collect();
+                let why = format!(
+                    "XA transaction {xid} was committed, and its rows took more memory than capture.memory_bytes leaves for \
+                     prepared transactions"
+                );
+                self.reread_tables(Some(&tables), &why);
+            }
+            Some(group) => self.replay(group).await?,
+            None => {
+                let why = match &known {
+                    Some(_) => "its rows were in a part of the binlog that is not read again",
+                    None => {
+                        "it was prepared before this task began, so that its rows, and their tables, are not known"
+                    }
+                };
+                let why = format!("XA transaction {xid} was committed: {why}");
+                self.reread_tables(known.as_deref(), &why);
+            }
+        }
+        self.end().await
+    }
+
+    /// The row events of an XA transaction, now that they happened.
+    async fn replay(&mut self, group: Group) -> Result<(), Halt> {
+        for BatchedEvent { header, data, .. } in group.events.iter() {
+            match parse(header.kind, data, &self.format)? {
+                EventBody::Rows(rows) => self.on_rows(&header, &rows)?,
+                EventBody::TableMap(map) => self.on_table_map(&map)?,
+                _ => unreachable!("only row events are kept of an XA transaction"),
+            }
+            self.publish(PUBLISH_BYTES).await;
+        }
+        if group.rolled_back {
+            self.rolled_back();
+        }
+        Ok(())
+    }
+
+    /// An XA transaction was rolled back before it was prepared. Only one that mixes engines is logged at all, for the
+    /// sake of the rows that cannot be rolled back: which they are does not show.
+    pub(super) fn abandon(&mut self, events: &EventBatch) -> Result<(), Halt> {
+        for BatchedEvent { header, data, .. } in events.iter() {
+            if let EventBody::TableMap(map) = parse(header.kind, data, &self.format)?
+                && let Some(index) = self.tables.find(&TableId::new(map.database, map.table))
+                && self.tables[index].is_published()
+            {
+                self.tables.reread(index, ROLLED_BACK);
+            }
+        }
+        Ok(())
     }
 }
 

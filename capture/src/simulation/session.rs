@@ -169,7 +169,7 @@ impl World {
             SnapshotSettings { chunk_bytes: 1, memory_bytes: self.windows_bytes, shared_lock: None };
         let snapshot = Snapshot::new(READERS, settings, self.now().instant);
         let origin = (place.server_uuid.as_str(), self.now());
-        let mut sequencer = Sequencer::new(setup, snapshot, beginning, state.parked, origin)?;
+        let mut sequencer = Sequencer::new(setup, snapshot, beginning, origin)?;
         sequencer.resume_at(&from);
         let stream = Stream::new(&self.source.server, &from, seek);
         let mut session = Session { sequencer, stream, jobs: (0..READERS).map(|_| None).collect() };
