@@ -2,8 +2,6 @@
 //! idle partitions and for lag tools, and the status is told.
 
 use super::ends::asked_about;
-use super::jobs::retry_name;
-use super::trial::Trial;
 use super::{Ask, Engine, Event};
 use crate::bookkeeping::TaskView;
 use crate::topics::history::History;
@@ -176,63 +174,24 @@ impl Engine {
         self.miss_rows(&shown);
         if std::mem::replace(&mut self.beats.epoch, view.epoch) != view.epoch {
             tracing::info!(epoch = view.epoch, "replay: reading every offset again");
-            for table in &mut self.tables {
-                table.flow.forget();
-                table.retries.forget();
-                (table.doomed, table.trial) = (None, None);
-                table.partitions.values_mut().for_each(|reading| reading.stash.clear());
-                table.status.set_state(TableState::CatchingUp);
+            for table in self.tables.iter_mut() {
+                table.replay();
                 table.after_load.begin_anew();
                 table.memory = Arc::default();
             }
         }
         for row in view.targets {
-            let Some(table) = self.by_topic.get(&row.topic).and_then(|index| self.tables.get_mut(*index))
-            else {
-                continue;
-            };
+            // The bookkeeping keeps the rows of tables that are not selected any more.
+            let Some(index) = self.tables.find(&row.topic) else { continue };
+            let table = &mut self.tables[index];
             table.flow.set_done(row.applied);
             table.status.set_generation(row.applied);
             if !row.loaded {
                 table.after_load.due();
             }
-            match row.parked {
-                // A table that is loading takes its own mark away; what is shown here is older than that.
-                Some(error) if !table.flow.is_parked() && table.flow.has_running() => {
-                    table.marked_at = Some(self.beats.views);
-                    table.trial = Trial::after(&error, Instant::now(), self.retry_parked);
-                    table.flow.park();
-                    table.retries.forget();
-                    self.parts.status.retried(&retry_name(table));
-                    table.partitions.values_mut().for_each(|reading| reading.stash.clear());
-                    table.status.park(tributary_service::status::ErrorDocument::new(
-                        error.code,
-                        format!("{} ({})", error.message, error.place),
-                        error.remedy,
-                    ));
-                }
-                Some(_) if table.flow.is_parked() => table.marked_at = Some(self.beats.views),
-                // The mark was there and is gone: another instance, a replay or a restart has taken the table up again.
-                None if table.marked_at.is_some_and(|view| view < self.beats.views) => {
-                    table.marked_at = None;
-                    match &mut table.trial {
-                        Some(trial) => trial.start(),
-                        None => table.status.set_state(TableState::CatchingUp),
-                    }
-                    table.flow.unpark();
-                }
-                _ => {}
-            }
+            self.take_mark(index, row.parked);
         }
         Ok(())
-    }
-
-    /// A table that was parked here is marked as such. The view that is under way may be older than the mark.
-    pub(super) fn marked(&mut self, topic: &str) {
-        let table = self.by_topic.get(topic).and_then(|index| self.tables.get_mut(*index));
-        if let Some(table) = table.filter(|table| table.flow.is_parked()) {
-            table.marked_at = Some(self.beats.views);
-        }
     }
 
     pub(super) fn take_history(
@@ -267,12 +226,13 @@ impl Engine {
         let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
         let (mut loading, mut behind, mut working) = (false, false, false);
         let mut loaded = Vec::new();
-        for (index, table) in self.tables.iter_mut().enumerate() {
+        for index in self.tables.indexes() {
+            let table = &mut self.tables[index];
             if let Some(load) = self.history.load(&table.task.id) {
                 table.status.set_rows_total(load.rows_estimated.max(load.rows_read));
                 table.status.set_rows_read(load.rows_read);
             }
-            let stopped = table.flow.is_parked() || table.is_tried();
+            let stopped = table.is_parked() || table.is_tried();
             let newest = table.task.generations.values().next_back();
             if stopped || self.subscribed.binary_search(&table.task.topic).is_err() {
                 continue;

@@ -64,9 +64,8 @@ impl Engine {
     /// What the consumer has handed over counts as passed, unless some of it is held back here.
     pub(super) fn observe_positions(&mut self) {
         for ((topic, partition), position) in self.parts.consumer.positions() {
-            let Some(table) = self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index)) else {
-                continue;
-            };
+            let index = self.tables.of(&topic);
+            let table = &mut self.tables[index];
             if table.partitions.get(&partition).is_some_and(|reading| reading.stash.is_empty()) {
                 table.flow.observe(partition, position, None);
             }
@@ -83,12 +82,15 @@ impl Engine {
         let mut recreated = Vec::new();
         for (place, (asked_at, end)) in ends {
             let (topic, partition) = (&place.0, place.1);
-            let Some(index) = self.by_topic.get(topic).copied() else { continue };
-            let Some(table) = self.tables.get_mut(index).filter(|table| !table.flow.is_parked()) else {
+            // A standby asks for the end of the history.
+            let Some(index) = self.tables.find(topic) else { continue };
+            let table = &mut self.tables[index];
+            if table.is_parked() {
                 continue;
-            };
+            }
+            // It may have been taken away meanwhile.
             let Some(position) = table.flow.position(partition) else { continue };
-            let Some(reading) = table.partitions.get_mut(&partition) else { continue };
+            let reading = Reading::of(&mut table.partitions, partition);
             match reading.reach(*asked_at, *end) {
                 Reach::Beyond => continue,
                 Reach::Lost => {
@@ -122,9 +124,7 @@ impl Engine {
     fn show_position(&self, ends: &BTreeMap<Place, (i64, i64)>) {
         let (mut behind, mut partitions) = (0, 0);
         for ((topic, partition), (_, end)) in ends {
-            let Some(table) = self.by_topic.get(topic).and_then(|index| self.tables.get(*index)) else {
-                continue;
-            };
+            let Some(table) = self.tables.find(topic).map(|index| &self.tables[index]) else { continue };
             partitions += 1;
             // At the end, what is not stored yet are markers.
             let committed = table.flow.committed(*partition).filter(|_| !table.flow.is_at_end());
@@ -138,8 +138,8 @@ impl Engine {
     pub(super) fn take_lows(&mut self, lows: &BTreeMap<Place, i64>) -> Result<(), Failure> {
         let mut lost = Vec::new();
         for ((topic, partition), low) in lows {
-            let Some(index) = self.by_topic.get(topic).copied() else { continue };
-            let Some(table) = self.tables.get(index) else { continue };
+            let index = self.tables.of(topic);
+            let table = &self.tables[index];
             if let Some(position) = table.flow.position(*partition).filter(|position| position < low) {
                 lost.push((index, out_of_range(&table.task, *partition, position, *low)));
             }

@@ -1,5 +1,6 @@
 //! What reaches the loop from other threads, and what it asks of them.
 
+use super::tables::TableIndex;
 use crate::batches::compact::Batch;
 use crate::bookkeeping::TaskView;
 use crate::destination::DestinationError;
@@ -25,8 +26,8 @@ pub enum Event {
     },
     /// A job has ended.
     Done {
-        /// Topic.
-        topic: String,
+        /// Its table.
+        table: TableIndex,
         /// What came of it.
         result: Result<(Outcome<Batch>, Report), Failed>,
     },
@@ -49,12 +50,12 @@ pub enum Event {
     },
     /// The bookkeeping at a glance; `None` if it could not be read.
     View(Option<TaskView>),
-    /// The bookkeeping says that the table of this topic is parked.
-    Marked(String),
+    /// The bookkeeping says that the table is parked.
+    Marked(TableIndex),
     /// Statistics and indexes of a table that was loaded.
     AfterLoad {
-        /// Topic.
-        topic: String,
+        /// The table.
+        table: TableIndex,
         /// Number of the attempt.
         attempt: u64,
         /// False if the table was emptied or altered meanwhile.

@@ -8,7 +8,6 @@ use crate::pipeline::worker::partitions_changed;
 use crate::topics::consumer::{Assignment, GroupConsumer};
 use crate::topics::members::strangers;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tributary_service::exit::Failure;
 use tributary_service::kafka::{Absence, close};
@@ -57,14 +56,13 @@ impl Engine {
         let topics: Vec<&str> = self.subscribed.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(kafka_failure(config))?;
         close(std::mem::replace(&mut self.parts.consumer, consumer));
-        for index in 0..self.tables.len() {
-            let Some(table) = self.tables.get_mut(index) else { continue };
+        for table in self.tables.iter_mut() {
             let partitions: Vec<i32> = table.partitions.keys().copied().collect();
             for partition in &partitions {
                 table.revoke(*partition);
             }
             if !partitions.is_empty() {
-                self.forget_failures(index);
+                table.forget_failures();
             }
         }
         Ok(())
@@ -107,8 +105,8 @@ impl Engine {
             };
             tracing::info!(assigned, partitions = places.len(), "partitions");
             for (topic, partition) in places {
-                let Some(index) = self.by_topic.get(&topic).copied() else { continue };
-                let Some(table) = self.tables.get_mut(index) else { continue };
+                let index = self.tables.of(&topic);
+                let table = &mut self.tables[index];
                 match (assigned, u32::try_from(partition).is_ok_and(|number| number < table.task.partitions))
                 {
                     (true, true) => {
@@ -117,11 +115,11 @@ impl Engine {
                         table.assign(partition);
                     }
                     // The answer to it comes with the next round of events.
-                    (true, false) => self.grown.push(topic),
+                    (true, false) => self.grown.push(index),
                     (false, _) => {
                         table.revoke(partition);
                         if !table.has_partitions() {
-                            self.forget_failures(index);
+                            table.forget_failures();
                         }
                     }
                 }
@@ -155,12 +153,9 @@ impl Engine {
     }
 
     pub(super) fn park_grown(&mut self) -> Result<(), Failure> {
-        for topic in std::mem::take(&mut self.grown) {
-            if let Some(index) = self.by_topic.get(&topic).copied()
-                && let Some(task) = self.tables.get(index).map(|table| Arc::clone(&table.task))
-            {
-                self.park(index, partitions_changed(&task, "more"))?;
-            }
+        for index in std::mem::take(&mut self.grown) {
+            let error = partitions_changed(&self.tables[index].task, "more");
+            self.park(index, error)?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! Invariant: a table that was loaded, at first or anew, has statistics before `--until-caught-up` ends, unless the server
 //! refuses them; an attempt that belongs to an earlier load says nothing of the later one.
 
+use super::tables::TableIndex;
 use super::{Engine, Event};
 use crate::destination::DestinationError;
 use std::sync::Arc;
@@ -98,8 +99,8 @@ impl AfterLoad {
 
 impl Engine {
     /// Begins what follows the load of a table, if it is its time.
-    pub(super) fn start_after_load(&mut self, index: usize, now: Instant) {
-        let Some(table) = self.tables.get_mut(index) else { return };
+    pub(super) fn start_after_load(&mut self, index: TableIndex, now: Instant) {
+        let table = &mut self.tables[index];
         self.tokens += 1;
         let attempt = self.tokens;
         if !table.after_load.starts(attempt, now) {
@@ -111,20 +112,18 @@ impl Engine {
         self.parts.runtime.spawn(async move {
             let result = worker.after_load(&task, &memory).await;
             // A loop that is gone needs no answer.
-            let _ = sender.send(Event::AfterLoad { topic: task.topic.clone(), attempt, result });
+            let _ = sender.send(Event::AfterLoad { table: index, attempt, result });
         });
     }
 
     pub(super) fn after_load_ended(
         &mut self,
-        topic: &str,
+        index: TableIndex,
         attempt: u64,
         result: &Result<bool, DestinationError>,
         now: Instant,
     ) {
-        let Some(table) = self.by_topic.get(topic).and_then(|index| self.tables.get_mut(*index)) else {
-            return;
-        };
+        let table = &mut self.tables[index];
         let end = match &result {
             Ok(true) => End::Made,
             Ok(false) => End::Overtaken,
@@ -156,9 +155,9 @@ impl Engine {
     /// True while tables that were loaded lack statistics or indexes; an attempt begins here, for rows may come for ever.
     fn is_analyzing(&mut self, now: Instant) -> bool {
         let mut analyzing = false;
-        for index in 0..self.tables.len() {
-            let Some(table) = self.tables.get_mut(index) else { continue };
-            if !table.has_partitions() || table.flow.is_parked() || table.task.loading {
+        for index in self.tables.indexes() {
+            let table = &mut self.tables[index];
+            if !table.has_partitions() || table.is_parked() || table.task.loading {
                 continue;
             }
             if table.memory.is_fresh() {

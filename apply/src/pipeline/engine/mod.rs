@@ -10,12 +10,16 @@ mod loaded;
 mod records;
 mod retries;
 mod selection;
+mod standing;
 mod table;
+mod tables;
 mod topics;
-mod trial;
 
 pub use event::{Ask, Event};
 pub use table::EngineTable;
+pub use tables::TableIndex;
+
+use tables::Tables;
 
 use super::worker::Worker;
 use crate::batches::flush::{FlushLimits, MemoryBudget};
@@ -23,7 +27,6 @@ use crate::topics::consumer::GroupConsumer;
 use crate::topics::history::History;
 use crate::topics::members::Company;
 use rdkafka::{ClientConfig, Message};
-use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender};
@@ -86,8 +89,7 @@ pub struct Parts {
 /// The loop's state.
 pub struct Engine {
     parts: Parts,
-    tables: Vec<EngineTable>,
-    by_topic: FxHashMap<String, usize>,
+    tables: Tables,
     history: Arc<History>,
     limits: FlushLimits,
     budget: MemoryBudget,
@@ -106,8 +108,8 @@ pub struct Engine {
     subscribed: Vec<String>,
     /// One clone for each reason for parking that is being stored.
     storing: Arc<()>,
-    /// Topics that were found to have more partitions than the history says.
-    grown: Vec<String>,
+    /// Tables whose topics were found to have more partitions than the history says.
+    grown: Vec<TableIndex>,
     /// Which topics are asked for next.
     roll: topics::Roll,
 }
@@ -128,8 +130,7 @@ impl Engine {
         let kafka = Backoff::new(Policy::for_limit(parts.config.kafka.retry()));
         Self {
             parts,
-            tables: Vec::new(),
-            by_topic: FxHashMap::default(),
+            tables: Tables::default(),
             history,
             limits,
             budget,
@@ -165,7 +166,7 @@ impl Engine {
             self.end_if_caught_up(now);
             self.park_grown()?;
             let pressed = self.watch_memory(now);
-            for index in 0..self.tables.len() {
+            for index in self.tables.indexes() {
                 self.attend(index, pressed, now)?;
             }
             if pressed && !self.all_paused || self.draining.is_some() {
@@ -189,7 +190,7 @@ impl Engine {
     fn take_event(&mut self, event: Event, now: Instant) -> Result<(), Failure> {
         match event {
             Event::History { history, schemas, token } => self.take_history(history, schemas, token),
-            Event::Done { topic, result } => self.take_outcome(&topic, result, now),
+            Event::Done { table, result } => self.take_outcome(table, result, now),
             Event::Ends(ends) => {
                 self.take_ends(&ends);
                 Ok(())
@@ -197,21 +198,21 @@ impl Engine {
             Event::Lows(lows) => self.take_lows(&lows),
             Event::Members(client_ids) => self.take_members(client_ids.as_deref(), now),
             Event::Probed { place, position, next } => {
-                if let Some(table) = self.by_topic.get(&place.0).and_then(|index| self.tables.get_mut(*index))
-                    && table.flow.position(place.1) == Some(position)
-                {
+                let index = self.tables.of(&place.0);
+                let table = &mut self.tables[index];
+                if table.flow.position(place.1) == Some(position) {
                     table.flow.observe(place.1, next, None);
                 }
                 Ok(())
             }
             Event::Topics(topics) => self.take_topics(topics, now),
             Event::View(view) => self.take_view(view),
-            Event::Marked(topic) => {
-                self.marked(&topic);
+            Event::Marked(table) => {
+                self.marked(table);
                 Ok(())
             }
-            Event::AfterLoad { topic, attempt, result } => {
-                self.after_load_ended(&topic, attempt, &result, now);
+            Event::AfterLoad { table, attempt, result } => {
+                self.after_load_ended(table, attempt, &result, now);
                 Ok(())
             }
             Event::KafkaFailed(error) => self.kafka_failed(&error, now),
@@ -258,30 +259,25 @@ impl Engine {
     }
 
     /// One table's turn: seeks, records that were held back, pauses, the next job.
-    fn attend(&mut self, index: usize, pressed: bool, now: Instant) -> Result<(), Failure> {
-        let Some(table) = self.tables.get_mut(index) else { return Ok(()) };
+    fn attend(&mut self, index: TableIndex, pressed: bool, now: Instant) -> Result<(), Failure> {
+        let table = &mut self.tables[index];
         if !table.has_partitions() {
             return Ok(());
         }
         table.try_again(now);
-        if table.doomed.is_some()
-            && table.flow.is_written()
-            && let Some(error) = table.doomed.take()
-        {
+        if let Some(error) = table.closed() {
             return self.park(index, error);
         }
         if let Some(error) = table.follow_destination(&mut self.tokens, &self.parts.catch_ups) {
             return self.park(index, error);
         }
-        let doomed = table.doomed.is_some();
+        let closing = table.is_closing();
         table.seek(&self.parts.consumer);
         self.drain_stash(index, now);
         let (all_paused, draining) = (self.all_paused, self.draining.is_some());
-        if let Some(table) = self.tables.get_mut(index) {
-            let paused = all_paused || table.over;
-            table.sync_pauses(&self.parts.consumer, paused, now);
-        }
-        self.start_job(index, pressed || draining || doomed, now);
+        let table = &mut self.tables[index];
+        table.sync_pauses(&self.parts.consumer, all_paused || table.over, now);
+        self.start_job(index, pressed || draining || closing, now);
         Ok(())
     }
 
@@ -298,12 +294,10 @@ impl Engine {
                 None => None,
                 Some(Ok(message)) => {
                     bytes += message.payload_len() + message.key_len();
-                    let index = self.by_topic.get(message.topic()).copied();
-                    let table = index.and_then(|index| self.tables.get_mut(index));
-                    let foreign = table.and_then(|table| {
-                        table.receive(&message, &mut self.tokens, &self.parts.catch_ups, now)
-                    });
-                    Some(Ok(index.zip(foreign)))
+                    let index = self.tables.of(message.topic());
+                    let table = &mut self.tables[index];
+                    let foreign = table.receive(&message, &mut self.tokens, &self.parts.catch_ups, now);
+                    Some(Ok(foreign.map(|error| (index, error))))
                 }
                 Some(Err(error)) => Some(Err(error)),
             };

@@ -1,7 +1,8 @@
 //! A record on its way into a batch: what it must look like, and what becomes of one that is not capture's.
 
 use super::Engine;
-use super::table::EngineTable;
+use super::table::{EngineTable, Reading};
+use super::tables::TableIndex;
 use crate::destination::TableError;
 use crate::pipeline::flow::Verdict;
 use crate::pipeline::table::TableTask;
@@ -37,6 +38,7 @@ impl EngineTable {
         now: Instant,
     ) -> Option<TableError> {
         let partition = message.partition();
+        // One that a client was given, and that the history does not say, is not read.
         let reading = self.partitions.get_mut(&partition)?;
         if !reading.stash.is_empty() {
             reading.stash.push_back(message.detach());
@@ -58,9 +60,7 @@ impl EngineTable {
     }
 
     fn hold_back(&mut self, message: &BorrowedMessage<'_>) {
-        if let Some(reading) = self.partitions.get_mut(&message.partition()) {
-            reading.stash.push_back(message.detach());
-        }
+        Reading::of(&mut self.partitions, message.partition()).stash.push_back(message.detach());
     }
 
     /// Puts a record into its batch. `judged`: a schema that the history does not hold is foreign.
@@ -127,8 +127,8 @@ impl EngineTable {
 
 impl Engine {
     /// Offers what was held back again.
-    pub(super) fn drain_stash(&mut self, index: usize, now: Instant) {
-        let Some(table) = self.tables.get_mut(index) else { return };
+    pub(super) fn drain_stash(&mut self, index: TableIndex, now: Instant) {
+        let table = &mut self.tables[index];
         // Short of memory, what is held back still goes where nothing else is waiting, or nothing would ever move.
         if !table.holds_back() || (self.budget.is_pressed() && table.flow.bytes() > 0) {
             return;
@@ -137,20 +137,14 @@ impl Engine {
         let mut foreign = None;
         for partition in partitions {
             while foreign.is_none() && table.flow.accepts(partition) {
-                let Some(reading) = table.partitions.get_mut(&partition) else { break };
+                let reading = Reading::of(&mut table.partitions, partition);
                 let judged = reading.unknown.is_some_and(|unknown| unknown.judged);
                 let Some(message) = reading.stash.pop_front() else { break };
                 match table.take(&message, judged, now) {
-                    Taken::Yes => {
-                        if let Some(reading) = table.partitions.get_mut(&partition) {
-                            reading.unknown = None;
-                        }
-                    }
+                    Taken::Yes => Reading::of(&mut table.partitions, partition).unknown = None,
                     Taken::Foreign(error) => foreign = Some(error),
                     waits @ (Taken::Later | Taken::Unknown) => {
-                        if let Some(reading) = table.partitions.get_mut(&partition) {
-                            reading.stash.push_front(message);
-                        }
+                        Reading::of(&mut table.partitions, partition).stash.push_front(message);
                         if matches!(waits, Taken::Unknown) {
                             table.await_history(partition, &mut self.tokens, &self.parts.catch_ups);
                         }

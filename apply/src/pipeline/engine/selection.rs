@@ -87,18 +87,17 @@ impl Engine {
 
     fn upsert_table(&mut self, task: TableTask) {
         let topic = task.topic.clone();
-        match self.by_topic.get(&topic).and_then(|index| self.tables.get_mut(*index)) {
-            Some(table) => {
+        match self.tables.find(&topic) {
+            Some(index) => {
+                let table = &mut self.tables[index];
                 if self.subscribed.binary_search(&topic).is_err() {
                     table.status = self.parts.status.table(&task.id.to_string());
                 }
                 table.set_task(task);
             }
             None => {
-                let status = self.parts.status.table(&task.id.to_string());
                 let limit = self.parts.config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry());
-                self.by_topic.insert(topic, self.tables.len());
-                self.tables.push(EngineTable::new(task, status, limit));
+                self.tables.add(EngineTable::new(task, &self.parts.status, limit));
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::event::Ask;
 use super::loaded::AfterLoad;
 use super::retries::Retries;
-use super::trial::Trial;
+use super::standing::Standing;
 use crate::batches::compact::Batch;
 use crate::destination::TableError;
 use crate::pipeline::flow::Flow;
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
-use tributary_service::status::{TableState, TableStatus};
+use tributary_service::status::{Status, TableStatus};
 
 /// How long a partition may be read though nothing of it may be taken, and how many records are held back.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -30,6 +30,9 @@ pub struct EngineTable {
     pub(super) memory: Arc<TableMemory>,
     pub(super) flow: Flow<Batch>,
     pub(super) status: Arc<TableStatus>,
+    /// What the whole service shows.
+    pub(super) service: Status,
+    pub(super) standing: Standing,
     pub(super) retries: Retries,
     pub(super) partitions: BTreeMap<i32, Reading>,
     /// The generation that the last value schema id stood for.
@@ -44,13 +47,6 @@ pub struct EngineTable {
     pub(super) stuck_since: Option<Instant>,
     /// It stands still, and holds its share of the memory.
     pub(super) over: bool,
-    /// Why the table is to be parked, once what was taken before is in the destination.
-    pub(super) doomed: Option<TableError>,
-    /// Why it is parked, if a person may take the reason away without a word to apply.
-    pub(super) trial: Option<Trial>,
-    /// The table is marked as parked in the bookkeeping: the last view that was asked for when that was known. If a
-    /// later one does not show the mark, it was taken away.
-    pub(super) marked_at: Option<u64>,
     /// The last view that was asked for when the offsets were read.
     pub(super) loaded_at: Option<u64>,
     /// Since when the brokers say that there is no such topic.
@@ -80,6 +76,15 @@ pub struct Reading {
     pub(super) stopped: bool,
 }
 
+impl Reading {
+    /// What the loop keeps of a partition that is assigned.
+    pub(super) fn of(partitions: &mut BTreeMap<i32, Self>, partition: i32) -> &mut Self {
+        partitions
+            .get_mut(&partition)
+            .unwrap_or_else(|| unreachable!("partition {partition} is not assigned"))
+    }
+}
+
 /// A wait for the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unknown {
@@ -99,8 +104,9 @@ impl Unknown {
 }
 
 impl EngineTable {
-    pub(super) fn new(task: TableTask, status: Arc<TableStatus>, limit: Duration) -> Self {
+    pub(super) fn new(task: TableTask, service: &Status, limit: Duration) -> Self {
         let operations = task.operations;
+        let status = service.table(&task.id.to_string());
         status.set_target(format!("{}.{}", task.target.schema, task.target.table));
         Self {
             flow: Flow::new(task.barriers(), Box::new(move || Batch::new(operations))),
@@ -108,6 +114,8 @@ impl EngineTable {
             task: Arc::new(task),
             memory: Arc::default(),
             status,
+            service: service.clone(),
+            standing: Standing::Running,
             retries: Retries::new(limit),
             partitions: BTreeMap::new(),
             last_schema: None,
@@ -116,9 +124,6 @@ impl EngineTable {
             newest_taken_ms: None,
             stuck_since: None,
             over: false,
-            doomed: None,
-            trial: None,
-            marked_at: None,
             loaded_at: None,
             gone_since: None,
             after_load: AfterLoad::new(limit),
@@ -136,46 +141,11 @@ impl EngineTable {
         if recreated || !task.generations.keys().eq(self.task.generations.keys()) {
             self.flow.set_barriers(task.barriers());
             self.raw_values = task.may_have_raw_values();
-            // The table is emptied, or read anew: mostly the way out of what has stopped it, and else that stops it again.
-            let stopped = self.flow.is_parked() || self.doomed.is_some();
-            if stopped && task.is_emptied_after(self.flow.done()) {
-                (self.marked_at, self.doomed, self.trial) = (None, None, None);
-                self.flow.unpark();
-                self.status.set_state(TableState::CatchingUp);
+            if task.is_emptied_after(self.flow.done()) {
+                self.begin_anew();
             }
         }
         self.task = Arc::new(task);
-    }
-
-    /// Tries a parked table again if it is time; what is known of its mark in the bookkeeping is then of before.
-    pub(super) fn try_again(&mut self, now: Instant) {
-        if self.flow.is_parked()
-            && self.has_partitions()
-            && self.trial.as_mut().is_some_and(|trial| trial.starts(now))
-        {
-            tracing::debug!(table = %self.task.id, "parked: tried again");
-            self.marked_at = None;
-            self.flow.unpark();
-        }
-    }
-
-    /// True while what is tried has neither written anything nor come to an end.
-    pub(super) fn is_tried(&mut self) -> bool {
-        if self.trial.as_ref().is_some_and(Trial::is_running) && !self.flow.is_parked() {
-            if !self.has_partitions() {
-                self.trial = None;
-            } else if self.flow.is_at_end() {
-                self.recovered();
-            }
-        }
-        self.trial.as_ref().is_some_and(Trial::is_running)
-    }
-
-    /// What had stopped the table is gone.
-    pub(super) fn recovered(&mut self) {
-        if self.trial.take().is_some() {
-            tracing::info!(table = %self.task.id, "goes on: what had parked it is mended");
-        }
     }
 
     /// True if nothing of it has been written for longer than a merge takes: it is locked, or the server is slow.
@@ -214,7 +184,7 @@ impl EngineTable {
     /// Sends the consumer where the destination's offsets are.
     pub(super) fn seek(&mut self, consumer: &GroupConsumer) {
         for (partition, offset) in self.flow.seeks() {
-            let Some(reading) = self.partitions.get_mut(&partition) else { continue };
+            let reading = Reading::of(&mut self.partitions, partition);
             if consumer.seek(&self.task.topic, partition, offset) {
                 reading.stash.clear();
                 reading.unknown = None;
@@ -228,7 +198,7 @@ impl EngineTable {
     /// has fetched, and when nothing else is being fetched the client takes up to a second to resume.
     pub(super) fn sync_pauses(&mut self, consumer: &GroupConsumer, all: bool, now: Instant) {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
-        let parked = self.flow.is_parked();
+        let parked = self.is_parked();
         for (partition, reading) in &mut self.partitions {
             let blocked = !reading.stash.is_empty() || !self.flow.accepts(*partition);
             reading.blocked_since = if blocked { reading.blocked_since.or(Some(now)) } else { None };
@@ -253,7 +223,7 @@ impl EngineTable {
 
     /// Asks for the history to be read on, for the sake of a partition.
     pub(super) fn await_history(&mut self, partition: i32, tokens: &mut u64, requests: &Sender<u64>) {
-        let Some(reading) = self.partitions.get_mut(&partition) else { return };
+        let reading = Reading::of(&mut self.partitions, partition);
         reading.unknown.get_or_insert_with(|| Unknown::ask(tokens, requests));
     }
 
@@ -264,7 +234,7 @@ impl EngineTable {
         tokens: &mut u64,
         requests: &Sender<u64>,
     ) -> Option<TableError> {
-        if !self.flow.is_ahead() || self.flow.is_parked() {
+        if !self.flow.is_ahead() || self.is_parked() {
             self.ahead = None;
             return None;
         }

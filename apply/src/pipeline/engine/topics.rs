@@ -65,10 +65,11 @@ impl Engine {
                 self.take_history_topic(&history, partitions.is_some(), now)?;
                 continue;
             }
-            let Some(index) = self.by_topic.get(&topic).copied() else { continue };
-            let Some(table) = self.tables.get_mut(index).filter(|table| !table.flow.is_parked()) else {
+            let index = self.tables.of(&topic);
+            let table = &mut self.tables[index];
+            if table.is_parked() {
                 continue;
-            };
+            }
             let task = Arc::clone(&table.task);
             let gone = is_gone(&mut table.gone_since, partitions.is_some(), now, GONE);
             match partitions {
@@ -107,10 +108,10 @@ impl Engine {
     /// table's offsets were read does not show it. Its target is then judged as at the first time.
     pub(super) fn miss_rows(&mut self, shown: &[String]) {
         let views = self.beats.views();
-        for table in &mut self.tables {
+        for table in self.tables.iter_mut() {
             let is_shown = shown.contains(&table.task.topic);
             let loaded_before = table.loaded_at.is_some_and(|view| view < views);
-            if is_shown || !loaded_before || table.flow.is_parked() || !table.flow.has_running() {
+            if is_shown || !loaded_before || table.is_parked() || !table.flow.has_running() {
                 continue;
             }
             tracing::warn!(table = %table.task.id, "the bookkeeping has no row of this table any more");

@@ -1,6 +1,6 @@
 //! The jobs of a topic: which one comes next, and what its outcome means for the partitions.
 
-use super::{Closed, Flow, Open, Partition, Phase};
+use super::{Closed, Flow, Intake, Open, Partition, Phase};
 use crate::batches::flush::{BatchState, FlushDecision, FlushLimits};
 use crate::pipeline::job::{Job, Loaded, Move, Outcome, Rows};
 use std::time::Instant;
@@ -9,7 +9,7 @@ impl<B: Rows> Flow<B> {
     /// The next job, if one may go out. `pressed`: memory is short.
     pub fn next_job(&mut self, limits: &FlushLimits, pressed: bool, now: Instant) -> Option<Job<B>> {
         self.close_full(limits);
-        if self.parked || self.flying.is_some() {
+        if self.intake == Intake::Shut || self.flying.is_some() {
             return None;
         }
         // Until the history says what the destination looks like, no row can be fitted into it.
@@ -64,8 +64,7 @@ impl<B: Rows> Flow<B> {
         let closed = self.closed.pop_front()?;
         let mut moves = Vec::new();
         for (number, next) in closed.rows.spans() {
-            let partition = self.partitions.get(&number)?;
-            moves.push(partition.step(number, next));
+            moves.push(self.partition(number).step(number, next));
         }
         moves.sort_by_key(|step| step.partition);
         Some(Job::Flush { generation: closed.generation, target: self.done, rows: closed.rows, moves })
@@ -74,7 +73,8 @@ impl<B: Rows> Flow<B> {
     /// True if a partition with rows in the batch waits at its barrier.
     fn at_barrier(&self, open: &Open<B>) -> bool {
         open.rows.spans().any(|(number, _)| {
-            self.partitions.get(&number).is_some_and(|partition| partition.position >= partition.barrier)
+            let partition = self.partition(number);
+            partition.position >= partition.barrier
         })
     }
 
@@ -177,7 +177,7 @@ impl<B: Rows> Flow<B> {
                 partition.phase = Phase::Unknown;
             }
         }
-        let Some((generation, mut rows)) = rows.filter(|_| !self.parked) else { return };
+        let Some((generation, mut rows)) = rows.filter(|_| self.intake != Intake::Shut) else { return };
         let gone: Vec<i32> = rows
             .spans()
             .map(|(number, _)| number)

@@ -62,6 +62,17 @@ struct Closed<B> {
     rows: B,
 }
 
+/// What becomes of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intake {
+    /// They are taken.
+    Open,
+    /// None is taken any more, and what was taken is still written.
+    Closing,
+    /// Nothing is taken or written.
+    Shut,
+}
+
 /// What to do with a record.
 #[derive(Debug)]
 pub enum Verdict<'a, B> {
@@ -94,9 +105,7 @@ pub struct Flow<B> {
     flying_bytes: usize,
     /// What the job that is out will have moved.
     flying: Option<Vec<Move>>,
-    parked: bool,
-    /// Nothing more is taken, and what was taken is still written.
-    closing: bool,
+    intake: Intake,
     epochs: u64,
     /// Offsets without rows are to be stored soon: the end is waited for, or the slow beat has come.
     advance: bool,
@@ -115,8 +124,7 @@ impl<B: Rows> Flow<B> {
             closed: VecDeque::new(),
             flying_bytes: 0,
             flying: None,
-            parked: false,
-            closing: false,
+            intake: Intake::Open,
             epochs: 0,
             advance: false,
         }
@@ -143,8 +151,7 @@ impl<B: Rows> Flow<B> {
     /// True if records of `partition` are wanted now.
     #[must_use]
     pub fn accepts(&self, partition: i32) -> bool {
-        !self.parked
-            && !self.closing
+        self.intake == Intake::Open
             && self.partitions.get(&partition).is_some_and(|partition| {
                 partition.phase == Phase::Running
                     && partition.position < partition.barrier
@@ -156,7 +163,7 @@ impl<B: Rows> Flow<B> {
     /// consumer was sent to the destination's offset: whatever it is, it does not matter.
     #[must_use]
     pub fn is_past(&self, partition: i32, offset: i64) -> bool {
-        self.parked || self.closing || self.position(partition).is_none_or(|position| offset < position)
+        self.intake != Intake::Open || self.position(partition).is_none_or(|position| offset < position)
     }
 
     /// Decides about the record at `offset`; `generation` is `None` for a tombstone.
@@ -167,8 +174,8 @@ impl<B: Rows> Flow<B> {
         generation: Option<u32>,
         now: Instant,
     ) -> Verdict<'_, B> {
-        let Some(partition) = self.partitions.get_mut(&number).filter(|_| !self.parked && !self.closing)
-        else {
+        let open = self.intake == Intake::Open;
+        let Some(partition) = self.partitions.get_mut(&number).filter(|_| open) else {
             return Verdict::Ignore;
         };
         if partition.phase != Phase::Running || offset < partition.position {
@@ -195,8 +202,17 @@ impl<B: Rows> Flow<B> {
         });
         match self.open.get_mut(place) {
             Some(open) => Verdict::Take(&mut open.rows),
-            None => Verdict::Ignore,
+            None => unreachable!("the batch of generation {generation} is open"),
         }
+    }
+
+    /// A partition of which something is held, or that was asked about as one that is here.
+    fn partition(&self, number: i32) -> &Partition {
+        self.partitions.get(&number).unwrap_or_else(|| unreachable!("partition {number} is not assigned"))
+    }
+
+    fn partition_mut(&mut self, number: i32) -> &mut Partition {
+        self.partitions.get_mut(&number).unwrap_or_else(|| unreachable!("partition {number} is not assigned"))
     }
 
     /// The destination has carried out the DDL of `generation`.
@@ -236,9 +252,9 @@ impl<B: Rows> Flow<B> {
 
     /// The consumer has sought `partition` to its position.
     pub fn sought(&mut self, partition: i32) {
-        if let Some(partition) = self.partitions.get_mut(&partition).filter(|p| p.phase == Phase::Seeking) {
-            partition.phase = Phase::Running;
-        }
+        let partition = self.partition_mut(partition);
+        assert_eq!(partition.phase, Phase::Seeking, "one that seeks");
+        partition.phase = Phase::Running;
     }
 
     /// Nothing lies before `position` that was not taken: the consumer has been handed everything up to there, or

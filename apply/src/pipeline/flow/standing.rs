@@ -1,7 +1,7 @@
 //! What turns a topic's machine over: other barriers, partitions that come and go, stops and new beginnings. Each of
 //! them drops what it makes void, so that nothing of before is written later.
 
-use super::{Flow, Partition, Phase};
+use super::{Flow, Intake, Partition, Phase};
 use crate::barriers::Barriers;
 use crate::pipeline::job::Rows;
 
@@ -67,20 +67,17 @@ impl<B: Rows> Flow<B> {
     pub fn reload_partitions(&mut self, partitions: &[i32]) {
         self.drop_rows(partitions);
         for number in partitions {
-            if let Some(partition) = self.partitions.get_mut(number) {
-                self.epochs += 1;
-                partition.epoch = self.epochs;
-                partition.phase = Phase::Unknown;
-                partition.at_end = false;
-                partition.watched = None;
-            }
+            self.epochs += 1;
+            let epoch = self.epochs;
+            let partition = self.partition_mut(*number);
+            *partition =
+                Partition { epoch, phase: Phase::Unknown, at_end: false, watched: None, ..*partition };
         }
     }
 
     /// Stops the topic: nothing more is taken or written.
     pub fn park(&mut self) {
-        self.parked = true;
-        self.closing = false;
+        self.intake = Intake::Shut;
         self.open.clear();
         self.closed.clear();
     }
@@ -88,27 +85,20 @@ impl<B: Rows> Flow<B> {
     /// Takes nothing more, so that the topic can be parked once what was taken is in the destination: whoever goes on
     /// behind a bad record must find everything before it merged.
     pub const fn close(&mut self) {
-        self.closing = true;
+        self.intake = Intake::Closing;
     }
 
     /// Lets a topic that is parked, or about to be, try again from the destination's offsets.
     pub fn unpark(&mut self) {
-        if std::mem::take(&mut self.parked) | std::mem::take(&mut self.closing) {
+        if std::mem::replace(&mut self.intake, Intake::Open) != Intake::Open {
             self.reload();
         }
-    }
-
-    /// True after [`Self::park`].
-    #[must_use]
-    pub const fn is_parked(&self) -> bool {
-        self.parked
     }
 
     /// The replay command has taken the destination back: whatever was known of it is forgotten.
     pub fn forget(&mut self) {
         self.done = 0;
-        self.parked = false;
-        self.closing = false;
+        self.intake = Intake::Open;
         self.reload();
     }
 }

@@ -1,0 +1,310 @@
+//! Where a table stands, and [`EngineTable::transition`], the one way from there to elsewhere.
+//!
+//! | standing | begins with | in the bookkeeping |
+//! |---|---|---|
+//! | running | an assignment, a generation that empties the table, a replay | |
+//! | tried | the time to try a parked table again, or a mark that another instance has taken away | taken away by the next load |
+//! | closing | a record that cannot be taken | |
+//! | parked | what the destination, or a topic, refuses; a mark that another instance has made | the reason |
+//!
+//! Invariant: a table that is tried counts as parked until it has written something, or has nothing left to write; one is
+//! tried without anyone's saying so only for a reason that a person may take away on the destination's side.
+
+use super::jobs::retry_name;
+use super::table::EngineTable;
+use super::tables::TableIndex;
+use super::{Engine, Event};
+use crate::destination::{DestinationError, TableError, loggable};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tributary_service::exit::Failure;
+use tributary_service::status::{ErrorDocument, TableState};
+
+/// Where a table stands.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// Records are taken.
+    Running,
+    /// Records are taken, to see whether what parked the table is mended.
+    Tried(TableError),
+    /// No record is taken any more: the table is parked once what was taken before is in the destination.
+    Closing {
+        /// Why it is to be parked.
+        error: TableError,
+        /// What it was tried for.
+        tried: Option<TableError>,
+    },
+    /// Nothing is taken, and nothing written.
+    Parked(Parked),
+}
+
+/// A table that is parked.
+#[derive(Debug)]
+pub(super) struct Parked {
+    error: TableError,
+    /// When it is tried again; `None` for a reason that only a command, capture or another configuration takes away.
+    retry: Option<Instant>,
+    /// The bookkeeping has a mark: the last view that was asked for when that was known. If a later one does not show the
+    /// mark, it was taken away.
+    marked_at: Option<u64>,
+}
+
+impl Parked {
+    /// `marked_at` is the view that shows the mark, if one does.
+    pub(super) fn new(error: TableError, marked_at: Option<u64>, now: Instant, interval: Duration) -> Self {
+        let retry = error.may_be_mended().then(|| now + interval);
+        Self { error, retry, marked_at }
+    }
+}
+
+impl EngineTable {
+    pub(super) const fn is_parked(&self) -> bool {
+        matches!(self.standing, Standing::Parked(_))
+    }
+
+    pub(super) const fn is_closing(&self) -> bool {
+        matches!(self.standing, Standing::Closing { .. })
+    }
+
+    /// Why a table that is closing is to be parked now: everything that came before is in the destination.
+    pub(super) fn closed(&self) -> Option<TableError> {
+        match &self.standing {
+            Standing::Closing { error, .. } if self.flow.is_written() => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    /// From here on the table stands there: records, jobs, log and status follow.
+    fn transition(&mut self, to: Standing) {
+        let (table, tried) = (&self.task.id, self.tried());
+        match &to {
+            Standing::Running => {
+                self.flow.unpark();
+                self.status.set_state(TableState::CatchingUp);
+            }
+            Standing::Tried(_) => {
+                tracing::debug!(%table, "parked: tried again");
+                self.flow.unpark();
+            }
+            Standing::Closing { .. } => {
+                self.flow.close();
+                self.let_go();
+            }
+            Standing::Parked(Parked { error, marked_at, .. }) => {
+                if tried == Some(error) {
+                    tracing::debug!(%table, code = error.code, "still parked");
+                } else if marked_at.is_some() {
+                    tracing::info!(%table, code = error.code, "parked by another instance");
+                } else {
+                    tracing::error!(
+                        %table, code = error.code, place = error.place, remedy = error.remedy, "parked: {}",
+                        loggable(&error.message)
+                    );
+                }
+                let message = format!("{} ({})", error.message, error.place);
+                self.status.park(ErrorDocument::new(&*error.code, message, &*error.remedy));
+                self.flow.park();
+                self.let_go();
+                self.forget_failures();
+            }
+        }
+        self.standing = to;
+    }
+
+    /// What the table is tried for, while that has not come to an end.
+    const fn tried(&self) -> Option<&TableError> {
+        match &self.standing {
+            Standing::Tried(error) => Some(error),
+            Standing::Closing { tried, .. } => tried.as_ref(),
+            Standing::Running | Standing::Parked(_) => None,
+        }
+    }
+
+    /// Forgets what is held back.
+    fn let_go(&mut self) {
+        self.partitions.values_mut().for_each(|reading| reading.stash.clear());
+    }
+
+    /// Tries a parked table again if it is time.
+    pub(super) fn try_again(&mut self, now: Instant) {
+        if let Standing::Parked(Parked { error, retry: Some(retry), .. }) = &self.standing
+            && now >= *retry
+            && self.has_partitions()
+        {
+            self.transition(Standing::Tried(error.clone()));
+        }
+    }
+
+    /// True while what is tried has neither written anything nor come to an end.
+    pub(super) fn is_tried(&mut self) -> bool {
+        if self.tried().is_some() {
+            if !self.has_partitions() {
+                self.end_trial();
+            } else if self.flow.is_at_end() {
+                self.recovered();
+            }
+        }
+        self.tried().is_some()
+    }
+
+    /// What had stopped the table is gone.
+    pub(super) fn recovered(&mut self) {
+        if self.tried().is_some() {
+            tracing::info!(table = %self.task.id, "goes on: what had parked it is mended");
+            self.end_trial();
+        }
+    }
+
+    fn end_trial(&mut self) {
+        match &mut self.standing {
+            Standing::Closing { tried, .. } => *tried = None,
+            _ => self.transition(Standing::Running),
+        }
+    }
+
+    /// The table is emptied, or read anew: mostly the way out of what has stopped it, and else that stops it again.
+    pub(super) fn begin_anew(&mut self) {
+        if self.is_parked() || self.is_closing() {
+            self.transition(Standing::Running);
+        }
+    }
+
+    /// The replay command has taken the destination back.
+    pub(super) fn replay(&mut self) {
+        self.flow.forget();
+        self.let_go();
+        self.retries.forget();
+        self.transition(Standing::Running);
+    }
+
+    /// The bookkeeping has a mark, or has none; `view` is the last one that was asked for when that was known.
+    fn see_mark(&mut self, mark: Option<TableError>, view: u64, interval: Duration) {
+        match (&mut self.standing, mark) {
+            (Standing::Parked(parked), Some(_)) => parked.marked_at = Some(view),
+            // A table that is loading takes its own mark away; what is shown here is older than that.
+            (_, Some(error)) if self.flow.has_running() => {
+                self.transition(Standing::Parked(Parked::new(error, Some(view), Instant::now(), interval)));
+            }
+            // The mark was there and is gone: another instance, a replay or a restart has taken the table up again.
+            (Standing::Parked(parked), None) if parked.marked_at.is_some_and(|marked| marked < view) => {
+                let to = parked.retry.map(|_| Standing::Tried(parked.error.clone()));
+                self.transition(to.unwrap_or(Standing::Running));
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets what failed: nothing of the table is tried here now, or it begins anew.
+    pub(super) fn forget_failures(&mut self) {
+        self.retries.forget();
+        self.stuck_since = None;
+        self.service.retried(&retry_name(self));
+    }
+}
+
+impl Engine {
+    /// Takes what a view of the bookkeeping says of a table's mark.
+    pub(super) fn take_mark(&mut self, index: TableIndex, mark: Option<TableError>) {
+        self.tables[index].see_mark(mark, self.beats.views(), self.retry_parked);
+    }
+
+    /// A table that was parked here is marked as such. The view that is under way may be older than the mark.
+    pub(super) fn marked(&mut self, index: TableIndex) {
+        if let Standing::Parked(parked) = &mut self.tables[index].standing {
+            parked.marked_at = Some(self.beats.views());
+        }
+    }
+
+    /// Stops a table at a record that it cannot take, behind everything that came before.
+    pub(super) fn close(&mut self, index: TableIndex, error: TableError) {
+        let table = &mut self.tables[index];
+        if !table.is_closing() && !table.is_parked() {
+            let tried = table.tried().cloned();
+            table.transition(Standing::Closing { error, tried });
+        }
+    }
+
+    /// Stops a table; under `strict`, everything.
+    pub(super) fn park(&mut self, index: TableIndex, error: TableError) -> Result<(), Failure> {
+        let table = &mut self.tables[index];
+        table.transition(Standing::Parked(Parked::new(
+            error.clone(),
+            None,
+            Instant::now(),
+            self.retry_parked,
+        )));
+        if self.parts.config.strict {
+            return Err(Failure::new(
+                format!("{} cannot go on (strict = true)", table.task.id),
+                loggable(&error.message),
+            )
+            .at(&error.place)
+            .remedy(error.remedy_of_an_end()));
+        }
+        let (worker, topic) = (Arc::clone(&self.parts.worker), table.task.topic.clone());
+        let (storing, sender) = (Arc::clone(&self.storing), self.parts.sender.clone());
+        self.parts.runtime.spawn(async move {
+            let _storing = storing;
+            let stored = async {
+                let mut lease = worker.pool().acquire().await?;
+                let marked = worker.bookkeeping().set_parked(&mut lease, &topic, Some(&error)).await?;
+                lease.release();
+                Ok::<_, DestinationError>(marked)
+            };
+            match stored.await {
+                Ok(true) => drop(sender.send(Event::Marked(index))),
+                // It has no row yet, and whoever makes one starts with the cause mended.
+                Ok(false) => {}
+                Err(failure) => {
+                    tracing::warn!(topic, error = %failure, "the reason for parking could not be stored");
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: &str) -> TableError {
+        let text = String::new;
+        TableError { code: code.to_owned(), message: text(), place: text(), remedy: text() }
+    }
+
+    fn retry(code: &str, now: Instant) -> Option<Instant> {
+        Parked::new(error(code), None, now, Duration::from_secs(60)).retry
+    }
+
+    #[test]
+    fn what_a_person_mends_on_the_destination_is_tried_again() {
+        let now = Instant::now();
+        for code in [
+            "42501",
+            "42P01",
+            "3F000",
+            "22003",
+            "existing-data",
+            "target-kind",
+            "target-definition",
+            "target-gone",
+        ] {
+            assert_eq!(retry(code, now), Some(now + Duration::from_secs(60)), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_wants_a_command_or_another_configuration_is_not() {
+        for code in [
+            "foreign-record",
+            "retention-exceeded",
+            "topic-recreated",
+            "target-changed",
+            "rule-conflict",
+            "bad-row",
+        ] {
+            assert_eq!(retry(code, Instant::now()), None, "{code}");
+        }
+    }
+}
