@@ -6,6 +6,9 @@
 //! ended there, too, so that its locks go with it. Whoever waited gets the error of a connection that broke: an answer to
 //! COMMIT that was lost is in doubt, as ever. A server that says nothing to anybody is waited for: its answer comes once
 //! it goes on, or is found to be lost then.
+//!
+//! A proxy whose backend has changed leads each new session to another server, which knows nothing of this one. That is an
+//! outage from the first such look on, and the session is given up after [`ELSEWHERE`] without a look at its own server.
 
 use super::dial::Dial;
 use std::pin::pin;
@@ -23,6 +26,9 @@ const PAUSE: Duration = Duration::from_secs(3);
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
 /// How long a server that does not tell how much it has may wait for rows.
 const ROWS: Duration = Duration::from_secs(60);
+/// How long the address may lead to another server than the session's before the session is given up: a failover behind a
+/// proxy is over by then, and a balancer that gives each connection another server has shown this one again.
+const ELSEWHERE: Duration = Duration::from_secs(180);
 /// Characters of a statement that are shown.
 const SHOWN_CHARS: usize = 80;
 
@@ -50,6 +56,8 @@ struct Session {
 enum Seen {
     /// It works, or cannot be seen.
     AtWork,
+    /// The address leads to another server, which does not know it.
+    Elsewhere,
     /// It waits for its client.
     Idle,
     /// It waits for rows of a COPY. So it does most of the time where they come over a slow line.
@@ -66,11 +74,46 @@ enum Seen {
 struct Suspicion {
     /// What it had of a COPY, and since when.
     awaited: Option<(Option<u64>, Instant)>,
+    /// The last look says that something was lost.
+    suspected: bool,
+    /// Since when looks have led to another server.
+    elsewhere: Option<Instant>,
+}
+
+/// What one look leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It is waited for.
+    Wait,
+    /// It may have lost its answer, which another look decides.
+    Suspected,
+    /// Another server answers: an outage, as nobody can tell what the session does.
+    Elsewhere,
+    /// It is given up. `end`: it is still there, and to be ended at its server.
+    Lost { end: bool },
 }
 
 impl Suspicion {
+    fn judge(&mut self, seen: Seen, now: Instant) -> Verdict {
+        if seen == Seen::Elsewhere {
+            let since = *self.elsewhere.get_or_insert(now);
+            (self.awaited, self.suspected) = (None, false);
+            return match now.saturating_duration_since(since) >= ELSEWHERE {
+                true => Verdict::Lost { end: false },
+                false => Verdict::Elsewhere,
+            };
+        }
+        self.elsewhere = None;
+        let lost = self.means_loss(seen, now);
+        match (std::mem::replace(&mut self.suspected, lost), lost) {
+            (_, false) => Verdict::Wait,
+            (false, true) => Verdict::Suspected,
+            (true, true) => Verdict::Lost { end: seen != Seen::Gone },
+        }
+    }
+
     /// True if what is seen means that something was lost on the way.
-    fn judge(&mut self, seen: Seen, now: Instant) -> bool {
+    fn means_loss(&mut self, seen: Seen, now: Instant) -> bool {
         let Seen::AwaitsRows { copied } = seen else {
             self.awaited = None;
             return matches!(seen, Seen::Idle | Seen::Gone);
@@ -84,6 +127,11 @@ impl Suspicion {
                 false
             }
         }
+    }
+
+    /// A look has led to nothing.
+    const fn unseen(&mut self) {
+        self.suspected = false;
     }
 }
 
@@ -114,7 +162,7 @@ impl Seen {
         copied: Option<u64>,
     ) -> Self {
         match state {
-            _ if !same_server => Self::AtWork,
+            _ if !same_server => Self::Elsewhere,
             _ if !same_session => Self::Gone,
             Some(state) if state.starts_with("idle") => Self::Idle,
             Some("active") if wait_event == Some("ClientRead") => Self::AwaitsRows { copied },
@@ -164,37 +212,49 @@ impl Attendant {
             return answer;
         }
         let what = format!("the destination {}: {}", self.dial.address(), shortened(statement));
-        let wait = self.dial.waits().work(what, since, None);
-        let (mut suspected, mut suspicion) = (false, Suspicion::default());
+        let mut wait = self.dial.waits().work(what.clone(), since, None);
+        let (mut suspicion, mut shown, mut pause) = (Suspicion::default(), None, PAUSE);
         loop {
-            let pause = if suspected { ON_ITS_WAY } else { PAUSE };
             if let Ok(answer) = timeout(pause, answer.as_mut()).await {
                 return answer;
             }
-            let looked = tokio::select! {
+            let verdict = tokio::select! {
                 biased;
                 answer = answer.as_mut() => return answer,
-                looked = self.look(&mut suspicion, suspected) => looked,
+                verdict = self.look(&mut suspicion) => verdict,
             };
-            wait.silent(looked.is_none());
-            let lost = looked == Some(true);
-            if suspected && lost {
-                tracing::warn!(
-                    pid = self.session.pid,
-                    "an answer of the destination {} was lost on the way: its session is closed",
-                    self.dial.address()
-                );
-                self.dial.doubt_older();
-                self.connection.abort();
+            if matches!(verdict, Some(Verdict::Lost { .. })) {
+                self.give_up(&suspicion);
                 return answer.await;
             }
-            suspected = lost;
+            if shown != suspicion.elsewhere {
+                shown = suspicion.elsewhere;
+                let (also, limit) = shown.map_or(("", None), |changed| {
+                    let limit = changed.saturating_duration_since(since) + ELSEWHERE;
+                    ("; the address leads to another server by now", Some(limit))
+                });
+                wait = self.dial.waits().work(format!("{what}{also}"), since, limit);
+            }
+            wait.silent(verdict.is_none() || shown.is_some());
+            pause = if verdict == Some(Verdict::Suspected) { ON_ITS_WAY } else { PAUSE };
         }
     }
 
-    /// Whether something was lost, by what the server says to another session; `None` if it says nothing. `end`: a session that
-    /// has lost something is ended.
-    async fn look(&self, suspicion: &mut Suspicion, end: bool) -> Option<bool> {
+    /// Ends the connection: whoever waits over it is told that it broke.
+    fn give_up(&self, suspicion: &Suspicion) {
+        let why = match suspicion.elsewhere {
+            Some(_) => "the address leads to another server, and no answer comes from the one before",
+            None => "an answer was lost on the way",
+        };
+        let (address, pid) = (self.dial.address(), self.session.pid);
+        tracing::warn!(pid, "the session at the destination {address} is closed and opened anew: {why}");
+        self.dial.doubt_older();
+        self.connection.abort();
+    }
+
+    /// What comes of what the server says to another session; `None` if it says nothing. A session that has lost something is
+    /// ended.
+    async fn look(&self, suspicion: &mut Suspicion) -> Option<Verdict> {
         let question = async {
             let (client, connection) = self.dial.open().await?;
             let _connection = Closing(connection);
@@ -204,20 +264,21 @@ impl Attendant {
                 _ => None,
             });
             let seen = row.as_ref().map_or(Seen::AtWork, Seen::read);
-            let lost = suspicion.judge(seen, Instant::now());
-            if end && lost && seen != Seen::Gone {
+            let verdict = suspicion.judge(seen, Instant::now());
+            if verdict == (Verdict::Lost { end: true }) {
                 // Where this is refused its own limits end it.
                 let sql = format!("SELECT pg_catalog.pg_terminate_backend({})", self.session.pid);
                 let _ = client.simple_query(&sql).await;
             }
-            Ok::<_, tokio_postgres::Error>(lost)
+            Ok::<_, tokio_postgres::Error>(verdict)
         };
-        match timeout(self.dial.connect_timeout(), question).await {
-            Ok(Ok(lost)) => Some(lost),
-            // It answers, if only to refuse: too many connections.
-            Ok(Err(error)) if error.code().is_some() => Some(false),
-            Ok(Err(_)) | Err(_) => None,
+        let answer = timeout(self.dial.connect_timeout(), question).await;
+        if let Ok(Ok(verdict)) = answer {
+            return Some(verdict);
         }
+        suspicion.unseen();
+        // It answers, if only to refuse: too many connections.
+        matches!(answer, Ok(Err(error)) if error.code().is_some()).then_some(Verdict::Wait)
     }
 }
 
@@ -261,25 +322,50 @@ mod tests {
         );
         assert_eq!(
             Seen::of((false, false), None, None, None),
-            Seen::AtWork,
+            Seen::Elsewhere,
             "the look has led to another server"
         );
     }
 
-    #[test]
-    fn rows_that_come_slowly_are_not_lost() {
-        let began = Instant::now();
-        let at = |seconds| began + Duration::from_secs(seconds);
-        let copied = |bytes| Seen::AwaitsRows { copied: Some(bytes) };
+    /// What the looks, each with its second, lead to.
+    fn verdicts<const N: usize>(began: Instant, looks: [(Seen, u64); N]) -> [Verdict; N] {
         let mut suspicion = Suspicion::default();
-        assert!(!suspicion.judge(copied(5), at(0)));
-        assert!(!suspicion.judge(copied(9), at(3)), "some have come");
-        assert!(suspicion.judge(copied(9), at(6)));
-        assert!(!suspicion.judge(Seen::AtWork, at(9)));
-        assert!(suspicion.judge(Seen::Idle, at(10)) && suspicion.judge(Seen::Gone, at(11)));
+        looks.map(|(seen, second)| suspicion.judge(seen, began + Duration::from_secs(second)))
+    }
+
+    #[test]
+    fn a_session_is_given_up_after_two_looks_and_ended_where_it_is() {
+        let (began, copied) = (Instant::now(), |bytes| Seen::AwaitsRows { copied: Some(bytes) });
+        let (wait, suspected) = (Verdict::Wait, Verdict::Suspected);
+        let seen = verdicts(began, [(Seen::Idle, 0), (Seen::AtWork, 3), (Seen::Gone, 6), (Seen::Gone, 9)]);
+        assert_eq!(seen, [suspected, wait, suspected, Verdict::Lost { end: false }]);
+        let slow = verdicts(began, [(copied(5), 0), (copied(9), 3), (copied(9), 6), (copied(9), 9)]);
+        assert_eq!(slow, [wait, wait, suspected, Verdict::Lost { end: true }], "some had come");
         let untold = Seen::AwaitsRows { copied: None };
-        assert!(!suspicion.judge(untold, at(12)) && !suspicion.judge(untold, at(71)));
-        assert!(suspicion.judge(untold, at(72)));
+        let slow = verdicts(began, [(untold, 12), (untold, 71), (untold, 72), (untold, 77)]);
+        assert_eq!(slow, [wait, wait, suspected, Verdict::Lost { end: true }]);
+        let mut suspicion = Suspicion::default();
+        assert_eq!(suspicion.judge(Seen::Idle, began), suspected);
+        suspicion.unseen();
+        assert_eq!(suspicion.judge(Seen::Idle, began), suspected, "nothing was seen between");
+    }
+
+    #[test]
+    fn a_session_whose_address_leads_elsewhere_is_given_up_after_minutes_and_never_ended_there() {
+        let (began, away, elsewhere) = (Instant::now(), Seen::Elsewhere, Verdict::Elsewhere);
+        assert_eq!(
+            verdicts(began, [(away, 3), (away, 100), (away, 182), (away, 183)]),
+            [elsewhere, elsewhere, elsewhere, Verdict::Lost { end: false }]
+        );
+        // A balancer that leads to each of its servers in turn.
+        assert_eq!(
+            verdicts(began, [(away, 3), (Seen::AtWork, 180), (away, 183), (away, 300)]),
+            [elsewhere, Verdict::Wait, elsewhere, elsewhere]
+        );
+        assert_eq!(
+            verdicts(began, [(Seen::Idle, 0), (away, 3), (Seen::Idle, 6)]),
+            [Verdict::Suspected, elsewhere, Verdict::Suspected]
+        );
     }
 
     #[test]
