@@ -2,7 +2,7 @@
 //! and whether the task's own topics are still there.
 
 use super::leader::{Membership, Role};
-use super::service::{RIVAL_BEAT, pause};
+use super::service::pause;
 use super::session::{Shared, capture_group};
 use crate::sequencer::own_topic_gone;
 use crate::topics::admin::Topics;
@@ -14,10 +14,13 @@ use tributary_service::exit::Failure;
 use tributary_service::kafka;
 use tributary_service::status::Role as ShownRole;
 
-/// How often an instance that stands by looks whether it is in the group and the task is still there, and how long Kafka
-/// may take to say so.
+/// How often an instance that stands by looks whether it is in the group, and how long Kafka may take to say so.
 const STANDBY_BEAT: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it looks whether the task is still there: what it does then, it does only after [`LEADER_RESTORES`].
+const TOPICS_BEAT: Duration = Duration::from_secs(15);
+/// How many looks at least must find a topic gone until that counts.
+const GONE_LOOKS: u32 = 20;
 /// How long the one that leads may take to notice it, and to write the topic again.
 const LEADER_RESTORES: Duration = Duration::from_secs(120);
 
@@ -41,7 +44,7 @@ pub(super) fn wait_for_lead(
     if *role.borrow() == Role::Standby {
         shared.status.set_role(ShownRole::Standby);
     }
-    let (mut joining, mut topics) = (None, None);
+    let (mut joining, mut topics, mut looked) = (None, None, None);
     loop {
         let leads = shared.runtime.block_on(async {
             tokio::select! {
@@ -61,8 +64,11 @@ pub(super) fn wait_for_lead(
                     Some(topics) => topics,
                     none => none.insert(asking(shared)?),
                 };
-                if let Some(failure) = missing_in(shared, topics, LEADER_RESTORES) {
-                    return Err(failure);
+                if looked.is_none_or(|at: Instant| at.elapsed() >= TOPICS_BEAT) {
+                    if let Some(failure) = missing_in(shared, topics, LEADER_RESTORES) {
+                        return Err(failure);
+                    }
+                    looked = Some(Instant::now());
                 }
                 let Some(present) = is_member(shared, topics, membership) else { continue };
                 if absence.look(present, Instant::now()) {
@@ -100,27 +106,36 @@ pub(super) fn own_topic_missing(shared: &Shared, patience: Duration) -> Option<F
 fn missing_in(shared: &Shared, topics: &Topics, patience: Duration) -> Option<Failure> {
     let own = [state_topic(&shared.config.name), history_topic(&shared.config.name)];
     let missing = || {
-        let cluster = topics.cluster(REQUEST_TIMEOUT).ok()?;
-        missing(&own, &shared.config.name, cluster.keys().map(String::as_str))
+        let is_there = |topic: &str| Some(topics.partitions(topic).ok()?.is_some());
+        let list = || Some(topics.cluster(REQUEST_TIMEOUT).ok()?.into_keys().collect());
+        missing(&own, &shared.config.name, is_there, list)
     };
     let began = Instant::now();
     let mut found = missing();
     while found.is_some() && began.elapsed() < patience {
-        found = if pause(&shared.runtime, &shared.shutdown, RIVAL_BEAT) { missing() } else { None };
+        let between = (patience / GONE_LOOKS).min(STANDBY_BEAT);
+        found = if pause(&shared.runtime, &shared.shutdown, between) { missing() } else { None };
     }
     found.map(|topic| own_topic_gone(topic, "it was deleted while capture runs"))
 }
 
-/// The first of the task's own topics that a list of the cluster's topics lacks. A list with none of the task's topics is no
-/// answer: so speaks a broker that has not learned of them yet.
-fn missing<'a, 'l>(
+/// The first of the task's own topics that is gone. They are asked for by name: `list`, every topic of the cluster, may be
+/// long, and is asked for only if one seems to be missing. A list with none of the task's topics is no answer: so speaks a
+/// broker that has not learned of them yet.
+fn missing<'a>(
     own: &'a [String; 2],
     task: &str,
-    listed: impl Iterator<Item = &'l str>,
+    is_there: impl Fn(&str) -> Option<bool>,
+    list: impl FnOnce() -> Option<BTreeSet<String>>,
 ) -> Option<&'a String> {
-    let of_task = |topic: &&str| topic.strip_prefix(task).is_some_and(|rest| rest.starts_with('.'));
-    let listed: BTreeSet<&str> = listed.filter(of_task).collect();
-    if listed.is_empty() { None } else { own.iter().find(|topic| !listed.contains(topic.as_str())) }
+    for topic in own {
+        if !is_there(topic)? {
+            let mut listed = list()?;
+            listed.retain(|name| name.strip_prefix(task).is_some_and(|rest| rest.starts_with('.')));
+            return own.iter().find(|topic| !listed.is_empty() && !listed.contains(*topic));
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -128,12 +143,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_whole_list_is_asked_for_only_if_a_topic_seems_to_be_missing() {
+        let own = [state_topic("t"), history_topic("t")];
+        let unasked = || panic!("nothing is missing");
+        assert_eq!(missing(&own, "t", |_| Some(true), unasked), None);
+        assert_eq!(missing(&own, "t", |_| None, unasked), None, "nobody answers");
+        let listed = || Some(BTreeSet::from(own.clone()));
+        assert_eq!(missing(&own, "t", |_| Some(false), listed), None, "there after all");
+    }
+
+    #[test]
     fn a_list_without_the_task_says_nothing_of_its_topics() {
         let own = [state_topic("t"), history_topic("t")];
-        let judge = |listed: &'static [&'static str]| missing(&own, "t", listed.iter().copied()).cloned();
+        let judge = |listed: &[&str]| {
+            let list = || Some(listed.iter().map(|name| (*name).to_owned()).collect());
+            missing(&own, "t", |topic| Some(listed.contains(&topic)), list).cloned()
+        };
         assert_eq!(judge(&["t.state", "t.history", "t.a.b"]), None);
         assert_eq!(judge(&["t.history", "t.a.b"]), Some("t.state".to_owned()));
         assert_eq!(judge(&["t.state"]), Some("t.history".to_owned()));
+        assert_eq!(judge(&["t.a.b"]), Some("t.state".to_owned()));
         assert_eq!(judge(&["t2.state", "other"]), None);
     }
 }
