@@ -96,8 +96,9 @@ fn read(common: &Common) -> Result<Config, Failure> {
 
 fn with_log(command: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     let telemetry = telemetry::start(Service::Apply)?;
-    Waits::of_process().tell();
+    let telling = Waits::of_process().tell();
     let outcome = command();
+    drop(telling);
     telemetry.finish();
     outcome
 }

@@ -101,8 +101,9 @@ fn read(common: &Common) -> Result<Config, Failure> {
 
 fn with_log(command: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     let telemetry = telemetry::start(Service::Capture)?;
-    Waits::of_process().tell();
+    let telling = Waits::of_process().tell();
     let outcome = command();
+    drop(telling);
     telemetry.finish();
     outcome
 }

@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A wait that is shown. Shorter ones are the rhythm of the work.
@@ -33,8 +35,8 @@ struct Entry {
     what: Cow<'static, str>,
     since: Instant,
     limit: Option<Duration>,
-    /// From when on it is an outage; `None` while the server is known to be at work.
-    outage_at: Option<Instant>,
+    /// Since when the server has said nothing; `None` while it is known to be at work.
+    silent_since: Option<Instant>,
 }
 
 /// A wait as it is shown.
@@ -67,7 +69,7 @@ impl Waits {
     /// Begins to wait for an answer that a healthy server gives at once.
     pub fn answer(&self, what: impl Into<Cow<'static, str>>, limit: impl Into<Option<Duration>>) -> Wait {
         let now = Instant::now();
-        self.begin(what.into(), now, limit.into(), Some(now + OUTAGE))
+        self.begin(what.into(), now, limit.into(), Some(now))
     }
 
     /// Begins to wait for work that may take long, without being an outage.
@@ -85,12 +87,12 @@ impl Waits {
         what: Cow<'static, str>,
         since: Instant,
         limit: Option<Duration>,
-        outage_at: Option<Instant>,
+        silent_since: Option<Instant>,
     ) -> Wait {
         let mut list = self.list();
         let number = list.next;
         list.next += 1;
-        list.entries.insert(number, Entry { what, since, limit, outage_at });
+        list.entries.insert(number, Entry { what, since, limit, silent_since });
         Wait { waits: self.clone(), number }
     }
 
@@ -104,32 +106,34 @@ impl Waits {
             .filter(|entry| now.saturating_duration_since(entry.since) >= SHOWN)
             .collect();
         shown.sort_by_key(|entry| entry.since);
-        shown.into_iter().map(|entry| entry.document(now)).collect()
+        shown.into_iter().map(|entry| entry.document(entry.since, now)).collect()
     }
 
     /// The oldest of those that are outages by now.
     #[must_use]
     pub fn outage(&self, now: Instant) -> Option<WaitDocument> {
         let list = self.list();
-        let outages = list.entries.values().filter(|entry| entry.outage_at.is_some_and(|at| at <= now));
-        outages.min_by_key(|entry| entry.since).map(|entry| entry.document(now))
+        let silent = list.entries.values().filter_map(|entry| Some((entry.silent_since?, entry)));
+        let outages = silent.filter(|(since, _)| now.saturating_duration_since(*since) >= OUTAGE);
+        outages.min_by_key(|(since, _)| *since).map(|(since, entry)| entry.document(since, now))
     }
 
-    /// Tells a person on standard error what is waited for, each thing once, until the process ends.
-    pub fn tell(&self) {
+    /// Tells a person on standard error what is waited for, each thing once, until what is returned is dropped.
+    pub fn tell(&self) -> Telling {
         let waits = self.clone();
-        let told = std::thread::Builder::new().name("waits".to_owned()).spawn(move || {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let spawned = std::thread::Builder::new().name("waits".to_owned()).spawn(move || {
             let mut told = Vec::new();
-            loop {
-                std::thread::sleep(LOOK);
+            while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
                 for line in waits.news(&mut told, Instant::now()) {
                     eprintln!("{line}");
                 }
             }
         });
-        if let Err(error) = told {
+        let thread = spawned.inspect_err(|error| {
             tracing::debug!(%error, "nobody tells what is waited for: no thread can be started");
-        }
+        });
+        Telling { stop: Some(stop), thread: thread.ok() }
     }
 
     /// What has not been told yet, as lines. `told`: the numbers that were; those that are over are taken out.
@@ -140,7 +144,9 @@ impl Waits {
             now.saturating_duration_since(entry.since) >= SHOWN && !told.contains(*number)
         });
         let news: Vec<(u64, String)> = lasting
-            .map(|(number, entry)| (*number, format!("waiting: {}", entry.document(now).in_words())))
+            .map(|(number, entry)| {
+                (*number, format!("waiting: {}", entry.document(entry.since, now).in_words()))
+            })
             .collect();
         told.extend(news.iter().map(|(number, _)| *number));
         news.into_iter().map(|(_, line)| line).collect()
@@ -152,11 +158,29 @@ impl Waits {
     }
 }
 
+/// The thread that tells what is waited for; dropped, it has ended.
+#[derive(Debug)]
+#[must_use = "nothing is told any more once this is dropped"]
+pub struct Telling {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic on that thread has been printed, and there is nothing left to do for it.
+            let _ = thread.join();
+        }
+    }
+}
+
 impl Entry {
-    fn document(&self, now: Instant) -> WaitDocument {
+    fn document(&self, since: Instant, now: Instant) -> WaitDocument {
         WaitDocument {
             what: self.what.to_string(),
-            since_seconds: now.saturating_duration_since(self.since).as_secs(),
+            since_seconds: now.saturating_duration_since(since).as_secs(),
             limit_seconds: self.limit.map(|limit| limit.as_secs()),
         }
     }
@@ -173,8 +197,18 @@ pub struct Wait {
 impl Wait {
     /// Whether the server that works was found to say nothing to anybody: an outage for as long as that holds.
     pub fn silent(&self, silent: bool) {
+        self.change(|entry| entry.silent_since = silent.then_some(entry.since));
+    }
+
+    /// A part of the answer has come at `now`: an outage begins once nothing has come for a while after it. What comes in
+    /// parts has no limit as a whole.
+    pub fn heard(&self, now: Instant) {
+        self.change(|entry| (entry.silent_since, entry.limit) = (Some(now), None));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Entry)) {
         if let Some(entry) = self.waits.list().entries.get_mut(&self.number) {
-            entry.outage_at = silent.then_some(entry.since);
+            change(entry);
         }
     }
 }
@@ -215,6 +249,26 @@ mod tests {
         assert_eq!(waits.outage(later).map(|outage| outage.since_seconds), Some(600));
         wait.silent(false);
         assert!(waits.outage(later).is_none());
+    }
+
+    #[test]
+    fn an_answer_in_parts_is_an_outage_only_after_its_last_part() {
+        let waits = Waits::default();
+        let wait = waits.answer("Kafka: reading t to its end", 60 * SECOND);
+        let now = Instant::now();
+        assert_eq!(waits.outage(now + 6 * SECOND).map(|outage| outage.limit_seconds), Some(Some(60)));
+        wait.heard(now + 6 * SECOND);
+        assert!(waits.outage(now + 10 * SECOND).is_none());
+        assert_eq!(waits.outage(now + 13 * SECOND).map(|outage| outage.since_seconds), Some(7));
+        let shown = &waits.shown(now + 600 * SECOND)[0];
+        assert_eq!((shown.since_seconds, shown.limit_seconds), (600, None));
+    }
+
+    #[test]
+    fn the_thread_that_tells_ends_at_once() {
+        let began = Instant::now();
+        drop(Waits::default().tell());
+        assert!(began.elapsed() < LOOK);
     }
 
     #[test]
