@@ -4,6 +4,7 @@ mod attended;
 pub mod belongings;
 pub mod catalog;
 pub mod connection;
+pub mod dependents;
 mod dial;
 pub mod error;
 pub mod holders;

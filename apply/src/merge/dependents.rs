@@ -113,6 +113,11 @@ impl Dependent {
                 format!("-- {on} is partitioned {name}: drop it, and create it as the source defines it now")
             }
             Kind::Parent => format!("ALTER TABLE {on} NO INHERIT {name}"),
+            Kind::PartitionedParent if self.definition.is_empty() => {
+                format!(
+                    "-- {on} is a partition of {name}, which this server cannot part with: choose another `target`"
+                )
+            }
             Kind::PartitionedParent => format!("ALTER TABLE {name} DETACH PARTITION {on}"),
             Kind::Other => format!("-- remove by hand: {name}"),
         }
@@ -148,6 +153,7 @@ impl Dependent {
                 statements.push(definition.to_owned());
             }
             Kind::Parent => statements.push(format!("ALTER TABLE {on} INHERIT {name}")),
+            Kind::PartitionedParent if definition.is_empty() => {}
             Kind::PartitionedParent => {
                 statements.push(format!("-- give {name} the columns first that {on} has now"));
                 statements.push(format!("ALTER TABLE {name} ATTACH PARTITION {on} {definition}"));
@@ -234,6 +240,14 @@ mod tests {
             assert_eq!(dependent.creation().is_empty(), gone);
             assert!(!dependent.removal().contains("CASCADE"));
         }
+    }
+
+    #[test]
+    fn a_partition_that_cannot_be_attached_again_is_not_detached() {
+        let parent = dependent(Kind::PartitionedParent, "s.p", 0);
+        assert!(parent.removal().contains("DETACH") && parent.creation()[1].contains("ATTACH"));
+        let parent = Dependent { definition: String::new(), ..parent };
+        assert!(parent.removal().starts_with("-- ") && parent.creation().is_empty());
     }
 
     #[test]

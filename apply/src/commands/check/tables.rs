@@ -3,7 +3,7 @@
 use super::{Findings, read_history, unreachable, unreadable};
 use crate::bookkeeping::{Bookkeeping, Ownership, TargetRow};
 use crate::commands::task::{Planned, planned, rules};
-use crate::destination::belongings::dependents;
+use crate::destination::dependents::dependents;
 use crate::destination::rights::rights;
 use crate::destination::{Connection, DestinationError, catalog};
 use crate::merge::ddl::Creation;

@@ -6,7 +6,8 @@
 
 use super::Worker;
 use super::fit::compile;
-use crate::destination::belongings::{belongings, dependents};
+use crate::destination::belongings::belongings;
+use crate::destination::dependents::dependents;
 use crate::destination::{Connection, DestinationError, TableError, catalog, describe, is_transient};
 use crate::merge::belongings::FromSource;
 use crate::merge::changes::{Change, alter_statements, changes};
