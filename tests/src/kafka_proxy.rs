@@ -1,9 +1,8 @@
 //! A way to Kafka on which answers about the cluster can be made to name no broker, as a cluster gives them for a moment
 //! while its brokers start or wake up. Everything else goes through as it is.
 
+use crate::proxy::{Change, Changes, Proxy};
 use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,113 +12,95 @@ const METADATA: i16 = 3;
 const WITH_THROTTLE: i16 = 3;
 const FLEXIBLE: i16 = 9;
 
-/// The proxy; it runs as long as the test does.
-#[derive(Debug, Clone)]
-pub struct KafkaProxy(Arc<Inner>);
-
+/// The proxy; it ends, with its connections, when it is dropped.
 #[derive(Debug)]
-struct Inner {
-    port: u16,
-    target: Mutex<Option<String>>,
+pub struct KafkaProxy {
+    proxy: Proxy,
+    answers: Arc<Answers>,
+}
+
+/// What becomes of answers about the cluster.
+#[derive(Debug, Default)]
+struct Answers {
     empties: AtomicBool,
     emptied: AtomicU64,
 }
 
 impl KafkaProxy {
-    /// Listens on a free port. Nothing goes through before [`KafkaProxy::forward_to`].
+    /// Listens on a free port, which `broker` is given; it says at which port of this machine the broker is.
     ///
     /// # Panics
-    /// If there is no port.
+    /// If there is no port or no thread.
     #[must_use]
-    pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
-        let (target, empties, emptied) = (Mutex::default(), AtomicBool::new(false), AtomicU64::new(0));
-        let proxy = Self(Arc::new(Inner { port, target, empties, emptied }));
-        let accepting = proxy.clone();
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let target = locked(&accepting.0.target).clone();
-                // Without a broker the client's connection is closed.
-                if let Some(broker) = target.and_then(|target| TcpStream::connect(target).ok()) {
-                    accepting.carry(&client, &broker);
-                }
-            }
-        });
-        proxy
+    pub fn start_behind(broker: impl FnOnce(u16) -> u16) -> Self {
+        let answers = Arc::<Answers>::default();
+        let changing = Arc::clone(&answers);
+        let changes: Changes = Box::new(move || of_connection(&changing));
+        Self { proxy: Proxy::start_changing(broker, Some(changes)), answers }
     }
 
     /// Where it listens.
     #[must_use]
-    pub fn port(&self) -> u16 {
-        self.0.port
-    }
-
-    /// From now on connections go to the broker at `address`.
-    pub fn forward_to(&self, address: &str) {
-        *locked(&self.0.target) = Some(address.to_owned());
+    pub const fn port(&self) -> u16 {
+        self.proxy.port()
     }
 
     /// Whether answers about the cluster name no broker from now on.
     pub fn name_no_broker(&self, empties: bool) {
-        self.0.empties.store(empties, Ordering::Relaxed);
+        self.answers.empties.store(empties, Ordering::Relaxed);
     }
 
     /// Answers that were changed.
     #[must_use]
     pub fn emptied(&self) -> u64 {
-        self.0.emptied.load(Ordering::Relaxed)
+        self.answers.emptied.load(Ordering::Relaxed)
     }
+}
 
-    fn carry(&self, client: &TcpStream, broker: &TcpStream) {
-        let clone = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
-        // The versions of questions about the cluster that are not answered yet, by their correlation ids.
-        let asked: Arc<Mutex<HashMap<i32, i16>>> = Arc::default();
-        let questions = Arc::clone(&asked);
-        let (from, to) = (clone(client), clone(broker));
-        std::thread::spawn(move || {
-            pass(from, to, |request| {
-                if number(request, 0) == Some(METADATA)
-                    && let (Some(version), Some(id)) = (number(request, 2), correlation(request, 4))
-                {
-                    locked(&questions).insert(id, version);
-                }
-                None
-            });
-        });
-        let (from, to, proxy) = (clone(broker), clone(client), self.clone());
-        std::thread::spawn(move || {
-            pass(from, to, |answer| {
-                let version = locked(&asked).remove(&correlation(answer, 0)?)?;
-                if !proxy.0.empties.load(Ordering::Relaxed) {
-                    return None;
-                }
-                proxy.0.emptied.fetch_add(1, Ordering::Relaxed);
-                without_brokers(version, answer)
-            });
-        });
-    }
+/// What one connection's client and broker say.
+fn of_connection(answers: &Arc<Answers>) -> (Change, Change) {
+    // The versions of questions about the cluster that are not answered yet, by their correlation ids.
+    let asked: Arc<Mutex<HashMap<i32, i16>>> = Arc::default();
+    let (questions, answers) = (Arc::clone(&asked), Arc::clone(answers));
+    let of_client = message_by_message(move |request| {
+        if number(request, 0) == Some(METADATA)
+            && let (Some(version), Some(id)) = (number(request, 2), correlation(request, 4))
+        {
+            locked(&questions).insert(id, version);
+        }
+        None
+    });
+    let of_broker = message_by_message(move |answer| {
+        let version = locked(&asked).remove(&correlation(answer, 0)?)?;
+        if !answers.empties.load(Ordering::Relaxed) {
+            return None;
+        }
+        answers.emptied.fetch_add(1, Ordering::Relaxed);
+        without_brokers(version, answer)
+    });
+    (of_client, of_broker)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Passes messages on until one side closes; `change` may give another in place of one.
-fn pass(mut from: TcpStream, mut to: TcpStream, change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
-    let mut next = || -> std::io::Result<()> {
-        let mut size = [0; 4];
-        from.read_exact(&mut size)?;
-        let mut message = vec![0; u32::from_be_bytes(size) as usize];
-        from.read_exact(&mut message)?;
-        let message = change(&message).unwrap_or(message);
-        let size = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
-        to.write_all(&[size.as_slice(), &message].concat())
-    };
-    while next().is_ok() {}
-    for stream in [from, to] {
-        let _ = stream.shutdown(Shutdown::Both);
-    }
+/// Passes whole messages on; `change` may give another in place of one.
+fn message_by_message(mut change: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Change {
+    let mut held = Vec::new();
+    Box::new(move |piece| {
+        held.extend_from_slice(piece);
+        let mut passed = Vec::new();
+        while let Some(size) = correlation(&held, 0).and_then(|size| usize::try_from(size).ok())
+            && held.len() >= size + 4
+        {
+            let message: Vec<u8> = held.drain(..size + 4).skip(4).collect();
+            let message = change(&message).unwrap_or(message);
+            passed.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
+            passed.extend_from_slice(&message);
+        }
+        passed
+    })
 }
 
 fn number(message: &[u8], at: usize) -> Option<i16> {
@@ -211,6 +192,14 @@ fn without_brokers(version: i16, answer: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_are_whole_however_they_come() {
+        let change = message_by_message(|message| (message == b"two").then(|| b"second".to_vec()));
+        let said = [&[0, 0, 0, 3], b"one".as_slice(), &[0, 0, 0, 3], b"two"].concat();
+        let passed: Vec<u8> = said.chunks(5).flat_map(change).collect();
+        assert_eq!(passed, [&[0, 0, 0, 3], b"one".as_slice(), &[0, 0, 0, 6], b"second"].concat());
+    }
 
     #[test]
     fn brokers_are_taken_out_of_answers_of_each_format() {

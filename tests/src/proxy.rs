@@ -1,5 +1,6 @@
 //! A line that can go silent: a TCP proxy that accepts and forwards nothing, with every connection open on both sides. So
-//! behave a firewall that forgets its connections, a balancer that hangs, a network that drops.
+//! behave a firewall that forgets its connections, a balancer that hangs, a network that drops. Whoever knows the protocol
+//! can also have it change what passes ([`crate::kafka_proxy`]).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,12 @@ impl Line {
         !self.silent && number >= self.forgotten
     }
 }
+
+/// Gives what is passed on in place of a piece that one side has said; it may hold a part back until more comes.
+pub type Change = Box<dyn FnMut(&[u8]) -> Vec<u8> + Send>;
+
+/// Makes the changes of one connection: of what the client says, and of what the server says.
+pub type Changes = Box<dyn Fn() -> (Change, Change) + Send>;
 
 /// A proxy before one address. It ends, with its connections, when it is dropped.
 #[derive(Debug)]
@@ -46,6 +53,15 @@ impl Proxy {
     /// If there is no port or no thread.
     #[must_use]
     pub fn start_behind(target: impl FnOnce(u16) -> u16) -> Self {
+        Self::start_changing(target, None)
+    }
+
+    /// The same, which passes on what the `changes` give.
+    ///
+    /// # Panics
+    /// If there is no port or no thread.
+    #[must_use]
+    pub fn start_changing(target: impl FnOnce(u16) -> u16, changes: Option<Changes>) -> Self {
         let (line, watched) = watch::channel(Line::default());
         let accepted = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&accepted);
@@ -60,7 +76,7 @@ impl Proxy {
             runtime.block_on(async {
                 let mut ended = watched.clone();
                 tokio::select! {
-                    () = accept(listener, target, &watched, &counted) => {}
+                    () = accept(listener, target, (&watched, &counted), changes.as_ref()) => {}
                     // The sender is gone.
                     _ = async { while ended.changed().await.is_ok() {} } => {}
                 }
@@ -95,16 +111,17 @@ impl Proxy {
 async fn accept(
     listener: std::net::TcpListener,
     target: u16,
-    line: &watch::Receiver<Line>,
-    accepted: &AtomicU64,
+    (line, accepted): (&watch::Receiver<Line>, &AtomicU64),
+    changes: Option<&Changes>,
 ) {
     let listener = TcpListener::from_std(listener).expect("it listens");
     while let Ok((client, _)) = listener.accept().await {
         let number = accepted.fetch_add(1, Ordering::SeqCst);
         let line = line.clone();
+        let changes = changes.map(|changes| changes());
         tokio::spawn(async move {
             // What breaks on one side is closed on the other.
-            let _ = serve(client, target, number, line).await;
+            let _ = serve(client, target, (number, line), changes).await;
         });
     }
 }
@@ -112,8 +129,8 @@ async fn accept(
 async fn serve(
     client: TcpStream,
     target: u16,
-    number: u64,
-    mut line: watch::Receiver<Line>,
+    (number, mut line): (u64, watch::Receiver<Line>),
+    changes: Option<(Change, Change)>,
 ) -> std::io::Result<()> {
     carried(&mut line, number).await;
     let server = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], target))).await?;
@@ -121,18 +138,19 @@ async fn serve(
         stream.set_nodelay(true)?;
     }
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let (there, back) = (line.clone(), line);
+    let (there, back) = ((number, line.clone()), (number, line));
+    let (of_client, of_server) = changes.unzip();
     tokio::select! {
-        ended = carry(from_client, to_server, number, there) => ended,
-        ended = carry(from_server, to_client, number, back) => ended,
+        ended = carry(from_client, to_server, there, of_client) => ended,
+        ended = carry(from_server, to_client, back, of_server) => ended,
     }
 }
 
 async fn carry(
     mut from: tcp::OwnedReadHalf,
     mut to: tcp::OwnedWriteHalf,
-    number: u64,
-    mut line: watch::Receiver<Line>,
+    (number, mut line): (u64, watch::Receiver<Line>),
+    mut change: Option<Change>,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -142,7 +160,10 @@ async fn carry(
         if read == 0 {
             return Ok(());
         }
-        to.write_all(&buffer[..read]).await?;
+        match &mut change {
+            Some(change) => to.write_all(&change(&buffer[..read])).await?,
+            None => to.write_all(&buffer[..read]).await?,
+        }
     }
 }
 
@@ -182,6 +203,19 @@ mod tests {
         stream.write_all(word).unwrap();
         let mut answer = vec![0; word.len()];
         stream.read_exact(&mut answer).is_ok() && answer == word
+    }
+
+    #[test]
+    fn what_passes_can_be_changed() {
+        let louder = || -> Change { Box::new(|said| said.to_ascii_uppercase()) };
+        let same = || -> Change { Box::new(<[u8]>::to_vec) };
+        let server = echo();
+        let proxy = Proxy::start_changing(|_| server, Some(Box::new(move || (same(), louder()))));
+        let mut stream = connect(&proxy);
+        stream.write_all(b"one").unwrap();
+        let mut answer = [0; 3];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"ONE");
     }
 
     #[test]

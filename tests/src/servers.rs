@@ -41,19 +41,18 @@ impl Servers {
         servers.read_variables()
     }
 
-    /// Starts an instance whose Kafka tells clients to come through `proxy`, which is told where it is.
+    /// Starts an instance whose Kafka tells clients to come through a proxy.
     ///
     /// # Panics
     /// If a server cannot be started.
     #[must_use]
-    pub fn behind(instance: &str, proxy: &KafkaProxy) -> Self {
+    pub fn behind_proxy(instance: &str) -> (Self, KafkaProxy) {
         let servers = Self { instance: instance.to_owned(), variables: HashMap::new() };
         let mut servers = servers.read_variables();
-        let line = servers.up_behind(proxy.port());
-        proxy.forward_to(&format!("127.0.0.1:{line}"));
+        let proxy = KafkaProxy::start_behind(|port| servers.up_behind(port));
         servers.control(&["up"]);
         servers.variables.insert("KAFKA_BROKERS".to_owned(), format!("127.0.0.1:{}", proxy.port()));
-        servers
+        (servers, proxy)
     }
 
     /// Has Kafka listen on one more port, and tell those who come there that it is at `proxy`; returns that port. What the

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 use tributary_tests::eventually;
 use tributary_tests::frozen::{Frozen, end_within_limit};
-use tributary_tests::kafka_proxy::KafkaProxy;
 use tributary_tests::load::{Writer, create};
 use tributary_tests::oracle::{assert_equal, eventually_equal};
 use tributary_tests::process::Process;
@@ -26,8 +25,7 @@ fn state(process: &Process) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_were_told_of_no_broker_are_replaced() {
-    let proxy = KafkaProxy::start();
-    let servers = Servers::behind("test-brokers", &proxy);
+    let (servers, proxy) = Servers::behind_proxy("test-brokers");
     let task = Task::with("brokers", &servers, |config| {
         let often = "[kafka.client]\n\"topic.metadata.refresh.interval.ms\" = \"500\"\n\n[topics]\n";
         config.replace("[topics]\n", often)
