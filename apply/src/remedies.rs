@@ -1,5 +1,6 @@
-//! What a person is to do about each code of apply: the one table of remedies. Facts enter (names, statements), a text
-//! leaves that can be followed to the letter.
+//! What a person is to do where a table, the task or a command does not go on: the one table of remedies of apply. Facts enter
+//! (names, statements), a text leaves that can be followed to the letter. Here is what has a code of a table; what ends the
+//! service or a command is in `ends`.
 //!
 //! Invariant: each remedy ends with equal rows if it is followed. The test `followed` in tests/tests/real says of each
 //! function here where that is done on real servers, or why it cannot be.
@@ -9,7 +10,12 @@ use crate::merge::names::{TargetName, quote};
 use crate::merge::plan::PlanError;
 use std::fmt::Display;
 use tributary_schemas::table::TableId;
-use tributary_service::codes::Code;
+
+mod ends;
+mod sqlstate;
+
+pub use ends::*;
+pub use sqlstate::sqlstate;
 
 /// How a remedy ends whose table is tried again by itself.
 pub const TRIES_AGAIN: &str = "apply tries again by itself";
@@ -23,7 +29,7 @@ fn anew(source: impl Display) -> String {
     format!("`apply replay --from beginning --clear --table {source}`")
 }
 
-/// Where the topic itself is not like the source: has capture read the table once more.
+/// Any of these, where the topic itself is not like the source: has capture read the table once more.
 #[must_use]
 pub fn read_anew(source: impl Display) -> String {
     format!(
@@ -209,7 +215,7 @@ pub fn not_alone_to_take_over(source: &TableId) -> String {
     )
 }
 
-/// target-dependents. `gone`: columns that the source has dropped.
+/// target-dependents: `gone`, the columns that the source has dropped.
 #[must_use]
 pub fn target_dependents(target: &TargetName, dependents: &[Dependent], gone: &[String]) -> String {
     dependents::remedy(target, dependents, gone, TRIES_AGAIN)
@@ -224,7 +230,7 @@ pub fn cannot_be_given() -> String {
     )
 }
 
-/// target-key. `key`: its columns, quoted.
+/// target-key: `key`, its columns, quoted.
 #[must_use]
 pub fn target_key(target: &TargetName, key: &str) -> String {
     format!(
@@ -345,83 +351,4 @@ pub fn unsupported_ddl(source: &TableId) -> String {
 pub const fn destination_error() -> &'static str {
     "look at destination.user, destination.password and the server's log; apply tries again by itself (restart it if you \
      changed its configuration)"
-}
-
-/// Another session is in the way.
-const BLOCKED: &str = "find the session that stands in the way (pg_locks, pg_stat_activity) and end it; apply tries again by itself";
-
-/// What to do about an SQLSTATE, which came of a function of the destination's or of apply's own statement.
-#[must_use]
-pub fn sqlstate(code: &str, in_function: bool) -> &'static str {
-    match code.get(..2).unwrap_or_default() {
-        "40" => BLOCKED,
-        "55" if matches!(code, "55P03" | "55006") => BLOCKED,
-        // Values were compared with the column's type before they were sent: what does not fit is computed here.
-        "22" => {
-            "look for what the target computes by itself (a trigger, a generated column, an index or a check with an \
-             expression, a column whose type was changed by hand) and mend it; apply tries again by itself"
-        }
-        "23" => {
-            "remove the constraint from the target, or the row that stands in the way; apply tries again by itself"
-        }
-        "3F" => {
-            "create the schema, or correct the name in the configuration and restart apply; apply tries again by itself"
-        }
-        "54" => {
-            "the row, or its key, is larger than the server allows: drop the index that the message names, or leave the column \
-             out with columns.drop and restart apply; apply tries again by itself"
-        }
-        "P0" => {
-            "a trigger or a function of the target's has refused the row: mend or drop it; apply tries again by itself"
-        }
-        "42" => match code {
-            "42501" => {
-                "grant what is missing: `apply check --print-grants` lists it; apply tries again by itself"
-            }
-            "42P01" | "42883" if in_function => {
-                "a function that the target's trigger, default or index calls names a table or a function without its \
-                 schema, and apply's sessions look in pg_catalog only: ALTER FUNCTION … SET search_path = …; apply tries again \
-                 by itself"
-            }
-            "42703" if in_function => {
-                "a function that the target's trigger, default or index calls names a column that is not there: mend the \
-                 function; apply tries again by itself"
-            }
-            "42P01" | "42703" => {
-                "build the target anew: `apply replay --from beginning --clear --table T`, with T as database.table on the source; \
-                 a column that is only added again is NULL in every row of before"
-            }
-            "42939" => {
-                "names that begin with pg_ or gp_ belong to the server: give the table a `target` in another schema, and \
-                 restart apply"
-            }
-            _ => {
-                "look at the target's definition: `apply check` compares it with the source's; apply tries again by itself"
-            }
-        },
-        _ if code == Code::DestinationError.name() => destination_error(),
-        _ => "see the server's log; apply tries again by itself",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_function_does_not_find_is_no_reason_to_build_the_target_anew() {
-        for code in ["42P01", "42703"] {
-            assert!(sqlstate(code, false).contains("--clear"), "{code}");
-        }
-        for code in ["42P01", "42703", "42883"] {
-            assert!(
-                !sqlstate(code, true).contains("--clear") && sqlstate(code, true).ends_with(TRIES_AGAIN),
-                "{code}"
-            );
-        }
-        for code in ["42P01", "42883"] {
-            assert!(sqlstate(code, true).contains("SET search_path"), "{code}");
-        }
-        assert_eq!(sqlstate("42501", true), sqlstate("42501", false));
-    }
 }

@@ -90,6 +90,12 @@ pub const fn re_read() -> &'static str {
     "none: the table is read anew by itself"
 }
 
+/// Any of these, where `run --until-caught-up` has come to its end
+#[must_use]
+pub const fn parked_at_the_end() -> &'static str {
+    "follow what is said of each table, and start again; the others are complete"
+}
+
 /// Any of these, where strict = true has ended the task: a start comes to the same place of the binlog again.
 #[must_use]
 pub fn of_an_end(remedy: &str) -> String {
@@ -145,6 +151,54 @@ pub const fn own_topic_gone() -> &'static str {
         begin_anew!(),
         "; deny everybody else the right to delete them"
     )
+}
+
+/// stopped: a session fails for longer than it is tried again
+#[must_use]
+pub const fn cannot_go_on() -> &'static str {
+    "mend what the message names and start capture again: it goes on from its checkpoint"
+}
+
+/// stopped: another instance leads
+#[must_use]
+pub const fn another_leads() -> &'static str {
+    "nothing, if the other instance is meant to lead; else stop it and start this one again"
+}
+
+/// a command: Kafka does not answer, or refuses
+#[must_use]
+pub const fn kafka_unusable() -> &'static str {
+    "start Kafka, or correct [kafka] and its ACLs (`capture check --print-grants`)"
+}
+
+/// a command: the task is in use
+#[must_use]
+pub const fn in_use() -> &'static str {
+    "stop every `capture run` of this task first; one that was killed leaves the group by itself"
+}
+
+/// stopped: items of the check have failed
+#[must_use]
+pub const fn failed_items() -> &'static str {
+    "mend this; `capture check` shows every item"
+}
+
+/// stopped: a server is away
+#[must_use]
+pub const fn server_away() -> &'static str {
+    "start it, or correct its address; source.retry_minutes and kafka.retry_minutes say how long to wait"
+}
+
+/// a command: neither an instance nor Kafka answers
+#[must_use]
+pub const fn nobody_answers() -> &'static str {
+    "start capture, or correct capture.listen and [kafka]"
+}
+
+/// a command: an instance of another version answers
+#[must_use]
+pub const fn unlike_version() -> &'static str {
+    "use the `capture` of the version that runs, or --json"
 }
 
 #[cfg(test)]

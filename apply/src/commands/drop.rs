@@ -7,6 +7,7 @@ use crate::bookkeeping::Bookkeeping;
 use crate::destination::{Connection, Connector, DestinationError, catalog};
 use crate::merge::names::TargetName;
 use crate::pipeline::run::destination_failure;
+use crate::remedies;
 use std::collections::BTreeSet;
 use tributary_schemas::config::Config;
 use tributary_service::cli::{DropArgs, confirmed, write_out};
@@ -38,7 +39,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
                 "the task is in use",
                 "an instance of it is connected to the destination",
             )
-            .remedy("stop every `apply run` of this task first"));
+            .remedy(remedies::in_use()));
         }
         let view = bookkeeping.view(&mut connection).await.map_err(failed)?;
         let targets: Vec<&TargetName> = view.targets.iter().map(|row| &row.target).collect();

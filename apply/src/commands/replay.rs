@@ -7,7 +7,7 @@ use crate::destination::DestinationError;
 use crate::pipeline::run::{destination_failure, kafka_failure};
 use crate::pipeline::table::TableTask;
 use crate::pipeline::worker::{Replay, Worker};
-use crate::remedies::TRIES_AGAIN;
+use crate::remedies::{self, TRIES_AGAIN};
 use crate::topics::ends::Ends;
 use clap::Args;
 use std::collections::BTreeMap;
@@ -100,7 +100,7 @@ pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
             format!("there is no table {name}"),
             "the history and the configuration do not name it",
         )
-        .remedy("write it as database.table on the source; `apply status` lists them")
+        .remedy(remedies::no_such_table())
         .exit(Exit::Usage));
     }
     if arguments.clear && !arguments.yes && !emptying_is_confirmed(&tasks)? {

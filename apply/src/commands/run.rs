@@ -3,6 +3,7 @@
 use super::check::Findings;
 use super::{check, runtime};
 use crate::pipeline::run::Run;
+use crate::remedies;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -138,7 +139,7 @@ async fn precheck(run: &Run, ignore: &[String]) -> Result<(), Failure> {
             let Obstacle { item, items, .. } = *obstacle;
             show(&items);
             Err(Failure::new(format!("the check failed: {}", item.name), &item.found)
-                .remedy(format!("{}; or go on at your own risk with --ignore {}", item.remedy, item.name)))
+                .remedy(remedies::failed_item(&item.remedy, &item.name)))
         }
     }
 }

@@ -6,6 +6,7 @@ use super::task::destination;
 use crate::bookkeeping::{Bookkeeping, TaskView};
 use crate::destination::{Connector, DestinationError};
 use crate::pipeline::run::destination_failure;
+use crate::remedies;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use tributary_schemas::config::Config;
@@ -80,7 +81,7 @@ pub fn run(config: &Config, arguments: &StatusArgs) -> Result<Exit, Failure> {
             Ok(document) => {
                 let answer: Answer = serde_json::from_value(document).map_err(|error| {
                     Failure::new("the answer of the instance cannot be read", error)
-                        .remedy("use the `apply` of the version that runs, or --json")
+                        .remedy(remedies::unlike_version())
                 })?;
                 write_out(&answer.render());
                 return Ok(Exit::Done);

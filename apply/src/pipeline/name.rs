@@ -1,5 +1,6 @@
 //! Why a destination does not work under the name of its task: another one does, or Kafka did not say who is there.
 
+use crate::remedies;
 use crate::topics::error::TopicError;
 use std::collections::BTreeSet;
 use tributary_schemas::config::Config;
@@ -35,8 +36,5 @@ pub(super) fn shared_name(config: &Config, strangers: &BTreeSet<&str>) -> Failur
         ),
     )
     .at(format!("consumer group {name} at {}", config.kafka.brokers))
-    .remedy(
-        "stop the other `apply run`, or give this destination a task of its own: another `name`, with a `capture run` that \
-         publishes under it",
-    )
+    .remedy(remedies::another_destination())
 }

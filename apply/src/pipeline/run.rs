@@ -8,6 +8,7 @@ use super::until::until_caught_up;
 use super::worker::Worker;
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::{Connector, DestinationError, Pool};
+use crate::remedies;
 use crate::topics::beat;
 use crate::topics::consumer::GroupConsumer;
 use crate::topics::ends::Ends;
@@ -161,7 +162,7 @@ impl Run {
         })?;
         let outcome = end.await.unwrap_or_else(|_| {
             Err(Failure::new("the pipeline ended unexpectedly", "its thread is gone")
-                .remedy("see the log above"))
+                .remedy(remedies::thread_gone()))
         });
         // The library must not be at work when the process takes its memory down.
         self.handle.request();
@@ -285,10 +286,7 @@ impl Run {
             Err(RetryError::Shutdown) => Ok(None),
             Err(error) => Err(Failure::new("cannot read the history", &error)
                 .at(format!("{} at {}", history_topic(&self.config.name), self.config.kafka.brokers))
-                .remedy(
-                    "start `capture run` for this task, and look at kafka.brokers, [kafka.client] and the ACLs that \
-                     `apply check --print-grants` lists",
-                )),
+                .remedy(remedies::history_unread())),
         }
     }
 
@@ -314,8 +312,8 @@ pub fn kafka_failure(config: &Config) -> impl FnOnce(TopicError) -> Failure {
     let brokers = config.kafka.brokers.clone();
     move |error| {
         let remedy = match &error {
-            TopicError::Gone { .. } => "`capture check` says what is missing, and what to do",
-            _ => "look at kafka.brokers and [kafka.client]",
+            TopicError::Gone { .. } => remedies::topics_gone(),
+            _ => remedies::kafka_unusable(),
         };
         Failure::new("Kafka cannot be used", error).at(brokers).remedy(remedy)
     }
@@ -326,7 +324,7 @@ pub fn destination_failure(config: &Config, error: &dyn std::fmt::Display) -> Fa
     let place = config.destination.as_ref().map(|d| format!("{}:{}/{}", d.host, d.port, d.database));
     Failure::new("the destination cannot be used", error)
         .at(place.unwrap_or_default())
-        .remedy("look at [destination]; `apply check` tests each part of it")
+        .remedy(remedies::destination_unusable())
 }
 
 fn unusable(failure: Failure) -> DestinationError {

@@ -3,6 +3,7 @@
 use crate::destination::DestinationError;
 use crate::merge::encode::EncodeError;
 use crate::merge::plan::PlanError;
+use crate::remedies;
 use crate::topics::error::TopicError;
 use thiserror::Error;
 use tributary_schemas::row::RowError;
@@ -103,18 +104,16 @@ impl VerifyError {
     #[must_use]
     pub fn remedy(&self) -> &str {
         match self {
-            Self::Mismatch(_) | Self::Changed | Self::Gone(_) => {
-                "run `apply verify` again once apply has carried out the change"
-            }
-            Self::State(ReadError::NoTopic(_)) => "`capture run` creates it: start that first",
-            Self::NoTarget(_) => "run `apply replay --from beginning --clear` for the table",
-            Self::Row(_) => "see `capture status`: the table is parked there",
-            Self::Encode(_) | Self::Plan(_) => "see `apply status`: the table is parked there",
-            Self::TooMany(_) => "raise apply.memory_bytes, or verify when fewer rows are written",
-            Self::Restless(_) => "run `apply verify` again when these rows are written less often",
+            Self::Mismatch(_) | Self::Changed | Self::Gone(_) => remedies::definition_is_changing(),
+            Self::State(ReadError::NoTopic(_)) => remedies::state_missing(),
+            Self::NoTarget(_) => remedies::target_missing(),
+            Self::Row(_) => remedies::unpublishable_row(),
+            Self::Encode(_) | Self::Plan(_) => remedies::unwritable_row(),
+            Self::TooMany(_) => remedies::too_many_changes(),
+            Self::Restless(_) => remedies::restless_keys(),
             Self::Stalled { remedy, .. } => remedy,
             Self::Parked { remedy, .. } | Self::NotBegun { remedy, .. } => remedy,
-            Self::Key => "report this with the types of the key's columns",
+            Self::Key => remedies::key_without_condition(),
             Self::Source(_)
             | Self::Destination(_)
             | Self::Topic(_)

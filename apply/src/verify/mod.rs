@@ -23,6 +23,7 @@ mod tuple;
 
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::{Connection, Connector, catalog};
+use crate::remedies;
 use compare::{Servers, compare};
 use error::VerifyError;
 use lag::Lag;
@@ -69,7 +70,7 @@ pub async fn run(config: &Config, options: &Options) -> Result<Exit, Failure> {
         };
         return Err(Failure::new("there is nothing to compare", why)
             .at(format!("task {}", config.name))
-            .remedy("`apply status` lists the tables")
+            .remedy(remedies::nothing_to_compare())
             .exit(if options.table.is_some() { Exit::Usage } else { Exit::Failed }));
     }
     let count = wanted.len();
@@ -123,7 +124,7 @@ fn no_source(config: &Config, others: &[String]) -> Failure {
     };
     Failure::new(format!("the source of task {} is not known", config.name), why)
         .at("[source]")
-        .remedy("give the configuration that `capture` runs with: --source FILE")
+        .remedy(remedies::source_unknown())
         .exit(Exit::Usage)
 }
 
@@ -155,14 +156,14 @@ impl Session {
         let (source_dialect, connection, dialect, known) = opened.await.map_err(cannot)?;
         if !known {
             let why = format!("schema {} of the destination has no bookkeeping tables", destination.schema);
-            return Err(Failure::new("apply has never run here", why).remedy("start `apply run` first"));
+            return Err(Failure::new("apply has never run here", why).remedy(remedies::never_run()));
         }
         let format = bookkeeping.newest_format(&connection).await.map_err(|error| cannot(error.into()))?;
         if format > FORMAT_VERSION {
             let why = format!("they have format {format}, and this version knows {FORMAT_VERSION}");
             return Err(Failure::new("the bookkeeping tables belong to a newer version", why)
                 .at(format!("schema {} of the destination", destination.schema))
-                .remedy("update apply to the version that last ran, or newer"));
+                .remedy(remedies::newer_bookkeeping()));
         }
         let (lag, catalog) = block_in_place(|| {
             let lag = Lag::open(config, bookkeeping.clone(), source_dialect)?;

@@ -5,6 +5,7 @@ use super::reach::{Listener, reach};
 use super::runtime;
 use super::stored::Stored;
 use crate::pipeline::session::capture_group;
+use crate::remedies;
 use crate::topics::admin::Topics;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -28,7 +29,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::new("the task cannot be dropped", error)
             .at(&config.kafka.brokers)
-            .remedy("start Kafka, or correct [kafka] and its ACLs (`capture check --print-grants`)")
+            .remedy(remedies::kafka_unusable())
     };
     let group = capture_group(&config.name);
     let (consumer, _) = reach(&config.kafka, &group).map_err(|error| failed(&error))?;
@@ -38,9 +39,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
             "the task is in use",
             format!("{members} of its instances are in the group {group}"),
         )
-        .remedy(
-            "stop every `capture run` of this task first; one that was killed leaves the group by itself",
-        )),
+        .remedy(remedies::in_use())),
         Err(error) => Err(failed(&error)),
     };
     unused()?;

@@ -6,6 +6,7 @@ mod show;
 
 use super::runtime;
 use super::stored::Stored;
+use crate::remedies;
 use ask::ask;
 use show::{Answer, Row};
 use tributary_schemas::checkpoint::ReadPhase;
@@ -28,7 +29,7 @@ pub fn run(config: &Config, arguments: &StatusArgs) -> Result<Exit, Failure> {
     let stored = Stored::read(config).map_err(|error| {
         Failure::new("the status is not known", format!("{silence}\n{error}"))
             .at(&config.kafka.brokers)
-            .remedy("start capture, or correct capture.listen and [kafka]")
+            .remedy(remedies::nobody_answers())
     })?;
     // The leader may listen elsewhere: another machine, or a port of the system's choice.
     if let Some(leader) = &stored.state.leader
@@ -54,8 +55,7 @@ fn answered(document: &serde_json::Value, json: bool) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let answer: Answer = serde_json::from_value(document.clone()).map_err(|error| {
-        Failure::new("the answer of the instance cannot be read", error)
-            .remedy("use the `capture` of the version that runs, or --json")
+        Failure::new("the answer of the instance cannot be read", error).remedy(remedies::unlike_version())
     })?;
     write_out(&answer.render());
     Ok(Exit::Done)

@@ -6,6 +6,7 @@ use super::restore::{Restored, restore_lost};
 use super::session::{Carried, End, Shared, capture_group, lead};
 use super::standby::{Lead, own_topic_missing, wait_for_lead};
 use crate::commands::check::precheck;
+use crate::remedies;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::state::TaskState;
 use std::sync::Arc;
@@ -184,9 +185,7 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
             return Err(failure);
         }
         let Some(delay) = backoff.failed(Instant::now(), random()) else {
-            return Err(Failure::new("capture cannot go on", why).remedy(
-                "mend what the message names and start capture again: it goes on from its checkpoint",
-            ));
+            return Err(Failure::new("capture cannot go on", why).remedy(remedies::cannot_go_on()));
         };
         tracing::warn!(
             retry_in_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
@@ -202,7 +201,7 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
 fn fenced(instance: &str, why: &str) -> Failure {
     Failure::new("another capture leads this task", format!("instance {instance} leads: {why}"))
         .exit(Exit::Fenced)
-        .remedy("nothing, if the other instance is meant to lead; else stop it and start this one again")
+        .remedy(remedies::another_leads())
 }
 
 /// Looks for another leader. One that was given the lead a moment ago has yet to write its name, so that without the

@@ -14,6 +14,10 @@ const SECTIONS: [&str; 7] = ["source", "kafka", "registry", "topics", "destinati
 /// Keys of which only a value is refused.
 const ONLY_A_VALUE: [&str; 3] = ["topics.delivery", "topics.before", "storage"];
 
+/// Sentences about one key of the configuration, which stand beside the check of it.
+const BESIDE_THEIR_CHECKS: [&str; 2] =
+    ["ca, cert and key are PEM files, key in PKCS #8", "add [source] with host, user and password"];
+
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -197,4 +201,31 @@ fn what_a_message_tells_a_person_to_do_can_be_done() {
     }
     assert!(texts > 500, "only {texts} texts were found");
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// What a person is to do stands in the tables of remedies of apply and capture, where it is read and followed.
+#[test]
+fn no_remedy_stands_outside_its_table() {
+    let mut files = Vec::new();
+    for folder in ["apply/src", "capture/src"] {
+        sources(&root().join(folder), &mut files);
+    }
+    let (mut beside, mut elsewhere) = (BTreeSet::new(), Vec::new());
+    for file in &files {
+        let source = std::fs::read_to_string(file).unwrap();
+        let source = source.split("#[cfg(test)]\nmod ").next().unwrap();
+        for (place, call) in source.match_indices(".remedy(") {
+            let argument = source.get(place + call.len()..).unwrap_or_default().trim_start();
+            if !argument.starts_with(['"', 'f']) || argument.starts_with("failure") {
+                continue;
+            }
+            let text = literals(argument).into_iter().next().unwrap_or_default();
+            match BESIDE_THEIR_CHECKS.iter().find(|known| **known == text) {
+                Some(known) => drop(beside.insert(*known)),
+                None => elsewhere.push(format!("{}: {text}", file.display())),
+            }
+        }
+    }
+    assert!(elsewhere.is_empty(), "{}", elsewhere.join("\n"));
+    assert_eq!(beside.len(), BESIDE_THEIR_CHECKS.len(), "a sentence is gone");
 }

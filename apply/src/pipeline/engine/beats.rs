@@ -4,6 +4,7 @@
 use super::ends::asked_about;
 use super::{Ask, Engine, Event};
 use crate::bookkeeping::TaskView;
+use crate::remedies;
 use crate::topics::history::History;
 use crate::topics::members::LOOKS;
 use std::sync::Arc;
@@ -148,7 +149,7 @@ impl Engine {
                 }
                 Err(error) if !error.is_transient() => {
                     let failure = Failure::new("the bookkeeping cannot be read any more", error)
-                        .remedy("if somebody has removed it, restart apply, which makes it anew and judges each target as at the first time");
+                        .remedy(remedies::bookkeeping_unreadable());
                     let _ = sender.send(Event::Fatal(failure));
                 }
                 Err(error) => {
@@ -168,7 +169,7 @@ impl Engine {
                 "the bookkeeping does not know this task any more",
                 "somebody has removed its row from the table tasks: a replay could not be noticed",
             )
-            .remedy("restart apply, which writes the row anew"));
+            .remedy(remedies::task_forgotten()));
         }
         let shown: Vec<String> = view.targets.iter().map(|row| row.topic.clone()).collect();
         self.miss_rows(&shown);

@@ -155,7 +155,7 @@ impl Engine {
         if self.kafka.failed(now, random()).is_none() {
             return Err(Failure::new("Kafka does not come back", error)
                 .at(&self.parts.config.kafka.brokers)
-                .remedy("see the brokers' logs; kafka.retry_minutes says how long they are waited for"));
+                .remedy(remedies::kafka_away()));
         }
         self.parts.status.retrying(&self.kafka_name(), error);
         Ok(())

@@ -5,6 +5,7 @@ use super::{Ask, Engine, EngineTable};
 use crate::pipeline::name::shared_name;
 use crate::pipeline::run::kafka_failure;
 use crate::pipeline::worker::partitions_changed;
+use crate::remedies;
 use crate::topics::consumer::{Assignment, GroupConsumer};
 use crate::topics::members::strangers;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -174,7 +175,7 @@ impl Engine {
             }
             _ => Err(Failure::new("Kafka refuses to serve the tables' topics", error)
                 .at(&self.parts.config.kafka.brokers)
-                .remedy("`apply check --print-grants` lists the ACLs that are needed")),
+                .remedy(remedies::kafka_refuses())),
         }
     }
 }

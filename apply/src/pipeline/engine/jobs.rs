@@ -8,6 +8,7 @@ use crate::batches::compact::Batch;
 use crate::destination::DestinationError;
 use crate::pipeline::job::{Job, Outcome};
 use crate::pipeline::worker::{Failed, Report};
+use crate::remedies;
 use std::sync::Arc;
 use std::time::Instant;
 use tributary_service::exit::Failure;
@@ -109,7 +110,7 @@ impl Engine {
             }
             Next::End => Err(Failure::new("the destination does not come back", error)
                 .at(&table.task.target)
-                .remedy("see the server's log; destination.retry_minutes says how long it is waited for")),
+                .remedy(remedies::destination_away())),
         }
     }
 }

@@ -133,7 +133,7 @@ fn history_gone(topic: &str, brokers: &str) -> Failure {
         format!("topic {topic} does not exist any more: somebody has deleted it"),
     )
     .at(format!("{topic} at {brokers}"))
-    .remedy("start capture, which says what to do about it, then apply")
+    .remedy(remedies::history_gone())
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub fn precheck(shared: &Shared) -> Result<bool, Failure> {
                 .map(|item| format!("{}: {}\n  to do: {}", item.name, item.found, item.remedy))
                 .collect();
             let failure = Failure::new("the check before the run failed", lines.join("\n"))
-                .remedy("mend this; `capture check` shows every item");
+                .remedy(remedies::failed_items());
             return Err(Obstacle::Wrong(Box::new(failure)));
         }
         if check.away.is_empty() { Ok(check) } else { Err(ServersAway(check.away).into()) }
@@ -77,7 +77,7 @@ pub fn precheck(shared: &Shared) -> Result<bool, Failure> {
 
 fn stayed_away(away: &ServersAway, limit: Duration) -> Failure {
     Failure::new("a server that capture needs is away", format!("{away}\ntried for {} s", limit.as_secs()))
-        .remedy("start it, or correct its address; source.retry_minutes and kafka.retry_minutes say how long to wait")
+        .remedy(remedies::server_away())
 }
 
 /// Warnings go to the log, tables that are left out also into the status.

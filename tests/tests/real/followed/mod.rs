@@ -63,6 +63,38 @@ const APPLY: &[(&str, Followed)] = &[
     ("restless", Not("somebody alters the table in a loop")),
     ("target_kind", Here("viewed")),
     ("cannot_be_given", In("what_cannot_be_given_back_surely_keeps_the_target_as_it_is")),
+    ("destination_away", Not("the message is the server's, and says what is away")),
+    ("kafka_refuses", Not("ACLs: the tests' Kafka has none; the list is that of `check --print-grants`")),
+    ("kafka_away", Not("the message is the brokers', and says what is away")),
+    ("bookkeeping_unreadable", Not("the message is the server's, and says what is gone")),
+    ("task_forgotten", In("rows_that_are_removed_from_the_bookkeeping_are_noticed_and_come_back")),
+    ("history_gone", Not("the steps are those that capture names: own_topic_gone")),
+    ("thread_gone", Not("a defect: there is nothing to do")),
+    ("history_unread", Not("says where to look")),
+    ("topics_gone", In("a_topic_that_is_gone_is_named_by_apply_until_capture_has_made_another")),
+    ("kafka_unusable", Not("the settings of the connection")),
+    ("destination_unusable", Not("the settings of the connection")),
+    (
+        "another_destination",
+        In("a_second_destination_under_a_tasks_name_is_refused_and_the_first_has_every_row"),
+    ),
+    ("failed_item", Not("the remedy is the item's, and is followed where the item is tried")),
+    ("in_use", Not("the command says no until it is followed")),
+    ("unlike_version", Not("there is one version only")),
+    ("no_such_table", Not("a usage error")),
+    ("nothing_to_compare", Not("a usage error")),
+    ("never_run", Not("the first step of every test")),
+    ("source_unknown", In("a_source_that_is_not_known_is_asked_for")),
+    ("definition_is_changing", Not("another run of the same command")),
+    ("state_missing", Not("the first step of every test")),
+    ("target_missing", Here("gone")),
+    ("unpublishable_row", Not("says where to look")),
+    ("unwritable_row", Not("says where to look")),
+    ("too_many_changes", Not("a larger value of a setting")),
+    ("restless_keys", Not("another run of the same command")),
+    ("key_without_condition", Not("a defect: there is nothing to do")),
+    ("stalled", In("a_lag_that_does_not_pass_is_told_from_a_difference")),
+    ("parked_at_the_end", In("a_topic_of_the_task_itself_that_was_deleted_while_nobody_ran_has_a_way_out")),
     ("target_changed", Here("moved")),
     ("target_gone", Here("gone")),
     (
@@ -116,23 +148,37 @@ const CAPTURE: &[(&str, Followed)] = &[
     ("table_renamed", Here("renamed")),
     ("table_unreadable", Not("the message is the server's; the restart is that of every other code")),
     ("re_read", Not("nothing to do")),
+    ("parked_at_the_end", In("a_key_whose_text_does_not_come_back_parks_its_table_and_names_it")),
     ("of_an_end", Here("image")),
     ("stream_broken", Not("the steps are those of position_lost")),
     ("position_lost", In("a_purged_position_is_refused_with_the_way_out")),
     ("state_lost", Not("the steps are those of position_lost")),
     ("own_topic_gone", Not("the steps are those of position_lost")),
+    ("cannot_go_on", Not("the message is the server's, and says what is wrong")),
+    ("another_leads", In("a_leader_that_was_frozen_and_replaced_ends_with_status_4")),
+    ("kafka_unusable", Not("the settings of the connection")),
+    ("in_use", Not("the command says no until it is followed")),
+    ("failed_items", Not("the remedies are the items', and are followed where the items are tried")),
+    ("server_away", Not("the settings of the connection")),
+    ("nobody_answers", Not("the settings of the connection")),
+    ("unlike_version", Not("there is one version only")),
 ];
+
+/// The texts of a table of remedies, without tests.
+fn table(service: &str) -> String {
+    let folder = root().join(service).join("src");
+    let parts = std::fs::read_dir(folder.join("remedies")).into_iter().flatten();
+    let files = parts.map(|part| part.unwrap().path()).chain([folder.join("remedies.rs")]);
+    let texts = files.map(|file| std::fs::read_to_string(file).unwrap());
+    texts.map(|text| text.split("#[cfg(test)]").next().unwrap().to_owned()).collect()
+}
 
 /// The functions of a table of remedies, and the classes and codes that its function `sqlstate` knows.
 fn remedies(service: &str) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(root().join(service).join("src/remedies.rs")).unwrap();
-    let text = text.split("#[cfg(test)]").next().unwrap();
-    let functions = text.lines().filter_map(|line| {
-        line.strip_prefix("pub fn ").or_else(|| line.strip_prefix("pub const fn "))?.split('(').next()
-    });
-    let mut found: BTreeSet<String> = functions.map(str::to_owned).collect();
+    let text = table(service);
+    let mut found: BTreeSet<String> = functions(&text).map(|(name, _)| name.to_owned()).collect();
     if found.remove("sqlstate") {
-        let body = text.split("pub fn sqlstate").nth(1).unwrap();
+        let body = text.split("pub fn sqlstate").nth(1).unwrap().split("\n}\n").next().unwrap();
         let states = literals(body).into_iter().filter(|literal| {
             matches!(literal.len(), 2 | 5)
                 && literal.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase())
@@ -140,6 +186,31 @@ fn remedies(service: &str) -> BTreeSet<String> {
         found.extend(states.map(|state| format!("sqlstate {state}")));
     }
     found
+}
+
+/// Each function, with the first line of what is said of it.
+fn functions(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut said = "";
+    text.lines().filter_map(move |line| {
+        let before = std::mem::take(&mut said);
+        if let Some(doc) = line.strip_prefix("/// ") {
+            said = if before.is_empty() { doc } else { before };
+        } else if line.starts_with('#') {
+            said = before;
+        }
+        let signature = line.strip_prefix("pub fn ").or_else(|| line.strip_prefix("pub const fn "))?;
+        Some((signature.split('(').next()?, before))
+    })
+}
+
+/// The titles under which the guide explains what a service or a table ends with, and those of what has none: commands print
+/// what they end with, `verify` what it finds, and the server has codes of its own.
+fn titles() -> BTreeSet<String> {
+    let guide = std::fs::read_to_string(root().join("docs/OPERATIONS.md")).unwrap();
+    let sections = guide.lines().filter_map(|line| line.strip_prefix("### ").map(str::to_owned));
+    let codes = sections.flat_map(|line| line.split(", ").map(str::to_owned).collect::<Vec<_>>());
+    let others = ["a command", "verify", "The server's code", "What to do about an SQLSTATE", "Any of these"];
+    codes.chain(others.map(str::to_owned)).collect()
 }
 
 /// Every source text of a test.
@@ -181,6 +252,24 @@ fn every_remedy_is_followed_somewhere_or_it_is_said_why_not() {
                     );
                 }
                 Not(why) => assert!(!why.is_empty()),
+            }
+        }
+    }
+}
+
+#[test]
+fn every_remedy_belongs_to_a_section_of_the_guide() {
+    let titles = titles();
+    for service in ["apply", "capture"] {
+        let text = table(service);
+        assert!(functions(&text).count() > 20, "{service}");
+        for (name, said) in functions(&text) {
+            let about = said.split([':', ',']).next().unwrap_or_default();
+            for title in about.split(" and ") {
+                assert!(
+                    titles.contains(title),
+                    "{service}: {name} is about {title:?}, which the guide does not explain"
+                );
             }
         }
     }
