@@ -3,6 +3,7 @@
 use super::Bookkeeping;
 use crate::destination::{Connection, DestinationError, TableError};
 use crate::merge::names::TargetName;
+use std::collections::BTreeSet;
 
 /// What the destination holds of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,21 +265,24 @@ impl Bookkeeping {
         Ok(marked == 1)
     }
 
-    /// Forgets what stopped tables of the task: each is tried again.
+    /// Forgets what stopped tables of the task: each is tried again. The topics of those that were parked.
     ///
     /// # Errors
     /// What the server says.
-    pub async fn unpark_all(&self, connection: &mut Connection) -> Result<(), DestinationError> {
+    pub async fn unpark_all(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<BTreeSet<String>, DestinationError> {
         let sql = format!(
             "UPDATE {}.targets SET state = 'applying', error_code = NULL, error_message = NULL, error_place = NULL, \
-             error_remedy = NULL, changed_at = now() WHERE task = $1 AND state = 'parked'",
+             error_remedy = NULL, changed_at = now() WHERE task = $1 AND state = 'parked' RETURNING topic",
             self.schema
         );
-        connection
-            .execute(&sql, &[&self.task])
+        let rows = connection
+            .query(&sql, &[&self.task])
             .await
             .map_err(DestinationError::during("trying the parked tables again"))?;
-        Ok(())
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Stores why a topic stands still, or with `None` that it goes on. Nothing happens if that is what is stored. False

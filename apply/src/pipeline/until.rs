@@ -1,11 +1,15 @@
 //! `run --until-caught-up`: what existed at the start is written down, and the destination is asked until it has all
 //! of it. With several instances each waits for the partitions of all, for the offsets are in the destination.
+//!
+//! Invariant: a table that is parked is not caught up, also if nothing of it is left to merge. One that was parked before is
+//! tried before the end, so that its old mark says nothing.
 
 use super::run::{Run, kafka_failure};
 use super::table::{Left, TableTask};
-use super::worker::Worker;
+use super::worker::{Worker, check_identity};
 use crate::bookkeeping::{StoredOffset, TaskView};
-use crate::destination::{DestinationError, loggable};
+use crate::destination::{DestinationError, TableError, loggable};
+use crate::remedies;
 use crate::topics::ends::Ends;
 use crate::topics::error::TopicError;
 use crate::topics::history::History;
@@ -19,10 +23,14 @@ use tributary_schemas::config::TableRules;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::Place;
 use tributary_service::retry::{Policy, RetryError, retry_while_transient};
-use tributary_service::status::{Status, TableState};
+use tributary_service::status::{ErrorDocument, Status, TableState};
 
 /// How often the destination is asked.
 const INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long a table that was parked before may take to be tried: another instance may have its partitions, and nothing says
+/// that it has tried.
+const TRIED: Duration = Duration::from_secs(10);
 
 /// How long the brokers may take to agree on which topics there are.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -36,18 +44,54 @@ struct Goals {
     generations: BTreeMap<String, u32>,
     /// Name on the source, by topic.
     names: BTreeMap<String, String>,
+    /// What this configuration makes of the tables, by topic.
+    tasks: BTreeMap<String, TableTask>,
 }
 
-/// Topics that have not come to their goals, and those that never will.
+/// Tables that stand still, with the reason if the bookkeeping gives it.
+type Parked = BTreeMap<String, Option<TableError>>;
+
+/// Topics that have not come to their goals, and those whose tables stand still.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Missing {
     behind: BTreeSet<String>,
+    parked: Parked,
+}
+
+/// Tables of this instance, by the names that they have in the status.
+#[derive(Debug, Default)]
+struct Shown {
     parked: BTreeSet<String>,
+    /// Those that were taken up, and have come to their ends.
+    at_end: BTreeSet<String>,
+}
+
+impl Shown {
+    fn of(status: &Status) -> Self {
+        let mut shown = Self::default();
+        for (name, table) in status.tables() {
+            let _is_new = match table.state() {
+                TableState::Parked => shown.parked.insert(name),
+                TableState::Synchronizing | TableState::Dropped | TableState::Excluded => {
+                    shown.at_end.insert(name)
+                }
+                _ => false,
+            };
+        }
+        shown
+    }
 }
 
 impl Goals {
-    /// Compares with what the destination holds. `stopped`: names of tables that stand still here.
-    fn missing(&self, offsets: &[StoredOffset], view: &TaskView, stopped: &BTreeSet<String>) -> Missing {
+    /// Compares with what the destination holds. `untried`: topics of tables that were parked at the start, as long as they
+    /// are waited for.
+    fn missing(
+        &self,
+        offsets: &[StoredOffset],
+        view: &TaskView,
+        shown: &Shown,
+        untried: &BTreeSet<String>,
+    ) -> Missing {
         let stored: BTreeMap<(&str, i32), i64> =
             offsets.iter().map(|row| ((row.topic.as_str(), row.partition), row.next_offset)).collect();
         let mut missing = Missing::default();
@@ -58,13 +102,19 @@ impl Goals {
         }
         for (topic, generation) in &self.generations {
             let row = view.targets.iter().find(|row| row.topic == *topic);
-            if row.is_none_or(|row| row.applied < *generation) {
+            let is_among =
+                |names: &BTreeSet<String>| self.names.get(topic).is_some_and(|name| names.contains(name));
+            // What a job finds when it takes the table up; a topic's offsets say nothing if they are another one's.
+            let another =
+                row.zip(self.tasks.get(topic)).and_then(|(row, task)| check_identity(task, row).err());
+            let error = row.and_then(|row| row.parked.clone()).or(another);
+            if error.is_some() || is_among(&shown.parked) {
+                missing.behind.remove(topic);
+                missing.parked.insert(topic.clone(), error);
+            } else if row.is_none_or(|row| row.applied < *generation)
+                || untried.contains(topic) && !is_among(&shown.at_end)
+            {
                 missing.behind.insert(topic.clone());
-            }
-            let parked = row.is_some_and(|row| row.parked.is_some())
-                || self.names.get(topic).is_some_and(|name| stopped.contains(name));
-            if parked && missing.behind.remove(topic) {
-                missing.parked.insert(topic.clone());
             }
         }
         missing
@@ -74,7 +124,8 @@ impl Goals {
 /// A wait that goes on beside the pipeline.
 pub(super) struct Watcher {
     status: Status,
-    parked: Arc<Mutex<Option<BTreeSet<String>>>>,
+    /// By their names; `None` before the end.
+    parked: Arc<Mutex<Option<Parked>>>,
 }
 
 impl Watcher {
@@ -83,13 +134,20 @@ impl Watcher {
         match self.parked.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             Some(parked) if !parked.is_empty() => {
                 let tables = self.status.document().tables;
-                let reason = |name: &String| {
-                    let error = tables.iter().find(|table| table.name == *name)?.error.as_ref()?;
-                    Some(format!("{name}: {}; {}", loggable(&error.message), error.remedy))
+                let line = |(name, stored): (&String, &Option<TableError>)| {
+                    let table = tables.iter().find(|table| table.name == *name);
+                    let shown = table.and_then(|table| table.error.as_ref());
+                    match (shown, stored) {
+                        (Some(ErrorDocument { message, remedy, .. }), _)
+                        | (None, Some(TableError { message, remedy, .. })) => {
+                            format!("{name}: {}; {remedy}", loggable(message))
+                        }
+                        (None, None) => name.clone(),
+                    }
                 };
-                let lines = parked.iter().map(|name| reason(name).unwrap_or_else(|| name.clone()));
+                let lines = parked.iter().map(line);
                 Err(Failure::new("not every table could be merged", lines.collect::<Vec<_>>().join("\n"))
-                    .remedy("follow what is said of each table, and start again; the others are complete"))
+                    .remedy(remedies::parked_at_the_end()))
             }
             _ => Ok(Exit::Done),
         }
@@ -110,22 +168,21 @@ pub(super) async fn until_caught_up(
     let shutdown = run.shutdown.clone();
     let result = Arc::clone(&parked);
     tokio::spawn(async move {
+        let (began, nothing) = (Instant::now(), BTreeSet::new());
         loop {
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
                 () = shutdown.wait() => return,
             }
-            let stopped = status
-                .tables()
-                .into_iter()
-                .filter(|(_, table)| table.state() == TableState::Parked)
-                .map(|(name, _)| name)
-                .collect();
+            let untried = if began.elapsed() < TRIED { worker.were_parked() } else { &nothing };
             match look(&worker).await {
                 Ok((offsets, view)) => {
-                    let missing = goals.missing(&offsets, &view, &stopped);
+                    let missing = goals.missing(&offsets, &view, &Shown::of(&status), untried);
                     if missing.behind.is_empty() {
-                        let names = missing.parked.iter().filter_map(|topic| goals.names.get(topic).cloned());
+                        let names = missing
+                            .parked
+                            .into_iter()
+                            .filter_map(|(topic, error)| Some((goals.names.get(&topic)?.clone(), error)));
                         *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(names.collect());
                         caught_up.store(true, Ordering::Relaxed);
                         return;
@@ -161,6 +218,7 @@ async fn goals(run: &Run, ends: Arc<Ends>, history: &History) -> Result<Goals, F
         places.extend((0..partitions).map(|partition| (task.topic.clone(), partition)));
         goals.generations.insert(task.topic.clone(), task.barriers().newest());
         goals.names.insert(task.topic.clone(), task.id.to_string());
+        goals.tasks.insert(task.topic.clone(), task);
     }
     let (places, unknown_since) = (Arc::new(places), Cell::new(None));
     let asked = retry_while_transient(
@@ -200,7 +258,6 @@ async fn goals(run: &Run, ends: Arc<Ends>, history: &History) -> Result<Goals, F
 mod tests {
     use super::*;
     use crate::bookkeeping::TargetRow;
-    use crate::destination::TableError;
     use crate::merge::names::TargetName;
 
     fn row(topic: &str, applied: u32, parked: bool) -> TargetRow {
@@ -225,17 +282,37 @@ mod tests {
         goals.generations.insert("t".into(), 2);
         goals.names.insert("t".into(), "a.b".into());
         let stored = |next_offset| vec![StoredOffset { topic: "t".into(), partition: 0, next_offset }];
+        let (nothing, shown) = (BTreeSet::new(), Shown::default());
         let missing = |offset, applied, parked| {
             let view = TaskView { epoch: 0, known: true, targets: vec![row("t", applied, parked)] };
-            let missing = goals.missing(&stored(offset), &view, &BTreeSet::new());
+            let missing = goals.missing(&stored(offset), &view, &shown, &nothing);
             (missing.behind.len(), missing.parked.len())
         };
         assert_eq!(missing(10, 2, false), (0, 0));
         assert_eq!(missing(9, 2, false), (1, 0));
         assert_eq!(missing(10, 1, false), (1, 0));
         assert_eq!(missing(9, 2, true), (0, 1));
-        assert_eq!(missing(11, 2, true), (0, 0), "parked behind what was asked for");
-        let nothing = goals.missing(&[], &TaskView::default(), &BTreeSet::from(["a.b".to_owned()]));
-        assert_eq!((nothing.behind.len(), nothing.parked.len()), (0, 1), "parked before its first row");
+        assert_eq!(missing(11, 2, true), (0, 1), "parked, though nothing is left to merge");
+        let parked = Shown { parked: BTreeSet::from(["a.b".to_owned()]), ..Shown::default() };
+        let missing = goals.missing(&[], &TaskView::default(), &parked, &nothing);
+        assert_eq!((missing.behind.len(), missing.parked.len()), (0, 1), "parked before its first row");
+    }
+
+    #[test]
+    fn a_table_that_was_parked_is_tried_before_the_end() {
+        let mut goals = Goals::default();
+        goals.offsets.insert(("t".into(), 0), 10);
+        goals.generations.insert("t".into(), 2);
+        goals.names.insert("t".into(), "a.b".into());
+        let stored = [StoredOffset { topic: "t".into(), partition: 0, next_offset: 10 }];
+        let view = TaskView { epoch: 0, known: true, targets: vec![row("t", 2, false)] };
+        let (untried, name) = (BTreeSet::from(["t".to_owned()]), BTreeSet::from(["a.b".to_owned()]));
+        let missing = |shown: &Shown| {
+            let missing = goals.missing(&stored, &view, shown, &untried);
+            (missing.behind.len(), missing.parked.len())
+        };
+        assert_eq!(missing(&Shown::default()), (1, 0), "nobody has tried it");
+        assert_eq!(missing(&Shown { at_end: name.clone(), ..Shown::default() }), (0, 0));
+        assert_eq!(missing(&Shown { parked: name, ..Shown::default() }), (0, 1), "parked again");
     }
 }

@@ -18,7 +18,7 @@ mod staging;
 
 pub(in crate::pipeline) use fit::unknown_generation;
 pub use fit::{compile, warnings};
-pub(in crate::pipeline) use refused::partitions_changed;
+pub(in crate::pipeline) use refused::{check_identity, partitions_changed};
 pub use replay::Replay;
 
 use super::job::{Job, Outcome};
@@ -32,6 +32,7 @@ use crate::topics::ends::Ends;
 use flush::Cache;
 use locks::Hold;
 use presence::{BEAT, Presence};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -52,6 +53,7 @@ pub struct Worker {
     presence: Presence,
     /// Tells this destination from others under the same task's name.
     identity: String,
+    were_parked: BTreeSet<String>,
 }
 
 /// What is remembered of a table from job to job.
@@ -143,10 +145,10 @@ impl Worker {
         }
         let identity = bookkeeping.identity(&mut connection).await?;
         // A start is how a person says that the cause is mended.
-        bookkeeping.unpark_all(&mut connection).await?;
+        let were_parked = bookkeeping.unpark_all(&mut connection).await?;
         connection.release();
         tracing::info!(version, product = ?dialect.product, "destination");
-        Ok(Self { pool, bookkeeping, dialect, ends, retention, presence, identity })
+        Ok(Self { pool, bookkeeping, dialect, ends, retention, presence, identity, were_parked })
     }
 
     /// Sees to it that others know of this instance; the number of its staging tables.
@@ -184,6 +186,12 @@ impl Worker {
     async fn beat(&self) -> Result<(), DestinationError> {
         self.attend().await?;
         self.presence.beat().await
+    }
+
+    /// Topics of tables that were parked when this instance started.
+    #[must_use]
+    pub const fn were_parked(&self) -> &BTreeSet<String> {
+        &self.were_parked
     }
 
     /// The bookkeeping.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tributary_service::codes::Code;
 
 /// The topic and the target are those that the offsets belong to.
-pub(super) fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), TableError> {
+pub(in crate::pipeline) fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), TableError> {
     if row.target != task.target {
         let message = format!(
             "the configuration names the target {}, and the rows so far went into {}",
