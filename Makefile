@@ -47,7 +47,7 @@ test: deps ## unit and property tests, and those against the real servers
 PROFILE_DIR := $${CARGO_TARGET_DIR:-target}/debug
 SABOTAGE := --features tributary-capture/sabotage,tributary-apply/sabotage
 
-test-faults: deps ## the long runs: kills, frozen processes and outages under load
+test-faults: deps ## the long runs: kills, frozen processes and outages under load (ROUNDS=30: so many kills of Kafka)
 	cargo build --workspace --bin capture --bin apply $(SABOTAGE) --locked
 	mkdir -p "$(PROFILE_DIR)/sabotage"
 	cp -f "$(PROFILE_DIR)/capture" "$(PROFILE_DIR)/apply" "$(PROFILE_DIR)/sabotage/"

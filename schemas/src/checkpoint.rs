@@ -19,7 +19,7 @@ pub enum StateKey {
     Progress(TableId),
     /// The full table at the checkpoint, with the columns that are not published; capture's own layout.
     Catalog(TableId),
-    /// [`Parked`]; an empty object once the table goes on.
+    /// [`Parked`].
     Parked(TableId),
 }
 
@@ -97,6 +97,20 @@ impl Checkpoint {
         let mut set = self.position.gtid_set.clone();
         self.partials.iter().filter_map(Partial::gtid).for_each(|gtid| set.insert(&gtid));
         set
+    }
+
+    /// True if everything that the source shows at `place` is published. An XA transaction that is prepared and not decided
+    /// shows nothing yet.
+    #[must_use]
+    pub fn covers(&self, place: &Position) -> bool {
+        let mut here = self.position.clone();
+        self.prepared().for_each(|gtid| here.gtid_set.insert(&gtid));
+        here.covers(place)
+    }
+
+    /// GTIDs of the XA transactions that are prepared and not decided.
+    pub fn prepared(&self) -> impl Iterator<Item = Gtid> {
+        self.undecided.iter().filter_map(|undecided| undecided.gtid.as_deref()?.parse().ok())
     }
 
     /// `table` is selected now, and the undecided transactions may write it: those whose rows are read again say so
@@ -245,23 +259,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_round_trips() {
-        let progress = TableProgress {
-            format: 1,
-            generation: 2,
-            phase: ReadPhase::Reading,
-            rows_read: 5,
-            rows_estimated: 100,
-            remaining: vec![KeyRange {
-                after: Some(vec![KeyValue::UInt(u64::MAX), KeyValue::Hex("00ff".into())]),
-                through: Some(vec![KeyValue::Text("z".into()), KeyValue::Int(-1)]),
-            }],
-            consistent_after: None,
-            seen: None,
+    fn what_is_prepared_hides_nothing_and_what_is_published_in_part_does() {
+        const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let at = |gtids: &str| Position {
+            gtid_set: format!("{UUID}:{gtids}").parse().unwrap(),
+            ..Position::default()
         };
-        let text = serde_json::to_string(&progress).unwrap();
-        assert_eq!(serde_json::from_str::<TableProgress>(&text).unwrap(), progress);
-        let key = serde_json::to_string(&StateKey::Progress(TableId::new("a", "b"))).unwrap();
-        assert_eq!(key, r#"{"kind":"progress","database":"a","table":"b"}"#);
+        let gtid = |number: u32| Some(format!("{UUID}:{number}"));
+        let undecided =
+            Undecided { xid: "X'61',X'',1".to_owned(), gtid: gtid(3), place: None, tables: Vec::new() };
+        let checkpoint = Checkpoint {
+            format: crate::FORMAT_VERSION,
+            position: at("1-2:4-8"),
+            file_created: None,
+            source_started: None,
+            transaction: 8,
+            partials: vec![Partial { gtid: gtid(9), tables: Vec::new() }],
+            undecided: vec![undecided],
+        };
+        assert!(!checkpoint.position.covers(&at("1-8")) && checkpoint.covers(&at("1-8")));
+        assert!(!checkpoint.covers(&at("1-9")));
+        assert!(checkpoint.published().contains_all(&at("1-2:4-9").gtid_set));
     }
 }

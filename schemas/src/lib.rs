@@ -13,6 +13,7 @@ pub mod history;
 pub mod key;
 pub mod position;
 pub mod printed;
+pub mod record;
 pub mod row;
 pub mod sequence;
 pub mod table;

@@ -17,6 +17,7 @@ use tributary_schemas::history::{
     StoredGeneration,
 };
 use tributary_schemas::position::Position;
+use tributary_schemas::record::RawRecord;
 use tributary_schemas::sequence::SourceSequence;
 use tributary_schemas::table::{Column, ColumnDefault, Index, IndexPart, Table, TableId};
 use tributary_schemas::{FORMAT_VERSION, avro, topic, wire};
@@ -35,7 +36,12 @@ fn golden(name: &str, written: &str) -> String {
         .to_owned()
 }
 
-fn check<K, V>(name: &str, key: &K, value: &V)
+/// What the reader of a task's own topics makes of a record.
+type Reading = fn(RawRecord<'_>) -> String;
+const STATE: Reading = |raw| format!("{:?}", raw.state().unwrap());
+const HISTORY: Reading = |raw| format!("{:?}", raw.history().unwrap());
+
+fn check<K, V>(name: &str, read: Reading, key: &K, value: &V)
 where
     K: Serialize + DeserializeOwned + PartialEq + Debug,
     V: Serialize + DeserializeOwned + PartialEq + Debug,
@@ -47,6 +53,9 @@ where
     let (read_key, read_value) = file.split_once('\n').unwrap();
     assert_eq!(&serde_json::from_str::<K>(read_key).unwrap(), key, "{name}");
     assert_eq!(&serde_json::from_str::<V>(read_value).unwrap(), value, "{name}");
+    let (key, json) = (read_key.as_bytes(), Some(read_value.as_bytes()));
+    let record = read(RawRecord { topic: "t", offset: 0, key, value: json });
+    assert!(record.contains(&format!("{value:?}")), "{name}: {record}");
 }
 
 fn table() -> Table {
@@ -98,9 +107,9 @@ fn state_records() {
     let orders = TableId::new("shop", "orders");
     let leader =
         Leader { format: 1, instance: "a1".to_owned(), address: "127.0.0.1:8081".to_owned(), beat: None };
-    check("leader.json", &StateKey::Leader, &leader);
+    check("leader.json", STATE, &StateKey::Leader, &leader);
     let beat = Some(Beat { written_ms: 1_700_000_000_123, behind_ms: Some(250) });
-    check("leader_beat.json", &StateKey::Leader, &Leader { beat, ..leader });
+    check("leader_beat.json", STATE, &StateKey::Leader, &Leader { beat, ..leader });
     let partial = Partial {
         gtid: Some(format!("{UUID}:10")),
         tables: vec![PublishedRows { table: orders.clone(), rows: 12_345 }],
@@ -114,10 +123,10 @@ fn state_records() {
         partials: vec![partial],
         undecided: Vec::new(),
     };
-    check("checkpoint.json", &StateKey::Checkpoint, &checkpoint);
+    check("checkpoint.json", STATE, &StateKey::Checkpoint, &checkpoint);
     checkpoint.file_created = Some(1_700_000_000);
     checkpoint.source_started = Some(1_699_000_000);
-    check("checkpoint_in_file.json", &StateKey::Checkpoint, &checkpoint);
+    check("checkpoint_in_file.json", STATE, &StateKey::Checkpoint, &checkpoint);
     let mut progress = TableProgress {
         format: 1,
         generation: 2,
@@ -131,9 +140,9 @@ fn state_records() {
         consistent_after: Some(position()),
         seen: None,
     };
-    check("progress.json", &StateKey::Progress(orders.clone()), &progress);
+    check("progress.json", STATE, &StateKey::Progress(orders.clone()), &progress);
     progress.seen = Some(SeenTopic { topic: "task.shop.orders".to_owned(), ends: vec![7, 0] });
-    check("progress_seen.json", &StateKey::Progress(orders.clone()), &progress);
+    check("progress_seen.json", STATE, &StateKey::Progress(orders.clone()), &progress);
     let parked = Parked {
         format: 1,
         code: "bad-key".to_owned(),
@@ -141,7 +150,7 @@ fn state_records() {
         remedy: "what to do".to_owned(),
         active: true,
     };
-    check("parked.json", &StateKey::Parked(orders), &parked);
+    check("parked.json", STATE, &StateKey::Parked(orders), &parked);
 }
 
 #[test]
@@ -164,7 +173,7 @@ fn history_records() {
         position: position(),
     };
     let key = HistoryKey::Table { database: database.clone(), table: name.clone(), generation: 3 };
-    check("generation.json", &key, &generation);
+    check("generation.json", HISTORY, &key, &generation);
     // Format 2: what follows from the definition is not stored, and a definition only once.
     let first = StoredGeneration {
         format: 2,
@@ -172,7 +181,7 @@ fn history_records() {
         incarnation: Some("generation 3 with schema 4 written at 1700000000000 on u f:4".to_owned()),
         ..generation.clone()
     };
-    check("generation_2.json", &key, &first);
+    check("generation_2.json", HISTORY, &key, &first);
     let truncated = StoredGeneration {
         format: 2,
         generation: 4,
@@ -185,23 +194,33 @@ fn history_records() {
         ..generation
     };
     let key = HistoryKey::Table { database: database.clone(), table: name.clone(), generation: 4 };
-    check("generation_2_same.json", &key, &truncated);
+    check("generation_2_same.json", HISTORY, &key, &truncated);
     let mut retired = RetiredRecord { format: 2, runs: Vec::new() };
     retired.push(3, (4, 2, 5));
     retired.push(3, (5, 3, 9));
-    check("retired.json", &HistoryKey::Retired { database: database.clone(), table: name.clone() }, &retired);
+    check(
+        "retired.json",
+        HISTORY,
+        &HistoryKey::Retired { database: database.clone(), table: name.clone() },
+        &retired,
+    );
     [(6, 4, 10), (7, 5, 11), (8, 6, 12)].into_iter().for_each(|numbers| retired.push(3, numbers));
     let key = HistoryKey::Retired { database: database.clone(), table: name.clone() };
-    check("retired_3.json", &key, &retired);
+    check("retired_3.json", HISTORY, &key, &retired);
     let load = LoadRecord { format: 1, rows_estimated: 100, rows_read: 101, complete: true };
-    check("load.json", &HistoryKey::Load { database, table: name }, &load);
+    check("load.json", HISTORY, &HistoryKey::Load { database, table: name }, &load);
     let selected = SelectedTable {
         id: TableId::new("shop", "orders"),
         topic: "task.shop.orders".to_owned(),
         partitions: 4,
         excluded: Some("no primary key".to_owned()),
     };
-    check("selection.json", &HistoryKey::Selection, &SelectionRecord { format: 1, tables: vec![selected] });
+    check(
+        "selection.json",
+        HISTORY,
+        &HistoryKey::Selection,
+        &SelectionRecord { format: 1, tables: vec![selected] },
+    );
     let subject = topic::value_subject("task.shop.orders");
     let schema = SchemaRecord {
         subject: subject.clone(),
@@ -210,7 +229,7 @@ fn history_records() {
         schema: "\"string\"".to_owned(),
         deleted: false,
     };
-    check("schema.json", &HistoryKey::Schema { subject, version: 2, magic: 1 }, &schema);
+    check("schema.json", HISTORY, &HistoryKey::Schema { subject, version: 2, magic: 1 }, &schema);
 }
 
 /// Key and value schemas, and one record in bytes: what every consumer of the topics depends on.

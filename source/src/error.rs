@@ -82,10 +82,57 @@ impl SourceError {
         }
     }
 
+    /// Why the server does not send its binlog, if this is its word on that.
+    #[must_use]
+    pub fn binlog_refusal(&self) -> Option<BinlogRefusal> {
+        let (Self::Transient { reason, .. } | Self::Definite { reason, .. }) = self;
+        (self.code() == Some(BINLOG_REFUSED)).then(|| BinlogRefusal::of(reason))
+    }
+
     /// A lock was waited for too long.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.code() == Some(1205)
+    }
+}
+
+/// ER_SOURCE_FATAL_ERROR_READING_BINLOG.
+const BINLOG_REFUSED: u16 = 1236;
+
+/// Why a server does not send its binlog. All reasons have one number, so that they can be told by their words alone:
+/// those of `sql/rpl_binlog_sender.cc` in MySQL 5.7 to 9.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BinlogRefusal {
+    /// Another client reads under the same server id.
+    ServerIdTaken,
+    /// Transactions without a GTID follow, where GTIDs were asked for.
+    Anonymous,
+    /// What was asked for is not there: a file, a place in it, or transactions that are purged.
+    Missing,
+}
+
+impl BinlogRefusal {
+    fn of(message: &str) -> Self {
+        if message.contains("server_uuid/server_id") {
+            Self::ServerIdTaken
+        } else if message.contains("anonymous transaction") {
+            Self::Anonymous
+        } else {
+            Self::Missing
+        }
+    }
+
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::ServerIdTaken => {
+                "another client reads the binlog under the same server id: give this task another source.server_id"
+            }
+            Self::Anonymous => {
+                "they were written while gtid_mode was not ON, and cannot be had by GTID: set it to ON, then begin anew: `capture \
+                 drop`, `capture run`, and for each destination `apply replay --from beginning --clear`"
+            }
+            Self::Missing => "the message says what the binlog lacks",
+        }
     }
 }
 
@@ -100,6 +147,9 @@ const METHOD: &str = "source.user or source.password may be wrong: for an accoun
 /// Transient or not, the server's number, the remedy.
 fn judge(error: &DriverFailure) -> (bool, Option<u16>, &'static str) {
     match error {
+        DriverFailure::Server(ServerError { code: BINLOG_REFUSED, message, .. }) => {
+            (false, Some(BINLOG_REFUSED), BinlogRefusal::of(message).remedy())
+        }
         DriverFailure::Server(ServerError { code, .. }) => {
             let (transient, remedy) = judge_code(*code);
             (transient, Some(*code), remedy)
@@ -133,11 +183,6 @@ const fn judge_code(code: u16) -> (bool, &'static str) {
         // What a proxy in front of the source says of the server behind it, some in the client's own numbers (MySQL's
         // errmsg.h: 2002 to 2013).
         1105 | 2002 | 2003 | 2006 | 2013 | 9001 => (true, AWAY),
-        1236 => (
-            false,
-            "if it names the server id: another client reads the binlog under the same one; give this task another \
-             source.server_id. Else the message says what the binlog lacks",
-        ),
         1028 | 1030 | 1037 | 1038 | 1041 | 1135 => (true, "tried again; the server is short of resources"),
         1053 | 1077 | 1079 | 1152..=1161 | 1184 | 1317 | 1927 | 3024 | 3032 | 3169 | 4031 => (true, AWAY),
         // The table or its columns are not as they were: another DDL ran. Whoever reads tables decides.
@@ -165,6 +210,28 @@ mod tests {
     }
 
     #[test]
+    fn what_keeps_a_server_from_sending_its_binlog_is_told_by_its_words() {
+        let refused = |message: &str| {
+            let error = ServerError { code: 1236, message: message.to_owned(), state: "HY000".to_owned() };
+            SourceError::from_driver("reading", "h:1", &DriverFailure::Server(error)).binlog_refusal()
+        };
+        for (message, expected) in [
+            ("Could not find first log file name in binary log index file", BinlogRefusal::Missing),
+            ("Cannot replicate anonymous transaction when AUTO_POSITION = 1", BinlogRefusal::Anonymous),
+            (
+                "A replica with the same server_uuid/server_id as this replica has connected to the source",
+                BinlogRefusal::ServerIdTaken,
+            ),
+            (
+                "A slave with the same server_uuid/server_id as this slave has connected to the master",
+                BinlogRefusal::ServerIdTaken,
+            ),
+        ] {
+            assert_eq!(refused(message), Some(expected), "{message}");
+        }
+    }
+
+    #[test]
     fn errors_are_sorted_by_what_is_to_be_done() {
         for code in [1040, 1053, 1105, 1205, 1213, 1317, 2003, 2013] {
             assert!(server(code).is_transient(), "{code}");
@@ -176,6 +243,7 @@ mod tests {
             DriverFailure::Driver(DriverError::UnknownAuthPlugin { name: "sha256_password".into() });
         let unknown = SourceError::from_driver("connecting", "h:1", &unknown);
         assert!(unknown.to_string().contains("source.user or source.password may be wrong"), "{unknown}");
+        assert_eq!(server(1045).binlog_refusal(), None);
         assert_eq!(server(1045).code(), Some(1045));
         assert!(server(1045).to_string().starts_with("reading failed on the source h:1: m (error 1045) ("));
     }

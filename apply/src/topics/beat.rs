@@ -6,7 +6,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tributary_schemas::checkpoint::{Beat, LEADER_BEAT, Leader, StateKey};
+use tributary_schemas::checkpoint::{Beat, LEADER_BEAT};
+use tributary_schemas::record::{RawRecord, StateRecord};
 use tributary_schemas::topic::state_topic;
 use tributary_service::kafka::close;
 use tributary_service::shutdown::Shutdown;
@@ -75,8 +76,9 @@ fn follow(
             Some(Ok(message)) => message,
         };
         heard = Instant::now();
-        let record = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
-        if let Some(beat) = beat(record.0, record.1) {
+        let key = message.key().unwrap_or_default();
+        let raw = RawRecord { topic, offset: message.offset(), key, value: message.payload() };
+        if let Some(beat) = beat(raw) {
             // One that was there before is as old as the clocks say; any other has just been written.
             let age = if message.offset() < high { age(&beat, SystemTime::now()) } else { Duration::ZERO };
             if let Some(at) = Instant::now().checked_sub(age) {
@@ -88,9 +90,9 @@ fn follow(
 }
 
 /// The beat in a record of the state topic, if it is one.
-fn beat(key: &[u8], value: &[u8]) -> Option<Beat> {
-    match serde_json::from_slice(key) {
-        Ok(StateKey::Leader) => serde_json::from_slice::<Leader>(value).ok()?.beat,
+fn beat(raw: RawRecord<'_>) -> Option<Beat> {
+    match raw.state() {
+        Ok(StateRecord::Leader(leader)) => leader.beat,
         _ => None,
     }
 }
@@ -106,6 +108,9 @@ mod tests {
 
     #[test]
     fn beats_are_told_from_what_else_is_in_the_topic() {
+        let beat = |key: &[u8], value: &[u8]| {
+            super::beat(RawRecord { topic: "t.state", offset: 7, key, value: Some(value) })
+        };
         let leader = br#"{"kind":"leader"}"#;
         let with = br#"{"format":1,"instance":"a","address":"h:1","beat":{"written_ms":5000,"behind_ms":7}}"#;
         assert_eq!(beat(leader, with), Some(Beat { written_ms: 5_000, behind_ms: Some(7) }));

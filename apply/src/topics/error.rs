@@ -1,9 +1,9 @@
 //! What goes wrong between apply and Kafka.
 
-use super::history::HistoryError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::Duration;
 use thiserror::Error;
+use tributary_schemas::record::RecordError;
 use tributary_service::retry::Transient;
 
 /// Why a topic cannot be read.
@@ -49,14 +49,9 @@ pub enum TopicError {
         /// What was being done.
         doing: String,
     },
-    /// A record of the history cannot be used.
-    #[error("topic {topic}: {source}")]
-    History {
-        /// History topic.
-        topic: String,
-        /// What is wrong with it.
-        source: HistoryError,
-    },
+    /// A record of one of the task's own topics cannot be used.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 impl TopicError {
@@ -86,7 +81,7 @@ impl Transient for TopicError {
         match self {
             Self::Kafka { source, .. } => is_transient(source),
             Self::Missing { .. } | Self::Incomplete { .. } | Self::Timeout { .. } => true,
-            Self::History { .. } | Self::Interrupted { .. } | Self::Gone { .. } => false,
+            Self::Record(_) | Self::Interrupted { .. } | Self::Gone { .. } => false,
         }
     }
 }

@@ -1,43 +1,14 @@
 //! What the history topic says: which tables are selected, their generations, their schemas, and how far their initial
 //! loads are. Pure: records enter, answers leave.
-//!
-//! Invariant: a record that was written by a newer version is refused, never skipped.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use thiserror::Error;
 use tributary_schemas::history::{
-    DerivedSchema, GenerationRecord, HistoryKey, LoadRecord, RETIRED_FORMAT, RegisteredSchema, RetiredRecord,
-    Run, SchemaRecord, SelectedTable, SelectionRecord, StoredGeneration,
+    DerivedSchema, GenerationRecord, HistoryKey, LoadRecord, RegisteredSchema, Run, SelectedTable,
+    SelectionRecord,
 };
+use tributary_schemas::record::{HistoryRecord, RawRecord, RecordError};
 use tributary_schemas::table::TableId;
-
-/// A record that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum HistoryError {
-    /// Written by a newer version.
-    #[error(
-        "the record at offset {offset} has format {format}, and this version knows {known}: update apply to the version of capture, or newer"
-    )]
-    Newer {
-        /// Offset in the history topic.
-        offset: i64,
-        /// Its format.
-        format: u32,
-        /// The newest format of records of its kind that this version reads.
-        known: u32,
-    },
-    /// Not a history record.
-    #[error(
-        "the record at offset {offset} is not a history record ({why}): either capture is newer than this version, or something else has written to the topic"
-    )]
-    Unreadable {
-        /// Offset in the history topic.
-        offset: i64,
-        /// What the parser said.
-        why: String,
-    },
-}
 
 /// What a record changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,54 +41,26 @@ pub struct History {
     loads: BTreeMap<TableId, LoadRecord>,
 }
 
-#[derive(serde::Deserialize)]
-struct Versioned {
-    #[serde(default)]
-    format: u32,
-}
-
 impl History {
-    /// Takes the record at `offset`, which Kafka dates `written_ms` (milliseconds since 1970).
+    /// Takes a record, which Kafka dates `written_ms` (milliseconds since 1970).
     ///
     /// # Errors
-    /// [`HistoryError`], with the history unchanged.
-    pub fn take(
-        &mut self,
-        offset: i64,
-        written_ms: i64,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<Change, HistoryError> {
-        let unreadable =
-            |error: serde_json::Error| HistoryError::Unreadable { offset, why: error.to_string() };
-        let read_key = serde_json::from_slice(key);
-        if value.is_empty() {
-            let removed: HistoryKey = read_key.map_err(unreadable)?;
-            self.remove(removed);
-            return Ok(Change::Removed);
-        }
-        let versioned: Versioned = serde_json::from_slice(value).map_err(unreadable)?;
-        // A newer version may write keys that this one does not know.
-        let known = read_key.as_ref().map_or(RETIRED_FORMAT, HistoryKey::format);
-        if versioned.format > known {
-            return Err(HistoryError::Newer { offset, format: versioned.format, known });
-        }
-        match read_key.map_err(unreadable)? {
-            HistoryKey::Schema { .. } => {
-                let schema: SchemaRecord = serde_json::from_slice(value).map_err(unreadable)?;
-                Ok(Change::Schema(schema.into()))
+    /// [`RecordError`], with the history unchanged.
+    pub fn take(&mut self, raw: RawRecord<'_>, written_ms: i64) -> Result<Change, RecordError> {
+        match raw.history()? {
+            HistoryRecord::Removed(key) => {
+                self.remove(key);
+                Ok(Change::Removed)
             }
-            HistoryKey::Table { .. } => {
-                let stored: StoredGeneration = serde_json::from_slice(value).map_err(unreadable)?;
+            HistoryRecord::Schema(schema) => Ok(Change::Schema(schema.into())),
+            HistoryRecord::Generation(_, stored) => {
                 let known = self.generations.get(&stored.topic);
                 let record = stored
                     .resolve(|holder| known?.get(&holder).map(|record| record.table.clone()))
-                    .map_err(|error| HistoryError::Unreadable { offset, why: error.to_string() })?;
+                    .map_err(|error| raw.foreign(&error))?;
                 Ok(self.take_generation(record, written_ms))
             }
-            HistoryKey::Retired { database, table } => {
-                let id = TableId::new(database, table);
-                let record: RetiredRecord = serde_json::from_slice(value).map_err(unreadable)?;
+            HistoryRecord::Retired(id, record) => {
                 let schemas =
                     record.runs.iter().filter_map(|run| Some((self.holder(&id, run.same_as)?, run)));
                 let schemas = schemas.flat_map(|(holder, run)| DerivedSchema::of_run(holder, run));
@@ -125,14 +68,12 @@ impl History {
                 self.retired.insert(id.clone(), record.runs);
                 Ok(Change::Retired(id, schemas))
             }
-            HistoryKey::Load { database, table } => {
-                let id = TableId::new(database, table);
-                let record = serde_json::from_slice(value).map_err(unreadable)?;
+            HistoryRecord::Load(id, record) => {
                 self.loads.insert(id.clone(), record);
                 Ok(Change::Load(id))
             }
-            HistoryKey::Selection => {
-                self.selection = Some(serde_json::from_slice(value).map_err(unreadable)?);
+            HistoryRecord::Selection(record) => {
+                self.selection = Some(record);
                 Ok(Change::Selection)
             }
         }
@@ -245,9 +186,14 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tributary_schemas::history::Cause;
+    use tributary_schemas::history::{Cause, RetiredRecord, StoredGeneration};
     use tributary_schemas::position::Position;
     use tributary_schemas::table::Table;
+
+    fn take(history: &mut History, written_ms: i64, key: &[u8], value: &[u8]) -> Result<Change, RecordError> {
+        let value = Some(value).filter(|value| !value.is_empty());
+        history.take(RawRecord { topic: "t.history", offset: 5, key, value }, written_ms)
+    }
 
     fn generation(generation: u32, schema: u32) -> (String, String) {
         let key = HistoryKey::Table { database: "shop".into(), table: "orders".into(), generation };
@@ -292,7 +238,7 @@ mod tests {
         let mut history = History::default();
         for (number, schema) in [(1, 7), (2, 9)] {
             let (key, value) = generation(number, schema);
-            let change = history.take(0, 5, key.as_bytes(), value.as_bytes());
+            let change = take(&mut history, 5, key.as_bytes(), value.as_bytes());
             assert_eq!(change, Ok(Change::Generation("t.shop.orders".into(), None)));
         }
         assert_eq!(history.generations("t.shop.orders").count(), 2);
@@ -304,7 +250,7 @@ mod tests {
             let mut history = History::default();
             for (number, schema) in [(1, 7), (2, 9)].into_iter().take(if later { 2 } else { 1 }) {
                 let (key, value) = generation(number, schema);
-                history.take(0, written_ms + i64::from(number), key.as_bytes(), value.as_bytes()).unwrap();
+                take(&mut history, written_ms + i64::from(number), key.as_bytes(), value.as_bytes()).unwrap();
             }
             history.incarnation("t.shop.orders").unwrap().to_owned()
         };
@@ -314,7 +260,7 @@ mod tests {
         let mut history = History::default();
         for (number, written_ms) in [(1, 6), (2, 6), (1, 7)] {
             let (key, value) = generation(number, 7);
-            history.take(0, written_ms, key.as_bytes(), value.as_bytes()).unwrap();
+            take(&mut history, written_ms, key.as_bytes(), value.as_bytes()).unwrap();
         }
         assert_eq!(history.incarnation("t.shop.orders"), Some(name_of(6, false).as_str()));
         assert_eq!(history.generations("t.shop.orders").count(), 1);
@@ -332,7 +278,7 @@ mod tests {
         ] {
             let (key, value) = generation(number, 7);
             let value = value.replace("t.shop.orders", topic).replace("\"orders\"", &format!("\"{table}\""));
-            history.take(0, 5, key.as_bytes(), value.as_bytes()).unwrap();
+            take(&mut history, 5, key.as_bytes(), value.as_bytes()).unwrap();
         }
         let former = |topic: &str| {
             let found = history.former(&TableId::new("shop", "orders"), topic);
@@ -344,7 +290,7 @@ mod tests {
         assert!(history.former(&TableId::new("shop", "none"), "t").is_empty());
         // What was said of a topic's life before is forgotten here too.
         let (key, value) = generation(1, 7);
-        history.take(0, 6, key.as_bytes(), value.as_bytes()).unwrap();
+        take(&mut history, 6, key.as_bytes(), value.as_bytes()).unwrap();
         assert_eq!(history.former(&TableId::new("shop", "orders"), "t.shop.orders.r2").len(), 2);
     }
 
@@ -352,7 +298,8 @@ mod tests {
     fn what_is_retired_keeps_its_definition_and_its_schema() {
         let mut history = History::default();
         let take = |history: &mut History, key: &HistoryKey, value: &str| {
-            history.take(0, 5, serde_json::to_vec(key).unwrap().as_slice(), value.as_bytes()).unwrap()
+            super::tests::take(history, 5, serde_json::to_vec(key).unwrap().as_slice(), value.as_bytes())
+                .unwrap()
         };
         let stored = |number: u32, same_as: Option<u32>| {
             let (key, value) = generation(number, 6 + number);
@@ -390,28 +337,15 @@ mod tests {
         let key = serde_json::to_string(&HistoryKey::Selection).unwrap();
         let mut history = History::default();
         assert!(!history.is_complete());
-        history.take(0, 5, key.as_bytes(), selection(None).as_bytes()).unwrap();
+        take(&mut history, 5, key.as_bytes(), selection(None).as_bytes()).unwrap();
         assert!(!history.is_complete());
         let (table, record) = generation(1, 7);
-        history.take(1, 5, table.as_bytes(), record.as_bytes()).unwrap();
+        take(&mut history, 5, table.as_bytes(), record.as_bytes()).unwrap();
         assert!(history.is_complete());
         assert_eq!(history.replicated().count(), 1);
-        history.take(2, 5, key.as_bytes(), selection(Some("no key")).as_bytes()).unwrap();
+        take(&mut history, 5, key.as_bytes(), selection(Some("no key")).as_bytes()).unwrap();
         assert!(history.is_complete());
         assert_eq!(history.replicated().count(), 0);
-    }
-
-    #[test]
-    fn newer_and_foreign_records_are_refused() {
-        let mut history = History::default();
-        let (key, value) = generation(1, 7);
-        let newer = value.replace("\"format\":1", "\"format\":3,\"surprise\":true");
-        assert_eq!(
-            history.take(5, 5, key.as_bytes(), newer.as_bytes()),
-            Err(HistoryError::Newer { offset: 5, format: 3, known: 2 })
-        );
-        let foreign = history.take(6, 5, b"\"x\"", value.as_bytes());
-        assert!(matches!(foreign, Err(HistoryError::Unreadable { offset: 6, .. })), "{foreign:?}");
     }
 
     proptest::proptest! {
@@ -435,7 +369,7 @@ mod tests {
             let (key, value) =
                 if in_key { (damaged(key), value.into_bytes()) } else { (key.into_bytes(), damaged(value)) };
             let mut history = History::default();
-            if history.take(0, 0, &key, &value).is_err() {
+            if take(&mut history, 0, &key, &value).is_err() {
                 proptest::prop_assert!(history.generations.is_empty() && history.topics.is_empty());
             }
         }

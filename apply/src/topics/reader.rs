@@ -13,6 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
+use tributary_schemas::record::RawRecord;
 use tributary_service::kafka::{Failing, close, partitions};
 use tributary_service::waits::Waits;
 
@@ -178,13 +179,10 @@ impl HistoryReader {
             }
         };
         let offset = message.offset();
-        let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
-        let change = self
-            .anew
-            .as_mut()
-            .unwrap_or(&mut self.history)
-            .take(offset, message.timestamp().to_millis().unwrap_or(0), key, value)
-            .map_err(|source| TopicError::History { topic: self.topic.clone(), source })?;
+        let key = message.key().unwrap_or_default();
+        let raw = RawRecord { topic: &self.topic, offset, key, value: message.payload() };
+        let written_ms = message.timestamp().to_millis().unwrap_or(0);
+        let change = self.anew.as_mut().unwrap_or(&mut self.history).take(raw, written_ms)?;
         (self.heard, self.behind) = (Instant::now(), None);
         self.position = offset + 1;
         self.reached = self.reached.max(self.position);

@@ -14,9 +14,10 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
-use tributary_schemas::checkpoint::{Checkpoint, Parked, StateKey};
+use tributary_schemas::checkpoint::{Checkpoint, Parked};
 use tributary_schemas::config::Config;
 use tributary_schemas::position::Position;
+use tributary_schemas::record::{RawRecord, StateRecord};
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::state_topic;
 use tributary_service::cli::write_out;
@@ -69,9 +70,9 @@ impl StateFollower {
             .add_partition_offset(&topic, 0, Offset::Offset(contents.next_offset))
             .and_then(|()| consumer.assign(&assignment))
             .map_err(during())?;
-        let mut follower = Self { consumer, topic, checkpoint: None, parked: BTreeMap::new() };
+        let mut follower = Self { consumer, topic: topic.clone(), checkpoint: None, parked: BTreeMap::new() };
         for record in &contents.records {
-            follower.take(&record.key, record.value.as_deref());
+            follower.take(record.of(&topic))?;
         }
         Ok(follower)
     }
@@ -83,25 +84,21 @@ impl StateFollower {
     }
 
     /// True if the checkpoint moved.
-    fn take(&mut self, key: &[u8], value: Option<&[u8]>) -> bool {
-        let (Ok(key), Some(value)) = (serde_json::from_slice(key), value) else { return false };
-        match key {
-            StateKey::Checkpoint => {
-                let checkpoint = serde_json::from_slice(value).ok();
-                let moved = checkpoint.is_some() && checkpoint != self.checkpoint;
-                self.checkpoint = checkpoint.or_else(|| self.checkpoint.take());
-                moved
+    fn take(&mut self, raw: RawRecord<'_>) -> Result<bool, TopicError> {
+        Ok(match raw.state()? {
+            StateRecord::Checkpoint(checkpoint) => {
+                let before = self.checkpoint.replace(checkpoint);
+                before != self.checkpoint
             }
-            StateKey::Parked(id) => {
-                // A table that goes on leaves an empty object.
-                match serde_json::from_slice(value) {
-                    Ok(parked) => drop(self.parked.insert(id, parked)),
-                    Err(_) => drop(self.parked.remove(&id)),
-                }
+            StateRecord::Parked(id, parked) => {
+                self.parked.insert(id, parked);
                 false
             }
-            StateKey::Leader | StateKey::Progress(_) | StateKey::Catalog(_) => false,
-        }
+            StateRecord::Leader(_)
+            | StateRecord::Progress(..)
+            | StateRecord::Catalog(..)
+            | StateRecord::Removed(_) => false,
+        })
     }
 
     /// Blocks until everything up to `wanted` has been published.
@@ -127,9 +124,10 @@ impl StateFollower {
             }
             match self.consumer.poll(BEAT) {
                 Some(Ok(message)) => {
-                    let (key, value) = (message.key().unwrap_or_default().to_vec(), message.payload());
-                    let value = value.map(<[u8]>::to_vec);
-                    if self.take(&key, value.as_deref()) {
+                    let message = message.detach();
+                    let key = message.key().unwrap_or_default();
+                    let (topic, value) = (message.topic(), message.payload());
+                    if self.take(RawRecord { topic, offset: message.offset(), key, value })? {
                         moved = Instant::now();
                     }
                 }

@@ -2,11 +2,12 @@
 //! offsets, parsed. Nothing is written.
 
 use crate::pipeline::session::capture_group;
-use crate::topics::state::{StateError, TaskHistory, TaskState};
+use crate::topics::state::{TaskHistory, TaskState};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tributary_schemas::config::Config;
 use tributary_schemas::history::Cause;
+use tributary_schemas::record::RecordError;
 use tributary_schemas::table::{Table, TableId};
 use tributary_schemas::topic::{history_topic, state_topic};
 use tributary_service::kafka::{ReadError, Record, read_to_end};
@@ -32,14 +33,14 @@ pub enum StoredError {
     Read(#[from] ReadError),
     /// What stands in them.
     #[error(transparent)]
-    State(#[from] StateError),
+    Record(#[from] RecordError),
 }
 
 impl Transient for StoredError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Read(error) => error.is_transient(),
-            Self::State(_) => false,
+            Self::Record(_) => false,
         }
     }
 }

@@ -30,11 +30,8 @@ const MOST_READ_AGAIN_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 /// them is committed its tables are read anew. So it goes with those that are too far back, and to be had only by reading
 /// all that followed once more. A transaction that was forgotten does not hold the task.
 pub fn give_up_purged(checkpoint: &mut Checkpoint, server: &ServerHistory) {
-    let gtids =
-        checkpoint.undecided.iter().filter_map(|undecided| undecided.gtid.as_deref()?.parse::<Gtid>().ok());
-    for gtid in gtids.filter(|gtid| server.purged.contains(gtid)) {
-        checkpoint.position.gtid_set.insert(&gtid);
-    }
+    let gone: Vec<Gtid> = checkpoint.prepared().filter(|gtid| server.purged.contains(gtid)).collect();
+    gone.iter().for_each(|gtid| checkpoint.position.gtid_set.insert(gtid));
     // By GTIDs no place is asked for; without, one in a file that is not listed cannot be.
     let here = &checkpoint.position;
     for undecided in &mut checkpoint.undecided {

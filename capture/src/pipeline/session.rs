@@ -30,6 +30,7 @@ use tributary_schemas::checkpoint::{Checkpoint, Leader, StateKey};
 use tributary_schemas::config::{Config, SourceConfig, TableSelection};
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::position::Position;
+use tributary_schemas::record::RecordError;
 use tributary_schemas::topic::{history_topic, state_topic};
 use tributary_service::exit::Failure;
 use tributary_service::kafka;
@@ -162,7 +163,7 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
         kafka::read_to_end(&shared.config.kafka, &capture_group(task), topic, READ_TIMEOUT)
             .map_err(|error| Halt::Restart(error.to_string()))
     };
-    let unreadable = |error: crate::topics::state::StateError| {
+    let unreadable = |error: RecordError| {
         Halt::Stop(Box::new(Failure::new("the task's own topics cannot be read", error)))
     };
     let (state, history) = std::thread::scope(|scope| {

@@ -2,7 +2,6 @@
 //! the process started.
 
 use crate::sequencer::Sequencer;
-use crate::snapshot::planner::is_past;
 use tributary_schemas::position::Position;
 
 /// Where the source stood.
@@ -19,6 +18,6 @@ impl Target {
     /// True once everything is.
     #[must_use]
     pub fn is_reached(&self, sequencer: &Sequencer) -> bool {
-        sequencer.is_loaded() && is_past(&sequencer.passed(), &self.0)
+        sequencer.is_loaded() && sequencer.passed().covers(&self.0)
     }
 }

@@ -9,7 +9,6 @@ use super::Sequencer;
 use super::port::{Action, Answered, DefinitionQuestion};
 use super::tables::TableIndex;
 use crate::events::ddl::{Next, Stated, Verdict, follow, unlike};
-use crate::snapshot::planner::is_past;
 use crate::topics::state::StoredCatalog;
 use std::collections::BTreeMap;
 use tributary_schemas::checkpoint::StateKey;
@@ -70,7 +69,7 @@ impl Expectations {
         match of_table {
             Some((_, Expected { unproven: true, .. })) => self.forget(index),
             // The place does not hold the statement, so what is expected there is not what comes of it.
-            Some((place, _)) if is_past(reached, &place.position) => self.forget(index),
+            Some((place, _)) if reached.covers(&place.position) => self.forget(index),
             _ => false,
         }
     }
@@ -78,7 +77,7 @@ impl Expectations {
     fn arrived(&mut self, here: &Position) -> BTreeMap<TableIndex, Expected> {
         let (arrived, waiting) = std::mem::take(&mut self.places)
             .into_iter()
-            .partition(|place: &Place| is_past(here, &place.position));
+            .partition(|place: &Place| here.covers(&place.position));
         self.places = waiting;
         arrived.into_iter().flat_map(|place: Place| place.tables).collect()
     }
@@ -114,7 +113,7 @@ impl Sequencer {
             return None;
         }
         let table = &self.tables[index];
-        let here = found.as_ref().is_some_and(|(_, place)| is_past(&self.reached(), place));
+        let here = found.as_ref().is_some_and(|(_, place)| self.reached().covers(place));
         let stated = Stated { table: found.as_ref().map(|(catalog, _)| catalog), here };
         match follow(&table.catalog, next, stated, &self.setup.session) {
             Verdict::Follow { next, unproven } => {

@@ -14,7 +14,6 @@ use super::port::Action;
 use super::table::{Origin, SchemaTexts, SequencedTable};
 use super::tables::{Joining, Standing, TableIndex};
 use crate::remedies;
-use crate::snapshot::planner::is_past;
 use crate::topics::admin::TopicError;
 use crate::topics::names::field_clash;
 use crate::topics::state::StoredCatalog;
@@ -84,7 +83,7 @@ impl Sequencer {
         self.park_absent(&here)?;
         let joining = self.tables.all_joining();
         let arrived: Vec<TableIndex> = joining
-            .filter(|(_, joining)| !joining.catalog.unasked && is_past(&here, &joining.after))
+            .filter(|(_, joining)| !joining.catalog.unasked && here.covers(&joining.after))
             .map(|(index, _)| index)
             .collect();
         if arrived.is_empty() {
@@ -108,9 +107,7 @@ impl Sequencer {
     fn park_absent(&mut self, here: &Position) -> Result<(), Halt> {
         let waiting = self.tables.waiting();
         let passed: Vec<TableIndex> = waiting
-            .filter(
-                |(_, standing)| matches!(standing, Standing::Absent { place, .. } if is_past(here, place)),
-            )
+            .filter(|(_, standing)| matches!(standing, Standing::Absent { place, .. } if here.covers(place)))
             .map(|(index, _)| index)
             .collect();
         passed.into_iter().try_for_each(|index| self.park(index, &ParkReason::absent()))

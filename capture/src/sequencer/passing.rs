@@ -11,7 +11,6 @@ use crate::binlog::batch::BatchedEvent;
 use crate::binlog::event::kind;
 use crate::binlog::{EventBody, EventHeader, parse};
 use crate::events::ddl::{SqlMode, Statement, Xid, classify};
-use crate::snapshot::planner::is_past;
 use tributary_schemas::checkpoint::{Checkpoint, Place};
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::position::Position;
@@ -34,7 +33,7 @@ pub fn resume_from(checkpoint: &Checkpoint) -> Position {
     };
     let published = bare(here);
     let from =
-        places.map(at).fold(published, |first, other| if is_past(&first, &other) { other } else { first });
+        places.map(at).fold(published, |first, other| if first.covers(&other) { other } else { first });
     let offset = if from.offset > u64::from(u32::MAX) { FIRST_OFFSET } else { from.offset };
     Position { gtid_set: here.gtid_set.clone(), offset, ..from }
 }
@@ -58,7 +57,7 @@ impl Passing {
     #[must_use]
     pub fn new(from: &Position, until: &Position) -> Option<Self> {
         let (here, until) = (bare(from), bare(until));
-        (!is_past(&here, &until)).then_some(Self { here, until, passed: true })
+        (!here.covers(&until)).then_some(Self { here, until, passed: true })
     }
 
     /// The next event of the stream: true if it is to be passed over, false once it and all that follow are new.
@@ -70,13 +69,13 @@ impl Passing {
     }
 
     fn passes_over_placed(&mut self, header: &EventHeader, body: &EventBody<'_>) -> bool {
-        if is_past(&self.here, &self.until) {
+        if self.here.covers(&self.until) {
             return false;
         }
         if let EventBody::Rotate { offset, file } = body {
             // The server tells where it begins to send; a file's end tells where it goes on.
             (self.here.file, self.here.offset) = ((*file).to_owned(), *offset);
-            return !is_past(&self.here, &self.until) || self.here == self.until;
+            return !self.here.covers(&self.until) || self.here == self.until;
         }
         if !header.is_artificial() && header.kind != kind::FORMAT_DESCRIPTION && header.next_offset > 0 {
             // 32 bits of it; the rest is counted, as in `progress`.
@@ -227,10 +226,10 @@ mod tests {
                 // What has no place of its own may be either: it is looked at only for its file.
                 let says_something = header.kind == kind::STOP;
                 if says_something {
-                    prop_assert_eq!(passed, is_past(&until, &behind), "{:?}", behind);
+                    prop_assert_eq!(passed, until.covers(&behind), "{:?}", behind);
                 }
                 // A file that begins behind all is not missed.
-                if header.kind == kind::ROTATE && !is_past(&until, &behind) {
+                if header.kind == kind::ROTATE && !until.covers(&behind) {
                     prop_assert!(!passed);
                 }
                 if !passed {

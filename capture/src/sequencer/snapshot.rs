@@ -266,11 +266,7 @@ impl Snapshot {
     /// Lets go on what waited for the stream to pass a place.
     pub(super) fn unpause(&mut self, here: &Position) {
         for (index, reading) in &mut self.tables {
-            if reading
-                .paused_until
-                .as_ref()
-                .is_some_and(|place| crate::snapshot::planner::is_past(here, place))
-            {
+            if reading.paused_until.as_ref().is_some_and(|place| here.covers(place)) {
                 reading.paused_until = None;
                 self.planner.resume(index.number());
             }

@@ -11,6 +11,18 @@ pub(super) struct Stored {
     pub(super) value: Option<Vec<u8>>,
     pub(super) sequence: String,
     written_ms: i64,
+    /// A later record has its key, and compaction has removed it. Who checks sees it still.
+    compacted: bool,
+}
+
+/// What a consumer of committed records meets at an offset.
+#[derive(Debug)]
+pub(super) enum Met<'a> {
+    /// Nothing is behind it, or nothing that is committed.
+    End,
+    /// A marker, or what was aborted or removed.
+    Gap,
+    Record(&'a Stored),
 }
 
 /// What is at an offset.
@@ -58,6 +70,7 @@ impl Kafka {
                 value: record.value.map(<[u8]>::to_vec),
                 sequence: String::from_utf8(record.sequence.to_vec()).unwrap(),
                 written_ms,
+                compacted: false,
             }));
         }
     }
@@ -114,19 +127,61 @@ impl Kafka {
         })
     }
 
+    pub(super) fn at(&self, topic: &str, partition: usize, offset: i64) -> Met<'_> {
+        let slots = self.topics.get(topic).map_or(&[][..], |partitions| &partitions[partition]);
+        match slots.get(usize::try_from(offset).unwrap()) {
+            None | Some(Slot::Open(_)) => Met::End,
+            Some(Slot::Committed(record)) if !record.compacted => Met::Record(record),
+            Some(_) => Met::Gap,
+        }
+    }
+
+    /// The first offset that is not committed yet.
+    pub(super) fn stable_end(&self, topic: &str, partition: usize) -> i64 {
+        let slots = &self.topics[topic][partition];
+        let open = slots.iter().position(|slot| matches!(slot, Slot::Open(_)));
+        i64::try_from(open.unwrap_or(slots.len())).unwrap()
+    }
+
+    /// Compaction comes by a partition of a table. It may leave any record behind that it could remove.
+    pub(super) fn compact(&mut self, random: &mut fastrand::Rng) {
+        let tables = self.topics.iter_mut().filter(|(name, _)| name.starts_with("t.shop"));
+        let Some(slots) = random.choice(tables.flat_map(|(_, partitions)| partitions).collect::<Vec<_>>())
+        else {
+            return;
+        };
+        let mut later = std::collections::BTreeSet::new();
+        for slot in slots.iter_mut().rev() {
+            let Slot::Committed(record) = slot else { continue };
+            if !later.insert(record.key.clone()) && random.bool() {
+                record.compacted = true;
+            }
+        }
+    }
+
     pub(super) fn partitions(&self, topic: &str) -> usize {
         self.topics.get(topic).map_or(0, Vec::len)
+    }
+
+    /// The committed records of one of the task's own topics from an offset on.
+    pub(super) fn read_from(&self, topic: &str, from: i64) -> Vec<Record> {
+        let behind = self.committed(topic, 0).skip_while(|(offset, _)| *offset < from);
+        behind.map(|(offset, stored)| record(offset, stored)).collect()
     }
 
     /// The last committed record of every key of one of the task's own topics.
     pub(super) fn read_to_end(&self, topic: &str) -> Vec<Record> {
         let mut last: BTreeMap<&[u8], Record> = BTreeMap::new();
         for (offset, stored) in self.committed(topic, 0) {
-            let (key, value) = (stored.key.clone(), stored.value.clone());
-            last.insert(&stored.key, Record { key, value, offset, written_ms: stored.written_ms });
+            last.insert(&stored.key, record(offset, stored));
         }
         let mut records: Vec<Record> = last.into_values().collect();
         records.sort_by_key(|record| record.offset);
         records
     }
+}
+
+fn record(offset: i64, stored: &Stored) -> Record {
+    let (key, value) = (stored.key.clone(), stored.value.clone());
+    Record { key, value, offset, written_ms: stored.written_ms }
 }

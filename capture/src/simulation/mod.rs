@@ -1,12 +1,14 @@
-//! A seeded simulation of the whole of capture: the real sequencer and the real beginning of a session, between a source, a
-//! Kafka and readers that are played here. Everything may end at every action: the process, the Kafka transaction, the answer
-//! to a commit. `TRIBUTARY_SEED=17 cargo test simulation` replays one schedule.
+//! A seeded simulation of both services. Of capture: the real sequencer and the real beginning of a session, between a source, a
+//! Kafka and readers that are played here. Of apply: the real history, state machines of topics and batches, in two instances,
+//! over a compacted Kafka and a played destination. Everything may end at every action: the process, the Kafka transaction, the
+//! answer to a commit, the group's assignment. `TRIBUTARY_SEED=17 cargo test simulation` replays one schedule.
 //!
-//! What is checked, now and then and where a session ends: what an apply that has read all topics has is what the source had at
-//! the checkpoint, and each row event is there exactly once; and, once all is quiet, that every table is there. Safeguards are also
-//! left out, and the simulation must notice. Not played: the loop of a session and its driver, sources without GTIDs, topics that
+//! What is checked, now and then and where a session of capture ends: what an apply that has read all topics has is what the
+//! source had at the checkpoint, and each row event is there exactly once; and, once all is quiet, that every table is there, in
+//! the topics and in the destination. Safeguards are also left out, and the simulation must notice. Not played: the loop of a session and its driver, sources without GTIDs, topics that
 //! are deleted.
 
+mod applies;
 mod binlog;
 mod kafka;
 mod model;
@@ -14,6 +16,7 @@ mod readers;
 mod schedule;
 mod session;
 mod source;
+mod warehouse;
 
 use schedule::{Fault, Schedule};
 

@@ -17,8 +17,10 @@ use tributary_schemas::wire;
 /// What went wrong.
 pub(super) type Violation = String;
 
-/// Rows by key; values by column id.
-type Rows = BTreeMap<i32, BTreeMap<u32, Option<i32>>>;
+/// A row's values by column id.
+pub(super) type Values = BTreeMap<u32, Option<i32>>;
+/// Rows by key.
+pub(super) type Rows = BTreeMap<i32, Values>;
 
 /// What the task's own topics say.
 pub(super) struct Own {
@@ -249,7 +251,7 @@ fn put(
             generation.generation, generation.key_schema_id
         ));
     }
-    let key = i32::try_from(Reader::new(key).long().unwrap()).unwrap();
+    let key = self::key(key);
     let Some(value) = value else {
         rows.remove(&key);
         return Ok(());
@@ -263,22 +265,39 @@ fn put(
             generation.generation, generation.value_schema_id
         ));
     }
-    // `before` is null; then `after`.
-    let mut reader = Reader::new(&datum[2..]);
-    if datum[1] != VALUE_BRANCH {
-        rows.remove(&key);
-        return Ok(());
+    match decode(generation, datum) {
+        Some(row) => drop(rows.insert(key, row)),
+        None => drop(rows.remove(&key)),
     }
-    let mut row = BTreeMap::new();
-    for column in &generation.table.columns {
-        let some = !column.nullable || reader.some().unwrap();
-        row.insert(column.id, some.then(|| i32::try_from(reader.long().unwrap()).unwrap()));
-    }
-    rows.insert(key, row);
     Ok(())
 }
 
-fn compare(id: &TableId, table: &Table, latest: &GenerationRecord, found: &Rows) -> Result<(), Violation> {
+/// The key of a record.
+pub(super) fn key(datum: &[u8]) -> i32 {
+    i32::try_from(Reader::new(datum).long().unwrap()).unwrap()
+}
+
+/// The row of an envelope of this generation; `None` for a delete.
+pub(super) fn decode(generation: &GenerationRecord, datum: &[u8]) -> Option<Values> {
+    // `before` is null; then `after`.
+    let mut reader = Reader::new(&datum[2..]);
+    if datum[1] != VALUE_BRANCH {
+        return None;
+    }
+    let columns = generation.table.columns.iter().map(|column| {
+        let some = !column.nullable || reader.some().unwrap();
+        (column.id, some.then(|| i32::try_from(reader.long().unwrap()).unwrap()))
+    });
+    Some(columns.collect())
+}
+
+/// The rows that `found` holds must be the table's.
+pub(super) fn compare(
+    id: &TableId,
+    table: &Table,
+    latest: &GenerationRecord,
+    found: &Rows,
+) -> Result<(), Violation> {
     let names = |columns: Vec<&String>| columns.into_iter().cloned().collect::<Vec<String>>().join(", ");
     let published: Vec<&String> = latest.table.columns.iter().map(|column| &column.name).collect();
     let declared: Vec<&String> = table.columns.iter().map(|column| &column.name).collect();

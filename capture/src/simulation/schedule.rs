@@ -1,5 +1,6 @@
 //! One schedule: what happens in which order, by a seed.
 
+use super::applies::Applies;
 use super::kafka::Kafka;
 use super::model::{Own, Violation, check, check_quiet};
 use super::session::{Session, World};
@@ -23,11 +24,13 @@ pub(super) enum Fault {
     CommitInParts,
     AskBeforeCommit,
     CompleteWithoutStream,
+    MergeWithoutComparing,
+    DefineAtFirstArrival,
 }
 
 impl Fault {
     /// Each, with what the first schedule that notices it says.
-    pub(super) const ALL: [(Self, &[&str]); 9] = [
+    pub(super) const ALL: [(Self, &[&str]); 11] = [
         (Self::ReadWithoutWaiting, &["the topic has"]),
         (Self::PublishTouchedRows, &["the topic has"]),
         (Self::TakeBarriersEarly, &["schema", "the topic has"]),
@@ -35,8 +38,13 @@ impl Fault {
         (Self::ForgetUndecided, &["the topic has", "row events"]),
         (Self::ForgetGaps, &["is parked"]),
         (Self::CommitInParts, &["the topic has", "row events"]),
-        (Self::AskBeforeCommit, &["was never published", "has the columns", "the topic has"]),
+        (
+            Self::AskBeforeCommit,
+            &["was never published", "is not loaded", "has the columns", "the topic has"],
+        ),
         (Self::CompleteWithoutStream, &["the topic has", "row events"]),
+        (Self::MergeWithoutComparing, &["merged:", "goes back"]),
+        (Self::DefineAtFirstArrival, &["merged:"]),
     ];
 }
 
@@ -47,14 +55,28 @@ const PATIENCE: usize = 20_000;
 pub(super) struct Schedule {
     world: World,
     session: Option<Session>,
-    weights: [u32; 7],
+    applies: Applies,
+    weights: [u32; 8],
     steps: usize,
     done: usize,
 }
 
-type Act = fn(&mut Schedule) -> Result<(), Halt>;
+/// How an action goes wrong.
+enum End {
+    /// The session of capture ends, or the task stops.
+    Halt(Halt),
+    Violation(Violation),
+}
 
-const ACTIONS: [Act; 7] = [
+impl From<Halt> for End {
+    fn from(halt: Halt) -> Self {
+        Self::Halt(halt)
+    }
+}
+
+type Act = fn(&mut Schedule) -> Result<(), End>;
+
+const ACTIONS: [Act; 8] = [
     |this| {
         this.world.source.begin(&mut this.world.random);
         Ok(())
@@ -67,20 +89,21 @@ const ACTIONS: [Act; 7] = [
     Schedule::read,
     Schedule::tick,
     Schedule::disturb,
-    |_| Err(Halt::Restart("the process ended".to_owned())),
+    |_| Err(Halt::Restart("the process ended".to_owned()).into()),
+    Schedule::apply,
 ];
 
 impl Schedule {
     /// Ends after at most `steps` steps.
     pub(super) fn new(seed: u64, fault: Fault, steps: usize) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut weights = [24, 24, 32, 32, 16, 2, 1];
+        let mut weights = [24, 24, 32, 32, 16, 2, 1, 16];
         weights.iter_mut().for_each(|weight| *weight *= [1, 4, 16][random.usize(0..3)]);
         let mut source = Source::new();
         for _ in 0..random.usize(0..12) {
             if random.bool() { source.begin(&mut random) } else { source.commit(&mut random) }
         }
-        let steps = random.usize(10..110).min(steps);
+        let steps = random.usize(5..60).min(steps);
         source.tells = std::env::var_os("TRIBUTARY_SEED").is_some();
         let world = World {
             crash_in: [0, 200, 30][random.usize(0..3)],
@@ -96,7 +119,7 @@ impl Schedule {
             lag_ms: [50, 1 << 40][random.usize(0..2)],
             random,
         };
-        Self { world, session: None, weights, steps, done: 0 }
+        Self { world, session: None, applies: Applies::new(fault), weights, steps, done: 0 }
     }
 
     /// How many steps it took to fail, and why.
@@ -125,11 +148,12 @@ impl Schedule {
         let ended = done.is_err();
         match done {
             Ok(()) => {}
-            Err(Halt::Restart(why) | Halt::Fenced(why)) => {
+            Err(End::Halt(Halt::Restart(why) | Halt::Fenced(why))) => {
                 self.world.tell(|| format!("step {}: the session ends: {why}", self.done));
                 self.session = None;
             }
-            Err(Halt::Stop(failure)) => return Err(format!("the task stops: {failure}")),
+            Err(End::Halt(Halt::Stop(failure))) => return Err(format!("the task stops: {failure}")),
+            Err(End::Violation(why)) => return Err(why),
         }
         // The check goes through everything: now and then will do, and where a session has ended.
         let often = if ended { 2 } else { 24 };
@@ -157,14 +181,16 @@ impl Schedule {
             if loaded {
                 self.world.elapsed += Duration::from_secs(30);
                 self.act(Self::tick)?;
-                return check_quiet(&self.world.kafka, &self.world.source);
+                let World { kafka, source, random, .. } = &mut self.world;
+                check_quiet(kafka, source)?;
+                return self.applies.become_quiet(kafka, source, random);
             }
         }
         Err("it does not become quiet".to_owned())
     }
 
     /// The session, which begins if there is none.
-    fn with<T>(&mut self, work: impl FnOnce(&mut World, &mut Session) -> Result<T, Halt>) -> Result<T, Halt> {
+    fn with<T>(&mut self, work: impl FnOnce(&mut World, &mut Session) -> Result<T, Halt>) -> Result<T, End> {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => self.world.open()?,
@@ -174,7 +200,7 @@ impl Schedule {
         Ok(done)
     }
 
-    fn stream(&mut self) -> Result<(), Halt> {
+    fn stream(&mut self) -> Result<(), End> {
         self.with(|world, session| {
             let most = if world.quiet { 64 } else { world.random.usize(1..8) };
             if world.random.u8(0..4) == 0 {
@@ -189,7 +215,7 @@ impl Schedule {
         })
     }
 
-    fn read(&mut self) -> Result<(), Halt> {
+    fn read(&mut self) -> Result<(), End> {
         self.with(|world, session| {
             let busy: Vec<usize> =
                 (0..session.jobs.len()).filter(|reader| session.jobs[*reader].is_some()).collect();
@@ -207,7 +233,7 @@ impl Schedule {
         })
     }
 
-    fn tick(&mut self) -> Result<(), Halt> {
+    fn tick(&mut self) -> Result<(), End> {
         self.with(|world, session| {
             let now = world.now();
             world.decide(session, async |sequencer| sequencer.tick(now).await)?;
@@ -221,24 +247,32 @@ impl Schedule {
         })
     }
 
+    /// The other service goes on, whether capture runs or not.
+    fn apply(&mut self) -> Result<(), End> {
+        let World { kafka, random, .. } = &mut self.world;
+        for _ in 0..random.usize(1..24) {
+            self.applies.step(kafka, random, false).map_err(End::Violation)?;
+        }
+        Ok(())
+    }
+
     /// The source changes its binlog file or its server, or purges what capture has behind it.
-    fn disturb(&mut self) -> Result<(), Halt> {
+    fn disturb(&mut self) -> Result<(), End> {
         let World { random, source, kafka, .. } = &mut self.world;
         match random.u8(0..6) {
             0 | 1 => {
                 source.fail_over(random);
-                return Err(Halt::Restart("the connection is gone".to_owned()));
+                return Err(Halt::Restart("the connection is gone".to_owned()).into());
             }
             2 => {
                 // A transaction that is published in part is still needed. One that is prepared goes: it may be forgotten.
                 if let Some(checkpoint) = Own::read(kafka).state.checkpoint {
                     let mut passed = checkpoint.position.gtid_set.clone();
-                    let undecided = checkpoint.undecided.iter().filter_map(|one| one.gtid.as_deref());
-                    undecided.for_each(|gtid| passed.insert(&gtid.parse().unwrap()));
+                    checkpoint.prepared().for_each(|gtid| passed.insert(&gtid));
                     // A file that is purged has no transaction that is not committed.
                     source.commit_those(&passed);
                     if source.server.purge(&passed) {
-                        return Err(Halt::Restart("the stream's file is gone".to_owned()));
+                        return Err(Halt::Restart("the stream's file is gone".to_owned()).into());
                     }
                 }
             }
@@ -249,7 +283,7 @@ impl Schedule {
                         Ok(())
                     })
                 })?;
-                return Err(Halt::Restart("the end was asked for".to_owned()));
+                return Err(Halt::Restart("the end was asked for".to_owned()).into());
             }
             _ => source.server.rotate(),
         }

@@ -16,6 +16,7 @@ use crate::sequencer::{Now, Sequencer, Setup, Snapshot, SnapshotSettings};
 use crate::topics::admin::TopicSettings;
 use crate::topics::incarnation;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::Leader;
@@ -28,6 +29,12 @@ use tributary_service::status::Status;
 const PARTITIONS: u32 = 2;
 /// Readers of a session.
 const READERS: usize = 2;
+
+/// Of both services.
+pub(super) static CONFIG: LazyLock<Config> = LazyLock::new(|| {
+    let config = "name = \"t\"\n[kafka]\nbrokers = \"b\"\n[capture]\ntables = [\"shop.*\"]\n[[table]]\nsource = \"shop.*\"";
+    toml::from_str(config).unwrap()
+});
 
 /// What a session consists of.
 pub(super) struct Session {
@@ -62,8 +69,6 @@ fn crash() -> Halt {
 }
 
 fn setup(memory_bytes: usize, lag_ms: u64) -> Setup {
-    let config = "name = \"t\"\n[kafka]\nbrokers = \"b\"\n[capture]\ntables = [\"shop.*\"]";
-    let config: Config = toml::from_str(config).unwrap();
     let leader =
         Leader { format: FORMAT_VERSION, instance: "i".to_owned(), address: "a".to_owned(), beat: None };
     Setup {
@@ -71,7 +76,7 @@ fn setup(memory_bytes: usize, lag_ms: u64) -> Setup {
         leader,
         history_topic: "t.history".into(),
         state_topic: "t.state".into(),
-        selection: TableSelection::new(&config).unwrap(),
+        selection: TableSelection::new(&CONFIG).unwrap(),
         key_indexes: BTreeMap::new(),
         session: ddl::Session {
             mode: ddl::SqlMode::default(),

@@ -206,7 +206,7 @@ impl Planner {
     pub fn passed(&mut self, stream: &Position) -> Vec<TableNumber> {
         let mut complete = Vec::new();
         for (table, plan) in &mut self.tables {
-            let consistent = plan.consistent_after.as_ref().is_some_and(|mark| is_past(stream, mark));
+            let consistent = plan.consistent_after.as_ref().is_some_and(|mark| stream.covers(mark));
             if plan.phase == ReadPhase::Published && consistent {
                 plan.phase = ReadPhase::Complete;
                 complete.push(*table);
@@ -238,25 +238,5 @@ impl Planner {
     pub fn is_reading(&self, id: OrderId) -> bool {
         let plan = self.orders.get(&id).and_then(|table| self.tables.get(table));
         plan.is_some_and(|plan| plan.state_of(id) == Some(State::Reading(id)))
-    }
-}
-
-/// True if a stream at `stream` has passed `mark`: by GTID if the mark has any, else by file and offset, which only
-/// compare on one server.
-#[must_use]
-pub fn is_past(stream: &Position, mark: &Position) -> bool {
-    if !mark.gtid_set.is_empty() {
-        return stream.gtid_set.contains_all(&mark.gtid_set);
-    }
-    let place = |position: &Position| {
-        let number = position.file.rsplit('.').next().and_then(|number| number.parse::<u64>().ok());
-        number.map(|number| (number, position.offset))
-    };
-    match (place(stream), place(mark)) {
-        (Some(stream_place), Some(mark_place)) => {
-            stream.server_uuid == mark.server_uuid && stream_place >= mark_place
-        }
-        // A server that has written nothing at all.
-        _ => mark.file.is_empty(),
     }
 }

@@ -1,6 +1,6 @@
 //! The planner against a model: tables of whole numbers, answered by chance, stopped and resumed by chance.
 
-use super::planner::{Order, OrderId, Planner, Work, is_past};
+use super::planner::{Order, OrderId, Planner, Work};
 use super::windows::TableNumber;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -194,21 +194,6 @@ fn a_table_is_complete_only_once_the_stream_has_passed() {
     assert_eq!(planner.passed(&at(&format!("{uuid}:1-10"))), [0]);
     assert_eq!(planner.progress(0).unwrap().phase, ReadPhase::Complete);
     assert!(planner.is_complete());
-}
-
-#[test]
-fn positions_without_gtid_compare_by_number_on_one_server_only() {
-    let at = |file: &str, offset, server: &str| Position {
-        file: file.into(),
-        offset,
-        server_uuid: server.into(),
-        ..Position::default()
-    };
-    let mark = at("binlog.999999", 100, "a");
-    assert!(is_past(&at("binlog.1000000", 4, "a"), &mark));
-    assert!(is_past(&at("binlog.999999", 100, "a"), &mark));
-    assert!(!is_past(&at("binlog.999999", 99, "a"), &mark));
-    assert!(!is_past(&at("binlog.1000000", 4, "b"), &mark));
 }
 
 #[test]

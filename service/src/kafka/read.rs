@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tributary_schemas::config::KafkaConfig;
+use tributary_schemas::record::RawRecord;
 
 /// Longest wait in one call into librdkafka, so that a deadline is kept.
 const POLL: Duration = Duration::from_millis(500);
@@ -30,6 +31,14 @@ pub struct Record {
     pub offset: i64,
     /// When it was written, as Kafka says; milliseconds since 1970.
     pub written_ms: i64,
+}
+
+impl Record {
+    /// The same as a record of one of the task's own topics.
+    #[must_use]
+    pub fn of<'a>(&'a self, topic: &'a str) -> RawRecord<'a> {
+        RawRecord { topic, offset: self.offset, key: &self.key, value: self.value.as_deref() }
+    }
 }
 
 /// What a topic holds.

@@ -10,15 +10,20 @@ use tributary_tests::process::Process;
 use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
 
-/// How long a service may take to end.
-const ENDS: Duration = Duration::from_secs(12);
+/// How long a service may take to end; it has a limit of 10 s of its own, and the machine may be busy.
+const ENDS: Duration = Duration::from_secs(30);
+
+/// How often Kafka is killed; `ROUNDS=30` for a longer run.
+fn rounds() -> u32 {
+    std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+}
 
 async fn pass(milliseconds: u64) {
     let until = Instant::now() + Duration::from_millis(milliseconds);
     eventually("time passes", RUN, || async { Instant::now() > until }).await;
 }
 
-/// Ends a service in good order, if it has not ended by itself because Kafka was away for too long, and starts another.
+/// Ends a service in good order, and starts another.
 fn renew(task: &Task, process: &mut Process, program: &str) {
     assert!(process.is_running(), "{program} has ended by itself: {}", process.output());
     process.signal("TERM");
@@ -37,7 +42,7 @@ async fn no_service_ends_by_a_signal_while_kafka_is_killed() {
     let writer = Writer::paced(&servers, &task.name, "a", 3_000, (1, beat), random.u64(..));
     let mut capture = task.capture();
     let mut applies = [task.apply(), task.apply()];
-    for round in 0..15 {
+    for round in 0..rounds() {
         println!("round {round}");
         pass(random.u64(2_000..8_000)).await;
         servers.control(&["kill", "kafka"]);

@@ -136,7 +136,7 @@ async fn examine_kafka(config: &Config, findings: &mut Findings) -> Option<Histo
             ));
             None
         }
-        Err(error @ TopicError::History { .. }) => {
+        Err(error @ TopicError::Record(_)) => {
             findings.push(CheckItem::pass("kafka-reachable", brokers));
             let remedy = "update apply to the version of capture; look at what else writes to the topic";
             findings.push(CheckItem::fail("history", error.to_string(), remedy));

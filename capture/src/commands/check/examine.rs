@@ -132,7 +132,7 @@ async fn reach(config: &Config, findings: &mut Findings) -> Option<(Cluster, Sto
 fn read_stored(config: &Config) -> Result<Result<Stored, String>, Refusal> {
     match Stored::read(config) {
         Ok(stored) => Ok(Ok(stored)),
-        Err(StoredError::State(error)) => Ok(Err(error.to_string())),
+        Err(StoredError::Record(error)) => Ok(Err(error.to_string())),
         Err(StoredError::Read(error)) => Err(Refusal::from_read("reading the task's state", &error)),
     }
 }
