@@ -344,12 +344,6 @@ impl Batch {
     pub fn bytes(&self) -> usize {
         self.arena.len() + self.entries.len() * (size_of::<Entry>() + INDEX_BYTES)
     }
-
-    /// Bytes that are allocated, whether in use or kept for the next batch.
-    #[must_use]
-    pub fn allocated_bytes(&self) -> usize {
-        self.arena.capacity() + self.entries.capacity() * size_of::<Entry>() + self.index.allocation_size()
-    }
 }
 
 fn hash_of(key: &[u8]) -> u64 {

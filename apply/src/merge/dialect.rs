@@ -152,13 +152,6 @@ impl Dialect {
     pub const fn one_writer(self) -> bool {
         self.distributed
     }
-
-    /// True if one transaction must not INSERT into a table and then DELETE from it (it could deadlock with
-    /// another across nodes). Every merge planned here deletes first.
-    #[must_use]
-    pub const fn deletes_first(self) -> bool {
-        self.distributed
-    }
 }
 
 #[cfg(test)]

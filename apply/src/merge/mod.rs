@@ -10,7 +10,6 @@ pub mod dependents;
 pub mod dialect;
 pub mod encode;
 pub mod hazards;
-mod key_text;
 pub mod layout;
 pub mod limits;
 pub mod names;

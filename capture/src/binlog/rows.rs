@@ -4,9 +4,6 @@
 use super::cursor::Cursor;
 use super::event::{DecodeError, FormatContext, kind};
 
-/// The last row event of a statement: table ids may mean something else behind it.
-const FLAG_STATEMENT_END: u16 = 0x01;
-
 /// A bitmap of the binlog: the first column is the lowest bit of the first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bitmap<'a>(pub &'a [u8]);
@@ -26,12 +23,6 @@ impl Bitmap<'_> {
         let full = self.0.get(..whole).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0xff));
         let from = if full { whole * 8 } else { 0 };
         (from..count).find(|index| !self.get(*index))
-    }
-
-    /// How many of the first `count` columns have their bit set.
-    #[must_use]
-    pub fn count_set(&self, count: usize) -> usize {
-        (0..count).filter(|index| self.get(*index)).count()
     }
 }
 
@@ -55,8 +46,6 @@ pub struct RowsEvent<'a> {
     pub kind: RowsKind,
     /// Table id, as the TABLE_MAP event before gave it.
     pub table_id: u64,
-    /// Flags.
-    pub flags: u16,
     /// Columns of the table; the width of the bitmaps.
     pub column_count: usize,
     /// Which columns the only or before image holds.
@@ -92,7 +81,7 @@ impl<'a> RowsEvent<'a> {
 
     fn read(kind: RowsKind, cursor: &mut Cursor<'a>, id_width: usize, extra: bool) -> Option<Self> {
         let table_id = cursor.uint(id_width)?;
-        let flags = cursor.u16()?;
+        cursor.u16()?;
         if extra {
             // The length counts itself. What it holds (NDB, partition ids) changes no row.
             let length = usize::from(cursor.u16()?).checked_sub(2)?;
@@ -105,13 +94,7 @@ impl<'a> RowsEvent<'a> {
             RowsKind::Update | RowsKind::PartialUpdate => Bitmap(cursor.take(width)?),
             RowsKind::Insert | RowsKind::Delete => present,
         };
-        Some(Self { kind, table_id, flags, column_count, present, after_present, images: cursor.rest() })
-    }
-
-    /// True for the last row event of a statement.
-    #[must_use]
-    pub const fn ends_statement(&self) -> bool {
-        self.flags & FLAG_STATEMENT_END != 0
+        Some(Self { kind, table_id, column_count, present, after_present, images: cursor.rest() })
     }
 }
 
@@ -125,14 +108,11 @@ mod tests {
         let v2 = [&[7, 0, 0, 0, 0, 0, 1, 0, 5, 0, 1, 2, 3, 9, 0xff, 0x01, 0x0f, 0x00][..], b"rest"].concat();
         let update = RowsEvent::parse(kind::UPDATE_ROWS, &v2, &context).unwrap();
         assert_eq!((update.table_id, update.column_count, update.images), (7, 9, &b"rest"[..]));
-        assert!(update.ends_statement());
         assert_eq!(update.present.first_unset(9), None);
         assert_eq!(update.after_present.first_unset(9), Some(4));
-        assert_eq!(update.after_present.count_set(9), 4);
         let v1 = [&[7, 0, 0, 0, 0, 0, 0, 0, 9, 0xff, 0x01][..], b"rest"].concat();
         let delete = RowsEvent::parse(kind::DELETE_ROWS_V1, &v1, &context).unwrap();
         assert_eq!((delete.kind, delete.images), (RowsKind::Delete, &b"rest"[..]));
-        assert!(!delete.ends_statement());
         for end in 0..v2.len() - 4 {
             assert!(RowsEvent::parse(kind::UPDATE_ROWS, &v2[..end], &context).is_err(), "{end}");
         }

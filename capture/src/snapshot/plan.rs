@@ -160,10 +160,6 @@ impl TablePlan {
         self.segments.iter().position(mine)
     }
 
-    pub(super) fn state_of(&self, id: OrderId) -> Option<State> {
-        self.place_of(id).and_then(|place| self.segments.get(place)).map(|segment| segment.state)
-    }
-
     /// True if nothing remains.
     pub(super) fn is_read(&self) -> bool {
         self.segments.is_empty()

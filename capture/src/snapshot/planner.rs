@@ -5,7 +5,7 @@
 //! other row up to the cap is inside. Keys are only moved about, never compared by order: only the source can.
 //! Without IO, clock and chance.
 
-use super::plan::{Answered, State, TablePlan};
+use super::plan::{Answered, TablePlan};
 use super::windows::TableNumber;
 use std::collections::BTreeMap;
 use tributary_schemas::checkpoint::{KeyRange, KeyValue, ReadPhase, TableProgress};
@@ -58,7 +58,7 @@ pub struct Planner {
     tables: BTreeMap<TableNumber, TablePlan>,
     /// In the order they are read.
     sequence: Vec<TableNumber>,
-    orders: BTreeMap<OrderId, TableNumber>,
+    pub(super) orders: BTreeMap<OrderId, TableNumber>,
 }
 
 impl Planner {
@@ -122,13 +122,6 @@ impl Planner {
         self.issued += 1;
         self.orders.insert(id, table);
         Some(Order { id, table, work })
-    }
-
-    /// The table of an order that is still out; `None` if it is finished, returned or discarded: whatever a reader
-    /// says about it is then to be ignored.
-    #[must_use]
-    pub fn table_of(&self, id: OrderId) -> Option<TableNumber> {
-        self.orders.get(&id).copied()
     }
 
     /// Answers [`Work::FindEnd`]: the largest key, `None` for an empty table.
@@ -221,22 +214,9 @@ impl Planner {
         self.tables.get(&table).map(TablePlan::progress)
     }
 
-    /// Orders that are out.
-    #[must_use]
-    pub fn outstanding(&self) -> usize {
-        self.orders.len()
-    }
-
     /// True if every table is complete.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.tables.values().all(|plan| plan.phase == ReadPhase::Complete)
-    }
-
-    /// True if the range of an order is being read, for tests and the status page.
-    #[must_use]
-    pub fn is_reading(&self, id: OrderId) -> bool {
-        let plan = self.orders.get(&id).and_then(|table| self.tables.get(table));
-        plan.is_some_and(|plan| plan.state_of(id) == Some(State::Reading(id)))
     }
 }

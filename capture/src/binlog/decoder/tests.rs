@@ -257,7 +257,6 @@ proptest! {
         let event = RowsEvent {
             kind: RowsKind::PartialUpdate,
             table_id: 1,
-            flags: 0,
             column_count: map.columns.len(),
             present: Bitmap(&present),
             after_present: Bitmap(&present),
