@@ -46,7 +46,7 @@ pub struct CatalogColumn {
 }
 
 /// A base table as the catalog has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogTable {
     /// Name, as the source spells it.
     pub id: TableId,
@@ -249,15 +249,11 @@ fn parse_table(row: Row) -> Result<CatalogTable, FromRowError> {
     let (database, table, engine, comment, options, collation): Shape = from_row_opt(row)?;
     Ok(CatalogTable {
         id: TableId { database, table },
-        columns: Vec::new(),
-        indexes: Vec::new(),
         comment: comment.unwrap_or_default(),
         collation: collation.unwrap_or_default(),
         engine: engine.unwrap_or_default(),
-        rows_estimated: 0,
-        data_bytes: 0,
         partitioned: options.unwrap_or_default().contains("partitioned"),
-        unasked: false,
+        ..CatalogTable::default()
     })
 }
 

@@ -4,11 +4,7 @@ use super::*;
 use tributary_schemas::checkpoint::Undecided;
 
 fn catalog(name: &str) -> CatalogTable {
-    serde_json::from_value(serde_json::json!({
-        "id": {"database": "shop", "table": name}, "columns": [], "indexes": [], "comment": "",
-        "engine": "InnoDB", "rows_estimated": 0, "data_bytes": 0, "partitioned": false,
-    }))
-    .unwrap()
+    CatalogTable { id: TableId::new("shop", name), ..CatalogTable::default() }
 }
 
 #[test]

@@ -167,11 +167,7 @@ mod tests {
     use super::*;
 
     fn catalog(name: &str) -> CatalogTable {
-        serde_json::from_value(serde_json::json!({
-            "id": {"database": "shop", "table": name}, "columns": [], "indexes": [], "comment": "",
-            "engine": "InnoDB", "rows_estimated": 0, "data_bytes": 0, "partitioned": false,
-        }))
-        .unwrap()
+        CatalogTable { id: TableId::new("shop", name), ..CatalogTable::default() }
     }
 
     fn at(last: u64) -> Position {

@@ -129,26 +129,12 @@ impl SequencedTable {
     /// A table of which nothing is known but its name.
     #[must_use]
     pub fn unpublished(id: TableId) -> Self {
-        let (columns, indexes, comment) = (Vec::new(), Vec::new(), String::new());
-        let table = Table { id: id.clone(), columns, key: Vec::new(), indexes, comment };
-        let catalog = CatalogTable {
-            id: id.clone(),
-            columns: Vec::new(),
-            indexes: Vec::new(),
-            comment: String::new(),
-            collation: String::new(),
-            engine: String::new(),
-            rows_estimated: 0,
-            data_bytes: 0,
-            partitioned: false,
-            unasked: false,
-        };
         Self {
-            id,
             topic: "".into(),
             partitions: 0,
-            catalog,
-            table: Arc::new(table),
+            catalog: CatalogTable { id: id.clone(), ..CatalogTable::default() },
+            table: Arc::new(Table { id: id.clone(), ..Table::default() }),
+            id,
             highest_column_id: 0,
             names: ColumnNames::default(),
             lineage: Lineage::default(),

@@ -55,16 +55,20 @@ impl Index<TableIndex> for Tables {
 
 impl IndexMut<TableIndex> for Tables {
     fn index_mut(&mut self, index: TableIndex) -> &mut SequencedTable {
-        match usize::try_from(index.0).ok().and_then(|place| self.all.get_mut(place)) {
-            Some(entry) => &mut entry.table,
-            None => unreachable!("{index:?} was given by other tables"),
-        }
+        &mut self.entry_mut(index).table
     }
 }
 
 impl Tables {
     fn entry(&self, index: TableIndex) -> &Entry {
         match usize::try_from(index.0).ok().and_then(|place| self.all.get(place)) {
+            Some(entry) => entry,
+            None => unreachable!("{index:?} was given by other tables"),
+        }
+    }
+
+    fn entry_mut(&mut self, index: TableIndex) -> &mut Entry {
+        match usize::try_from(index.0).ok().and_then(|place| self.all.get_mut(place)) {
             Some(entry) => entry,
             None => unreachable!("{index:?} was given by other tables"),
         }

@@ -49,15 +49,11 @@ pub fn create(id: &TableId, new: &NewTable, session: &Session) -> Result<Catalog
         .and_then(|collation| {
             let empty = CatalogTable {
                 id: id.clone(),
-                columns: Vec::new(),
-                indexes: Vec::new(),
                 comment: new.comment.clone(),
                 collation,
                 engine: new.engine.clone().unwrap_or_else(|| "InnoDB".to_owned()),
-                rows_estimated: 0,
-                data_bytes: 0,
                 partitioned: new.partitioned,
-                unasked: false,
+                ..CatalogTable::default()
             };
             Ok(next(&empty, &new.steps(), session)?.table)
         })

@@ -161,10 +161,7 @@ impl Tables {
         if standing.waits() {
             self.waiting.push(index);
         }
-        match usize::try_from(index.0).ok().and_then(|place| self.all.get_mut(place)) {
-            Some(entry) => std::mem::replace(&mut entry.standing, standing),
-            None => unreachable!("{index:?} was given by other tables"),
-        }
+        std::mem::replace(&mut self.entry_mut(index).standing, standing)
     }
 
     /// A session begins with the table where it stood when the one before it ended. Nothing has to be said of it.

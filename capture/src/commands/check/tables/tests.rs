@@ -30,13 +30,8 @@ pub(in super::super) fn catalog(database: &str, table: &str) -> CatalogTable {
         id: TableId::new(database, table),
         columns: vec![column("id", "int")],
         indexes: vec![Index { name: "PRIMARY".into(), unique: true, kind: "BTREE".into(), parts }],
-        comment: String::new(),
-        collation: String::new(),
         engine: "InnoDB".into(),
-        rows_estimated: 0,
-        data_bytes: 0,
-        partitioned: false,
-        unasked: false,
+        ..CatalogTable::default()
     }
 }
 
