@@ -251,15 +251,11 @@ impl Snapshot {
     pub(super) fn shed(&mut self) {
         for (table, window) in self.windows.shed(self.memory_bytes) {
             let index = TableIndex::of(table);
-            let order = self
-                .outstanding
-                .iter()
-                .find(|(_, order)| order.table == index && order.window == Some(window))
-                .map(|(id, _)| *id);
-            if let Some(id) = order {
-                self.end_order(id);
-                self.planner.returned(id);
-            }
+            let mut orders = self.outstanding.iter();
+            let order = orders.find(|(_, order)| order.table == index && order.window == Some(window));
+            let id = order.map_or_else(|| unreachable!("a window without an order"), |(id, _)| *id);
+            self.end_order(id);
+            self.planner.returned(id);
         }
     }
 

@@ -135,11 +135,13 @@ impl Replay {
                 RowsKind::Insert => decoder.encode(&mut images, event.present, &mut after),
                 RowsKind::Delete => decoder.encode_key(&mut images, event.present, &mut before),
                 RowsKind::Update | RowsKind::PartialUpdate => {
-                    decoder.encode_full_update(event, &mut images, &mut before, &mut after).inspect(|()| {
+                    let mut first = images;
+                    let full = decoder.encode(&mut first, event.present, &mut before).map(|()| {
                         // The full before image is the row as it was.
                         let old = rows.get(&before.key).unwrap();
                         assert_eq!((&old.value, &old.raw), (&before.value, &before.raw));
-                    })
+                    });
+                    full.and_then(|()| decoder.encode_update(event, &mut images, &mut before, &mut after))
                 }
             };
             if let Err(error) = done {

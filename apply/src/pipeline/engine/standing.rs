@@ -267,6 +267,78 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::table::TableTask;
+    use crate::topics::history::History;
+    use tributary_schemas::config::{Config, TableRules};
+    use tributary_schemas::history::SelectedTable;
+    use tributary_schemas::table::TableId;
+    use tributary_service::load::Service;
+    use tributary_service::status::Status;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn parked(code: &str, marked_at: Option<u64>, now: Instant) -> Standing {
+        Standing::Parked(Parked::new(error(code), marked_at, now, MINUTE))
+    }
+
+    fn table() -> EngineTable {
+        let config = "name = \"t\"\nkafka.brokers = \"b\"\n[[table]]\nsource = \"shop.*\"";
+        let config: Config = toml::from_str(config).unwrap();
+        let (id, topic) = (TableId::new("shop", "orders"), "t.shop.orders".to_owned());
+        let selected = SelectedTable { id, topic, partitions: 1, excluded: None };
+        let rules = TableRules::new(&config).unwrap();
+        let task = TableTask::new(&config, &rules, &History::default(), &selected).unwrap();
+        let mut table = EngineTable::new(task, &Status::new("t", Service::Apply), MINUTE);
+        table.assign(0);
+        table
+    }
+
+    #[test]
+    fn rows_that_were_on_their_way_do_not_mend_a_table_and_those_of_a_trial_do() {
+        let (mut table, now) = (table(), Instant::now());
+        table.transition(parked("42501", None, now));
+        table.recovered();
+        assert!(table.is_parked() && table.status.state() == TableState::Parked);
+        table.try_again(now + MINUTE / 2);
+        assert!(table.is_parked());
+        table.try_again(now + MINUTE);
+        assert!(!table.is_parked() && table.is_tried());
+        assert_eq!(table.status.state(), TableState::Parked, "until something is written");
+        table.recovered();
+        assert!(matches!(table.standing, Standing::Running));
+        assert_eq!(table.status.state(), TableState::CatchingUp);
+    }
+
+    #[test]
+    fn a_mark_that_a_later_view_does_not_show_was_taken_away() {
+        let (mut table, now) = (table(), Instant::now());
+        table.transition(parked("42501", None, now));
+        table.see_mark(None, 3, MINUTE);
+        assert!(table.is_parked(), "it is not marked yet");
+        table.see_mark(Some(error("42501")), 3, MINUTE);
+        table.see_mark(None, 3, MINUTE);
+        assert!(table.is_parked(), "the view is as old as the mark");
+        table.see_mark(None, 4, MINUTE);
+        assert!(table.is_tried());
+        table.transition(parked("bad-row", Some(4), now));
+        table.see_mark(None, 5, MINUTE);
+        assert!(matches!(table.standing, Standing::Running), "another instance knows more of it");
+    }
+
+    #[test]
+    fn a_table_that_is_tried_and_closes_is_tried_for_what_parked_it() {
+        let (mut table, now) = (table(), Instant::now());
+        table.transition(parked("42501", None, now));
+        table.try_again(now + MINUTE);
+        let tried = table.tried().cloned();
+        table.transition(Standing::Closing { error: error("foreign-record"), tried });
+        assert!(table.is_tried() && table.is_closing());
+        assert_eq!(table.closed(), Some(error("foreign-record")), "nothing is left to write");
+        table.recovered();
+        assert!(table.is_closing() && !table.is_tried());
+        table.begin_anew();
+        assert!(matches!(table.standing, Standing::Running));
+    }
 
     fn error(code: &str) -> TableError {
         let text = String::new;
@@ -274,7 +346,7 @@ mod tests {
     }
 
     fn retry(code: &str, now: Instant) -> Option<Instant> {
-        Parked::new(error(code), None, now, Duration::from_secs(60)).retry
+        Parked::new(error(code), None, now, MINUTE).retry
     }
 
     #[test]
@@ -290,7 +362,7 @@ mod tests {
             "target-definition",
             "target-gone",
         ] {
-            assert_eq!(retry(code, now), Some(now + Duration::from_secs(60)), "{code}");
+            assert_eq!(retry(code, now), Some(now + MINUTE), "{code}");
         }
     }
 

@@ -26,33 +26,6 @@ impl RowDecoder {
     ) -> Result<(), RowError> {
         let first = *images;
         self.run(Wanted::Key, images, event.present, &[], before)?;
-        self.encode_after(event, first, images, after)
-    }
-
-    /// As [`Self::encode_update`], but with the whole row in `before`.
-    ///
-    /// # Errors
-    /// [`RowError`]; `before`, `after` and `images` are then of no use.
-    pub fn encode_full_update(
-        &self,
-        event: &RowsEvent<'_>,
-        images: &mut &[u8],
-        before: &mut EncodedRow,
-        after: &mut EncodedRow,
-    ) -> Result<(), RowError> {
-        let first = *images;
-        self.run(Wanted::Row, images, event.present, &[], before)?;
-        self.encode_after(event, first, images, after)
-    }
-
-    /// Encodes the second image, at the front of `images`; `first` begins with the first one.
-    fn encode_after(
-        &self,
-        event: &RowsEvent<'_>,
-        first: &[u8],
-        images: &mut &[u8],
-        after: &mut EncodedRow,
-    ) -> Result<(), RowError> {
         if event.kind != RowsKind::PartialUpdate {
             return self.run(Wanted::Row, images, event.after_present, &[], after);
         }
