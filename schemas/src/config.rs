@@ -13,7 +13,7 @@ mod shadow;
 mod task;
 
 pub use check::{ConfigIssue, unsupported, validate};
-pub use rules::{RuleConflict, TableRules, TableSelection, TargetError, TargetName, TargetSchemas};
+pub use rules::{RuleConflict, TableRules, TableSelection, TargetError, TargetSchemas};
 pub use secret::Secret;
 pub use selector::{SelectorError, TableSelector};
 pub use servers::{

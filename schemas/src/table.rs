@@ -143,3 +143,9 @@ impl Table {
         !self.is_key(column) && (column.nullable || column.column_type.may_be_zero_date())
     }
 }
+
+/// MySQL compares names of columns and indexes without regard to case.
+#[must_use]
+pub fn same_name(left: &str, right: &str) -> bool {
+    left == right || left.to_lowercase() == right.to_lowercase()
+}

@@ -9,7 +9,7 @@ use crate::exact;
 use mysql_async::{FromRowError, Row, Value, from_row_opt};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use tributary_schemas::table::{ColumnDefault, Index, IndexPart, TableId};
+use tributary_schemas::table::{ColumnDefault, Index, IndexPart, TableId, same_name};
 
 /// A column as the catalog declares it; the type is still text, for it may be one that is not known here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,14 +77,13 @@ impl CatalogTable {
     /// The index of this name.
     #[must_use]
     pub fn index(&self, name: &str) -> Option<&Index> {
-        self.indexes.iter().find(|index| index.name.eq_ignore_ascii_case(name))
+        self.indexes.iter().find(|index| same_name(&index.name, name))
     }
 
     /// The column of this name, compared as MySQL compares column names.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<(usize, &CatalogColumn)> {
-        let name = name.to_lowercase();
-        self.columns.iter().enumerate().find(|(_, column)| column.name.to_lowercase() == name)
+        self.columns.iter().enumerate().find(|(_, column)| same_name(&column.name, name))
     }
 
     /// True if the two differ in nothing but the server's estimates.

@@ -6,7 +6,7 @@
 
 use crate::catalog::{CatalogColumn, CatalogTable};
 use thiserror::Error;
-use tributary_schemas::table::{Column, Index, Table, TableId};
+use tributary_schemas::table::{Column, Index, Table, TableId, same_name};
 use tributary_schemas::types::ColumnType;
 
 /// Name of the index that is a table's primary key.
@@ -131,7 +131,7 @@ impl CatalogTable {
     pub fn published(&self, wishes: &Wishes<'_>) -> Result<Table, TableProblem> {
         let key = self.key(wishes.key_index)?;
         let excluded =
-            |column: &CatalogColumn| wishes.excluded.iter().any(|name| same_column(name, &column.name));
+            |column: &CatalogColumn| wishes.excluded.iter().any(|name| same_name(name, &column.name));
         let mut next_id =
             wishes.previous.iter().flat_map(|table| &table.columns).map(|column| column.id).max();
         next_id = next_id.max(Some(wishes.highest_id));
@@ -156,7 +156,7 @@ impl CatalogTable {
         }
         let mut key_ids = Vec::with_capacity(key.parts.len());
         for name in key.parts.iter().filter_map(|part| part.column.as_deref()) {
-            let column = columns.iter().find(|column| same_column(&column.name, name));
+            let column = columns.iter().find(|column| same_name(&column.name, name));
             let column = column.ok_or_else(|| TableProblem::ExcludedKeyColumn {
                 table: self.id.clone(),
                 column: name.to_owned(),
@@ -175,8 +175,7 @@ impl CatalogTable {
         wishes: &Wishes<'_>,
     ) -> Result<Column, TableProblem> {
         let key = self.key(wishes.key_index).into_iter().flat_map(|key| &key.parts);
-        let in_key =
-            key.filter_map(|part| part.column.as_deref()).any(|name| same_column(name, &column.name));
+        let in_key = key.filter_map(|part| part.column.as_deref()).any(|name| same_name(name, &column.name));
         let unsupported = || TableProblem::UnsupportedType {
             table: self.id.clone(),
             column: column.name.clone(),
@@ -214,11 +213,6 @@ impl CatalogTable {
             auto_increment: column.auto_increment,
         })
     }
-}
-
-/// MySQL compares column names without regard to case.
-fn same_column(left: &str, right: &str) -> bool {
-    left == right || left.to_lowercase() == right.to_lowercase()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! reading its row.
 
 use thiserror::Error;
+use tributary_schemas::config;
 use tributary_schemas::envelope::Operation;
 
 /// The changes of rows that a destination table takes.
@@ -24,6 +25,17 @@ impl Default for Operations {
 impl Operations {
     /// Everything: the destination mirrors the source.
     pub const ALL: Self = Self { insert: true, update: true, delete: true };
+
+    /// As the config lists them.
+    #[must_use]
+    pub fn of(listed: &[config::Operation]) -> Self {
+        let has = |operation| listed.contains(&operation);
+        Self {
+            insert: has(config::Operation::Insert),
+            update: has(config::Operation::Update),
+            delete: has(config::Operation::Delete),
+        }
+    }
 
     /// True if no record has to be left out.
     #[must_use]

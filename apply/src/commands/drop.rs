@@ -5,16 +5,13 @@ use super::runtime;
 use super::task::destination;
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::{Connection, Connector, DestinationError, catalog};
-use crate::merge::names::TargetName;
+use crate::merge::names::{TargetName, WRITERS};
 use crate::pipeline::run::destination_failure;
 use crate::remedies;
 use std::collections::BTreeSet;
 use tributary_schemas::config::Config;
 use tributary_service::cli::{DropArgs, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
-
-/// Numbers that staging tables may have.
-const WRITERS: u32 = 256;
 
 /// Lists, asks, removes.
 ///

@@ -4,7 +4,7 @@
 //! Invariant: nothing that the new relation has already is given twice, and a right that only the new one gives, by default
 //! privileges, is taken away again.
 
-use super::layout::TableRule;
+use super::layout::ColumnRule;
 use super::names::{literal, quote};
 use std::collections::{BTreeMap, BTreeSet};
 use tributary_schemas::table::Table;
@@ -122,7 +122,7 @@ impl FromSource {
     /// Of a target that goes from one definition to another. A column that keeps its id goes by its later name; comments are
     /// those of the earlier definition.
     #[must_use]
-    pub fn between(before: &Table, after: &Table, rule: &TableRule) -> Self {
+    pub fn between(before: &Table, after: &Table, rule: &ColumnRule) -> Self {
         let mut known = Self::default();
         known.comments.insert(None, before.comment.clone());
         for column in before.columns.iter().chain(&after.columns) {

@@ -5,7 +5,7 @@
 use super::ddl::{DdlError, comment_on_column, comment_on_table};
 use super::defaults;
 use super::dialect::Dialect;
-use super::layout::{Layout, Origin, TableRule};
+use super::layout::{ColumnRule, Layout, Origin};
 use super::names::{TargetName, quote};
 use super::pairing::writer;
 use super::target::{TargetKind, TargetShape};
@@ -136,7 +136,7 @@ impl fmt::Display for Change {
 pub fn alter_statements(
     changes: &[Change],
     to: &Table,
-    rule: &TableRule,
+    rule: &ColumnRule,
     dialect: Dialect,
     shape: &TargetShape,
 ) -> Result<Vec<String>, DdlError> {
@@ -172,7 +172,7 @@ pub fn alter_statements(
 
 struct Alter<'a> {
     to: &'a Table,
-    rule: &'a TableRule,
+    rule: &'a ColumnRule,
     dialect: Dialect,
     shape: &'a TargetShape,
     layout: &'a Layout,

@@ -3,32 +3,13 @@
 
 use super::defaults;
 use super::dialect::{Dialect, Product};
-use super::layout::{Layout, LayoutError, Origin, PlannedColumn, TableRule};
+use super::layout::{ColumnRule, Layout, LayoutError, Origin, PlannedColumn};
 use super::limits::{self, BTREE_BYTES_MAX, COLUMNS_MAX, may_be_too_long};
 use super::names::{TargetName, literal, quote, quote_list};
 use thiserror::Error;
+use tributary_schemas::config::{Indexes, Storage};
 use tributary_schemas::table::{Column, Index, Table};
 use tributary_schemas::types::ColumnType;
-
-/// How a table is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Storage {
-    /// Rows.
-    #[default]
-    Heap,
-    /// Columns: append-optimized on Greenplum and Cloudberry, Beam on AnalyticDB 7.
-    Column,
-}
-
-/// Which secondary indexes are created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Indexes {
-    /// None.
-    #[default]
-    None,
-    /// Those of the source, as plain ones.
-    Plain,
-}
 
 /// What a destination table is created from.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +19,7 @@ pub struct Creation<'a> {
     /// Definition on the source.
     pub table: &'a Table,
     /// Columns, key and policies.
-    pub rule: &'a TableRule,
+    pub rule: &'a ColumnRule,
     /// Name in the destination.
     pub target: &'a TargetName,
     /// Distribution key by names in the destination; `None`: the primary key.
@@ -235,7 +216,7 @@ impl Creation<'_> {
 }
 
 /// A column in CREATE TABLE.
-fn column_ddl(planned: &PlannedColumn, source: Option<&Column>, rule: &TableRule) -> String {
+fn column_ddl(planned: &PlannedColumn, source: Option<&Column>, rule: &ColumnRule) -> String {
     let mut sql = format!("{} {}", quote(&planned.name), planned.target_type);
     if let Some(default) = source.and_then(|column| defaults::constant(column, rule)) {
         sql += &format!(" DEFAULT {default}");

@@ -1,14 +1,15 @@
 //! DEFAULT clauses, from MySQL's words to PostgreSQL's. Literals carry no type of their own where PostgreSQL has a
 //! choice, so that they fit the column's type, be it the one Tributary chose or a wider one.
 
-use super::layout::{TableRule, ZeroDates};
+use super::layout::ColumnRule;
 use super::names::literal;
 use super::zero_date::nearest_text;
+use tributary_schemas::config::ZeroDatePolicy;
 use tributary_schemas::table::{Column, ColumnDefault};
 use tributary_schemas::types::ColumnType;
 
 /// The constant default of a column; `None` for none, for expressions, and for a text that is no value of the type.
-pub(super) fn constant(column: &Column, rule: &TableRule) -> Option<String> {
+pub(super) fn constant(column: &Column, rule: &ColumnRule) -> Option<String> {
     match &column.default {
         Some(ColumnDefault::Constant(text)) => translate(&column.column_type, text, rule),
         Some(ColumnDefault::Expression(_)) | None => None,
@@ -17,7 +18,7 @@ pub(super) fn constant(column: &Column, rule: &TableRule) -> Option<String> {
 
 /// What MySQL fills existing rows with when a NOT NULL column without a default is added to a table ("Data Type
 /// Default Values" in its manual; checked on 9.x): zero, the empty text, the first label, JSON's null.
-pub(super) fn implicit(column: &Column, rule: &TableRule) -> Option<String> {
+pub(super) fn implicit(column: &Column, rule: &ColumnRule) -> Option<String> {
     let text = match &column.column_type {
         ColumnType::Enum { labels } => labels.first().map_or("", String::as_str),
         ColumnType::Json => return Some("'null'".to_owned()),
@@ -49,12 +50,12 @@ pub(super) fn implicit(column: &Column, rule: &TableRule) -> Option<String> {
 /// What a column holds, as SQL, in rows that were there when the source added it: the constant default it was added with,
 /// NULL, or what MySQL takes for NOT NULL without a default. `None` if that is not the same in every row, or cannot be
 /// said.
-pub fn of_older_rows(column: &Column, rule: &TableRule) -> Option<String> {
+pub fn of_older_rows(column: &Column, rule: &ColumnRule) -> Option<String> {
     const NULL: &str = "NULL";
     if column.generated || column.auto_increment {
         return None;
     }
-    let nulled = rule.zero_dates == ZeroDates::Null && column.column_type.may_be_zero_date();
+    let nulled = rule.zero_dates == ZeroDatePolicy::Null && column.column_type.may_be_zero_date();
     let null = (column.nullable || nulled).then(|| NULL.to_owned());
     match &column.default {
         Some(ColumnDefault::Constant(_)) => constant(column, rule).or(null),
@@ -64,7 +65,7 @@ pub fn of_older_rows(column: &Column, rule: &TableRule) -> Option<String> {
     }
 }
 
-fn translate(column_type: &ColumnType, text: &str, rule: &TableRule) -> Option<String> {
+fn translate(column_type: &ColumnType, text: &str, rule: &ColumnRule) -> Option<String> {
     match column_type {
         ColumnType::TinyInt { .. }
         | ColumnType::SmallInt { .. }
@@ -105,9 +106,9 @@ fn translate(column_type: &ColumnType, text: &str, rule: &TableRule) -> Option<S
 }
 
 /// A date that exists, or what the policy makes of one that does not.
-fn date(text: &str, date_only: bool, rule: &TableRule) -> Option<String> {
+fn date(text: &str, date_only: bool, rule: &ColumnRule) -> Option<String> {
     let (nearest, exact) = nearest_text(text, date_only)?;
-    (exact || rule.zero_dates == ZeroDates::Clamp).then_some(nearest)
+    (exact || rule.zero_dates == ZeroDatePolicy::Clamp).then_some(nearest)
 }
 
 /// `0x…`, or text that stands for its bytes; BINARY is filled up with zero bytes.
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn constants_are_translated_by_type() {
-        let clamp = TableRule { zero_dates: ZeroDates::Clamp, ..TableRule::default() };
+        let clamp = ColumnRule { zero_dates: ZeroDatePolicy::Clamp, ..ColumnRule::default() };
         for (declaration, text, expected) in [
             ("int", "-5", Some("-5")),
             ("bigint unsigned", "18446744073709551615", Some("18446744073709551615")),
@@ -169,7 +170,11 @@ mod tests {
             ("year", "2020", Some("2020")),
         ] {
             let column = column(declaration, Some(ColumnDefault::Constant(text.into())));
-            assert_eq!(constant(&column, &TableRule::default()).as_deref(), expected, "{declaration} {text}");
+            assert_eq!(
+                constant(&column, &ColumnRule::default()).as_deref(),
+                expected,
+                "{declaration} {text}"
+            );
         }
         let zero = column("datetime", Some(ColumnDefault::Constant("0000-00-00 00:00:00".into())));
         assert_eq!(constant(&zero, &clamp).as_deref(), Some("'0001-01-01 00:00:00'"));
@@ -181,7 +186,7 @@ mod tests {
     fn rows_of_before_hold_what_the_column_was_added_with() {
         let of = |declaration: &str, nullable: bool, default: Option<ColumnDefault>| {
             let column = Column { nullable, ..column(declaration, default) };
-            of_older_rows(&column, &TableRule::default())
+            of_older_rows(&column, &ColumnRule::default())
         };
         let constant = |text: &str| Some(ColumnDefault::Constant(text.into()));
         assert_eq!(of("int", true, constant("5")).as_deref(), Some("5"));
@@ -210,7 +215,7 @@ mod tests {
             ("timestamp", None),
         ] {
             let column = column(declaration, None);
-            assert_eq!(implicit(&column, &TableRule::default()).as_deref(), expected, "{declaration}");
+            assert_eq!(implicit(&column, &ColumnRule::default()).as_deref(), expected, "{declaration}");
         }
     }
 }

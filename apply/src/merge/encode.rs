@@ -2,7 +2,6 @@
 //! buffer, or nothing and an error that names the column. Input is treated as hostile; nothing is allocated per row.
 
 use super::copy;
-use super::layout::ZeroDates;
 use super::pairing::Writer;
 use super::plan::{DeleteField, Field, TransferPlan};
 use super::value::{Fault, skip, value};
@@ -10,6 +9,7 @@ use super::zero_date::nearest_micros;
 use crate::batches::raw::RawValues;
 use thiserror::Error;
 use tributary_schemas::avro::{AvroError, Reader};
+use tributary_schemas::config::ZeroDatePolicy;
 
 /// Most columns MySQL allows in a key.
 const KEY_COLUMNS_MAX: usize = 16;
@@ -232,10 +232,10 @@ impl TransferPlan {
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
         match self.zero_dates {
-            ZeroDates::Fail => return Err(Fault::ZeroDate),
-            ZeroDates::Null if not_null => return Err(Fault::Null),
-            ZeroDates::Null => copy::put_null(out),
-            ZeroDates::Clamp => {
+            ZeroDatePolicy::Fail => return Err(Fault::ZeroDate),
+            ZeroDatePolicy::Null if not_null => return Err(Fault::Null),
+            ZeroDatePolicy::Null => copy::put_null(out),
+            ZeroDatePolicy::Clamp => {
                 let micros = nearest_micros(text).ok_or(Fault::ZeroDate)?;
                 let days = micros.div_euclid(86_400_000_000);
                 match writer {

@@ -3,48 +3,13 @@
 
 use super::names::identifier;
 use thiserror::Error;
+use tributary_schemas::config::{NulBytePolicy, ZeroDatePolicy};
 use tributary_schemas::table::{Column, Table};
 use tributary_schemas::types::{TargetType, UnsupportedType};
 
-/// What is done with a zero or partial date, which no PostgreSQL type holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ZeroDates {
-    /// NULL; counted. Target columns that may hold such dates are nullable.
-    #[default]
-    Null,
-    /// The nearest valid date; counted.
-    Clamp,
-    /// The table is parked.
-    Fail,
-}
-
-/// What is done with a NUL character in text, which PostgreSQL cannot hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NulBytes {
-    /// The table is parked.
-    #[default]
-    Fail,
-    /// It is left out; counted.
-    Strip,
-    /// U+FFFD takes its place; counted.
-    Replace,
-}
-
-impl NulBytes {
-    /// What stands where a NUL character stood; `None` if that is not allowed.
-    #[must_use]
-    pub const fn substitute(self) -> Option<&'static str> {
-        match self {
-            Self::Fail => None,
-            Self::Strip => Some(""),
-            Self::Replace => Some("\u{fffd}"),
-        }
-    }
-}
-
 /// The config's rule for a table's columns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TableRule {
+pub struct ColumnRule {
     /// Source columns that are left out.
     pub drop: Vec<String>,
     /// Source column, name in the warehouse.
@@ -54,9 +19,9 @@ pub struct TableRule {
     /// The key by names in the warehouse; `None`: the source's key.
     pub primary_key: Option<Vec<String>>,
     /// Zero and partial dates.
-    pub zero_dates: ZeroDates,
+    pub zero_dates: ZeroDatePolicy,
     /// NUL characters in text.
-    pub nul_bytes: NulBytes,
+    pub nul_bytes: NulBytePolicy,
 }
 
 /// Where a destination column's values come from.
@@ -159,7 +124,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`LayoutError`].
-    pub fn of(table: &Table, rule: &TableRule) -> Result<Self, LayoutError> {
+    pub fn of(table: &Table, rule: &ColumnRule) -> Result<Self, LayoutError> {
         let name = || table.id.to_string();
         let mut columns = Vec::with_capacity(table.columns.len() + rule.constants.len());
         for (index, column) in table.columns.iter().enumerate() {
@@ -174,7 +139,8 @@ impl Layout {
                 column: column.name.clone(),
                 source,
             })?;
-            let nulls_dates = rule.zero_dates == ZeroDates::Null && column.column_type.may_be_zero_date();
+            let nulls_dates =
+                rule.zero_dates == ZeroDatePolicy::Null && column.column_type.may_be_zero_date();
             columns.push(PlannedColumn {
                 name: rule.target_name(column),
                 origin: Origin::Source(index),
@@ -207,7 +173,7 @@ impl Layout {
     }
 }
 
-impl TableRule {
+impl ColumnRule {
     /// Source columns that the rule names and the table does not have: a rule for many tables may name what only
     /// some have, and a column may be dropped on the source, so this is a warning and no error.
     #[must_use]

@@ -1,7 +1,7 @@
 //! What PostgreSQL's pages of 8 kB hold: the longest entry of an index, and the widest row. A table whose rows may not
 //! fit works until the first that does not, so that people are told before. Pure.
 
-use super::layout::{Layout, Origin, TableRule};
+use super::layout::{ColumnRule, Layout, Origin};
 use super::names::IDENTIFIER_BYTES_MAX;
 use super::target::{TargetKind, TargetShape};
 use tributary_schemas::table::Table;
@@ -147,7 +147,7 @@ fn named(mut widths: Vec<(&str, u64)>) -> String {
 
 /// What may not fit into a table that is created; `indexed`: the key has an index.
 #[must_use]
-pub fn notes(table: &Table, rule: &TableRule, layout: &Layout, indexed: bool) -> Vec<String> {
+pub fn notes(table: &Table, rule: &ColumnRule, layout: &Layout, indexed: bool) -> Vec<String> {
     let sized: Vec<Sized> = layout
         .columns
         .iter()
@@ -170,7 +170,7 @@ pub fn notes(table: &Table, rule: &TableRule, layout: &Layout, indexed: bool) ->
 
 /// What may not fit into a table that is there: rows of the source, in its columns and its unique indexes.
 #[must_use]
-pub fn notes_on(shape: &TargetShape, table: &Table, rule: &TableRule) -> Vec<String> {
+pub fn notes_on(shape: &TargetShape, table: &Table, rule: &ColumnRule) -> Vec<String> {
     let source = |name: &str| table.columns.iter().find(|column| rule.target_name(column) == name);
     let sized: Vec<Sized> = shape
         .columns
@@ -187,7 +187,7 @@ pub fn notes_on(shape: &TargetShape, table: &Table, rule: &TableRule) -> Vec<Str
 }
 
 /// Names of more than 63 bytes, which no table of PostgreSQL's can have.
-fn cut_names(table: &Table, rule: &TableRule) -> Option<String> {
+fn cut_names(table: &Table, rule: &ColumnRule) -> Option<String> {
     let cut: Vec<String> = table
         .columns
         .iter()
@@ -257,7 +257,7 @@ mod tests {
     }
 
     fn noted(key: &str, others: usize, declaration: &str) -> Vec<String> {
-        let (table, rule) = (table(key, others, declaration), TableRule::default());
+        let (table, rule) = (table(key, others, declaration), ColumnRule::default());
         notes(&table, &rule, &Layout::of(&table, &rule).unwrap(), true)
     }
 
@@ -282,8 +282,8 @@ mod tests {
     fn names_that_are_cut_are_told_with_what_they_become() {
         let mut table = table("int", 1, "int");
         table.columns[1].name = "é".repeat(40);
-        let layout = Layout::of(&table, &TableRule::default()).unwrap();
-        let found = notes(&table, &TableRule::default(), &layout, true);
+        let layout = Layout::of(&table, &ColumnRule::default()).unwrap();
+        let found = notes(&table, &ColumnRule::default(), &layout, true);
         assert!(found.len() == 1 && found[0].contains(&layout.columns[1].name), "{found:?}");
     }
 }

@@ -38,6 +38,9 @@ fn hashed(name: &str, whole: &str, suffix: &str) -> String {
     format!("{cut}_{:08x}{suffix}", murmur2(whole.as_bytes()))
 }
 
+/// Writers that may be numbered; more than these share staging tables, which costs time only.
+pub const WRITERS: u32 = 256;
+
 /// A table of the warehouse.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetName {

@@ -2,7 +2,7 @@
 //! every row (see [`super::encode`]). What enters is the table's definition, the config's rule and the destination
 //! table as the catalog has it; what leaves is a flat program, or what does not fit and what to do about it.
 
-use super::layout::{Layout, Origin, PlannedColumn, TableRule, ZeroDates};
+use super::layout::{ColumnRule, Layout, Origin, PlannedColumn};
 use super::names::TargetName;
 use super::pairing::{Skip, Writer, writer};
 use super::target::{TargetColumn, TargetKind, TargetShape};
@@ -13,6 +13,7 @@ mod error;
 
 use error::COLUMNS_MAX;
 pub use error::PlanError;
+use tributary_schemas::config::ZeroDatePolicy;
 
 /// One field of the Avro record of a row.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ pub struct TransferPlan {
     pub(super) deletes: Vec<DeleteField>,
     /// COPY fields of the constants, lengths included.
     pub(super) constants: Vec<Vec<u8>>,
-    pub(super) zero_dates: ZeroDates,
+    pub(super) zero_dates: ZeroDatePolicy,
     pub(super) columns: Vec<StageColumn>,
     pub(super) key: Vec<String>,
     pub(super) target: TargetName,
@@ -101,7 +102,7 @@ impl TransferPlan {
     ///
     /// # Errors
     /// [`PlanError`], naming the column.
-    pub fn compile(table: &Table, rule: &TableRule, target: &TargetShape) -> Result<Self, PlanError> {
+    pub fn compile(table: &Table, rule: &ColumnRule, target: &TargetShape) -> Result<Self, PlanError> {
         let layout = Layout::of(table, rule)?;
         let name = || target.name.to_string();
         if layout.columns.len() > COLUMNS_MAX {
@@ -151,7 +152,7 @@ impl TransferPlan {
     }
 
     /// A plan that steps over every field of the row.
-    fn empty(table: &Table, rule: &TableRule, target: &TargetShape, layout: &Layout) -> Self {
+    fn empty(table: &Table, rule: &ColumnRule, target: &TargetShape, layout: &Layout) -> Self {
         let field = |column: &Column| Field {
             nullable: table.avro_nullable(column),
             // The layout has refused columns without an Avro type, unless they are left out: those are published

@@ -5,15 +5,14 @@ use crate::barriers::{Barrier, Barriers, Passage};
 use crate::batches::operations::Operations;
 use crate::destination::TableError;
 use crate::merge::changes::{Change, changes};
-use crate::merge::ddl::{Indexes, Storage};
 use crate::merge::defaults::of_older_rows;
-use crate::merge::layout::{NulBytes, TableRule, ZeroDates};
+use crate::merge::layout::ColumnRule;
 use crate::merge::names::TargetName;
 use crate::remedies;
 use crate::topics::history::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tributary_schemas::config::{self, Config, ExistingData, NulBytePolicy, Operation, ZeroDatePolicy};
+use tributary_schemas::config::{self, Config, ExistingData, Indexes, Operation, Storage};
 use tributary_schemas::history::{Cause, GenerationRecord, Run, SelectedTable};
 use tributary_schemas::table::{Table, TableId};
 use tributary_service::codes::Code;
@@ -32,7 +31,7 @@ pub struct TableTask {
     /// Table of the destination.
     pub target: TargetName,
     /// Columns and policies.
-    pub rule: TableRule,
+    pub rule: ColumnRule,
     /// Which changes of rows are taken.
     pub operations: Operations,
     /// Whether changes of the definition are taken.
@@ -82,11 +81,10 @@ impl TableTask {
             .select(&table.id)
             .map_err(|conflict| wrong(Code::RuleConflict, conflict.to_string(), remedies::rule_conflict()))?
             .ok_or(Left::Unmatched)?;
-        let target = rule
+        let (target_schema, target_table) = rule
             .target(&config.name, &table.id)
             .map_err(|error| wrong(Code::TargetName, error.to_string(), remedies::target_name()))?;
         let operations = rule.operations(&config.apply);
-        let has = |operation| operations.contains(&operation);
         let generations: BTreeMap<u32, Arc<GenerationRecord>> =
             history.generations(&table.topic).map(|record| (record.generation, Arc::clone(record))).collect();
         // A table that was renamed goes by its newest name.
@@ -95,39 +93,21 @@ impl TableTask {
             topic: table.topic.clone(),
             incarnation: history.incarnation(&table.topic).unwrap_or_default().to_owned(),
             partitions: table.partitions,
-            target: TargetName::new(&target.schema, &target.table),
-            rule: TableRule {
+            target: TargetName::new(&target_schema, &target_table),
+            rule: ColumnRule {
                 drop: rule.columns.drop.clone(),
                 rename: rule.columns.rename.clone().into_iter().collect(),
                 constants: Vec::new(),
                 primary_key: None,
-                zero_dates: match config.apply.on_zero_date {
-                    ZeroDatePolicy::Null => ZeroDates::Null,
-                    ZeroDatePolicy::Clamp => ZeroDates::Clamp,
-                    ZeroDatePolicy::Fail => ZeroDates::Fail,
-                },
-                nul_bytes: match config.apply.on_nul_byte {
-                    NulBytePolicy::Remove => NulBytes::Strip,
-                    NulBytePolicy::Replace => NulBytes::Replace,
-                    NulBytePolicy::Fail => NulBytes::Fail,
-                },
+                zero_dates: config.apply.on_zero_date,
+                nul_bytes: config.apply.on_nul_byte,
             },
-            operations: Operations {
-                insert: has(Operation::Insert),
-                update: has(Operation::Update),
-                delete: has(Operation::Delete),
-            },
-            alter: has(Operation::Alter),
+            operations: Operations::of(operations),
+            alter: operations.contains(&Operation::Alter),
             existing: rule.existing_data(&config.apply),
             distributed_by: rule.distributed_by.clone(),
-            indexes: match rule.indexes(&config.apply) {
-                config::Indexes::None => Indexes::None,
-                config::Indexes::Plain => Indexes::Plain,
-            },
-            storage: match rule.storage {
-                config::Storage::Heap => Storage::Heap,
-                config::Storage::Column => Storage::Column,
-            },
+            indexes: rule.indexes(&config.apply),
+            storage: rule.storage,
             former: history.former(&id, &table.topic),
             retired: history.retired(&id).to_vec(),
             loading: history.load(&id).is_none_or(|load| !load.complete),
@@ -243,7 +223,7 @@ impl TableTask {
     /// The rule by which rows of `old` go into a target that has the definition of `new`: columns are the same if
     /// their ids are; one that `new` does not have any more is left out.
     #[must_use]
-    pub fn rule_between(&self, old: &Table, new: &Table) -> TableRule {
+    pub fn rule_between(&self, old: &Table, new: &Table) -> ColumnRule {
         let mut rule = self.rule.clone();
         for column in &old.columns {
             match new.column(column.id) {

@@ -7,7 +7,7 @@
 use super::buckets::Digest;
 use super::hash::Hash128;
 use super::json;
-use crate::merge::layout::TableRule;
+use crate::merge::layout::ColumnRule;
 use crate::merge::plan::TransferPlan;
 use crate::merge::target::TargetKind;
 use tributary_schemas::table::Table;
@@ -81,7 +81,7 @@ pub struct Canonical {
 impl Canonical {
     /// For the rows that `plan` writes; both sides must share `hash`.
     #[must_use]
-    pub fn new(plan: &TransferPlan, table: &Table, rule: &TableRule, hash: &Hash128) -> Self {
+    pub fn new(plan: &TransferPlan, table: &Table, rule: &ColumnRule, hash: &Hash128) -> Self {
         let is_document = |name: &str| {
             let mut documents = table.columns.iter().filter(|column| column.column_type == ColumnType::Json);
             documents.any(|column| rule.target_name(column) == name)

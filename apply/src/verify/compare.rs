@@ -15,7 +15,7 @@ use super::progress::Progress;
 use super::source::SourceSide;
 use crate::destination::{Connector, catalog};
 use crate::merge::dialect::Dialect;
-use crate::merge::layout::TableRule;
+use crate::merge::layout::ColumnRule;
 use crate::merge::names::TargetName;
 use crate::merge::plan::TransferPlan;
 use std::cell::RefCell;
@@ -47,7 +47,7 @@ pub struct Subject {
     /// The newest definition.
     pub generation: Arc<GenerationRecord>,
     /// Columns and policies.
-    pub rule: TableRule,
+    pub rule: ColumnRule,
     /// Table of the destination.
     pub target: TargetName,
     /// Partitions of the topic.

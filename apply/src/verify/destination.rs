@@ -7,7 +7,7 @@ use super::keys::{put_avro, put_params};
 use super::tuple::Fields;
 use crate::destination::pieces::{self, Pieces, RawParam};
 use crate::destination::{Connection, DestinationError};
-use crate::merge::layout::TableRule;
+use crate::merge::layout::ColumnRule;
 use crate::merge::names::{quote, quote_list};
 use crate::merge::plan::TransferPlan;
 use crate::merge::target::{TargetKind, TargetShape};
@@ -36,7 +36,7 @@ impl DestinationSide {
     pub fn new(
         connection: Connection,
         table: &Arc<Table>,
-        rule: &TableRule,
+        rule: &ColumnRule,
         plan: &Arc<TransferPlan>,
         shape: &TargetShape,
         canonical: Canonical,
@@ -127,7 +127,7 @@ struct AvroKey {
 }
 
 impl AvroKey {
-    fn new(table: &Arc<Table>, rule: &TableRule, plan: &Arc<TransferPlan>) -> Self {
+    fn new(table: &Arc<Table>, rule: &ColumnRule, plan: &Arc<TransferPlan>) -> Self {
         let columns = table.key_columns().filter_map(|column| {
             let name = rule.target_name(column);
             let place = plan.columns().iter().position(|planned| planned.name == name)?;

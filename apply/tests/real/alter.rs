@@ -4,16 +4,17 @@ use crate::postgres::Session;
 use crate::random_rows::{DECLARATIONS, column};
 use crate::transcode::dialect;
 use tributary_apply::merge::changes::{alter_statements, changes};
-use tributary_apply::merge::ddl::{Creation, Indexes, Storage};
-use tributary_apply::merge::layout::{TableRule, ZeroDates};
+use tributary_apply::merge::ddl::Creation;
+use tributary_apply::merge::layout::ColumnRule;
 use tributary_apply::merge::names::TargetName;
 use tributary_apply::merge::plan::TransferPlan;
+use tributary_schemas::config::{Indexes, Storage, ZeroDatePolicy};
 use tributary_schemas::table::{Column, ColumnDefault, Index, IndexPart, Table, TableId};
 
 fn create<'a>(
     dialect: tributary_apply::merge::dialect::Dialect,
     table: &'a Table,
-    rule: &'a TableRule,
+    rule: &'a ColumnRule,
     target: &'a TargetName,
 ) -> Creation<'a> {
     Creation {
@@ -31,7 +32,7 @@ fn create<'a>(
 async fn definitions_are_followed_and_old_rows_get_mysqls_defaults() {
     let session = Session::new("alter").await;
     let dialect = dialect(&session).await;
-    let (rule, name) = (TableRule::default(), TargetName::new(&session.schema, "t"));
+    let (rule, name) = (ColumnRule::default(), TargetName::new(&session.schema, "t"));
     let mut one = Table {
         id: TableId::new("s", "t"),
         columns: vec![
@@ -116,7 +117,7 @@ async fn definitions_are_followed_and_old_rows_get_mysqls_defaults() {
 async fn constant_defaults_mean_the_same_on_the_server() {
     let session = Session::new("defaults").await;
     let dialect = dialect(&session).await;
-    let rule = TableRule { zero_dates: ZeroDates::Clamp, ..TableRule::default() };
+    let rule = ColumnRule { zero_dates: ZeroDatePolicy::Clamp, ..ColumnRule::default() };
     let name = TargetName::new(&session.schema, "t");
     let cases = [
         ("int", "-5", "-5"),

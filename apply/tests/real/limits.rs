@@ -1,11 +1,12 @@
 //! What `check` says of rows and keys that may not fit, against what the server does with the widest of them.
 
 use crate::postgres::Session;
-use tributary_apply::merge::ddl::{Creation, Indexes, Storage};
+use tributary_apply::merge::ddl::Creation;
 use tributary_apply::merge::dialect::{Dialect, Probe};
-use tributary_apply::merge::layout::{Layout, TableRule};
+use tributary_apply::merge::layout::{ColumnRule, Layout};
 use tributary_apply::merge::limits::{notes, notes_on};
 use tributary_apply::merge::names::TargetName;
+use tributary_schemas::config::{Indexes, Storage};
 use tributary_schemas::table::{Column, Table, TableId};
 
 fn table(key: &str, count: u32, declaration: &str) -> Table {
@@ -33,7 +34,7 @@ fn table(key: &str, count: u32, declaration: &str) -> Table {
 }
 
 fn noted(table: &Table) -> bool {
-    let rule = TableRule::default();
+    let rule = ColumnRule::default();
     !notes(table, &rule, &Layout::of(table, &rule).unwrap(), true).is_empty()
 }
 
@@ -56,7 +57,7 @@ async fn refused(session: &Session, table: &Table, key: &str, value: &str) -> Op
         merge: true,
         distributed: false,
     });
-    let rule = TableRule::default();
+    let rule = ColumnRule::default();
     let creation = Creation {
         dialect,
         table,

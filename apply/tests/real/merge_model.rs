@@ -10,16 +10,17 @@ use std::collections::BTreeMap;
 use tributary_apply::batches::compact::Batch;
 use tributary_apply::batches::operations::Operations;
 use tributary_apply::merge::copy::{put_header, put_trailer};
-use tributary_apply::merge::ddl::{Creation, Indexes, Storage};
+use tributary_apply::merge::ddl::Creation;
 use tributary_apply::merge::dialect::Strategy;
 use tributary_apply::merge::encode::Shape;
-use tributary_apply::merge::layout::TableRule;
+use tributary_apply::merge::layout::ColumnRule;
 use tributary_apply::merge::names::TargetName;
 use tributary_apply::merge::plan::TransferPlan;
 use tributary_apply::merge::sql::{
     Merge, UNIQUE_VIOLATION, clear_target, copy_statement, drop_stage, stage_table_ddl, take_stage,
     truncate_stage,
 };
+use tributary_schemas::config::{Indexes, Storage};
 use tributary_schemas::table::{Table, TableId};
 
 /// Key, then (value, or none) as text.
@@ -58,7 +59,7 @@ struct Target {
 }
 
 impl Target {
-    async fn new(schema: &str, rule: &TableRule) -> Self {
+    async fn new(schema: &str, rule: &ColumnRule) -> Self {
         let session = Session::new(schema).await;
         let dialect = dialect(&session).await;
         let (table, name) = (table(), TargetName::new(&session.schema, "target"));
@@ -157,7 +158,7 @@ fn step(
 
 #[tokio::test]
 async fn every_merge_equals_the_model() {
-    let target = Target::new("merge_model", &TableRule::default()).await;
+    let target = Target::new("merge_model", &ColumnRule::default()).await;
     for bits in 1..8_u8 {
         let operations = Operations { insert: bits & 1 != 0, update: bits & 2 != 0, delete: bits & 4 != 0 };
         for strategy in [Strategy::Merge, Strategy::OnConflict, Strategy::LockDeleteInsert] {
@@ -188,7 +189,7 @@ async fn every_merge_equals_the_model() {
 
 #[tokio::test]
 async fn columns_that_are_not_written_live_on() {
-    let target = Target::new("merge_extra", &TableRule::default()).await;
+    let target = Target::new("merge_extra", &ColumnRule::default()).await;
     let name = target.plan.target().clone();
     target
         .session
@@ -200,7 +201,7 @@ async fn columns_that_are_not_written_live_on() {
         ])
         .await;
     let shape = target.session.shape(&name).await;
-    let plan = TransferPlan::compile(&target.table, &TableRule::default(), &shape).unwrap();
+    let plan = TransferPlan::compile(&target.table, &ColumnRule::default(), &shape).unwrap();
     assert!(plan.has_extra_columns());
     let target = Target { plan, ..target };
     for (round, strategy) in (0..).zip([Strategy::Merge, Strategy::OnConflict, Strategy::LockDeleteInsert]) {
@@ -224,7 +225,7 @@ async fn columns_that_are_not_written_live_on() {
 /// A second writer with the same staging table: its rows, made visible by its COMMIT, must not be merged by the first.
 #[tokio::test]
 async fn a_staging_table_is_one_writers_until_its_commit() {
-    let target = Target::new("merge_shared", &TableRule::default()).await;
+    let target = Target::new("merge_shared", &ColumnRule::default()).await;
     let other = Session::new("merge_shared_other").await;
     let take = take_stage(&target.stage);
     let insert = format!("INSERT INTO {} (id, name, _deleted) VALUES (1, 'a', false)", target.stage);
@@ -245,7 +246,7 @@ async fn a_staging_table_is_one_writers_until_its_commit() {
 
 #[tokio::test]
 async fn a_direct_load_falls_back_to_a_merge() {
-    let target = Target::new("merge_direct", &TableRule::default()).await;
+    let target = Target::new("merge_direct", &ColumnRule::default()).await;
     let mut offset = 0;
     let mut batch_of = |ids: std::ops::Range<i32>, text: &str| {
         let mut batch = Batch::new(Operations::ALL);
@@ -280,10 +281,10 @@ async fn a_direct_load_falls_back_to_a_merge() {
 
 #[tokio::test]
 async fn topics_that_share_a_table_are_told_apart_by_their_constants() {
-    let rule = |shard: &str| TableRule {
+    let rule = |shard: &str| ColumnRule {
         constants: vec![("shard".into(), shard.into())],
         primary_key: Some(vec!["shard".into(), "id".into(), "name".into()]),
-        ..TableRule::default()
+        ..ColumnRule::default()
     };
     let one = Target::new("merge_shared", &rule("o'1")).await;
     let name = one.plan.target().clone();

@@ -6,20 +6,21 @@ use crate::random_rows::{Cell, Schemas, row, table};
 use fastrand::Rng;
 use tributary_apply::batches::raw::RawValues;
 use tributary_apply::merge::copy::{put_header, put_trailer};
-use tributary_apply::merge::ddl::{Creation, Indexes, Storage};
+use tributary_apply::merge::ddl::Creation;
 use tributary_apply::merge::dialect::{Dialect, PROBE_DISTRIBUTED, PROBE_MERGE, PROBE_ON_CONFLICT, Probe};
 use tributary_apply::merge::dialect::{Product, accepts_syntax};
 use tributary_apply::merge::encode::{Encoded, Shape};
-use tributary_apply::merge::layout::{Layout, TableRule};
+use tributary_apply::merge::layout::{ColumnRule, Layout};
 use tributary_apply::merge::names::TargetName;
 use tributary_apply::merge::plan::TransferPlan;
 use tributary_apply::merge::sql::copy_statement;
 use tributary_apply::merge::target::{TargetColumn, TargetShape};
+use tributary_schemas::config::{Indexes, Storage};
 use tributary_schemas::table::Table;
 use tributary_schemas::types::ColumnType;
 
 /// The destination that Tributary would create, without a server.
-fn shape(table: &Table, rule: &TableRule) -> TargetShape {
+fn shape(table: &Table, rule: &ColumnRule) -> TargetShape {
     let layout = Layout::of(table, rule).unwrap();
     TargetShape {
         name: TargetName::new("s", "t"),
@@ -69,8 +70,8 @@ fn random_rows_read_back_through_our_own_decoder() {
         let mut rng = Rng::with_seed(seed);
         let table = table(&mut rng);
         let schemas = Schemas::of(&table);
-        let shape = shape(&table, &TableRule::default());
-        let plan = TransferPlan::compile(&table, &TableRule::default(), &shape).unwrap();
+        let shape = shape(&table, &ColumnRule::default());
+        let plan = TransferPlan::compile(&table, &ColumnRule::default(), &shape).unwrap();
         let rows: Vec<_> = (0..20).map(|_| row(&mut rng, &table)).collect();
         let mut copy = Vec::new();
         put_header(&mut copy);
@@ -116,7 +117,7 @@ fn damaged_input_is_refused_or_read_but_never_a_panic() {
         let table = table(&mut rng);
         let schemas = Schemas::of(&table);
         let plan =
-            TransferPlan::compile(&table, &TableRule::default(), &shape(&table, &TableRule::default()))
+            TransferPlan::compile(&table, &ColumnRule::default(), &shape(&table, &ColumnRule::default()))
                 .unwrap();
         let row = row(&mut rng, &table);
         let (key, value) = (schemas.key(&table, &row), schemas.envelope(&table, Some(&row), Some(&row), "u"));
@@ -167,7 +168,7 @@ async fn random_rows_read_back_from_the_server() {
         let mut rng = Rng::with_seed(seed);
         let table = table(&mut rng);
         let schemas = Schemas::of(&table);
-        let (rule, name) = (TableRule::default(), TargetName::new(&session.schema, &format!("rows {seed}")));
+        let (rule, name) = (ColumnRule::default(), TargetName::new(&session.schema, &format!("rows {seed}")));
         let creation = Creation {
             dialect,
             table: &table,

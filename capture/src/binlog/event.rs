@@ -249,7 +249,7 @@ pub enum EventBody<'a> {
     /// An XA transaction is prepared, or committed in one phase.
     XaPrepare {
         /// Which.
-        xid: Xid<'a>,
+        xid: Xid,
         /// True: XA COMMIT … ONE PHASE, decided already.
         one_phase: bool,
     },

@@ -119,40 +119,40 @@ fn read_variables(query: &mut Query<'_>, cursor: &mut Cursor<'_>) -> Option<()> 
     }
 }
 
-/// The id of an XA transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Xid<'a> {
-    /// `formatID`.
-    pub format_id: u32,
+/// Id of an XA transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Xid {
+    /// Format id; 1 if none was given.
+    pub format: u32,
     /// Global transaction id, up to 64 bytes.
-    pub global: &'a [u8],
+    pub gtrid: Vec<u8>,
     /// Branch qualifier, up to 64 bytes.
-    pub branch: &'a [u8],
+    pub bqual: Vec<u8>,
 }
 
-impl fmt::Display for Xid<'_> {
-    /// As the server writes it in the XA statements of the binlog: `X'676c',X'',1`.
+impl fmt::Display for Xid {
+    /// As the server writes it in the XA statements of the binlog: `X'6162',X'',1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in [self.global, self.branch] {
+        for part in [&self.gtrid, &self.bqual] {
             f.write_str("X'")?;
             for byte in part {
                 write!(f, "{byte:02x}")?;
             }
             f.write_str("',")?;
         }
-        write!(f, "{}", self.format_id)
+        write!(f, "{}", self.format)
     }
 }
 
 /// XA_PREPARE: one-phase flag, format id, two lengths, then both parts.
-pub(super) fn parse_xa_prepare<'a>(cursor: &mut Cursor<'a>) -> Option<(Xid<'a>, bool)> {
+pub(super) fn parse_xa_prepare(cursor: &mut Cursor<'_>) -> Option<(Xid, bool)> {
     let one_phase = cursor.u8()? != 0;
-    let format_id = cursor.u32()?;
+    let format = cursor.u32()?;
     let global_length = usize::try_from(cursor.u32()?).ok().filter(|length| *length <= 64)?;
     let branch_length = usize::try_from(cursor.u32()?).ok().filter(|length| *length <= 64)?;
-    let global = cursor.take(global_length)?;
-    let branch = cursor.take(branch_length)?;
-    Some((Xid { format_id, global, branch }, one_phase))
+    let gtrid = cursor.take(global_length)?.to_vec();
+    let bqual = cursor.take(branch_length)?.to_vec();
+    Some((Xid { format, gtrid, bqual }, one_phase))
 }
 
 #[cfg(test)]

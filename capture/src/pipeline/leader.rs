@@ -14,18 +14,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tributary_service::kafka::{leave, unique_client_id};
 use tributary_service::sabotage;
+use tributary_service::status::Role;
 
 /// How long one poll waits, and so the end of a process for the thread that polls.
 const POLL: Duration = Duration::from_millis(10);
-
-/// What this instance is to the task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Another instance leads; this one waits.
-    Standby,
-    /// This instance leads.
-    Leader,
-}
 
 /// True if an instance still leads whose session has ended. `changed`: its role has changed since the session began, if only
 /// for a moment. `is_given`: Kafka's group has given the lead to somebody.
@@ -42,7 +34,7 @@ pub fn still_leads<E>(
         // Lost, and given back: another may have led in between.
         (Role::Leader, true) => Ok(false),
         // The group takes the partition away, too, once it learns that the topic is gone. Then nobody has it.
-        (Role::Standby, _) => is_given().map(|given| !given),
+        (Role::Standby | Role::Starting, _) => is_given().map(|given| !given),
     }
 }
 

@@ -6,7 +6,7 @@
 //! Before anything is written, Kafka's group must show that this instance leads, or that nobody does; after everybody else
 //! is fenced, the state topic must not name another leader.
 
-use super::leader::{Role, still_leads};
+use super::leader::still_leads;
 use super::service::{OWN_TOPIC_GONE, RIVAL_BEAT, own_settings, pause};
 use super::session::{Shared, capture_group, leader, producer_config};
 use crate::sequencer::own_topic_gone;
@@ -22,6 +22,7 @@ use tributary_schemas::topic::{history_topic, state_topic};
 use tributary_service::exit::Failure;
 use tributary_service::kafka::{self, ReadError, TopicContents};
 use tributary_service::retry::{Backoff, Policy, random};
+use tributary_service::status::Role;
 
 /// What is being retried, in the status.
 const RESTORING: &str = "writing the task's own topics again";

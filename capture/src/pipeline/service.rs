@@ -1,7 +1,7 @@
 //! `capture run`: precheck, leadership, and sessions one after the other until the end is asked for, reached, or
 //! forced.
 
-use super::leader::{Membership, Role};
+use super::leader::Membership;
 use super::restore::{Restored, restore_lost};
 use super::session::{Carried, End, Shared, capture_group, lead};
 use super::standby::{Lead, own_topic_missing, wait_for_lead};
@@ -20,7 +20,7 @@ use tributary_service::load::Service;
 use tributary_service::registry::Registry;
 use tributary_service::retry::{Backoff, Policy, random};
 use tributary_service::shutdown::{self, Shutdown};
-use tributary_service::status::{ErrorDocument, State, Status};
+use tributary_service::status::{ErrorDocument, Role, State, Status};
 use tributary_service::telemetry::Telemetry;
 use tributary_service::{http, kafka};
 use tributary_source::connect::SourceOptions;

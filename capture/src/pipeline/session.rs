@@ -4,7 +4,6 @@
 use super::bootstrap::{self, Beginning, Found, Wanted};
 use super::completeness::{self, BinlogContents, Finding};
 use super::driver::{self, Driver};
-use super::leader::Role;
 use super::position::{ServerHistory, give_up_purged, resumable};
 use super::seek::Seek;
 use super::source::{self, Answer};
@@ -36,7 +35,7 @@ use tributary_service::exit::Failure;
 use tributary_service::kafka;
 use tributary_service::registry::Registry;
 use tributary_service::shutdown::Shutdown;
-use tributary_service::status::Status;
+use tributary_service::status::{Role, Status};
 use tributary_source::connect::SourceOptions;
 use tributary_source::dialect::Dialect;
 

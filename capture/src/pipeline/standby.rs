@@ -1,7 +1,7 @@
 //! An instance that does not lead: it waits until the group gives it the lead, and looks whether it is in the group at all,
 //! and whether the task's own topics are still there.
 
-use super::leader::{Membership, Role};
+use super::leader::Membership;
 use super::service::pause;
 use super::session::{Shared, capture_group};
 use crate::sequencer::own_topic_gone;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tributary_schemas::topic::{history_topic, state_topic};
 use tributary_service::exit::Failure;
 use tributary_service::kafka;
-use tributary_service::status::Role as ShownRole;
+use tributary_service::status::Role;
 
 /// How often an instance that stands by looks whether it is in the group, and how long Kafka may take to say so.
 const STANDBY_BEAT: Duration = Duration::from_secs(3);
@@ -42,7 +42,7 @@ pub(super) fn wait_for_lead(
     absence: &mut kafka::Absence,
 ) -> Result<Lead, Failure> {
     if *role.borrow() == Role::Standby {
-        shared.status.set_role(ShownRole::Standby);
+        shared.status.set_role(Role::Standby);
     }
     let (mut joining, mut topics, mut looked) = (None, None, None);
     loop {
@@ -55,7 +55,7 @@ pub(super) fn wait_for_lead(
         });
         match leads {
             Some(true) => {
-                shared.status.set_role(ShownRole::Leader);
+                shared.status.set_role(Role::Leader);
                 return Ok(Lead::Given);
             }
             Some(false) => return Ok(Lead::EndAsked),

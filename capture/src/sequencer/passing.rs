@@ -9,8 +9,9 @@ use super::Sequencer;
 use super::halt::Halt;
 use crate::binlog::batch::BatchedEvent;
 use crate::binlog::event::kind;
+use crate::binlog::query::Xid;
 use crate::binlog::{EventBody, EventHeader, parse};
-use crate::events::ddl::{SqlMode, Statement, Xid, classify};
+use crate::events::ddl::{SqlMode, Statement, classify};
 use tributary_schemas::checkpoint::{Checkpoint, Place};
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::position::Position;
@@ -108,8 +109,6 @@ impl Sequencer {
         match body {
             EventBody::FormatDescription(context) => self.format = context,
             EventBody::XaPrepare { xid, one_phase } => {
-                let xid =
-                    Xid { format: xid.format_id, gtrid: xid.global.to_vec(), bqual: xid.branch.to_vec() };
                 self.pass_over_prepare(xid, one_phase);
             }
             EventBody::Query(query) if query.statement != b"BEGIN" => {

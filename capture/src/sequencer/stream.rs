@@ -9,8 +9,9 @@ use super::tables::TableIndex;
 use crate::binlog::batch::{BatchedEvent, EventBatch};
 use crate::binlog::event::kind;
 use crate::binlog::query::Query;
+use crate::binlog::query::Xid;
 use crate::binlog::{EventBody, EventHeader, parse};
-use crate::events::ddl::{Effect, SqlMode, Statement, Xid, classify};
+use crate::events::ddl::{Effect, SqlMode, Statement, classify};
 use crate::remedies;
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::table::TableId;
@@ -99,8 +100,6 @@ impl Sequencer {
             }
             EventBody::PreviousGtids(before) => self.on_previous_gtids(&before).await?,
             EventBody::XaPrepare { xid, one_phase } => {
-                let xid =
-                    Xid { format: xid.format_id, gtrid: xid.global.to_vec(), bqual: xid.branch.to_vec() };
                 self.on_xa_prepare(xid, one_phase).await?;
             }
             EventBody::Incident { message, .. } => {

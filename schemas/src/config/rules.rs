@@ -124,21 +124,6 @@ impl TableRules {
     }
 }
 
-/// A table in the destination.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TargetName {
-    /// Schema.
-    pub schema: String,
-    /// Table.
-    pub table: String,
-}
-
-impl fmt::Display for TargetName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.schema, self.table)
-    }
-}
-
 /// A target that cannot be named.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TargetError {
@@ -161,11 +146,11 @@ pub enum TargetError {
 }
 
 impl TableRule {
-    /// What `id` is called in the destination.
+    /// What `id` is called in the destination: schema and table.
     ///
     /// # Errors
     /// [`TargetError`], also if a name comes out longer than 63 bytes.
-    pub fn target(&self, task: &str, id: &TableId) -> Result<TargetName, TargetError> {
+    pub fn target(&self, task: &str, id: &TableId) -> Result<(String, String), TargetError> {
         let (schema, table) = split_template(self.target.as_deref().unwrap_or(DEFAULT_TARGET))?;
         let resolve = |template: &str| {
             let name = substitute(template, task, id);
@@ -175,7 +160,7 @@ impl TableRule {
                 length => Err(TargetError::TooLong { name, length }),
             }
         };
-        Ok(TargetName { schema: resolve(schema)?, table: resolve(table)? })
+        Ok((resolve(schema)?, resolve(table)?))
     }
 }
 
@@ -376,7 +361,9 @@ mod tests {
             rule
         };
         let id = TableId::new("shop_01", "or{table}ders");
-        let name = |target: Option<&str>| with(target).target("eu", &id).map(|name| name.to_string());
+        let name = |target: Option<&str>| {
+            with(target).target("eu", &id).map(|(schema, table)| format!("{schema}.{table}"))
+        };
         assert_eq!(name(None).unwrap(), "shop_01.or{table}ders");
         assert_eq!(name(Some("dw.all_{task}_{table}_x")).unwrap(), "dw.all_eu_or{table}ders_x");
         assert_eq!(name(Some("{database}.o")).unwrap(), "shop_01.o");

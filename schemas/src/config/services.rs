@@ -122,6 +122,18 @@ pub enum NulBytePolicy {
     Fail,
 }
 
+impl NulBytePolicy {
+    /// What stands where a NUL character stood; `None` if that is not allowed.
+    #[must_use]
+    pub const fn substitute(self) -> Option<&'static str> {
+        match self {
+            Self::Remove => Some(""),
+            Self::Replace => Some("\u{fffd}"),
+            Self::Fail => None,
+        }
+    }
+}
+
 /// `apply.indexes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -24,7 +24,7 @@ fn table(columns: Vec<Column>) -> Table {
 }
 
 /// The destination as Tributary would have created it.
-fn shape(table: &Table, rule: &TableRule) -> TargetShape {
+fn shape(table: &Table, rule: &ColumnRule) -> TargetShape {
     let layout = Layout::of(table, rule).unwrap();
     let columns = layout.columns.iter().map(|planned| TargetColumn {
         name: planned.name.clone(),
@@ -49,7 +49,7 @@ fn dialect(version: &str) -> Dialect {
     Dialect::of(&Probe { version: version.into(), on_conflict: true, merge: false, distributed: false })
 }
 
-fn statements(from: &Table, to: &Table, rule: &TableRule) -> Result<Vec<String>, DdlError> {
+fn statements(from: &Table, to: &Table, rule: &ColumnRule) -> Result<Vec<String>, DdlError> {
     alter_statements(&changes(from, to), to, rule, dialect("PostgreSQL 15.1"), &shape(from, rule))
 }
 
@@ -82,10 +82,10 @@ fn added_columns_carry_the_default_that_old_rows_get() {
         "ALTER TABLE \"s\".\"t\" ADD COLUMN IF NOT EXISTS \"e\" varchar(36) DEFAULT '' NOT NULL",
         "COMMENT ON COLUMN \"s\".\"t\".\"e\" IS 'x'",
     ];
-    assert_eq!(statements(&from, &to, &TableRule::default()).unwrap(), expected);
+    assert_eq!(statements(&from, &to, &ColumnRule::default()).unwrap(), expected);
     // A 9.4 kernel takes the plain form, and only for what is not there yet.
     let old = dialect("PostgreSQL 9.4.24 (Greenplum Database 6.6.0)");
-    let rule = TableRule { drop: vec!["e".into()], ..TableRule::default() };
+    let rule = ColumnRule { drop: vec!["e".into()], ..ColumnRule::default() };
     let mut half = to.clone();
     half.columns.truncate(3);
     let again = alter_statements(&found, &to, &rule, old, &shape(&half, &rule)).unwrap();
@@ -114,7 +114,7 @@ fn columns_are_followed_by_id_through_swaps_of_names() {
     ]);
     assert!(changes(&from, &to).iter().any(|change| !change.is_idempotent()));
     assert_eq!(
-        statements(&from, &to, &TableRule::default()).unwrap(),
+        statements(&from, &to, &ColumnRule::default()).unwrap(),
         [
             "ALTER TABLE \"s\".\"t\" DROP COLUMN \"gone\"",
             "ALTER TABLE \"s\".\"t\" RENAME COLUMN \"b\" TO \"tributary_rename_3\"",
@@ -128,9 +128,9 @@ fn columns_are_followed_by_id_through_swaps_of_names() {
     let from = table(vec![column(1, "id", "int", false), column(2, "a", "int", true)]);
     let to = table(vec![column(1, "id", "int", false), column(2, "b", "int", true)]);
     let rename = ["a", "b"].map(|name| (name.to_owned(), "x".to_owned())).to_vec();
-    let rule = TableRule { rename, ..TableRule::default() };
+    let rule = ColumnRule { rename, ..ColumnRule::default() };
     assert_eq!(statements(&from, &to, &rule).unwrap(), Vec::<String>::new());
-    let rule = TableRule { drop: vec!["a".into()], ..TableRule::default() };
+    let rule = ColumnRule { drop: vec!["a".into()], ..ColumnRule::default() };
     assert!(matches!(statements(&from, &to, &rule), Err(DdlError::Unsupported { .. })));
 }
 
@@ -140,7 +140,7 @@ fn a_name_that_a_drop_or_a_rename_sets_free_can_be_added() {
     let added = column(3, "a", "text", true);
     let dropped = table(vec![column(1, "id", "int", false), added.clone()]);
     let renamed = table(vec![column(1, "id", "int", false), column(2, "b", "int", true), added]);
-    let rule = TableRule::default();
+    let rule = ColumnRule::default();
     let old = dialect("PostgreSQL 9.4.24 (Greenplum Database 6.6.0)");
     for (to, first) in [(dropped, "DROP COLUMN \"a\""), (renamed, "RENAME COLUMN \"a\" TO \"b\"")] {
         let found = alter_statements(&changes(&from, &to), &to, &rule, old, &shape(&from, &rule)).unwrap();
@@ -154,7 +154,7 @@ fn only_what_loses_nothing_is_modified() {
     let one = |declaration: &str, nullable| {
         table(vec![column(1, "id", "int", false), column(2, "a", declaration, nullable)])
     };
-    let modify = |from: &str, to: &str| statements(&one(from, true), &one(to, true), &TableRule::default());
+    let modify = |from: &str, to: &str| statements(&one(from, true), &one(to, true), &ColumnRule::default());
     for (from, to, wanted) in [
         ("int", "bigint", Some("bigint")),
         ("bigint", "bigint unsigned", Some("numeric(20,0)")),
@@ -184,7 +184,7 @@ fn only_what_loses_nothing_is_modified() {
     let mut to = one("int", true);
     to.columns[1].default = Some(ColumnDefault::Constant("5".into()));
     assert_eq!(
-        statements(&one("int", false), &to, &TableRule::default()).unwrap(),
+        statements(&one("int", false), &to, &ColumnRule::default()).unwrap(),
         [
             "ALTER TABLE \"s\".\"t\" ALTER COLUMN \"a\" DROP NOT NULL",
             "ALTER TABLE \"s\".\"t\" ALTER COLUMN \"a\" SET DEFAULT 5",
@@ -192,7 +192,7 @@ fn only_what_loses_nothing_is_modified() {
     );
     // NOT NULL is never set: zero dates and rows still to come may break it.
     assert_eq!(
-        statements(&one("int", true), &one("int", false), &TableRule::default()).unwrap(),
+        statements(&one("int", true), &one("int", false), &ColumnRule::default()).unwrap(),
         Vec::<String>::new()
     );
 }
@@ -202,12 +202,12 @@ fn a_key_stays_as_it_is() {
     let from = table(vec![column(1, "id", "int", false), column(2, "a", "int", false)]);
     let to = Table { key: vec![1, 2], ..from.clone() };
     assert_eq!(changes(&from, &to), [Change::Key]);
-    assert!(matches!(statements(&from, &to, &TableRule::default()), Err(DdlError::Unsupported { .. })));
+    assert!(matches!(statements(&from, &to, &ColumnRule::default()), Err(DdlError::Unsupported { .. })));
     let wider = table(vec![column(1, "id", "bigint", false), column(2, "a", "int", false)]);
-    assert!(matches!(statements(&from, &wider, &TableRule::default()), Err(DdlError::Unsupported { .. })));
+    assert!(matches!(statements(&from, &wider, &ColumnRule::default()), Err(DdlError::Unsupported { .. })));
     let text = |declaration: &str| table(vec![column(1, "id", declaration, false)]);
     assert_eq!(
-        statements(&text("varchar(3)"), &text("varchar(9)"), &TableRule::default()).unwrap(),
+        statements(&text("varchar(3)"), &text("varchar(9)"), &ColumnRule::default()).unwrap(),
         ["ALTER TABLE \"s\".\"t\" ALTER COLUMN \"id\" TYPE varchar(9)"]
     );
 }
@@ -279,9 +279,9 @@ fn whatever_capture_makes_an_alter_can_be_carried_out() {
         let made = alter_statements(
             &found,
             &to,
-            &TableRule::default(),
+            &ColumnRule::default(),
             dialect("PostgreSQL 15.1"),
-            &shape(&from, &TableRule::default()),
+            &shape(&from, &ColumnRule::default()),
         );
         if listed {
             assert!(found.iter().all(Change::supported), "{old} to {new}");

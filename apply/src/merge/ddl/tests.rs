@@ -1,6 +1,6 @@
 use super::*;
 use crate::merge::dialect::Probe;
-use crate::merge::layout::ZeroDates;
+use tributary_schemas::config::ZeroDatePolicy;
 use tributary_schemas::table::{ColumnDefault, IndexPart, TableId};
 
 fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
@@ -57,12 +57,12 @@ fn dialect(version: &str, on_conflict: bool, distributed: bool) -> Dialect {
 
 #[test]
 fn a_table_is_created_with_its_key_comments_and_plain_indexes() {
-    let rule = TableRule {
+    let rule = ColumnRule {
         drop: vec!["SSN".into(), "no_such_column".into()],
         rename: vec![("n".into(), "count".into())],
         constants: vec![("shard".into(), "a".into())],
         primary_key: Some(vec!["shard".into(), "id".into()]),
-        ..TableRule::default()
+        ..ColumnRule::default()
     };
     let target = TargetName::new("dw", "orders");
     let creation = Creation {
@@ -104,7 +104,7 @@ fn a_table_is_created_with_its_key_comments_and_plain_indexes() {
 
 #[test]
 fn clusters_distribute_by_columns_of_the_key() {
-    let (table, rule, target) = (table(), TableRule::default(), TargetName::new("dw", "orders"));
+    let (table, rule, target) = (table(), ColumnRule::default(), TargetName::new("dw", "orders"));
     let creation = Creation {
         dialect: dialect("PostgreSQL 9.4.24 (Greenplum Database 6.6.0)", true, true),
         table: &table,
@@ -135,7 +135,7 @@ fn clusters_distribute_by_columns_of_the_key() {
 #[test]
 fn what_cannot_be_laid_out_is_refused() {
     let target = TargetName::new("dw", "orders");
-    let refused = |table: &Table, rule: &TableRule| {
+    let refused = |table: &Table, rule: &ColumnRule| {
         let creation = Creation {
             dialect: dialect("PostgreSQL 15.1", true, false),
             table,
@@ -150,20 +150,20 @@ fn what_cannot_be_laid_out_is_refused() {
             other => panic!("{other:?}"),
         }
     };
-    let rule = TableRule { drop: vec!["id".into()], ..TableRule::default() };
+    let rule = ColumnRule { drop: vec!["id".into()], ..ColumnRule::default() };
     assert!(matches!(refused(&table(), &rule), LayoutError::KeyDropped { .. }));
-    let rule = TableRule { rename: vec![("n".into(), "day".into())], ..TableRule::default() };
+    let rule = ColumnRule { rename: vec![("n".into(), "day".into())], ..ColumnRule::default() };
     assert!(matches!(refused(&table(), &rule), LayoutError::Duplicate { .. }));
-    let rule = TableRule { rename: vec![("n".into(), "xmin".into())], ..TableRule::default() };
+    let rule = ColumnRule { rename: vec![("n".into(), "xmin".into())], ..ColumnRule::default() };
     assert!(matches!(refused(&table(), &rule), LayoutError::Reserved { .. }));
     for key in [&["day"][..], &["id", "day"], &["id", "id"]] {
         let primary_key = Some(key.iter().map(|name| (*name).to_owned()).collect());
-        let rule = TableRule { primary_key, zero_dates: ZeroDates::Clamp, ..TableRule::default() };
+        let rule = ColumnRule { primary_key, zero_dates: ZeroDatePolicy::Clamp, ..ColumnRule::default() };
         assert!(matches!(refused(&table(), &rule), LayoutError::BadPrimaryKey { .. }), "{key:?}");
     }
     let mut spatial = table();
     spatial.columns[4].column_type = "point".parse().unwrap();
-    assert!(matches!(refused(&spatial, &TableRule::default()), LayoutError::Unsupported { .. }));
+    assert!(matches!(refused(&spatial, &ColumnRule::default()), LayoutError::Unsupported { .. }));
     let keyless = Table { key: vec![], ..table() };
-    assert!(matches!(refused(&keyless, &TableRule::default()), LayoutError::NoKey { .. }));
+    assert!(matches!(refused(&keyless, &ColumnRule::default()), LayoutError::NoKey { .. }));
 }

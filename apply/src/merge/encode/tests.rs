@@ -1,14 +1,15 @@
 use super::*;
 use crate::batches::raw::put_raw;
-use crate::merge::layout::{NulBytes, TableRule};
+use crate::merge::layout::ColumnRule;
 use crate::merge::names::TargetName;
 use crate::merge::target::{TargetColumn, TargetShape};
 use proptest::prelude::*;
 use tributary_schemas::avro::{NULL_BRANCH, VALUE_BRANCH, put_bytes, put_long};
+use tributary_schemas::config::NulBytePolicy;
 use tributary_schemas::table::{Column, Table, TableId};
 
 /// A plan of key `id int` and one more column, into a destination column of this type.
-fn plan(declaration: &str, target: &str, rule: &TableRule) -> TransferPlan {
+fn plan(declaration: &str, target: &str, rule: &ColumnRule) -> TransferPlan {
     let column = |id: u32, name: &str, declaration: &str| Column {
         id,
         ordinal: id - 1,
@@ -83,40 +84,42 @@ fn zero_dates_follow_the_policy() {
     let mut raw = Vec::new();
     assert!(put_raw(&mut raw, "c", b"2024-02-31 00:00:00"));
     let raw = RawValues::new(&raw);
-    let rule = |zero_dates| TableRule { zero_dates, ..TableRule::default() };
+    let rule = |zero_dates| ColumnRule { zero_dates, ..ColumnRule::default() };
     let timestamp = "timestamp without time zone";
 
-    let nulled = plan("datetime", timestamp, &rule(ZeroDates::Null));
+    let nulled = plan("datetime", timestamp, &rule(ZeroDatePolicy::Null));
     let (bytes, encoded) = field(&nulled, &[NULL_BRANCH], raw).unwrap();
     assert_eq!((bytes.as_slice(), encoded.zero_dates), (&NULL[..], 1));
     // A NULL without a header is a NULL.
     let (bytes, encoded) = field(&nulled, &[NULL_BRANCH], RawValues::NONE).unwrap();
     assert_eq!((bytes.as_slice(), encoded.zero_dates), (&NULL[..], 0));
 
-    let clamped = plan("datetime", timestamp, &rule(ZeroDates::Clamp));
+    let clamped = plan("datetime", timestamp, &rule(ZeroDatePolicy::Clamp));
     let (bytes, encoded) = field(&clamped, &[NULL_BRANCH], raw).unwrap();
     // 2024-02-29 in microseconds since 2000-01-01.
     assert_eq!(bytes[4..], (8825 * 86_400_000_000_i64).to_be_bytes());
     assert_eq!(encoded.zero_dates, 1);
     for (target, expected) in [("date", 8825_i32.to_be_bytes().to_vec()), (timestamp, bytes[4..].to_vec())] {
-        let (bytes, _) = field(&plan("date", target, &rule(ZeroDates::Clamp)), &[NULL_BRANCH], raw).unwrap();
+        let (bytes, _) =
+            field(&plan("date", target, &rule(ZeroDatePolicy::Clamp)), &[NULL_BRANCH], raw).unwrap();
         assert_eq!(bytes[4..], expected, "{target}");
     }
 
-    let failed = field(&plan("datetime", timestamp, &rule(ZeroDates::Fail)), &[NULL_BRANCH], raw);
+    let failed = field(&plan("datetime", timestamp, &rule(ZeroDatePolicy::Fail)), &[NULL_BRANCH], raw);
     assert_eq!(failed, Err(EncodeError::ZeroDate { column: "c".into() }));
 }
 
 #[test]
 fn nul_characters_follow_the_policy() {
-    let rule = |nul_bytes| TableRule { nul_bytes, ..TableRule::default() };
+    let rule = |nul_bytes| ColumnRule { nul_bytes, ..ColumnRule::default() };
     for (declaration, target, value, removed, replaced) in [
         ("varchar(3)", "character varying(3)", "a\0b", "ab", "a\u{fffd}b"),
         ("json", "jsonb", r#"["\u0000"]"#, "\u{1}[\"\"]", "\u{1}[\"\u{fffd}\"]"),
     ] {
-        let failing = field(&plan(declaration, target, &rule(NulBytes::Fail)), &text(value), RawValues::NONE);
+        let failing =
+            field(&plan(declaration, target, &rule(NulBytePolicy::Fail)), &text(value), RawValues::NONE);
         assert_eq!(failing, Err(EncodeError::NulByte { column: "c".into() }));
-        for (policy, expected) in [(NulBytes::Strip, removed), (NulBytes::Replace, replaced)] {
+        for (policy, expected) in [(NulBytePolicy::Remove, removed), (NulBytePolicy::Replace, replaced)] {
             let (bytes, encoded) =
                 field(&plan(declaration, target, &rule(policy)), &text(value), RawValues::NONE).unwrap();
             assert_eq!((&bytes[4..], encoded.stripped), (expected.as_bytes(), 1));
@@ -124,18 +127,19 @@ fn nul_characters_follow_the_policy() {
     }
     // Two members never become one.
     let twins = text(r#"{"a":2,"a\u0000":1}"#);
-    let merged = field(&plan("json", "jsonb", &rule(NulBytes::Strip)), &twins, RawValues::NONE);
+    let merged = field(&plan("json", "jsonb", &rule(NulBytePolicy::Remove)), &twins, RawValues::NONE);
     assert_eq!(merged, Err(EncodeError::NulMember { column: "c".into() }));
-    assert!(field(&plan("json", "jsonb", &rule(NulBytes::Replace)), &twins, RawValues::NONE).is_ok());
+    assert!(field(&plan("json", "jsonb", &rule(NulBytePolicy::Replace)), &twins, RawValues::NONE).is_ok());
     // json and text hold the escape as it is.
     let (bytes, _) =
-        field(&plan("json", "json", &rule(NulBytes::Fail)), &text(r#"["\u0000"]"#), RawValues::NONE).unwrap();
+        field(&plan("json", "json", &rule(NulBytePolicy::Fail)), &text(r#"["\u0000"]"#), RawValues::NONE)
+            .unwrap();
     assert_eq!(&bytes[4..], br#"["\u0000"]"#);
 }
 
 #[test]
 fn a_key_is_never_changed() {
-    let rule = TableRule { nul_bytes: NulBytes::Strip, ..TableRule::default() };
+    let rule = ColumnRule { nul_bytes: NulBytePolicy::Remove, ..ColumnRule::default() };
     let mut table = Table {
         id: TableId::new("s", "t"),
         columns: vec![],
@@ -189,7 +193,7 @@ fn a_key_is_never_changed() {
 
 #[test]
 fn values_outside_of_the_target_name_their_column() {
-    let rule = TableRule::default();
+    let rule = ColumnRule::default();
     let outside = |declaration: &str, target: &str, value: &[u8]| {
         field(&plan(declaration, target, &rule), value, RawValues::NONE).unwrap_err()
     };
@@ -225,7 +229,7 @@ fn values_outside_of_the_target_name_their_column() {
 
 #[test]
 fn wider_targets_hold_the_same_value() {
-    let rule = TableRule::default();
+    let rule = ColumnRule::default();
     let wide = |declaration: &str, target: &str, value: &[u8]| {
         field(&plan(declaration, target, &rule), value, RawValues::NONE).unwrap().0.split_off(4)
     };
@@ -264,7 +268,7 @@ proptest! {
     #[test]
     fn damaged_records_never_panic(which in 0..TYPES.len(), bytes in prop::collection::vec(any::<u8>(), 0..80), head: bool) {
         let (declaration, target) = TYPES[which];
-        let plan = plan(declaration, target, &TableRule::default());
+        let plan = plan(declaration, target, &ColumnRule::default());
         let datum = if head { envelope(&bytes) } else { bytes };
         for shape in [Shape::Direct, Shape::Stage] {
             let mut out = Vec::new();

@@ -49,7 +49,7 @@ fn shape() -> TargetShape {
 
 #[test]
 fn a_destination_that_does_not_fit_is_refused_with_a_remedy() {
-    let rule = TableRule::default();
+    let rule = ColumnRule::default();
     let refused = |change: &dyn Fn(&mut TargetShape)| {
         let mut shape = shape();
         change(&mut shape);
@@ -94,7 +94,7 @@ fn a_destination_that_does_not_fit_is_refused_with_a_remedy() {
 
 #[test]
 fn what_a_plan_says_of_its_table() {
-    let rule = TableRule { constants: vec![("n".into(), "7".into())], ..TableRule::default() };
+    let rule = ColumnRule { constants: vec![("n".into(), "7".into())], ..ColumnRule::default() };
     let mut shape = shape();
     shape.columns.push(there("n", "bigint"));
     shape.columns.push(TargetColumn { not_null: true, has_default: true, ..there("filled", "text") });
@@ -115,7 +115,7 @@ fn a_fill_of_bits_is_written_where_the_type_takes_it() {
     let filled = |value: &str, type_name: &str| {
         let mut shape = shape();
         shape.columns.push(there("flag", type_name));
-        let plan = TransferPlan::compile(&table(), &TableRule::default(), &shape).unwrap();
+        let plan = TransferPlan::compile(&table(), &ColumnRule::default(), &shape).unwrap();
         let plan = plan.with_fills(vec![("flag".to_owned(), value.to_owned())], &shape);
         plan.fills().first().map(|fill| fill.value.clone())
     };

@@ -1,6 +1,6 @@
 use super::*;
 use crate::merge::dialect::Probe;
-use crate::merge::layout::TableRule;
+use crate::merge::layout::ColumnRule;
 use crate::merge::target::{TargetColumn, TargetShape};
 use tributary_schemas::table::{Column, Table, TableId};
 
@@ -49,7 +49,7 @@ fn plan(extra: bool) -> TransferPlan {
         distributed_by: vec![],
         hazards: Default::default(),
     };
-    TransferPlan::compile(&table, &TableRule::default(), &shape).unwrap()
+    TransferPlan::compile(&table, &ColumnRule::default(), &shape).unwrap()
 }
 
 fn statements(strategy: Strategy, operations: Operations, extra: bool) -> Vec<String> {

@@ -10,9 +10,6 @@ use tokio::sync::Mutex;
 /// How often an instance says that it lives; several of these fit into `destination::holders::SILENCE`.
 pub(super) const BEAT: Duration = Duration::from_secs(2);
 
-/// Writers that may be numbered; more than these share staging tables, which costs time only.
-const WRITERS: u32 = 256;
-
 /// The session and the number.
 pub(super) struct Presence {
     held: Mutex<Held>,

@@ -6,9 +6,9 @@ use super::catalog::{Change, NeedsCatalogRead, Next, Session};
 use super::charset::named_collation;
 use super::conversion::{fills_row_by_row, is_same_type, recomputed, value_change};
 use super::create::NewTable;
-use super::indexes::{next_indexes, same_name};
+use super::indexes::next_indexes;
 use super::resolve::{Resolved, convert, resolve};
-use tributary_schemas::table::TableId;
+use tributary_schemas::table::{TableId, same_name};
 use tributary_source::catalog::{CatalogColumn, CatalogTable};
 use tributary_source::publish::PRIMARY;
 

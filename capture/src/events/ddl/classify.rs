@@ -7,8 +7,9 @@ use super::create::create_effect;
 use super::cursor::Cursor;
 use super::index::index_after_name;
 use super::mode::SqlMode;
-use super::statement::{Effect, Statement, TableEffect, Xid};
+use super::statement::{Effect, Statement, TableEffect};
 use super::token::{Kind, tokenize};
+use crate::binlog::query::Xid;
 use tributary_schemas::table::TableId;
 
 /// What `statement` means, if `default_database` is the session's database and `mode` its mode.

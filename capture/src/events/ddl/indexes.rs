@@ -2,13 +2,8 @@
 
 use super::alter::AlterStep;
 use super::index::IndexDefinition;
-use tributary_schemas::table::{Index, IndexPart};
+use tributary_schemas::table::{Index, IndexPart, same_name};
 use tributary_source::publish::PRIMARY;
-
-/// MySQL compares names of columns and indexes without regard to case.
-pub(super) fn same_name(left: &str, right: &str) -> bool {
-    left == right || left.to_lowercase() == right.to_lowercase()
-}
 
 /// The indexes after `steps`, in name order, on a table whose columns are then `columns`. `renamed` gives the name
 /// that an old column has now, or `None` if it is gone.

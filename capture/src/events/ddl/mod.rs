@@ -32,7 +32,7 @@ pub use default::DefaultClause;
 pub use index::{Constraint, IndexDefinition};
 pub use mode::SqlMode;
 pub use stated::{Stated, Verdict, follow, unlike};
-pub use statement::{Effect, Statement, TableEffect, Xid};
+pub use statement::{Effect, Statement, TableEffect};
 
 #[cfg(test)]
 mod apply_tests;

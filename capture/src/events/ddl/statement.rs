@@ -2,7 +2,7 @@
 
 use super::alter::AlterStep;
 use super::create::NewTable;
-use std::fmt;
+use crate::binlog::query::Xid;
 use tributary_schemas::table::TableId;
 
 /// A QUERY event's statement.
@@ -80,31 +80,6 @@ pub enum Statement {
     },
     /// Changes no table and no row.
     Other,
-}
-
-/// Id of an XA transaction.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Xid {
-    /// Format id; 1 if none was given.
-    pub format: u32,
-    /// Global transaction id, up to 64 bytes.
-    pub gtrid: Vec<u8>,
-    /// Branch qualifier, up to 64 bytes.
-    pub bqual: Vec<u8>,
-}
-
-impl fmt::Display for Xid {
-    /// As the server writes it in the binlog, and as `binlog` prints the xid of XA_PREPARE: `X'6162',X'',1`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in [&self.gtrid, &self.bqual] {
-            f.write_str("X'")?;
-            for byte in part {
-                write!(f, "{byte:02x}")?;
-            }
-            f.write_str("',")?;
-        }
-        write!(f, "{}", self.format)
-    }
 }
 
 /// An effect on one table.
