@@ -3,7 +3,7 @@
 
 use mysql_async::Value;
 use tributary_apply::merge::hazards::Hazards;
-use tributary_apply::merge::layout::{Layout, TableRule};
+use tributary_apply::merge::layout::{Layout, ColumnRule};
 use tributary_apply::merge::names::TargetName;
 use tributary_apply::merge::target::{TargetColumn, TargetShape};
 use tributary_benches::Result;
@@ -96,7 +96,7 @@ impl Kind {
 }
 
 /// The table in the warehouse, as Tributary would have made it.
-pub fn target(table: &Table, rule: &TableRule) -> Result<TargetShape> {
+pub fn target(table: &Table, rule: &ColumnRule) -> Result<TargetShape> {
     let layout = Layout::of(table, rule)?;
     let column = |name: String, type_name: String, not_null| TargetColumn {
         name,
