@@ -13,7 +13,7 @@ use tributary_apply::batches::compact::Batch;
 use tributary_apply::batches::operations::Operations;
 use tributary_apply::batches::raw::RawValues;
 use tributary_apply::merge::encode::Shape;
-use tributary_apply::merge::layout::TableRule;
+use tributary_apply::merge::layout::ColumnRule;
 use tributary_apply::merge::plan::TransferPlan;
 use tributary_benches::Result;
 use tributary_capture::binlog::decoder::RowDecoder;
@@ -138,7 +138,7 @@ fn measure_kind(kind: &Kind, rows: u32) -> Result<Vec<Measured>> {
     let table = kind.table()?;
     let decoder = RowDecoder::compile(&table, &kind.map())?;
     let encoder = RowEncoder::compile(&table)?;
-    let rule = TableRule::default();
+    let rule = ColumnRule::default();
     let plan = TransferPlan::compile(&table, &rule, &rows::target(&table, &rule)?)?;
     let present = [0xff; 2];
     let present = Bitmap(&present);
