@@ -5,6 +5,7 @@ use super::leader::Membership;
 use super::restore::{Restored, restore_lost};
 use super::session::{Carried, End, Shared, capture_group, lead};
 use super::standby::{Lead, own_topic_missing, wait_for_lead};
+use super::target::verdict;
 use crate::commands::check::precheck;
 use crate::remedies;
 use crate::topics::admin::{TopicSettings, Topics};
@@ -166,6 +167,9 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
             }
         }
         let why = match end {
+            End::Done if shared.until_caught_up && !shared.shutdown.requested() => {
+                return verdict(&shared.status.document().tables);
+            }
             End::Done => return Ok(Exit::Done),
             // The source does not serve two clients of one server id: a leader that does not know it was replaced hears
             // of it there first.

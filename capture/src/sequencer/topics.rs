@@ -126,6 +126,7 @@ impl Sequencer {
         }
         self.store_seen(Duration::ZERO);
         self.commit().await;
+        self.show_status();
     }
 
     /// Has what is known of the tables' topics written with the next commit, each of them not sooner than `pause` after the

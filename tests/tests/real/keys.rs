@@ -125,7 +125,12 @@ async fn a_key_whose_text_does_not_come_back_parks_its_table_and_names_it() {
     // Strict about it, too: not "equal" to what lacks the row.
     let mut verify = task.start("apply", &["verify", "--table", &format!("{}.streamed", task.name)]);
     assert_ne!(verify.wait(RUN).code(), Some(0), "{}", verify.output());
+    // Nor is a script told that everything is there.
+    let mut capture = task.start("capture", &["run", "--until-caught-up"]);
+    capture.expect_exit(1, RUN);
     for table in ["read1", "streamed"] {
+        let said = format!("{}.{table} is parked (bad-key): correct the row", task.name);
+        assert!(capture.output().contains(&said), "{}", capture.output());
         run(&mut mysql, &[&format!("UPDATE {table} SET k = 'repaired' WHERE k = {byte}")]).await;
     }
     task.catch_up();
