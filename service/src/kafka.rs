@@ -13,7 +13,7 @@ pub use context::{TracingContext, log};
 pub use places::{Place, group_members, offsets, partitions};
 pub use properties::check_client;
 pub use read::{ReadError, Record, TopicContents, read_to_end};
-pub use renewal::{Absence, Failing, RenewedConsumer, unique_client_id};
+pub use renewal::{Absence, Failing, RenewedConsumer, retire, unique_client_id};
 
 use crate::retry::Transient;
 use rdkafka::ClientConfig;

@@ -16,7 +16,7 @@ use tributary_schemas::config::{Config, DestinationConfig, TableRules};
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::history_topic;
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::kafka::{close, consumer_config};
+use tributary_service::kafka::consumer_config;
 
 /// A table that capture publishes, and what the configuration makes of it.
 pub(super) type Planned = (TableId, Result<TableTask, Left>);
@@ -42,9 +42,7 @@ pub(super) fn history(config: &Config) -> Result<History, TopicError> {
     let client = consumer_config(&config.kafka, &config.name);
     let mut reader = HistoryReader::open(&client, &history_topic(&config.name))?;
     reader.read_to_end(|| false)?;
-    let history = reader.history().clone();
-    close(reader);
-    Ok(history)
+    Ok(reader.history().clone())
 }
 
 /// The tables that are replicated.

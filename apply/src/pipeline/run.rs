@@ -26,7 +26,7 @@ use tributary_schemas::config::{Config, DestinationConfig, TableRules};
 use tributary_schemas::topic::history_topic;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::Place;
-use tributary_service::kafka::{close, consumer_config};
+use tributary_service::kafka::consumer_config;
 use tributary_service::registry::Registry;
 use tributary_service::retry::{Policy, RetryError, Transient, retry_while_transient};
 use tributary_service::shutdown::{Shutdown, ShutdownHandle};
@@ -71,11 +71,8 @@ impl Run {
                 connector.connect().await.map(drop)
             })
             .await?;
-        if connected.is_some()
-            && let Some((reader, _)) = self.open_history().await?
-        {
-            // Which takes it a tenth of a second.
-            close(reader);
+        if connected.is_some() {
+            self.open_history().await?;
         }
         Ok(())
     }

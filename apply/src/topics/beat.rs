@@ -5,11 +5,12 @@ use super::error::TopicError;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tributary_schemas::checkpoint::{Beat, LEADER_BEAT};
 use tributary_schemas::record::{RawRecord, StateRecord};
 use tributary_schemas::topic::state_topic;
-use tributary_service::kafka::close;
+use tributary_service::kafka::{TracingContext, retire};
 use tributary_service::shutdown::Shutdown;
 use tributary_service::status::Status;
 
@@ -47,14 +48,14 @@ fn listen_until_it_fails(
     shutdown: &Shutdown,
 ) -> Result<(), TopicError> {
     let during = || TopicError::during(format!("reading the state topic {topic}"));
-    let consumer: BaseConsumer = client.create().map_err(during())?;
+    let consumer = client.create_with_context(TracingContext).map(Arc::new).map_err(during())?;
     let listened = follow(&consumer, topic, status, shutdown).map_err(during());
-    close(consumer);
+    retire(consumer);
     listened
 }
 
 fn follow(
-    consumer: &BaseConsumer,
+    consumer: &BaseConsumer<TracingContext>,
     topic: &str,
     status: &Status,
     shutdown: &Shutdown,

@@ -3,15 +3,17 @@
 //! time in which nothing moves.
 
 use super::error::VerifyError;
-use super::select::{SILENCE, STALLED};
+use super::select::SILENCE;
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::Connection as Destination;
+use crate::remedies;
 use crate::topics::ends::Ends;
 use crate::topics::error::TopicError;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 use tributary_schemas::checkpoint::{Checkpoint, Parked};
@@ -22,7 +24,7 @@ use tributary_schemas::table::TableId;
 use tributary_schemas::topic::state_topic;
 use tributary_service::cli::write_out;
 use tributary_service::kafka::Place;
-use tributary_service::kafka::{TracingContext, consumer_config, read_to_end};
+use tributary_service::kafka::{TracingContext, consumer_config, read_to_end, retire};
 use tributary_service::waits::Waits;
 use tributary_source::connect::Connection as Source;
 use tributary_source::dialect::Dialect;
@@ -46,7 +48,7 @@ pub fn is_published(wanted: &Position, checkpoint: &Position) -> bool {
 
 /// Follows capture's state topic.
 pub struct StateFollower {
-    consumer: BaseConsumer<TracingContext>,
+    consumer: Arc<BaseConsumer<TracingContext>>,
     topic: String,
     checkpoint: Option<Checkpoint>,
     parked: BTreeMap<TableId, Parked>,
@@ -60,17 +62,19 @@ impl StateFollower {
     pub fn open(config: &Config) -> Result<Self, VerifyError> {
         let topic = state_topic(&config.name);
         let contents = read_to_end(&config.kafka, &config.name, &topic, READ)?;
-        let during = || TopicError::during(format!("following {topic}"));
-        let consumer: BaseConsumer<TracingContext> = consumer_config(&config.kafka, &config.name)
+        let doing = format!("following {topic}");
+        let during = || TopicError::during(doing.clone());
+        let consumer = consumer_config(&config.kafka, &config.name)
             .set("fetch.wait.max.ms", "100")
             .create_with_context(TracingContext)
-            .map_err(during())?;
-        let mut assignment = TopicPartitionList::new();
-        assignment
-            .add_partition_offset(&topic, 0, Offset::Offset(contents.next_offset))
-            .and_then(|()| consumer.assign(&assignment))
+            .map(Arc::new)
             .map_err(during())?;
         let mut follower = Self { consumer, topic: topic.clone(), checkpoint: None, parked: BTreeMap::new() };
+        let mut assignment = TopicPartitionList::new();
+        assignment
+            .add_partition_offset(&follower.topic, 0, Offset::Offset(contents.next_offset))
+            .and_then(|()| follower.consumer.assign(&assignment))
+            .map_err(during())?;
         for record in &contents.records {
             follower.take(record.of(&topic))?;
         }
@@ -116,7 +120,7 @@ impl StateFollower {
                         "capture has published up to {at}, the source is at {wanted}, and in {} s nothing moved",
                         STALL.as_secs()
                     ),
-                    remedy: STALLED,
+                    remedy: remedies::stalled(),
                 });
             }
             if moved.elapsed() > SILENCE && !std::mem::replace(&mut said, true) {
@@ -141,6 +145,13 @@ impl StateFollower {
                 }
             }
         }
+    }
+}
+
+/// Closes the client beside everything else.
+impl Drop for StateFollower {
+    fn drop(&mut self) {
+        retire(Arc::clone(&self.consumer));
     }
 }
 
@@ -208,7 +219,7 @@ impl Lag {
                         "apply has merged {topic} partition {partition} up to {at} of {end}, and in {} s nothing moved",
                         STALL.as_secs()
                     ),
-                    remedy: STALLED,
+                    remedy: remedies::stalled(),
                 });
             }
             if moved.elapsed() > SILENCE && !std::mem::replace(&mut said, true) {

@@ -11,6 +11,7 @@ use crate::commands::check::obstacle;
 use crate::destination::Connection;
 use crate::merge::dialect::Dialect;
 use crate::pipeline::table::{Left, TableTask};
+use crate::remedies;
 use crate::topics::history::History;
 use crate::topics::reader::HistoryReader;
 use std::sync::Arc;
@@ -139,7 +140,7 @@ impl Catalog {
             } else if moved.elapsed() > STALL {
                 return Err(VerifyError::Stalled {
                     what: format!("{progress}, and in {} s nothing moved", STALL.as_secs()),
-                    remedy: STALLED,
+                    remedy: remedies::stalled(),
                 });
             } else if moved.elapsed() > SILENCE && !std::mem::replace(&mut said, true) {
                 write_out(&format!("waiting       {}: {progress}\n", wanted.id));
@@ -148,10 +149,6 @@ impl Catalog {
         }
     }
 }
-
-/// What to do where nothing moves.
-pub(super) const STALLED: &str =
-    "see what `capture status` and `apply status` say; start `capture run` or `apply run` if it does not run";
 
 fn wanted(config: &Config, rules: &TableRules, history: &History, selected: &SelectedTable) -> Wanted {
     let (mut id, mut target) = (selected.id.clone(), String::new());

@@ -6,7 +6,7 @@
 
 use super::{TracingContext, close, consumer_config};
 use crate::retry::Transient;
-use crate::waits::Waits;
+use crate::waits::{Wait, Waits};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
@@ -115,13 +115,13 @@ pub fn read_to_end(
         }
         _ => ReadError::Kafka { topic: topic.to_owned(), error },
     };
-    let _wait = Waits::of_process().work(format!("Kafka: reading {topic} to its end"), Instant::now(), None);
+    let wait = Waits::of_process().answer(format!("Kafka: reading {topic} to its end"), limit);
     let consumer: BaseConsumer<TracingContext> = consumer_config(kafka, group)
         // At the end a fetch waits for what is not meant to come, and only its answer tells that it is the end.
         .set("fetch.wait.max.ms", "10")
         .create_with_context(TracingContext)
         .map_err(failed)?;
-    let contents = read_with(&consumer, topic, limit, failed);
+    let contents = read_with(&consumer, topic, (limit, &wait), failed);
     close(consumer);
     contents
 }
@@ -129,7 +129,7 @@ pub fn read_to_end(
 fn read_with(
     consumer: &BaseConsumer<TracingContext>,
     topic: &str,
-    limit: Duration,
+    (limit, wait): (Duration, &Wait),
     failed: impl Fn(KafkaError) -> ReadError + Copy,
 ) -> Result<TopicContents, ReadError> {
     let mut deadline = Instant::now() + limit;
@@ -156,7 +156,9 @@ fn read_with(
             None => {}
             Some(Ok(message)) if message.offset() >= end => next_offset = end,
             Some(Ok(message)) => {
-                deadline = Instant::now() + limit;
+                let now = Instant::now();
+                deadline = now + limit;
+                wait.heard(now);
                 next_offset = message.offset() + 1;
                 contents.add(Record {
                     key: message.key().unwrap_or_default().to_vec(),

@@ -125,6 +125,11 @@ struct Current<C: ConsumerContext + 'static> {
     failing: Failing,
 }
 
+/// Closes a consumer that is not used any more beside everything else, also if Kafka says nothing.
+pub fn retire<C: ConsumerContext + 'static>(consumer: Arc<BaseConsumer<C>>) {
+    close(Retired(consumer));
+}
+
 /// A consumer that is not used any more; closed when dropped.
 struct Retired<C: ConsumerContext + 'static>(Arc<BaseConsumer<C>>);
 
@@ -176,7 +181,7 @@ impl<C: ConsumerContext + Default + 'static> RenewedConsumer<C> {
             match self.config.create_with_context(C::default()) {
                 Ok(consumer) => {
                     tracing::info!("Kafka does not answer a client: a new one takes its place");
-                    close(Retired(std::mem::replace(&mut current.consumer, Arc::new(consumer))));
+                    retire(std::mem::replace(&mut current.consumer, Arc::new(consumer)));
                 }
                 Err(error) => tracing::warn!(%error, "no new client of Kafka can be made"),
             }
@@ -191,7 +196,7 @@ impl<C: ConsumerContext + Default + 'static> RenewedConsumer<C> {
 /// Closes the client beside everything else.
 impl<C: ConsumerContext + Default + 'static> Drop for RenewedConsumer<C> {
     fn drop(&mut self) {
-        close(Retired(self.get()));
+        retire(self.get());
     }
 }
 

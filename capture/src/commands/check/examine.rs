@@ -254,12 +254,15 @@ async fn try_kafka(
     let recorded = selected.filter(|table| table.excluded.is_none() && names.contains(&table.topic));
     let recorded: Vec<String> = recorded.map(|table| table.topic.clone()).collect();
     let known = lost::known(&stored.history, &stored.state);
-    let _wait = Waits::of_process().work("Kafka: trying what the task needs", Instant::now(), None);
+    let wait = Waits::of_process().answer("Kafka: trying what the task needs", None);
     let tried = tokio::task::spawn_blocking(move || {
         sabotage::pass("check-read");
         cluster.look_again_for_brokers(usize::from(owned.topics.replication_factor));
+        wait.heard(Instant::now());
         cluster.look_again_for(&recorded);
+        wait.heard(Instant::now());
         cluster.describe(&wanted);
+        wait.heard(Instant::now());
         if fresh {
             let begun = || {
                 let stored = read_stored(&owned)?;
@@ -267,8 +270,10 @@ async fn try_kafka(
                 Ok(stored.map_or(true, |stored| stored.state.checkpoint.is_some()))
             };
             cluster.find_orphans(&table_topics, begun);
+            wait.heard(Instant::now());
         }
         let probe = (fresh || proof == Proof::Always).then(|| cluster.probe(&owned, &probe_topic));
+        wait.heard(Instant::now());
         let lost = cluster.lost_topics(known);
         (cluster.into_facts(), probe, lost)
     })
