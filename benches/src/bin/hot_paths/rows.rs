@@ -3,7 +3,7 @@
 
 use mysql_async::Value;
 use tributary_apply::merge::hazards::Hazards;
-use tributary_apply::merge::layout::{Layout, ColumnRule};
+use tributary_apply::merge::layout::{ColumnRule, Layout};
 use tributary_apply::merge::names::TargetName;
 use tributary_apply::merge::target::{TargetColumn, TargetShape};
 use tributary_benches::Result;
