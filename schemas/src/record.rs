@@ -82,7 +82,7 @@ pub enum HistoryRecord {
     /// A schema whose text is stored.
     Schema(SchemaRecord),
     /// A generation of a table.
-    Generation(TableId, StoredGeneration),
+    Generation(TableId, Box<StoredGeneration>),
     /// Generations of a table that have no record any more.
     Retired(TableId, RetiredRecord),
     /// How far a table's initial load is.
@@ -127,9 +127,10 @@ impl<'a> RawRecord<'a> {
         Ok(match key {
             HistoryKey::Schema { .. } => HistoryRecord::Schema(self.versioned(value, known)?),
             HistoryKey::Selection => HistoryRecord::Selection(self.versioned(value, known)?),
-            HistoryKey::Table { database, table, .. } => {
-                HistoryRecord::Generation(TableId::new(database, table), self.versioned(value, known)?)
-            }
+            HistoryKey::Table { database, table, .. } => HistoryRecord::Generation(
+                TableId::new(database, table),
+                Box::new(self.versioned(value, known)?),
+            ),
             HistoryKey::Retired { database, table } => {
                 HistoryRecord::Retired(TableId::new(database, table), self.versioned(value, known)?)
             }

@@ -48,7 +48,7 @@ pub enum Resumed {
         /// How far it is read.
         read: TableProgress,
         /// What the server states of it, as far as that may be compared.
-        catalog: Option<CatalogTable>,
+        catalog: Option<Box<CatalogTable>>,
     },
     /// It stands where it stood.
     Stays,
@@ -244,7 +244,7 @@ impl Stored<'_> {
             // One that could not be asked states nothing that could be compared.
             (None, Some(read)) => {
                 let catalog = Some(catalog.clone()).filter(|catalog| !catalog.unasked);
-                Resumed::GoesOn { read: read.clone(), catalog }
+                Resumed::GoesOn { read: read.clone(), catalog: catalog.map(Box::new) }
             }
             (None, None) => joins(UNREAD.to_owned(), true),
         };

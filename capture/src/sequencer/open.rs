@@ -80,7 +80,7 @@ impl Sequencer {
                     if let Some(seen) = &read.seen {
                         sequencer.watched.recall(seen, partitions, now);
                     }
-                    stated.extend(catalog.map(|catalog| (index, catalog)));
+                    stated.extend(catalog.map(|catalog| (index, *catalog)));
                     sequencer.take_up(index, read)?;
                 }
                 Resumed::Stays => {}

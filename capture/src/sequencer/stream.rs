@@ -9,7 +9,6 @@ use super::tables::TableIndex;
 use crate::binlog::batch::{BatchedEvent, EventBatch};
 use crate::binlog::event::kind;
 use crate::binlog::query::Query;
-use crate::binlog::query::Xid;
 use crate::binlog::{EventBody, EventHeader, parse};
 use crate::events::ddl::{Effect, SqlMode, Statement, classify};
 use crate::remedies;

@@ -7,7 +7,6 @@ use super::shadow::shadowed;
 use super::{Config, TableRule};
 use crate::table::TableId;
 use std::collections::BTreeSet;
-use std::fmt;
 use thiserror::Error;
 
 /// PostgreSQL's `NAMEDATALEN` less one, bytes: longer names are cut off silently by the server.

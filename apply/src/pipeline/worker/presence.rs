@@ -4,6 +4,7 @@
 
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::{Connection, Connector, DestinationError};
+use crate::merge::names::WRITERS;
 use std::time::Duration;
 use tokio::sync::Mutex;
 

@@ -1,6 +1,7 @@
 //! Statements in the spellings of MySQL 5.7 to 9.x, of its own rewriting and of the tools that people use.
 
 use super::*;
+use crate::binlog::query::Xid;
 use proptest::prelude::*;
 use tributary_schemas::table::TableId;
 
