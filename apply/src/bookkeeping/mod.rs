@@ -24,6 +24,6 @@ mod reset;
 mod targets;
 
 pub use layout::Bookkeeping;
-pub use offsets::{ArrivalStep, OffsetRow, StoredOffset};
+pub use offsets::{ArrivalStep, Move, OffsetRow, StoredOffset};
 pub use owners::{Feeder, Ownership};
 pub use targets::{NewTarget, TargetRow, TaskView};

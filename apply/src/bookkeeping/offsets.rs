@@ -2,8 +2,22 @@
 
 use super::Bookkeeping;
 use crate::destination::{Connection, DestinationError};
-use crate::pipeline::job::Move;
 use std::time::Duration;
+
+/// The compare-and-set of one partition's offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Partition.
+    pub partition: i32,
+    /// Epoch of its assignment.
+    pub epoch: u64,
+    /// The value last read from or written to the destination.
+    pub expected: i64,
+    /// The new value.
+    pub next: i64,
+    /// The partition is at its end.
+    pub at_end: bool,
+}
 
 /// What the destination holds of a partition.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,6 +2,7 @@
 
 use crate::barriers::Passage;
 use crate::batches::compact::Batch;
+use crate::bookkeeping::Move;
 
 /// Rows of one generation on their way to the destination.
 pub trait Rows {
@@ -39,21 +40,6 @@ impl Rows for Batch {
     fn bytes(&self) -> usize {
         self.bytes()
     }
-}
-
-/// The compare-and-set of one partition's offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Move {
-    /// Partition.
-    pub partition: i32,
-    /// Epoch of its assignment.
-    pub epoch: u64,
-    /// The value last read from or written to the destination.
-    pub expected: i64,
-    /// The new value.
-    pub next: i64,
-    /// The partition is at its end.
-    pub at_end: bool,
 }
 
 /// One transaction of the destination.

@@ -9,9 +9,10 @@
 )]
 
 use super::flow::{Flow, Verdict};
-use super::job::{Job, Loaded, Move, Outcome, Rows};
+use super::job::{Job, Loaded, Outcome, Rows};
 use crate::barriers::{Arrival, Barrier, Barriers, Passage, arrive};
 use crate::batches::flush::FlushLimits;
+use crate::bookkeeping::Move;
 use fastrand::Rng;
 use std::time::{Duration, Instant};
 

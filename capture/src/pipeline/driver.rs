@@ -3,12 +3,12 @@
 
 use super::session::Shared;
 use crate::sequencer::halt::Halt;
-use crate::sequencer::outbox::Outbox;
 use crate::sequencer::port::{Action, Answered, Committed, DefinitionQuestion};
 use crate::sequencer::{Now, Sequencer};
 use crate::snapshot::reader::{self, ReaderLimits, ReaderMessage, ReaderOrder};
 use crate::topics::admin::{REQUEST_TIMEOUT, TopicSettings, Topics};
 use crate::topics::mirror::Mirror;
+use crate::topics::outbox::Outbox;
 use crate::topics::producer::{PublishError, Publisher};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;

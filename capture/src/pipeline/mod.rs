@@ -1,6 +1,5 @@
 //! Wiring: what is connected to what, and what happens when one of them ends. No decisions about rows here.
 
-pub mod bootstrap;
 pub mod completeness;
 mod driver;
 pub mod leader;

@@ -1,7 +1,6 @@
 //! One session of a leader: from `init_transactions` through the stored state to the loop that feeds the sequencer.
 //! Whatever ends it, nothing in memory outlives it: the next one starts from the checkpoint.
 
-use super::bootstrap::{self, Beginning, Found, Wanted};
 use super::completeness::{self, BinlogContents, Finding};
 use super::driver::{self, Driver};
 use super::position::{ServerHistory, give_up_purged, resumable};
@@ -12,6 +11,7 @@ use super::target::Target;
 use super::watch::{Wanted as WatchedTopics, Watch};
 use crate::commands::check::{Cascades, Outcome, foreign_key_cascades, tables_deselected};
 use crate::events::ddl;
+use crate::sequencer::bootstrap::{self, Beginning, Found, Wanted};
 use crate::sequencer::halt::Halt;
 use crate::sequencer::{Sequencer, Setup, Snapshot, SnapshotSettings, resume_from};
 use crate::snapshot::reader::ReaderMessage;

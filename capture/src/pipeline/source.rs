@@ -1,11 +1,11 @@
 //! What a session asks the source before it begins: where it stands, what its tables are, and what DDL statements leave
 //! out. A selection enters; the answers leave, or an error that says whether asking again can help.
 
-use super::bootstrap::{Found, is_wanted};
 use super::completeness::{self, BinlogContents};
 use super::position::ServerHistory;
 use crate::commands::check::{Cascades, cascades};
 use crate::events::ddl;
+use crate::sequencer::bootstrap::{Found, is_wanted};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tributary_schemas::config::TableSelection;

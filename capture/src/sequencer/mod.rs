@@ -5,6 +5,7 @@
 //! Invariants: nothing is published but here; a record and the checkpoint that covers it are in one Kafka transaction;
 //! between a row that was read and its publication, every event of its key that the stream passed is known.
 
+pub mod bootstrap;
 mod commit;
 mod definitions;
 mod follows;
@@ -16,7 +17,6 @@ mod load;
 mod maps;
 pub mod names;
 mod open;
-pub mod outbox;
 mod output;
 mod park;
 mod passing;

@@ -1,5 +1,6 @@
 //! How a session's sequencer begins, what it is asked while it runs, and what it shows.
 
+use super::bootstrap::{Beginning, Resumed};
 use super::freshness::Freshness;
 use super::halt::Halt;
 use super::output::Now;
@@ -9,7 +10,6 @@ use super::topics::WatchedTopics;
 use super::xa::Prepared;
 use super::{Expectations, Output, Sequencer, Setup, Snapshot};
 use crate::binlog::FormatContext;
-use crate::pipeline::bootstrap::{Beginning, Resumed};
 use crate::remedies;
 use crate::sequencer::maps::TableMaps;
 use crate::sequencer::tables::{Tables, document};

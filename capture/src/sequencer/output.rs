@@ -1,9 +1,9 @@
 //! From an encoded row to records in the open Kafka transaction. Rows enter in the stream's order and leave in it;
 //! a delete leaves as an event and a tombstone, a change of key as a delete and a create.
 
-use super::outbox::{Address, Outbox, TooLarge};
 use super::table::SequencedTable;
 use crate::snapshot::batch::BatchRow;
+use crate::topics::outbox::{Address, Outbox, TooLarge};
 use crate::topics::records::{Place, put_key, put_value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! Why a table stops while the others go on: a code that leads to a section of docs/OPERATIONS.md, what happened, and
 //! what to do. Never a row's values, except those of a key that has to be found.
 
-use super::outbox::TooLarge;
 use crate::remedies;
+use crate::topics::outbox::TooLarge;
 use std::borrow::Cow;
 use tributary_schemas::row::RowError;
 use tributary_service::codes::Code;

@@ -4,9 +4,9 @@
 //! Invariant: one action is under way at a time; a decision whose action failed never goes on.
 
 use super::halt::Halt;
-use super::outbox::Outbox;
 use crate::topics::admin::TopicError;
 use crate::topics::incarnation::Found;
+use crate::topics::outbox::Outbox;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;

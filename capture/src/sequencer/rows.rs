@@ -2,7 +2,6 @@
 
 use super::halt::Halt;
 use super::maps::Mapped;
-use super::outbox::TooLarge;
 use super::output::RowPlace;
 use super::table::SequencedTable;
 use super::tables::TableIndex;
@@ -12,6 +11,7 @@ use crate::binlog::rows::{RowsEvent, RowsKind};
 use crate::binlog::table_map::TableMapEvent;
 use crate::binlog::{DecodeError, EventHeader};
 use crate::snapshot::batch::BatchRow;
+use crate::topics::outbox::TooLarge;
 use std::rc::Rc;
 use tributary_schemas::envelope::{Operation, Source};
 use tributary_schemas::row::{EncodedRow, RowError};

@@ -1,6 +1,6 @@
 //! The Kafka of the simulation: topics, transactions of one producer, and what a consumer of committed records is told.
 
-use crate::sequencer::outbox::Outbox;
+use crate::topics::outbox::Outbox;
 use std::collections::BTreeMap;
 use tributary_service::kafka::Record;
 

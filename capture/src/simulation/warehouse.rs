@@ -8,7 +8,8 @@ use super::source::Source;
 use std::collections::BTreeMap;
 use tributary_apply::barriers::{Arrival, Passage, arrive};
 use tributary_apply::batches::compact::Batch;
-use tributary_apply::pipeline::job::{Job, Loaded, Move, Outcome};
+use tributary_apply::bookkeeping::Move;
+use tributary_apply::pipeline::job::{Job, Loaded, Outcome};
 use tributary_apply::pipeline::table::TableTask;
 use tributary_schemas::history::Cause;
 

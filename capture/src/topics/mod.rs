@@ -6,6 +6,7 @@ pub mod incarnation;
 pub mod lost;
 pub mod mirror;
 pub mod names;
+pub mod outbox;
 pub mod producer;
 pub mod records;
 pub mod state;

@@ -5,7 +5,7 @@
 //! [`PublishError`] that ends the session; nothing is ever sent again from memory.
 
 use super::mirror::Mirror;
-use crate::sequencer::outbox::{Outbox, Record};
+use super::outbox::{Outbox, Record};
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaError, RDKafkaErrorCode};

@@ -2,7 +2,8 @@
 
 use super::{Closed, Flow, Intake, Open, Partition, Phase};
 use crate::batches::flush::{BatchState, FlushDecision, FlushLimits};
-use crate::pipeline::job::{Job, Loaded, Move, Outcome, Rows};
+use crate::bookkeeping::Move;
+use crate::pipeline::job::{Job, Loaded, Outcome, Rows};
 use std::time::Instant;
 
 impl<B: Rows> Flow<B> {

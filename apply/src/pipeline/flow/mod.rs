@@ -9,8 +9,9 @@
 mod jobs;
 mod standing;
 
-use super::job::{Move, Rows};
+use super::job::Rows;
 use crate::barriers::Barriers;
+use crate::bookkeeping::Move;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 

@@ -271,7 +271,7 @@ impl Worker {
 
     /// True if the partitions have moved on without this instance: whatever it failed with, a new owner or a replay has
     /// changed the target under it, and the table itself is well.
-    async fn is_overtaken(&self, task: &TableTask, moves: &[super::job::Move]) -> bool {
+    async fn is_overtaken(&self, task: &TableTask, moves: &[crate::bookkeeping::Move]) -> bool {
         let numbers: Vec<i32> = moves.iter().map(|step| step.partition).collect();
         let read = async {
             let mut lease = self.begin(Hold::Writer(&task.target)).await?;
@@ -297,7 +297,7 @@ impl Worker {
     async fn advance(
         &self,
         task: &TableTask,
-        moves: &[super::job::Move],
+        moves: &[crate::bookkeeping::Move],
     ) -> Result<Outcome<Batch>, DestinationError> {
         let mut lease = self.begin(Hold::Nothing).await?;
         // A partition that stands before what empties the table goes there by arriving, not this way.

@@ -1,11 +1,11 @@
 //! From what is stored and what the source says to the tables a session begins with. Pure: records and catalogs
 //! enter; tables that run, tables that join, and the checkpoint leave, or the reason why the task cannot go on.
 
+use super::lineage::Lineage;
+use super::names::ColumnNames;
+use super::table::{SchemaTexts, SequencedTable};
+use super::{Joining, REREAD, Standing, publishable};
 use crate::remedies;
-use crate::sequencer::lineage::Lineage;
-use crate::sequencer::names::ColumnNames;
-use crate::sequencer::table::{SchemaTexts, SequencedTable};
-use crate::sequencer::{Joining, REREAD, Standing, publishable};
 use crate::topics::names::TopicNames;
 use crate::topics::state::{TaskHistory, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
