@@ -72,8 +72,8 @@ pub enum StateRecord<'a> {
     Catalog(TableId, &'a [u8]),
     /// That a table stopped, or goes on again.
     Parked(TableId, Parked),
-    /// There is nothing under this key any more.
-    Removed(StateKey),
+    /// There is nothing under this key any more; `None` for a key that this version does not know.
+    Removed(Option<StateKey>),
 }
 
 /// What a record of the history topic says.
@@ -89,8 +89,8 @@ pub enum HistoryRecord {
     Load(TableId, LoadRecord),
     /// The selected tables.
     Selection(SelectionRecord),
-    /// There is nothing under this key any more.
-    Removed(HistoryKey),
+    /// There is nothing under this key any more; `None` for a key that this version does not know.
+    Removed(Option<HistoryKey>),
 }
 
 #[derive(Deserialize)]
@@ -105,8 +105,10 @@ impl<'a> RawRecord<'a> {
     /// # Errors
     /// [`RecordError`].
     pub fn state(&self) -> Result<StateRecord<'a>, RecordError> {
-        let key: StateKey = self.key(FORMAT_VERSION)?;
-        let Some(value) = self.value else { return Ok(StateRecord::Removed(key)) };
+        let Some(value) = self.value else {
+            return Ok(StateRecord::Removed(serde_json::from_slice(self.key).ok()));
+        };
+        let key: StateKey = self.key(value, FORMAT_VERSION)?;
         Ok(match key {
             StateKey::Leader => StateRecord::Leader(self.versioned(value, FORMAT_VERSION)?),
             StateKey::Checkpoint => StateRecord::Checkpoint(self.versioned(value, FORMAT_VERSION)?),
@@ -121,8 +123,10 @@ impl<'a> RawRecord<'a> {
     /// # Errors
     /// [`RecordError`].
     pub fn history(&self) -> Result<HistoryRecord, RecordError> {
-        let key: HistoryKey = self.key(RETIRED_FORMAT)?;
-        let Some(value) = self.value else { return Ok(HistoryRecord::Removed(key)) };
+        let Some(value) = self.value else {
+            return Ok(HistoryRecord::Removed(serde_json::from_slice(self.key).ok()));
+        };
+        let key: HistoryKey = self.key(value, RETIRED_FORMAT)?;
         let known = key.format();
         Ok(match key {
             HistoryKey::Schema { .. } => HistoryRecord::Schema(self.versioned(value, known)?),
@@ -142,10 +146,9 @@ impl<'a> RawRecord<'a> {
 
     /// The key. A newer version may write keys that this one does not know, with a value of a format that no record has that
     /// this one does.
-    fn key<K: DeserializeOwned>(&self, newest: u32) -> Result<K, RecordError> {
-        serde_json::from_slice(self.key).or_else(|error| {
-            self.value.map_or(Ok(()), |value| self.check_format(value, newest)).and(Err(self.foreign(&error)))
-        })
+    fn key<K: DeserializeOwned>(&self, value: &[u8], newest: u32) -> Result<K, RecordError> {
+        serde_json::from_slice(self.key)
+            .or_else(|error| self.check_format(value, newest).and(Err(self.foreign(&error))))
     }
 
     /// The format is looked at before the rest: a newer layout need not parse.
@@ -199,7 +202,7 @@ mod tests {
     fn a_key_of_a_newer_version_is_told_from_one_of_a_stranger() {
         let key = r#"{"keytype":"NOVELTY"}"#;
         assert_eq!(raw(key, r#"{"format":99}"#).history().unwrap_err(), newer(99, RETIRED_FORMAT));
-        for value in [r#"{"format":1}"#, "", "world"] {
+        for value in [r#"{"format":1}"#, "world"] {
             let error = raw(key, value).history().unwrap_err();
             assert!(matches!(error, RecordError::Foreign { offset: 7, .. }), "{error}");
         }
@@ -210,9 +213,11 @@ mod tests {
     #[test]
     fn a_tombstone_names_what_is_gone() {
         let removed = raw(r#"{"keytype":"SELECTION"}"#, "").history();
-        assert_eq!(removed, Ok(HistoryRecord::Removed(HistoryKey::Selection)));
+        assert_eq!(removed, Ok(HistoryRecord::Removed(Some(HistoryKey::Selection))));
+        let novelty = raw(r#"{"keytype":"NOVELTY"}"#, "").history();
+        assert_eq!(novelty, Ok(HistoryRecord::Removed(None)), "nothing is missed");
         let removed = raw(r#"{"kind":"leader"}"#, "").state();
-        assert_eq!(removed, Ok(StateRecord::Removed(StateKey::Leader)));
+        assert_eq!(removed, Ok(StateRecord::Removed(Some(StateKey::Leader))));
     }
 
     #[test]

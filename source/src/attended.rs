@@ -208,8 +208,8 @@ impl Attendant {
         };
         match timeout(2 * self.options.connect_timeout(), question).await {
             Ok(Ok(seen)) => Some(seen),
-            // It answers, if only to refuse: too many connections.
-            Ok(Err(error)) if error.code().is_some() => Some(Seen::AtWork),
+            // It answers, if only to refuse one session more. What else is said may be a proxy's word.
+            Ok(Err(error)) if matches!(error.code(), Some(1040 | 1203 | 1226)) => Some(Seen::AtWork),
             Ok(Err(_)) | Err(_) => None,
         }
     }

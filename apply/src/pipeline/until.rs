@@ -28,8 +28,8 @@ use tributary_service::status::{ErrorDocument, Status, TableState};
 /// How often the destination is asked.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long a table that was parked before may take to be tried: another instance may have its partitions, and nothing says
-/// that it has tried.
+/// How long a table that was parked before may take to be tried, once a member that is gone has lost its partitions: another
+/// instance may have them, and nothing says that it has tried.
 const TRIED: Duration = Duration::from_secs(10);
 
 /// How long the brokers may take to agree on which topics there are.
@@ -64,6 +64,8 @@ struct Shown {
     parked: BTreeSet<String>,
     /// Those that were taken up, and have come to their ends.
     at_end: BTreeSet<String>,
+    /// Those that are not to be merged any more.
+    excluded: BTreeSet<String>,
 }
 
 impl Shown {
@@ -72,9 +74,8 @@ impl Shown {
         for (name, table) in status.tables() {
             let _is_new = match table.state() {
                 TableState::Parked => shown.parked.insert(name),
-                TableState::Synchronizing | TableState::Dropped | TableState::Excluded => {
-                    shown.at_end.insert(name)
-                }
+                TableState::Synchronizing | TableState::Dropped => shown.at_end.insert(name),
+                TableState::Excluded => shown.excluded.insert(name),
                 _ => false,
             };
         }
@@ -108,7 +109,9 @@ impl Goals {
             let another =
                 row.zip(self.tasks.get(topic)).and_then(|(row, task)| check_identity(task, row).err());
             let error = row.and_then(|row| row.parked.clone()).or(another);
-            if error.is_some() || is_among(&shown.parked) {
+            if is_among(&shown.excluded) {
+                missing.behind.remove(topic);
+            } else if error.is_some() || is_among(&shown.parked) {
                 missing.behind.remove(topic);
                 missing.parked.insert(topic.clone(), error);
             } else if row.is_none_or(|row| row.applied < *generation)
@@ -165,16 +168,17 @@ pub(super) async fn until_caught_up(
     let goals = goals(run, ends, history).await?;
     let parked = Arc::new(Mutex::new(None));
     let (worker, status) = (Arc::clone(worker), run.status.clone());
+    let session = Duration::from_millis(u64::from(run.config.kafka.session_timeout_ms));
     let shutdown = run.shutdown.clone();
     let result = Arc::clone(&parked);
     tokio::spawn(async move {
-        let (began, nothing) = (Instant::now(), BTreeSet::new());
+        let (until, nothing) = (Instant::now() + session + TRIED, BTreeSet::new());
         loop {
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
                 () = shutdown.wait() => return,
             }
-            let untried = if began.elapsed() < TRIED { worker.were_parked() } else { &nothing };
+            let untried = if Instant::now() < until { worker.were_parked() } else { &nothing };
             match look(&worker).await {
                 Ok((offsets, view)) => {
                     let missing = goals.missing(&offsets, &view, &Shown::of(&status), untried);
@@ -313,6 +317,7 @@ mod tests {
         };
         assert_eq!(missing(&Shown::default()), (1, 0), "nobody has tried it");
         assert_eq!(missing(&Shown { at_end: name.clone(), ..Shown::default() }), (0, 0));
-        assert_eq!(missing(&Shown { parked: name, ..Shown::default() }), (0, 1), "parked again");
+        assert_eq!(missing(&Shown { parked: name.clone(), ..Shown::default() }), (0, 1), "parked again");
+        assert_eq!(missing(&Shown { excluded: name, ..Shown::default() }), (0, 0), "left out meanwhile");
     }
 }

@@ -131,7 +131,7 @@ pub const fn state_missing() -> &'static str {
 /// verify: the target is missing
 #[must_use]
 pub const fn target_missing() -> &'static str {
-    "run `apply replay --from beginning --clear` for the table"
+    "run `apply replay --from beginning --clear --table NAME`, with the table's name on the source as it stands here"
 }
 
 /// verify: a row cannot be published

@@ -49,7 +49,7 @@ impl History {
     pub fn take(&mut self, raw: RawRecord<'_>, written_ms: i64) -> Result<Change, RecordError> {
         match raw.history()? {
             HistoryRecord::Removed(key) => {
-                self.remove(key);
+                key.into_iter().for_each(|key| self.remove(key));
                 Ok(Change::Removed)
             }
             HistoryRecord::Schema(schema) => Ok(Change::Schema(schema.into())),

@@ -138,9 +138,12 @@ pub fn begin(
             tables.push((table, stored.stood(id), stored.missing(id)));
         }
     }
-    // What stopped a table that is neither here nor there says nothing of one that may get its name.
-    for id in state.parked.keys().filter(|id| wanted.selection.selects(id) && !known.contains(id)) {
-        let table = SequencedTable::unpublished(id.clone());
+    // What stopped a table that is neither here nor there says nothing of one that may get its name. What was published of it,
+    // before it was deselected, is what such a one goes on from.
+    let others: BTreeSet<&TableId> = state.parked.keys().chain(history.generations.keys()).collect();
+    for id in others.into_iter().filter(|id| wanted.selection.selects(id) && !known.contains(*id)) {
+        let nowhere = CatalogTable { id: id.clone(), ..CatalogTable::default() };
+        let table = stored.restore(&nowhere)?.unwrap_or_else(|| SequencedTable::unpublished(id.clone()));
         tables.push((table, stored.stood(id), Resumed::Moves(Standing::Gone)));
     }
     let selection_changed = !previously.keys().eq(selected.keys());
@@ -258,6 +261,7 @@ impl Stored<'_> {
             _ if self.is_dropped(id) => Resumed::Moves(Standing::Gone),
             (Some(parked), _) if parked.code == REREAD => Resumed::Moves(absent(&parked.message)),
             (Some(_), _) => Resumed::Stays,
+            (None, _) if self.wanted.lost.contains_key(id) => Resumed::Moves(absent(&self.wanted.lost[id])),
             (None, Some(read)) => Resumed::GoesOn { read: read.clone(), catalog: None },
             (None, None) => Resumed::Moves(absent(UNREAD)),
         }

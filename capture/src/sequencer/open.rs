@@ -6,6 +6,7 @@ use super::halt::Halt;
 use super::output::Now;
 use super::port::Port;
 use super::progress::StreamProgress;
+use super::tables::Standing;
 use super::topics::WatchedTopics;
 use super::xa::Prepared;
 use super::{Expectations, Output, Sequencer, Setup, Snapshot};
@@ -89,6 +90,7 @@ impl Sequencer {
             }
             sequencer.retire(index);
         }
+        stated.retain(|(index, _)| matches!(sequencer.tables.standing(*index), Standing::Streaming));
         sequencer.expected = Expectations::at(beginning.place, stated);
         if beginning.selection_changed {
             sequencer.put_selection();
@@ -102,6 +104,10 @@ impl Sequencer {
     /// # Errors
     /// Any end of the session.
     pub async fn take_bearings(&mut self) -> Result<(), Halt> {
+        // Whatever becomes of this session, the next one is to know which tables this one has read anew.
+        if self.output.outbox().opened_at().is_some() {
+            self.commit().await;
+        }
         self.prove_definitions();
         self.begin_rereads().await
     }
@@ -117,9 +123,7 @@ impl Sequencer {
     /// True once every selected table that can be replicated is consistent.
     #[must_use]
     pub fn is_loaded(&self) -> bool {
-        self.tables.all_joining().next().is_none()
-            && !self.tables.is_reread_due()
-            && self.snapshot.all_complete()
+        !self.tables.is_waiting() && !self.tables.is_reread_due() && self.snapshot.all_complete()
     }
 
     /// Where actions leave.

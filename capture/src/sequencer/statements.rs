@@ -87,12 +87,12 @@ impl Sequencer {
             (Effect::Truncate, Some(index)) => {
                 steps.push(self.emptied(index, Cause::Truncate));
             }
-            (Effect::Drop, _) => steps.extend(self.gone(&id)),
+            (Effect::Drop, _) => steps.extend(self.gone(&id)?),
             (Effect::RenameTo(to), _) => {
                 if self.follows(&to, names) {
                     // Its rows live on under the new name. Where another table takes the old one, that is read anew.
                     if !names.arrives(&id) {
-                        steps.extend(self.gone(&id));
+                        steps.extend(self.gone(&id)?);
                     }
                     self.later(&to, statement);
                 } else {
@@ -114,23 +114,30 @@ impl Sequencer {
     }
 
     /// True if the source has the table at this place, as far as is known: it runs, is parked for another reason than
-    /// that it was renamed away, or waits to join.
+    /// that it was renamed away, or waits to join. Of one that the source did not have when it was asked nothing is known.
     pub(super) fn exists(&self, id: &TableId) -> bool {
         self.tables.find(id).is_some_and(|index| match self.tables.standing(index) {
             Standing::Parked(parked) => parked.code != RENAMED,
+            Standing::Absent { .. } => false,
             other => other.is_followed(),
         })
     }
 
     /// The name stands for no table any more: what its target holds goes.
-    fn gone(&mut self, id: &TableId) -> Option<Step> {
-        let index = self.tables.find(id)?;
-        if self.tables[index].is_published() {
-            return Some(self.emptied(index, Cause::Drop));
+    fn gone(&mut self, id: &TableId) -> Result<Option<Step>, Halt> {
+        match self.tables.find(id) {
+            None => Ok(None),
+            // A statement that says IF EXISTS is in the binlog also where there is none.
+            Some(index) if matches!(self.tables.standing(index), Standing::Gone) => Ok(None),
+            Some(index) if !self.tables[index].is_published() => {
+                // It waited to be read; now there is nothing to read.
+                self.transition(index, Standing::Gone);
+                Ok(None)
+            }
+            // There is no topic that could tell of it.
+            Some(index) if self.names.is_lost(id) => self.park(index, &ParkReason::absent()).map(|()| None),
+            Some(index) => Ok(Some(self.emptied(index, Cause::Drop))),
         }
-        // It waited to be read; now there is nothing to read.
-        self.transition(index, Standing::Gone);
-        None
     }
 
     /// The name stands for no table any more; its rows live on where they are not followed.

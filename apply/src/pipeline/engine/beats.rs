@@ -175,7 +175,10 @@ impl Engine {
         self.miss_rows(&shown);
         if std::mem::replace(&mut self.beats.epoch, view.epoch) != view.epoch {
             tracing::info!(epoch = view.epoch, "replay: reading every offset again");
-            for table in self.tables.iter_mut() {
+            // Those that are not followed stand where they are shown to stand.
+            let subscribed = &self.subscribed;
+            let followed = |topic: &String| subscribed.binary_search(topic).is_ok();
+            for table in self.tables.iter_mut().filter(|table| followed(&table.task.topic)) {
                 table.replay();
                 table.after_load.begin_anew();
                 table.memory = Arc::default();

@@ -62,7 +62,11 @@ impl Engine {
                     table.memory.fresh();
                     table.after_load.begin_anew();
                 }
+                let lost = matches!(outcome, Outcome::Lost);
                 table.flow.finish(outcome);
+                if lost {
+                    table.reopen();
+                }
                 table.status.add_rows_applied(report.rows);
                 table.status.add_values_substituted(report.substituted);
                 table.status.set_generation(table.flow.done());

@@ -162,6 +162,15 @@ impl EngineTable {
         }
     }
 
+    /// What was taken is to be read again, the record at which the table was to be parked with it: only behind everything
+    /// before it may it park the table.
+    pub(super) fn reopen(&mut self) {
+        if let Standing::Closing { tried, .. } = &mut self.standing {
+            let to = tried.take().map_or(Standing::Running, Standing::Tried);
+            self.transition(to);
+        }
+    }
+
     /// The table is emptied, or read anew: mostly the way out of what has stopped it, and else that stops it again.
     pub(super) fn begin_anew(&mut self) {
         if self.is_parked() || self.is_closing() {
@@ -210,8 +219,10 @@ impl Engine {
 
     /// A table that was parked here is marked as such. The view that is under way may be older than the mark.
     pub(super) fn marked(&mut self, index: TableIndex) {
-        if let Standing::Parked(parked) = &mut self.tables[index].standing {
-            parked.marked_at = Some(self.beats.views());
+        match &mut self.tables[index].standing {
+            Standing::Parked(parked) => parked.marked_at = Some(self.beats.views()),
+            // It has been taken up meanwhile: reading the offsets takes the mark away.
+            _ => self.tables[index].flow.reload(),
         }
     }
 
@@ -338,6 +349,22 @@ mod tests {
         assert!(table.is_closing() && !table.is_tried());
         table.begin_anew();
         assert!(matches!(table.standing, Standing::Running));
+    }
+
+    #[test]
+    fn a_table_that_must_read_again_what_it_took_is_not_parked_before() {
+        let (mut table, now) = (table(), Instant::now());
+        table.transition(Standing::Closing { error: error("foreign-record"), tried: None });
+        table.reopen();
+        assert!(matches!(table.standing, Standing::Running));
+        table.transition(parked("42501", None, now));
+        table.try_again(now + MINUTE);
+        let tried = table.tried().cloned();
+        table.transition(Standing::Closing { error: error("foreign-record"), tried });
+        table.assign(1);
+        table.revoke(0);
+        assert!(!table.is_closing() && table.is_tried(), "its rows are another instance's to write");
+        assert_eq!(table.closed(), None);
     }
 
     fn error(code: &str) -> TableError {

@@ -137,6 +137,7 @@ impl EngineTable {
         if recreated {
             // The topic was created anew under this name: reading the offsets again says what to do.
             self.flow.reload();
+            self.reopen();
         }
         if recreated || !task.generations.keys().eq(self.task.generations.keys()) {
             self.flow.set_barriers(task.barriers());
@@ -170,6 +171,7 @@ impl EngineTable {
     pub(super) fn revoke(&mut self, partition: i32) {
         self.partitions.remove(&partition);
         self.flow.revoke(&[partition]);
+        self.reopen();
     }
 
     /// Bytes held.

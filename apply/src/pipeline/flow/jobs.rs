@@ -105,7 +105,8 @@ impl<B: Rows> Flow<B> {
     }
 
     fn advance_job(&mut self) -> Option<Job<B>> {
-        if !self.advance {
+        // What a table that closes has read beyond may be a record that it could not take.
+        if !self.advance || self.intake != Intake::Open {
             return None;
         }
         self.advance = false;
