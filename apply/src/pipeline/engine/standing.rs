@@ -222,7 +222,10 @@ impl Engine {
         match &mut self.tables[index].standing {
             Standing::Parked(parked) => parked.marked_at = Some(self.beats.views()),
             // It has been taken up meanwhile: reading the offsets takes the mark away.
-            _ => self.tables[index].flow.reload(),
+            _ => {
+                self.tables[index].flow.reload();
+                self.tables[index].reopen();
+            }
         }
     }
 
