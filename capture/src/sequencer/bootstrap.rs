@@ -257,13 +257,13 @@ impl Stored<'_> {
     /// A table that was replicated, and that the source does not have any more.
     fn missing(&self, id: &TableId) -> Resumed {
         let absent = |why: &str| Standing::Absent { place: self.place.clone(), why: why.to_owned() };
-        match (self.state.parked.get(id), self.state.progress.get(id)) {
+        match (self.state.parked.get(id), self.wanted.lost.get(id), self.state.progress.get(id)) {
             _ if self.is_dropped(id) => Resumed::Moves(Standing::Gone),
-            (Some(parked), _) if parked.code == REREAD => Resumed::Moves(absent(&parked.message)),
-            (Some(_), _) => Resumed::Stays,
-            (None, _) if self.wanted.lost.contains_key(id) => Resumed::Moves(absent(&self.wanted.lost[id])),
-            (None, Some(read)) => Resumed::GoesOn { read: read.clone(), catalog: None },
-            (None, None) => Resumed::Moves(absent(UNREAD)),
+            (Some(parked), ..) if parked.code == REREAD => Resumed::Moves(absent(&parked.message)),
+            (Some(_), ..) => Resumed::Stays,
+            (None, Some(why), _) => Resumed::Moves(absent(why)),
+            (None, None, Some(read)) => Resumed::GoesOn { read: read.clone(), catalog: None },
+            (None, None, None) => Resumed::Moves(absent(UNREAD)),
         }
     }
 

@@ -6,7 +6,6 @@ use super::halt::Halt;
 use super::output::Now;
 use super::port::Port;
 use super::progress::StreamProgress;
-use super::tables::Standing;
 use super::topics::WatchedTopics;
 use super::xa::Prepared;
 use super::{Expectations, Output, Sequencer, Setup, Snapshot};
@@ -90,7 +89,7 @@ impl Sequencer {
             }
             sequencer.retire(index);
         }
-        stated.retain(|(index, _)| matches!(sequencer.tables.standing(*index), Standing::Streaming));
+        stated.retain(|(index, _)| sequencer.tables.is_streaming(*index));
         sequencer.expected = Expectations::at(beginning.place, stated);
         if beginning.selection_changed {
             sequencer.put_selection();

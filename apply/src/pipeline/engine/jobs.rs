@@ -44,7 +44,8 @@ impl Engine {
         let table = &mut self.tables[index];
         match result {
             Ok((outcome, report)) => {
-                if matches!(outcome, Outcome::Lost) {
+                let lost = matches!(outcome, Outcome::Lost);
+                if lost {
                     tracing::info!(table = %table.task.id, "the destination is elsewhere: reading its offsets again");
                 }
                 if matches!(outcome, Outcome::Loaded { .. }) {
@@ -62,7 +63,6 @@ impl Engine {
                     table.memory.fresh();
                     table.after_load.begin_anew();
                 }
-                let lost = matches!(outcome, Outcome::Lost);
                 table.flow.finish(outcome);
                 if lost {
                     table.reopen();
