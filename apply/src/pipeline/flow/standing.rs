@@ -157,4 +157,17 @@ mod tests {
         flow.set_barriers(barriers(&[(0, false), (5, false), (8, true), (9, false)]));
         assert!(!matches!(flow.next_job(&LIMITS, true, Instant::now()), Some(Job::Load { .. })));
     }
+
+    #[test]
+    fn a_table_that_closes_stores_no_offset_that_no_row_stands_behind() {
+        let mut flow = Flow::new(barriers(&[(0, false)]), Box::new(Held::default));
+        flow.assign(&[0]);
+        assert_eq!(load(&mut flow), 3);
+        flow.observe(0, 7, None);
+        flow.close();
+        flow.request_advance();
+        assert!(flow.next_job(&LIMITS, true, Instant::now()).is_none(), "a bad record may be before 7");
+        flow.unpark();
+        assert_eq!(load(&mut flow), 3, "it is read again");
+    }
 }
