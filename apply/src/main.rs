@@ -6,12 +6,10 @@ use std::process::ExitCode;
 use tributary_apply::commands::replay::ReplayArgs;
 use tributary_apply::commands::verify::{self, VerifyArgs};
 use tributary_apply::commands::{check, drop, replay, run, status};
-use tributary_schemas::config::Config;
-use tributary_service::cli::{CheckArgs, Common, ConfigCommand, DropArgs, RunArgs, StatusArgs, parse};
-use tributary_service::exit::{Exit, Failure, conclude, ends_with};
-use tributary_service::load::{Service, load};
-use tributary_service::telemetry;
-use tributary_service::waits::Waits;
+use tributary_service::cli::{CheckArgs, ConfigCommand, DropArgs, RunArgs, StatusArgs};
+use tributary_service::exit::{Exit, Failure};
+use tributary_service::load::Service;
+use tributary_service::shell;
 
 /// Merges the topics of a task into a PostgreSQL-compatible warehouse, exactly once
 #[derive(Debug, Parser)]
@@ -43,62 +41,31 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    if let Some(status) = ends_with() {
-        return status;
-    }
-    match parse::<Cli>(std::env::args_os()) {
-        Ok(cli) => conclude(execute(cli.command)),
-        Err(code) => code,
-    }
+    shell::main(|Cli { command }| execute(command))
 }
 
 fn execute(command: Command) -> Result<Exit, Failure> {
+    const APPLY: Service = Service::Apply;
     match command {
-        Command::Run(arguments) => {
-            let config = read(&arguments.common)?;
-            let telemetry = telemetry::start(Service::Apply)?;
-            run::run(
-                config,
-                run::Options { until_caught_up: arguments.until_caught_up, ignore: arguments.ignore },
-                telemetry,
-            )
-        }
+        Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => {
-            let config = read(&arguments.common)?;
-            with_log(|| check::run(&config, &arguments))
+            shell::command(APPLY, &arguments.common, |config| check::run(config, &arguments))
         }
         Command::Status(arguments) => {
-            let config = read(&arguments.common)?;
-            with_log(|| status::run(&config, &arguments))
+            shell::command(APPLY, &arguments.common, |config| status::run(config, &arguments))
         }
         Command::Replay(arguments) => {
-            let config = read(&arguments.common)?;
-            with_log(|| replay::run(&config, &arguments))
+            shell::command(APPLY, &arguments.common, |config| replay::run(config, &arguments))
         }
         Command::Drop(arguments) => {
-            let config = read(&arguments.common)?;
-            with_log(|| drop::run(&config, &arguments))
+            shell::command(APPLY, &arguments.common, |config| drop::run(config, &arguments))
         }
         Command::Verify(arguments) => {
-            let config = read(&arguments.common)?;
-            with_log(|| verify::run(&config, &arguments))
+            shell::command(APPLY, &arguments.common, |config| verify::run(config, &arguments))
         }
         Command::Config { command } => {
             command.run();
             Ok(Exit::Done)
         }
     }
-}
-
-fn read(common: &Common) -> Result<Config, Failure> {
-    Ok(load(&common.config, Service::Apply, &common.overrides())?)
-}
-
-fn with_log(command: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
-    let telemetry = telemetry::start(Service::Apply)?;
-    let telling = Waits::of_process().tell();
-    let outcome = command();
-    drop(telling);
-    telemetry.finish();
-    outcome
 }

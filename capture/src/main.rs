@@ -4,13 +4,11 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tributary_capture::commands::{DeselectArgs, check, drop, status};
-use tributary_capture::pipeline::{self, RunOptions};
-use tributary_schemas::config::Config;
-use tributary_service::cli::{CheckArgs, Common, ConfigCommand, DropArgs, RunArgs, StatusArgs, parse};
-use tributary_service::exit::{Exit, Failure, conclude, ends_with};
-use tributary_service::load::{Service, load};
-use tributary_service::telemetry;
-use tributary_service::waits::Waits;
+use tributary_capture::pipeline;
+use tributary_service::cli::{CheckArgs, ConfigCommand, DropArgs, RunArgs, StatusArgs};
+use tributary_service::exit::{Exit, Failure};
+use tributary_service::load::Service;
+use tributary_service::shell;
 
 /// Messages are allocated by one thread and freed by another, which the C library's allocator does slowly: 30% of
 /// capture's CPU. Serves librdkafka and OpenSSL as well.
@@ -57,53 +55,25 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    if let Some(status) = ends_with() {
-        return status;
-    }
-    match parse::<Cli>(std::env::args_os()) {
-        Ok(cli) => conclude(execute(cli.command)),
-        Err(code) => code,
-    }
+    shell::main(|Cli { command }| execute(command))
 }
 
 fn execute(command: Command) -> Result<Exit, Failure> {
+    const CAPTURE: Service = Service::Capture;
     match command {
-        Command::Run { arguments, deselect } => {
-            let config = read(&arguments.common)?;
-            let telemetry = telemetry::start(Service::Capture)?;
-            let RunArgs { common, until_caught_up, ignore } = arguments;
-            let options =
-                RunOptions { until_caught_up, listen: common.listen, ignore, deselect: deselect.deselect };
-            pipeline::run(config, options, telemetry)
-        }
-        Command::Check { arguments, deselect } => {
-            let config = read(&arguments.common)?;
-            with_log(|| check::run(&config, &arguments, &deselect.deselect))
-        }
+        Command::Run { arguments, deselect } => pipeline::run(arguments, deselect.deselect),
+        Command::Check { arguments, deselect } => shell::command(CAPTURE, &arguments.common, |config| {
+            check::run(config, &arguments, &deselect.deselect)
+        }),
         Command::Status(arguments) => {
-            let config = read(&arguments.common)?;
-            with_log(|| status::run(&config, &arguments))
+            shell::command(CAPTURE, &arguments.common, |config| status::run(config, &arguments))
         }
         Command::Drop(arguments) => {
-            let config = read(&arguments.common)?;
-            with_log(|| drop::run(&config, &arguments))
+            shell::command(CAPTURE, &arguments.common, |config| drop::run(config, &arguments))
         }
         Command::Config { command } => {
             command.run();
             Ok(Exit::Done)
         }
     }
-}
-
-fn read(common: &Common) -> Result<Config, Failure> {
-    Ok(load(&common.config, Service::Capture, &common.overrides())?)
-}
-
-fn with_log(command: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
-    let telemetry = telemetry::start(Service::Capture)?;
-    let telling = Waits::of_process().tell();
-    let outcome = command();
-    drop(telling);
-    telemetry.finish();
-    outcome
 }

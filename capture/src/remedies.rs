@@ -51,6 +51,18 @@ pub fn row_too_large() -> String {
     format!("raise topics.max_message_bytes and the topic's max.message.bytes, {RESTART}")
 }
 
+/// topic-refuses
+#[must_use]
+pub fn topic_refuses() -> String {
+    format!("set the topic's max.message.bytes to topics.max_message_bytes at least, {RESTART}")
+}
+
+/// row-too-large, where the topic is one of the task's own
+#[must_use]
+pub const fn own_topic_refuses() -> &'static str {
+    "raise topics.max_message_bytes, and max.message.bytes of the topic, then start capture again"
+}
+
 /// table-not-replicable
 #[must_use]
 pub fn table_not_replicable() -> String {

@@ -112,9 +112,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the next `count` bytes as they are.
-    ///
-    /// # Errors
-    /// [`AvroError::UnexpectedEnd`].
     #[inline]
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], AvroError> {
         let (head, tail) = self.rest.split_at_checked(count).ok_or(AvroError::UnexpectedEnd)?;
@@ -133,9 +130,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a `float`.
-    ///
-    /// # Errors
-    /// [`AvroError::UnexpectedEnd`].
     #[inline]
     pub fn float(&mut self) -> Result<f32, AvroError> {
         let (head, tail) = self.rest.split_first_chunk::<4>().ok_or(AvroError::UnexpectedEnd)?;
@@ -144,9 +138,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a `double`.
-    ///
-    /// # Errors
-    /// [`AvroError::UnexpectedEnd`].
     #[inline]
     pub fn double(&mut self) -> Result<f64, AvroError> {
         let (head, tail) = self.rest.split_first_chunk::<8>().ok_or(AvroError::UnexpectedEnd)?;

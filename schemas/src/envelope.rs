@@ -5,7 +5,7 @@
 //! every change of other columns. The value's schema carries the generation as a property, so that each generation
 //! has an id of its own.
 
-use crate::avro::{AvroError, NULL_BRANCH, Reader, VALUE_BRANCH, put_bytes, put_long};
+use crate::avro::{NULL_BRANCH, VALUE_BRANCH, put_bytes, put_long};
 use crate::table::{Column, Table};
 use crate::topic::mangle;
 use crate::types::{AvroType, UnsupportedType};
@@ -104,25 +104,6 @@ pub fn put_tail(out: &mut Vec<u8>, operation: Operation, ts_ms: i64) {
     put_long(out, ts_ms);
 }
 
-/// Reads past `source`, from its first field.
-///
-/// # Errors
-/// Whatever is wrong with the datum.
-pub fn skip_source(reader: &mut Reader<'_>) -> Result<(), AvroError> {
-    reader.long()?;
-    for _ in 0..3 {
-        reader.bytes()?;
-    }
-    reader.long()?;
-    if reader.some()? {
-        reader.bytes()?;
-    }
-    reader.bytes()?;
-    reader.long()?;
-    reader.long()?;
-    Ok(())
-}
-
 /// The Avro schema of a topic's keys, as JSON text.
 ///
 /// # Errors
@@ -203,22 +184,14 @@ fn field(table: &Table, column: &Column) -> Result<Value, UnsupportedType> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::avro::Reader;
     use crate::table::TableId;
     use apache_avro::Schema;
 
     fn table() -> Table {
         let column = |id: u32, name: &str, text: &str, nullable| Column {
-            id,
-            ordinal: id - 1,
-            name: name.into(),
-            column_type: text.parse().unwrap(),
             nullable,
-            default: None,
-            charset: None,
-            collation: None,
-            comment: String::new(),
-            generated: false,
-            auto_increment: false,
+            ..Column::new(id, name, text.parse().unwrap())
         };
         Table {
             id: TableId::new("shop", "orders"),
@@ -262,7 +235,14 @@ mod tests {
         put_source_place(&mut out, source.offset, source.row);
         put_tail(&mut out, Operation::Delete, 17);
         let mut reader = Reader::new(&out);
-        skip_source(&mut reader).unwrap();
+        assert_eq!(reader.long(), Ok(1_700_000_000_000));
+        for expected in ["false", "shop", "orders"] {
+            assert_eq!(reader.bytes(), Ok(expected.as_bytes()));
+        }
+        assert_eq!((reader.long(), reader.some()), (Ok(1), Ok(true)));
+        assert_eq!(reader.bytes().map(<[u8]>::len), Ok(38));
+        assert_eq!(reader.bytes(), Ok(&b"binlog.000001"[..]));
+        assert_eq!((reader.long(), reader.long()), (Ok(5 << 32), Ok(3)));
         assert_eq!(reader.bytes().map(Operation::from_letter), Ok(Some(Operation::Delete)));
         assert_eq!(reader.some(), Ok(true));
         assert_eq!(reader.long(), Ok(17));

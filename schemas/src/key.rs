@@ -3,9 +3,9 @@
 
 use crate::avro::{AvroError, Reader};
 use crate::decimal::Magnitude;
+use crate::printed::hexadecimal;
 use crate::table::Table;
 use crate::types::AvroType;
-use std::fmt::Write;
 
 /// Kafka's murmur2 over `data`, seed 0x9747b28c, as an unsigned 32-bit value.
 #[must_use]
@@ -44,7 +44,7 @@ pub fn describe(table: &Table, datum: &[u8]) -> String {
     for column in table.key_columns() {
         match column.column_type.avro().ok().and_then(|avro| value_text(avro, &mut reader).ok()) {
             Some(text) => parts.push(format!("{}={text}", column.name)),
-            None => return hexadecimal(datum),
+            None => return format!("0x{}", hexadecimal(datum)),
         }
     }
     parts.join(", ")
@@ -60,22 +60,13 @@ fn value_text(avro: AvroType, reader: &mut Reader<'_>) -> Result<String, AvroErr
         AvroType::Float => reader.float()?.to_string(),
         AvroType::Double => reader.double()?.to_string(),
         AvroType::String => format!("{:?}", String::from_utf8_lossy(reader.bytes()?)),
-        AvroType::Bytes => hexadecimal(reader.bytes()?),
+        AvroType::Bytes => format!("0x{}", hexadecimal(reader.bytes()?)),
         AvroType::Decimal { scale, .. } => {
             let (negative, magnitude) =
                 Magnitude::from_twos_complement(reader.bytes()?).ok_or(AvroError::BadLength)?;
             magnitude.to_text(negative, scale)
         }
     })
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    let mut out = String::from("0x");
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! direction of its writing. Text without such characters leaves as it is.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// For a terminal, a line of a log, and a comment in SQL or a shell script: one line of harmless characters. Every other
 /// character is written as JSON writes it, so that a line of JSON stays one.
@@ -35,6 +35,25 @@ pub fn shell_word(text: &str) -> String {
         return text.into_owned();
     }
     format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// Bytes as digits, in lower case.
+#[must_use]
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    let mut digits = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
+}
+
+/// `1 table`, `2 tables`.
+#[must_use]
+pub fn counted(number: impl Display, noun: &str) -> String {
+    let number = number.to_string();
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// True for what a terminal obeys and for what hides or reorders text: control characters, line and paragraph

@@ -101,9 +101,6 @@ struct Versioned {
 
 impl<'a> RawRecord<'a> {
     /// Reads a record of the state topic.
-    ///
-    /// # Errors
-    /// [`RecordError`].
     pub fn state(&self) -> Result<StateRecord<'a>, RecordError> {
         let Some(value) = self.value else {
             return Ok(StateRecord::Removed(serde_json::from_slice(self.key).ok()));
@@ -119,9 +116,6 @@ impl<'a> RawRecord<'a> {
     }
 
     /// Reads a record of the history topic.
-    ///
-    /// # Errors
-    /// [`RecordError`].
     pub fn history(&self) -> Result<HistoryRecord, RecordError> {
         let Some(value) = self.value else {
             return Ok(HistoryRecord::Removed(serde_json::from_slice(self.key).ok()));

@@ -1,6 +1,7 @@
 //! A row on its way from the source to Kafka, encoded. The binlog's row images and the rows of a SELECT both end
 //! here, byte for byte the same for the same row.
 
+use crate::printed::hexadecimal;
 use thiserror::Error;
 
 /// The buffers one row is encoded into; reused from row to row.
@@ -60,7 +61,7 @@ pub enum RowError {
     #[error(
         "key column {column} holds the bytes 0x{}, which do not come back from Unicode in the character set {charset}: \
          another key may become the same text",
-        hex(bytes)
+        hexadecimal(bytes)
     )]
     LossyKey {
         /// Column name.
@@ -99,8 +100,4 @@ impl RowError {
             | Self::PartialImage { .. } => self.to_string(),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

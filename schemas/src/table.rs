@@ -62,6 +62,25 @@ pub struct Column {
     pub auto_increment: bool,
 }
 
+impl Column {
+    /// One that is never NULL and has nothing but a name and a type, in the place that its id gives it (from 1).
+    pub fn new(id: u32, name: impl Into<String>, column_type: ColumnType) -> Self {
+        Self {
+            id,
+            ordinal: id.saturating_sub(1),
+            name: name.into(),
+            column_type,
+            nullable: false,
+            default: None,
+            charset: None,
+            collation: None,
+            comment: String::new(),
+            generated: false,
+            auto_increment: false,
+        }
+    }
+}
+
 /// A DEFAULT clause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -60,17 +60,9 @@ where
 
 fn table() -> Table {
     let column = |id: u32, name: &str, text: &str| Column {
-        id,
-        ordinal: id - 1,
-        name: name.to_owned(),
-        column_type: text.parse().unwrap(),
         nullable: id > 1,
-        default: None,
-        charset: None,
-        collation: None,
-        comment: String::new(),
-        generated: false,
         auto_increment: id == 1,
+        ..Column::new(id, name, text.parse().unwrap())
     };
     let status = Column {
         default: Some(ColumnDefault::Constant("new".to_owned())),

@@ -37,6 +37,8 @@ codes! {
     BadRow = "bad-row",
     /// capture: a row that its topic does not take.
     RowTooLarge = "row-too-large",
+    /// capture: records that their topic does not take, as it is set.
+    TopicRefuses = "topic-refuses",
     /// capture: a table that cannot be replicated as it is.
     TableNotReplicable = "table-not-replicable",
     /// capture: a definition that the task's topics do not take.

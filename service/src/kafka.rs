@@ -144,18 +144,6 @@ pub fn admin_client(kafka: &KafkaConfig) -> Result<AdminClient<TracingContext>, 
     client_config(kafka).create_with_context(TracingContext)
 }
 
-/// Settings of a table's topic, for its creation.
-#[must_use]
-pub fn table_topic_settings(topics: &TopicsConfig) -> Vec<(&'static str, String)> {
-    let retention_ms = topics.retention_ms().to_string();
-    vec![
-        ("cleanup.policy", "compact".to_owned()),
-        ("min.compaction.lag.ms", retention_ms.clone()),
-        ("delete.retention.ms", retention_ms),
-        ("max.message.bytes", topics.max_message_bytes.to_string()),
-    ]
-}
-
 /// What an error is about, also where it is one of an administrative request, of which the client's own function tells
 /// nothing.
 #[must_use]

@@ -2,6 +2,7 @@
 //! and an orderly end. Nothing here knows about binlogs or merges.
 
 pub mod ask;
+pub mod attended;
 pub mod check;
 pub mod cli;
 pub mod codes;
@@ -13,6 +14,7 @@ pub mod load;
 pub mod registry;
 pub mod retry;
 pub mod sabotage;
+pub mod shell;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;

@@ -12,7 +12,9 @@ use config::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use tributary_schemas::config::{Config, ConfigIssue, unsupported, validate};
+use tributary_schemas::config::{
+    Config, ConfigIssue, DestinationConfig, SourceConfig, TableRules, unsupported, validate,
+};
 
 /// Which of the two reads the file: each needs sections that the other can do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,37 @@ impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// `[source]`, which [`load`] has made sure of for capture.
+///
+/// # Errors
+/// There is none.
+pub fn source(config: &Config) -> Result<&SourceConfig, Failure> {
+    let missing =
+        || Failure::new("there is no source", "the configuration has no [source]").exit(Exit::Usage);
+    config.source.as_ref().ok_or_else(|| missing().remedy("add [source] with host, user and password"))
+}
+
+/// `[destination]`, which [`load`] has made sure of for apply.
+///
+/// # Errors
+/// There is none.
+pub fn destination(config: &Config) -> Result<&DestinationConfig, Failure> {
+    let missing = || Failure::new("there is no destination", "the configuration has no [destination]");
+    config.destination.as_ref().ok_or_else(|| missing().exit(Exit::Usage))
+}
+
+/// `[[table]]`, which [`load`] has made sure of.
+///
+/// # Errors
+/// Rules that contradict each other.
+pub fn rules(config: &Config) -> Result<TableRules, Failure> {
+    TableRules::new(config).map_err(|issues| {
+        let lines: Vec<String> =
+            issues.iter().map(|issue| format!("{}: {}", issue.key, issue.message)).collect();
+        Failure::new("the configuration cannot be used", lines.join("\n")).exit(Exit::Usage)
+    })
 }
 
 /// What the command line sets over file and environment.

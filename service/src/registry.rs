@@ -73,12 +73,6 @@ impl Registry {
         self.inner().by_subject.get(&(subject.to_owned(), version))?.record()
     }
 
-    /// The largest id that is taken; 0 for none.
-    #[must_use]
-    pub fn last_id(&self) -> u32 {
-        self.inner().by_id.last_key_value().map_or(0, |(id, _)| *id)
-    }
-
     fn inner(&self) -> RwLockReadGuard<'_, Inner> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,7 +101,6 @@ mod tests {
         assert_eq!(registry.versions("a-value"), [1, 2]);
         assert!(registry.versions("a").is_empty());
         assert_eq!(registry.version("a-value", 1).map(|record| record.id), Some(1));
-        assert_eq!(registry.last_id(), 3);
     }
 
     #[test]

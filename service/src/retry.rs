@@ -97,9 +97,6 @@ pub enum RetryError<E> {
 
 /// Runs `attempt` until it succeeds, fails for good, the limit of `policy` is reached or the end is asked for. While
 /// it waits, the status says that `what` (as in "connecting to MySQL at 127.0.0.1:3306") is being retried.
-///
-/// # Errors
-/// [`RetryError`].
 pub async fn retry_while_transient<T, E, F, A>(
     policy: Policy,
     status: &Status,

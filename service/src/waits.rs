@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tributary_schemas::printed::line;
 
 /// A wait that is shown. Shorter ones are the rhythm of the work.
 pub const SHOWN: Duration = Duration::from_secs(2);
@@ -125,8 +126,8 @@ impl Waits {
         let spawned = std::thread::Builder::new().name("waits".to_owned()).spawn(move || {
             let mut told = Vec::new();
             while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                for line in waits.news(&mut told, Instant::now()) {
-                    eprintln!("{line}");
+                for text in waits.news(&mut told, Instant::now()) {
+                    eprintln!("{}", line(&text));
                 }
             }
         });

@@ -12,9 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tributary_schemas::config::{KafkaConfig, TopicsConfig};
-use tributary_service::kafka::{
-    ReadError, admin_client, read_to_end, table_topic_settings, transactional_producer_config,
-};
+use tributary_service::kafka::{ReadError, admin_client, read_to_end, transactional_producer_config};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -48,11 +46,7 @@ fn kafka() -> KafkaConfig {
 /// A new topic; its name is also used as transactional id.
 fn topic(kafka: &KafkaConfig, partitions: i32) -> String {
     let name = format!("service_test_{}", uuid::Uuid::new_v4().simple());
-    let settings = table_topic_settings(&TopicsConfig::default());
-    let mut new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
-    for (key, value) in &settings {
-        new = new.set(key, value);
-    }
+    let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", "compact");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let admin = admin_client(kafka).unwrap();
     let made = runtime.block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();

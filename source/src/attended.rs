@@ -1,12 +1,4 @@
-//! Waiting for an answer of the server without an end, and without waiting for ever: a statement may take as long as it takes,
-//! but an answer that was lost on the way never comes. A session cannot tell the two apart; a second one can, for the
-//! server says what the first is doing.
-//!
-//! Invariant: a session is given up only if the server says, twice, that it waits for the next statement or is gone. A server that says
-//! nothing to anybody is waited for: its answer comes once it goes on, or is found to be lost then.
-//!
-//! A proxy whose backend has changed leads each new session to another server, which knows nothing of this one. That is an
-//! outage from the first such look on, and the session is given up after [`ELSEWHERE`] without a look at its own server.
+//! Looking at a session of the source from a second one, while its answer does not come.
 
 use crate::connect::SourceOptions;
 use crate::error::SourceError;
@@ -14,17 +6,8 @@ use crate::replication::Replication;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
+use tributary_service::attended::{Lost, Seen, attend};
 use tributary_service::waits::Wait;
-
-/// Most answers come sooner.
-const PROMPT: Duration = Duration::from_secs(2);
-/// How long there is no look, at first and between two of them.
-const PAUSE: Duration = Duration::from_secs(3);
-/// A large answer that the server has handed to the network may still be on its way, over a slow line.
-const ON_ITS_WAY: Duration = Duration::from_secs(5);
-/// How long the address may lead to another server than the session's before the session is given up: a failover behind a
-/// proxy is over by then, and a balancer that gives each connection another server has shown this one again.
-const ELSEWHERE: Duration = Duration::from_secs(180);
 
 /// Attends to one session.
 #[derive(Debug, Clone)]
@@ -39,63 +22,6 @@ struct Session {
     /// What stands between may have another number for it.
     id: String,
     server_uuid: String,
-}
-
-/// What the server says of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    /// It works, or cannot be seen.
-    AtWork,
-    /// The address leads to another server, which does not know it.
-    Elsewhere,
-    /// It waits for its next statement, or has ended.
-    Over,
-}
-
-/// What the looks at a session lead to. Pure.
-#[derive(Debug, Default)]
-struct Suspicion {
-    /// The last look says that the answer was lost.
-    over: bool,
-    /// Since when looks have led to another server.
-    elsewhere: Option<Instant>,
-}
-
-/// What one look leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// It is waited for.
-    Wait,
-    /// It may have lost its answer, which another look decides.
-    Suspected,
-    /// Another server answers: an outage, as nobody can tell what the session does.
-    Elsewhere,
-    /// It is given up.
-    Lost,
-}
-
-impl Suspicion {
-    fn judge(&mut self, seen: Seen, now: Instant) -> Verdict {
-        let over = std::mem::replace(&mut self.over, seen == Seen::Over);
-        if seen != Seen::Elsewhere {
-            self.elsewhere = None;
-        }
-        match seen {
-            Seen::AtWork => Verdict::Wait,
-            Seen::Over if over => Verdict::Lost,
-            Seen::Over => Verdict::Suspected,
-            Seen::Elsewhere => {
-                let since = *self.elsewhere.get_or_insert(now);
-                let long = now.saturating_duration_since(since) >= ELSEWHERE;
-                if long { Verdict::Lost } else { Verdict::Elsewhere }
-            }
-        }
-    }
-
-    /// A look has led to nothing.
-    const fn unseen(&mut self) {
-        self.over = false;
-    }
 }
 
 /// Asks a session for itself: what [`Session::parse`] reads. Nothing where it does not find itself in the process list, as
@@ -147,49 +73,12 @@ impl Attendant {
     /// # Errors
     /// Transient, if the answer was lost: the session must go.
     pub async fn attend<T>(&self, during: &str, answer: impl Future<Output = T>) -> Result<T, SourceError> {
-        let since = Instant::now();
-        let mut answer = pin!(answer);
-        if let Ok(answer) = timeout(PROMPT, answer.as_mut()).await {
-            return Ok(answer);
-        }
-        let address = self.options.address();
-        let what = format!("the source {address}: {during}");
-        let mut wait = self.options.waits().work(what.clone(), since, None);
-        let (mut suspicion, mut shown, mut pause) = (Suspicion::default(), None, PAUSE);
-        loop {
-            if let Ok(answer) = timeout(pause, answer.as_mut()).await {
-                return Ok(answer);
-            }
-            let seen = tokio::select! {
-                biased;
-                answer = answer.as_mut() => return Ok(answer),
-                seen = self.look() => seen,
-            };
-            let verdict = seen.map(|seen| suspicion.judge(seen, Instant::now()));
-            match verdict {
-                Some(Verdict::Lost) => return Err(self.lost(during, &suspicion)),
-                Some(_) => {}
-                None => suspicion.unseen(),
-            }
-            if shown != suspicion.elsewhere {
-                shown = suspicion.elsewhere;
-                let (also, limit) = shown.map_or(("", None), |changed| {
-                    let limit = changed.saturating_duration_since(since) + ELSEWHERE;
-                    ("; the address leads to another server by now", Some(limit))
-                });
-                wait = self.options.waits().work(format!("{what}{also}"), since, limit);
-            }
-            wait.silent(verdict.is_none() || shown.is_some());
-            pause = if verdict == Some(Verdict::Suspected) { ON_ITS_WAY } else { PAUSE };
-        }
-    }
-
-    fn lost(&self, during: &str, suspicion: &Suspicion) -> SourceError {
-        let reason = match suspicion.elsewhere {
-            Some(_) => "the address leads to another server, and no answer comes from the one before",
-            None => "the answer was lost on the way: the server does not work on it any more",
+        let what = || format!("the source {}: {during}", self.options.address());
+        let lost = |lost: Lost| {
+            let remedy = "the connection is opened again";
+            SourceError::transient(during, self.options.address(), lost.to_string(), remedy)
         };
-        SourceError::transient(during, self.options.address(), reason, "the connection is opened again")
+        attend(pin!(answer), self.options.waits(), what, || self.look()).await.map_err(lost)
     }
 
     /// What the server says to another session; `None` if it says nothing. That session is one of the replication client's:
@@ -201,15 +90,15 @@ impl Attendant {
             match &self.session {
                 Some(session) => {
                     let answer = other.first(DURING, &session.question()).await?;
-                    Ok(answer.map_or(Seen::AtWork, |answer| session.seen(&answer)))
+                    Ok(answer.map_or(Seen::Untold, |answer| session.seen(&answer)))
                 }
-                None => Ok::<_, SourceError>(Seen::AtWork),
+                None => Ok::<_, SourceError>(Seen::Untold),
             }
         };
         match timeout(2 * self.options.connect_timeout(), question).await {
             Ok(Ok(seen)) => Some(seen),
             // It answers, if only to refuse one session more. What else is said may be a proxy's word.
-            Ok(Err(error)) if matches!(error.code(), Some(1040 | 1203 | 1226)) => Some(Seen::AtWork),
+            Ok(Err(error)) if matches!(error.code(), Some(1040 | 1203 | 1226)) => Some(Seen::Untold),
             Ok(Err(_)) | Err(_) => None,
         }
     }
@@ -231,35 +120,5 @@ mod tests {
         for another in ["b0b0b0b0-71ca Sleep", "b0b0b0b0-71ca", "b0b0b0b0-71ca Query"] {
             assert_eq!(session.seen(another), Seen::Elsewhere, "{another}");
         }
-    }
-
-    #[test]
-    fn a_session_is_given_up_after_two_looks_or_minutes_of_looks_at_another_server() {
-        let began = Instant::now();
-        let verdicts = |looks: &[(Seen, u64)]| {
-            let mut suspicion = Suspicion::default();
-            let judged = looks
-                .iter()
-                .map(|(seen, second)| suspicion.judge(*seen, began + Duration::from_secs(*second)));
-            judged.collect::<Vec<_>>()
-        };
-        let (away, elsewhere) = (Seen::Elsewhere, Verdict::Elsewhere);
-        assert_eq!(
-            verdicts(&[(Seen::Over, 0), (Seen::AtWork, 3), (Seen::Over, 6), (Seen::Over, 11)]),
-            [Verdict::Suspected, Verdict::Wait, Verdict::Suspected, Verdict::Lost]
-        );
-        assert_eq!(
-            verdicts(&[(away, 3), (away, 182), (Seen::Over, 183), (away, 186), (away, 366)]),
-            [elsewhere, elsewhere, Verdict::Suspected, elsewhere, Verdict::Lost]
-        );
-        // A balancer that leads to each of its servers in turn.
-        assert_eq!(
-            verdicts(&[(away, 3), (Seen::AtWork, 180), (away, 183), (away, 300)]),
-            [elsewhere, Verdict::Wait, elsewhere, elsewhere]
-        );
-        let mut suspicion = Suspicion::default();
-        assert_eq!(suspicion.judge(Seen::Over, began), Verdict::Suspected);
-        suspicion.unseen();
-        assert_eq!(suspicion.judge(Seen::Over, began), Verdict::Suspected, "nothing was seen between");
     }
 }

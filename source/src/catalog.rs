@@ -126,9 +126,6 @@ const INDEXES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, NON_UNIQUE, 
     FROM information_schema.STATISTICS WHERE ";
 
 /// The names of all base tables outside of the server's own databases, in name order.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn list_tables(connection: &mut Connection) -> Result<Vec<TableId>, SourceError> {
     let rows = connection.query("listing the tables", TABLES).await?;
     let names = rows.into_iter().map(from_row_opt::<(String, String)>);
@@ -137,9 +134,6 @@ pub async fn list_tables(connection: &mut Connection) -> Result<Vec<TableId>, So
 }
 
 /// The tables that `selected` accepts, in name order; it is given a table and the names of all.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn read_tables(
     connection: &mut Connection,
     selected: impl Fn(&TableId, &BTreeSet<TableId>) -> bool,
@@ -155,9 +149,6 @@ pub async fn read_tables(
 }
 
 /// One table; `None` if it is not there.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn read_table(
     connection: &mut Connection,
     id: &TableId,

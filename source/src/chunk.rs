@@ -88,9 +88,6 @@ pub fn quote(name: &str) -> String {
 
 impl ChunkSql {
     /// Prepares the statements of `table`, whose key is the index `key_index` (`PRIMARY`).
-    ///
-    /// # Errors
-    /// [`ChunkError::KeyType`].
     pub fn new(table: &Table, key_index: &str) -> Result<Self, ChunkError> {
         let mut key = Vec::with_capacity(table.key.len());
         let mut columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
@@ -131,9 +128,6 @@ impl ChunkSql {
     /// Reads the rows of `range` in key order: the table's columns, then what [`Self::key_of`] and [`Self::check_key`] need.
     /// `shared_lock` is the dialect's locking clause, for sources without
     /// GTID.
-    ///
-    /// # Errors
-    /// [`ChunkError::Bound`].
     pub fn select(&self, range: &KeyRange, shared_lock: Option<&str>) -> Result<Statement, ChunkError> {
         let mut statement = self.begin(&self.columns, range)?;
         // Writing to a String cannot fail.
@@ -144,9 +138,6 @@ impl ChunkSql {
 
     /// Finds the key of the row that is the `rows`th of `range`: the end of a chunk of so many rows. No row: the
     /// range has fewer.
-    ///
-    /// # Errors
-    /// [`ChunkError::Bound`].
     pub fn boundary(&self, range: &KeyRange, rows: u64) -> Result<Statement, ChunkError> {
         let mut statement = self.begin(&self.asked, range)?;
         let skip = rows.saturating_sub(1);
@@ -166,17 +157,11 @@ impl ChunkSql {
     }
 
     /// The key of a row of [`Self::select`].
-    ///
-    /// # Errors
-    /// [`ChunkError::KeyOfRow`].
     pub fn key_of(&self, row: &Row) -> Result<Vec<KeyValue>, ChunkError> {
         self.read_key(row, |_, column| column.place)
     }
 
     /// The key of a row of [`Self::boundary`] or [`Self::last_key`].
-    ///
-    /// # Errors
-    /// [`ChunkError::KeyOfRow`].
     pub fn key_of_bound(&self, row: &Row) -> Result<Vec<KeyValue>, ChunkError> {
         self.read_key(row, |index, _| index)
     }
@@ -211,9 +196,6 @@ impl ChunkSql {
     }
 
     /// A row of [`Self::select`] whose key is a text that may be another row's, too, is refused.
-    ///
-    /// # Errors
-    /// [`RowError::LossyKey`].
     pub fn check_key(&self, row: &Row) -> Result<(), RowError> {
         for column in &self.key {
             if let (KeyForm::Chars(charset), Some(text)) = (&column.form, column.text)
@@ -335,19 +317,7 @@ mod tests {
     use tributary_schemas::table::{Column, TableId};
 
     fn table(key: &[(&str, &str)]) -> Table {
-        let column = |(id, (name, text)): (u32, &(&str, &str))| Column {
-            id,
-            ordinal: id - 1,
-            name: (*name).into(),
-            column_type: text.parse().unwrap(),
-            nullable: false,
-            default: None,
-            charset: None,
-            collation: None,
-            comment: String::new(),
-            generated: false,
-            auto_increment: false,
-        };
+        let column = |(id, (name, text)): (u32, &(&str, &str))| Column::new(id, *name, text.parse().unwrap());
         let columns: Vec<Column> = (1..).zip(key).map(column).collect();
         let key = columns.iter().map(|column| column.id).collect();
         Table { id: TableId::new("d", "t`t"), columns, key, indexes: vec![], comment: String::new() }

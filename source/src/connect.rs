@@ -290,27 +290,18 @@ impl Connection {
     }
 
     /// Runs a statement whose result does not matter.
-    ///
-    /// # Errors
-    /// What the server or the network said.
     pub async fn execute(&mut self, during: &str, sql: &str) -> Result<(), SourceError> {
         let result = self.attendant.attend(during, self.conn.query_drop(sql)).await?;
         result.map_err(|error| self.explain(during, &error))
     }
 
     /// Runs a statement by the text protocol and collects its rows.
-    ///
-    /// # Errors
-    /// What the server or the network said.
     pub async fn query(&mut self, during: &str, sql: &str) -> Result<Vec<Row>, SourceError> {
         let result = self.attendant.attend(during, self.conn.query(sql)).await?;
         result.map_err(|error| self.explain(during, &error))
     }
 
     /// Runs a statement with parameters by the binary protocol and collects its rows.
-    ///
-    /// # Errors
-    /// What the server or the network said.
     pub async fn query_with(
         &mut self,
         during: &str,

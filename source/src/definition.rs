@@ -24,9 +24,6 @@ pub fn unanswered(during: &str, source: &SourceOptions, waited: Duration) -> Sou
 }
 
 /// What the source has committed: `gtid_executed`, and file and offset for sources without GTID.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn executed(connection: &mut Connection) -> Result<Position, SourceError> {
     let dialect = Dialect::probe(connection).await?;
     let mut position = dialect.current_position(connection).await?;
@@ -38,9 +35,6 @@ pub async fn executed(connection: &mut Connection) -> Result<Position, SourceErr
 }
 
 /// Waits until everything in `set` is committed and visible; false if that takes longer than a commit ever should.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn wait_until_committed(connection: &mut Connection, set: &GtidSet) -> Result<bool, SourceError> {
     const SECONDS: u32 = 30;
     if set.is_empty() {
@@ -52,9 +46,6 @@ pub async fn wait_until_committed(connection: &mut Connection, set: &GtidSet) ->
 }
 
 /// The place behind everything that is committed by now.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn current_place(source: &SourceOptions) -> Result<Position, SourceError> {
     let mut connection = source.connect().await?;
     let place = executed(&mut connection).await;
@@ -64,9 +55,6 @@ pub async fn current_place(source: &SourceOptions) -> Result<Position, SourceErr
 
 /// The table's definition now, and a place where it holds, once the source has committed everything in `reached`. `None` if
 /// there is no such table, or if it is a tool's, because one of `shadowed` is there.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn current_definition(
     source: &SourceOptions,
     id: &TableId,

@@ -145,9 +145,6 @@ impl Dialect {
 }
 
 /// The transactions that are visible to every read that begins now.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn gtid_executed(connection: &mut Connection) -> Result<GtidSet, SourceError> {
     gtid_variable(connection, "SELECT @@GLOBAL.gtid_executed").await
 }
@@ -178,9 +175,6 @@ async fn choose(
 }
 
 /// `SHOW BINARY LOGS`.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn binary_logs(connection: &mut Connection) -> Result<Vec<BinaryLog>, SourceError> {
     let rows = connection.query("listing the binary logs", "SHOW BINARY LOGS").await?;
     let logs = rows

@@ -5,6 +5,7 @@ use crate::charset::Charset;
 use mysql_async::Value;
 use std::fmt::Write;
 use tributary_schemas::checkpoint::KeyValue;
+use tributary_schemas::printed::hexadecimal;
 use tributary_schemas::types::ColumnType;
 
 /// One side of a comparison with a key column.
@@ -94,7 +95,7 @@ impl KeyForm {
             }
             (Self::Text, Value::Date(..) | Value::Time(..)) => KeyValue::Text(temporal(value)),
             (Self::Bytes | Self::Chars(_) | Self::Bit { .. }, Value::Bytes(bytes)) => {
-                KeyValue::Hex(hex(bytes))
+                KeyValue::Hex(hexadecimal(bytes))
             }
             (Self::Enum(labels), Value::Bytes(label)) => KeyValue::Int(enum_number(labels, label)?),
             (Self::Set(labels), Value::Bytes(members)) => KeyValue::UInt(set_number(labels, members)?),
@@ -187,15 +188,6 @@ fn temporal(value: &Value) -> String {
     text
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
@@ -211,7 +203,7 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_and_numbers_come_back(bytes: Vec<u8>, number: u64, signed: i64, double: f64) {
-            prop_assert_eq!(unhex(&hex(&bytes)), Some(bytes));
+            prop_assert_eq!(unhex(&hexadecimal(&bytes)), Some(bytes));
             let json = |value: KeyValue| -> KeyValue {
                 serde_json::from_str(&serde_json::to_string(&value).unwrap()).unwrap()
             };

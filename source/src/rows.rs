@@ -94,9 +94,6 @@ enum Outcome {
 
 impl RowEncoder {
     /// Plans the encoding of `table`'s rows.
-    ///
-    /// # Errors
-    /// [`CompileError`].
     pub fn compile(table: &Table) -> Result<Self, CompileError> {
         if table.key.len() > MAX_KEY_COLUMNS {
             return Err(CompileError::WideKey);
@@ -342,17 +339,8 @@ mod tests {
 
     fn table(columns: &[(&str, bool)], key: &[u32]) -> Table {
         let columns = (1_u32..).zip(columns).map(|(id, (text, nullable))| Column {
-            id,
-            ordinal: id - 1,
-            name: format!("c{id}"),
-            column_type: text.parse().unwrap(),
             nullable: *nullable,
-            default: None,
-            charset: None,
-            collation: None,
-            comment: String::new(),
-            generated: false,
-            auto_increment: false,
+            ..Column::new(id, format!("c{id}"), text.parse().unwrap())
         });
         let (columns, key) = (columns.collect(), key.to_vec());
         Table { id: TableId::new("d", "t"), columns, key, indexes: vec![], comment: String::new() }

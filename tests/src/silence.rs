@@ -45,6 +45,7 @@ impl Lines {
             let brokers = format!("127.0.0.1:{}", self.kafka.port());
             port(&config, "PG_PORT", &self.postgres)
                 .replace(servers.get("KAFKA_BROKERS"), &brokers)
+                .replace("retry_minutes = 2\n", "retry_minutes = 10\n")
                 .replace("[capture]\n", "[capture]\nchunk_bytes = 65536\nreaders = 2\n")
         })
     }

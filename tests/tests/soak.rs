@@ -17,7 +17,9 @@ fn seconds() -> Vec<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_services_live_through_long_silences_of_each_server() {
     let servers = Servers::up("soak", &[]);
-    let task = Task::with("soak", &servers, |config| config);
+    // Longer than any silence here.
+    let task =
+        Task::with("soak", &servers, |config| config.replace("retry_minutes = 2\n", "retry_minutes = 10\n"));
     create(&task, "a", 100).await;
     let seconds = seconds();
     for server in ALL {

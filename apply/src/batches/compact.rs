@@ -157,9 +157,6 @@ impl Batch {
     }
 
     /// Notes that a record was seen without keeping it.
-    ///
-    /// # Errors
-    /// [`PushError::OffsetWentBack`].
     pub fn pass(&mut self, partition: i32, offset: i64) -> Result<(), PushError> {
         match self.partitions.iter_mut().find(|span| span.partition == partition) {
             Some(span) if offset < span.next_offset => {

@@ -75,9 +75,6 @@ pub struct NotAnEnvelope;
 /// The kind of change of an envelope datum (without the wire header), read from its end in constant time: behind
 /// `source` stand `op`, a string of one letter, and `ts_ms`, a union of null and long, and nothing else. The two
 /// forms of the end cannot be mistaken for each other, for no letter equals a union's branch number.
-///
-/// # Errors
-/// [`NotAnEnvelope`].
 pub fn envelope_operation(datum: &[u8]) -> Result<Operation, NotAnEnvelope> {
     tail_operation(datum).ok_or(NotAnEnvelope)
 }

@@ -17,9 +17,6 @@ const UNIQUE: &str = "lpad(to_hex(trunc(random() * 4294967296)::bigint), 8, '0')
 impl Bookkeeping {
     /// The identity of the task's destination; made the first time, and anew in a copy, where the catalog's numbers of
     /// database and table are others than those that were stored.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn identity(&self, connection: &mut Connection) -> Result<String, DestinationError> {
         let during = || DestinationError::during("reading the identity of the destination");
         let (schema, key) = (&self.schema, self.lock_key("bookkeeping"));

@@ -1,6 +1,7 @@
 //! The tables, created once under an advisory lock. The SQL also runs on a 9.4 kernel.
 
 use crate::destination::{Connection, DestinationError};
+use crate::merge::dialect::Dialect;
 use crate::merge::names::{identifier, quote};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::key::murmur2;
@@ -17,7 +18,7 @@ pub struct Bookkeeping {
 }
 
 /// Columns of each table. `"partition"` is quoted because MPP kernels reserve the word.
-const TABLES: [(&str, &str); 6] = [
+const TABLES: [(&str, &str); 7] = [
     (
         "tasks",
         "task text NOT NULL, format_version integer NOT NULL, epoch bigint NOT NULL, \
@@ -46,11 +47,22 @@ const TABLES: [(&str, &str); 6] = [
         "task text NOT NULL, topic text NOT NULL, target_schema text NOT NULL, target_table text NOT NULL, \
          foreign_rows boolean NOT NULL, PRIMARY KEY (task, topic)",
     ),
+    (
+        "refusals",
+        "task text NOT NULL, topic text NOT NULL, source_table text NOT NULL, error_code text NOT NULL, error_message text NOT NULL, \
+         error_place text NOT NULL, error_remedy text NOT NULL, PRIMARY KEY (task, topic)",
+    ),
     ("identities", "task text NOT NULL, identity text NOT NULL, origin text NOT NULL, PRIMARY KEY (task)"),
 ];
 
 /// What every version has had.
 const FIRST_TABLES: [&str; 4] = ["tasks", "targets", "offsets", "generations"];
+
+/// Rows that are changed one by one: never an append-optimized table, whatever the server makes by default and this role may
+/// not set.
+fn create_sql(schema: &str, (table, columns): (&str, &str), dialect: Dialect) -> String {
+    format!("CREATE TABLE IF NOT EXISTS {schema}.{table} ({columns}){}", dialect.heap_clause())
+}
 
 impl Bookkeeping {
     /// The bookkeeping of `task` in `schema` (both unquoted).
@@ -87,9 +99,6 @@ impl Bookkeeping {
     }
 
     /// True if the tables are there that every version has.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn exists(&self, connection: &Connection) -> Result<bool, DestinationError> {
         self.has(connection, &FIRST_TABLES).await
     }
@@ -126,10 +135,11 @@ impl Bookkeeping {
     }
 
     /// Creates what is missing, and the task's row.
-    ///
-    /// # Errors
-    /// What the server says; [`DestinationError::Table`] never.
-    pub async fn create(&self, connection: &mut Connection) -> Result<(), DestinationError> {
+    pub async fn create(
+        &self,
+        connection: &mut Connection,
+        dialect: Dialect,
+    ) -> Result<(), DestinationError> {
         let during = || DestinationError::during("creating the bookkeeping tables");
         let (schema, key) = (&self.schema, self.lock_key("bookkeeping"));
         connection
@@ -146,7 +156,7 @@ impl Bookkeeping {
                 connection.batch_execute(&format!("CREATE SCHEMA {schema}")).await.map_err(during())?;
             }
             for (table, columns) in TABLES {
-                let sql = format!("CREATE TABLE IF NOT EXISTS {schema}.{table} ({columns})");
+                let sql = create_sql(schema, (table, columns), dialect);
                 connection.batch_execute(&sql).await.map_err(during())?;
             }
         }
@@ -162,9 +172,6 @@ impl Bookkeeping {
     }
 
     /// The newest format that any task's bookkeeping has; 0 if there is none.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn newest_format(&self, connection: &Connection) -> Result<u32, DestinationError> {
         let sql = format!("SELECT coalesce(max(format_version), 0) FROM {}.tasks", self.schema);
         let row = connection
@@ -172,5 +179,28 @@ impl Bookkeeping {
             .await
             .map_err(DestinationError::during("reading the version of the bookkeeping tables"))?;
         Ok(u32::try_from(row.get::<_, i32>(0)).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merge::dialect::Probe;
+
+    #[test]
+    fn every_table_has_rows_that_can_be_changed_whatever_the_default_is() {
+        let of = |version: &str, distributed| {
+            Dialect::of(&Probe { version: version.into(), on_conflict: false, merge: false, distributed })
+        };
+        for (dialect, clause) in [
+            (of("PostgreSQL 9.4.26 (Greenplum Database 6.24.3)", true), " WITH (appendonly = false)"),
+            (of("PostgreSQL 12.12 (Greenplum Database 7.0.0)", true), " USING heap"),
+            (of("PostgreSQL 15.1", false), " USING heap"),
+        ] {
+            for table in TABLES {
+                let sql = create_sql("\"w\"", table, dialect);
+                assert!(sql.ends_with(&format!("){clause}")), "{sql}");
+            }
+        }
     }
 }

@@ -70,9 +70,6 @@ impl OffsetRow {
 impl Bookkeeping {
     /// The rows of some partitions of a topic. `lock` waits out a transaction in doubt, and must then be in a
     /// transaction itself.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn offsets(
         &self,
         connection: &mut Connection,
@@ -106,9 +103,6 @@ impl Bookkeeping {
     }
 
     /// Every offset of the task.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn all_offsets(
         &self,
         connection: &mut Connection,
@@ -127,9 +121,6 @@ impl Bookkeeping {
     }
 
     /// The first offsets of a topic, by partition from 0.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn insert_offsets(
         &self,
         connection: &mut Connection,
@@ -214,17 +205,14 @@ impl Bookkeeping {
         if usize::try_from(hit) == Ok(moves.len()) { Ok(()) } else { Err(DestinationError::OffsetMoved) }
     }
 
-    /// Forgets the offsets and done generations of a topic; how many rows there were.
-    ///
-    /// # Errors
-    /// What the server says.
-    pub async fn forget_offsets(
+    /// Forgets the done generations and the offsets of a topic; how many rows there were.
+    pub(super) async fn forget_offsets(
         &self,
         connection: &Connection,
         topic: &str,
     ) -> Result<u64, DestinationError> {
         let mut forgotten = 0;
-        for table in ["offsets", "generations"] {
+        for table in ["generations", "offsets"] {
             let sql = format!("DELETE FROM {}.{table} WHERE task = $1 AND topic = $2", self.schema);
             forgotten += connection
                 .execute(&sql, &[&self.task, &topic])
@@ -235,9 +223,6 @@ impl Bookkeeping {
     }
 
     /// How many partitions of a topic, `besides` some, have arrived at a generation.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn arrived(
         &self,
         connection: &mut Connection,

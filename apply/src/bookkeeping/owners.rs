@@ -71,9 +71,6 @@ const WRITABLE_OWNERS: &str = "SELECT n.nspname::text FROM pg_catalog.pg_class c
 
 impl Bookkeeping {
     /// Who has rows in `target` beside `topic`.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn ownership(
         &self,
         connection: &mut Connection,
@@ -139,9 +136,6 @@ impl Bookkeeping {
     }
 
     /// Records whether `target` holds rows that `topic` did not write.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn record_owner(
         &self,
         connection: &Connection,
@@ -175,9 +169,6 @@ impl Bookkeeping {
 
     /// Tells every other topic that `target` is to hold rows of `topic` from now on, where this role may: their own
     /// next look would miss a task that comes and goes in between.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn tell_owners(
         &self,
         connection: &mut Connection,

@@ -8,9 +8,6 @@ impl Bookkeeping {
     /// Sets the offset of a partition whatever it was. `generation`: what the partition has arrived at from now on.
     /// `emptied`: the target is empty, and what the partition has missed before does not matter any more. Where rows
     /// stay it does; the partition begins anew only if it was at its end since it last began.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn set_offset(
         &self,
         connection: &mut Connection,
@@ -41,9 +38,6 @@ impl Bookkeeping {
 
     /// Takes a topic's target back to a generation of the topic as it is now: done marks are removed, and the initial
     /// load begins anew.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn reset_target(
         &self,
         connection: &mut Connection,
@@ -70,9 +64,6 @@ impl Bookkeeping {
 
     /// `topic` takes the place of `former`: it has the owner's record, and the rest is forgotten. An instance that still
     /// writes from the former one finds no offset to move.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn succeed(
         &self,
         connection: &mut Connection,
@@ -82,17 +73,14 @@ impl Bookkeeping {
         let during = || DestinationError::during(format!("handing the target of {former} on"));
         let sql = format!("UPDATE {}.owners SET topic = $3 WHERE task = $1 AND topic = $2", self.schema);
         connection.execute(&sql, &[&self.task, &former, &topic]).await.map_err(during())?;
-        for table in ["generations", "offsets", "targets"] {
-            let sql = format!("DELETE FROM {}.{table} WHERE task = $1 AND topic = $2", self.schema);
-            connection.execute(&sql, &[&self.task, &former]).await.map_err(during())?;
-        }
+        let sql = format!("DELETE FROM {}.targets WHERE task = $1 AND topic = $2", self.schema);
+        connection.execute(&sql, &[&self.task, &former]).await.map_err(during())?;
+        self.forget_refusal(connection, topic).await?;
+        self.forget_offsets(connection, former).await?;
         Ok(())
     }
 
     /// Tells running instances to read every offset again.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn bump_epoch(&self, connection: &mut Connection) -> Result<(), DestinationError> {
         let sql = format!("UPDATE {}.tasks SET epoch = epoch + 1 WHERE task = $1", self.schema);
         connection
@@ -104,9 +92,6 @@ impl Bookkeeping {
 
     /// Removes everything about the task; the tables and the schema too if no other task uses them. True if they are
     /// gone.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn forget_task(
         &self,
         connection: &mut Connection,
@@ -124,7 +109,7 @@ impl Bookkeeping {
         }
         let mut tables = self.tables(connection).await?;
         // In the order of every transaction.
-        let order = ["owners", "targets", "generations", "offsets", "tasks"];
+        let order = ["owners", "targets", "refusals", "generations", "offsets", "tasks"];
         tables.sort_by_key(|table| order.iter().position(|name| name == table).unwrap_or(order.len()));
         for table in &tables {
             let sql = format!("DELETE FROM {schema}.{table} WHERE task = $1");

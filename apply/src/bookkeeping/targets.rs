@@ -79,9 +79,6 @@ fn target_row(row: &tokio_postgres::Row) -> TargetRow {
 
 impl Bookkeeping {
     /// Epoch and targets.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn view(&self, connection: &mut Connection) -> Result<TaskView, DestinationError> {
         let during = || DestinationError::during("reading the bookkeeping");
         let sql = format!("SELECT epoch FROM {}.tasks WHERE task = $1", self.schema);
@@ -98,9 +95,6 @@ impl Bookkeeping {
     }
 
     /// The row of a topic; `lock` holds it until the transaction ends: arrivals queue up behind one another.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn target(
         &self,
         connection: &mut Connection,
@@ -120,9 +114,6 @@ impl Bookkeeping {
 
     /// The source table whose topic feeds this table, if one of this task does. What another task has written counts as
     /// existing data.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn fed_by(
         &self,
         connection: &mut Connection,
@@ -141,9 +132,6 @@ impl Bookkeeping {
 
     /// What another topic of this task has put of the same source's table into this target: the topic that `topic` takes
     /// the place of.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn former(
         &self,
         connection: &mut Connection,
@@ -163,15 +151,12 @@ impl Bookkeeping {
         Ok(row.as_ref().map(target_row))
     }
 
-    /// The first rows of a topic.
-    ///
-    /// # Errors
-    /// What the server says.
+    /// The first rows of a topic; how many were left of it though somebody had removed the row of its target.
     pub async fn insert_target(
         &self,
         connection: &mut Connection,
         new: &NewTarget<'_>,
-    ) -> Result<(), DestinationError> {
+    ) -> Result<u64, DestinationError> {
         let sql = format!(
             "INSERT INTO {}.targets (task, topic, source_table, target_schema, target_table, incarnation, \
              partitions, applied_generation, state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'applying')",
@@ -195,13 +180,13 @@ impl Bookkeeping {
             )
             .await
             .map_err(DestinationError::during(format!("writing the first row of {}", new.topic)))?;
-        self.insert_offsets(connection, new.topic, new.generation, new.next_offsets).await
+        self.forget_refusal(connection, new.topic).await?;
+        let left = self.forget_offsets(connection, new.topic).await?;
+        self.insert_offsets(connection, new.topic, new.generation, new.next_offsets).await?;
+        Ok(left)
     }
 
     /// Marks a generation done, in the transaction that carried out its DDL.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn mark_done(
         &self,
         connection: &mut Connection,
@@ -227,9 +212,6 @@ impl Bookkeeping {
     }
 
     /// Marks that the table is read anew: what follows a load is to be done once more.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn mark_unloaded(
         &self,
         connection: &mut Connection,
@@ -244,9 +226,6 @@ impl Bookkeeping {
     }
 
     /// Marks that what follows the initial load is done.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn mark_loaded(
         &self,
         connection: &mut Connection,
@@ -265,49 +244,46 @@ impl Bookkeeping {
         Ok(marked == 1)
     }
 
-    /// Forgets what stopped tables of the task: each is tried again. The topics of those that were parked.
-    ///
-    /// # Errors
-    /// What the server says.
-    pub async fn unpark_all(
+    /// Stores why the topic of a table of the source stands still. False if the topic has no row yet: it is among the
+    /// refusals then.
+    pub async fn mark_parked(
         &self,
         connection: &mut Connection,
+        (topic, source): (&str, &str),
+        error: &TableError,
+    ) -> Result<bool, DestinationError> {
+        let sql = format!(
+            "UPDATE {}.targets SET state = 'parked', error_code = $3, error_message = $4, error_place = $5, \
+             error_remedy = $6, changed_at = now() WHERE task = $1 AND topic = $2",
+            self.schema
+        );
+        let TableError { code, message, place, remedy } = error;
+        let changed = connection
+            .execute(&sql, &[&self.task, &topic, code, message, place, remedy])
+            .await
+            .map_err(DestinationError::during(format!("storing the state of {topic}")))?;
+        if changed == 0 {
+            self.refuse(connection, (topic, source), error).await?;
+        }
+        Ok(changed > 0)
+    }
+
+    /// Forgets what stopped tables of the task, or one of its topics: each is tried again. The topics that were parked.
+    pub async fn unpark(
+        &self,
+        connection: &mut Connection,
+        topic: Option<&str>,
     ) -> Result<BTreeSet<String>, DestinationError> {
         let sql = format!(
             "UPDATE {}.targets SET state = 'applying', error_code = NULL, error_message = NULL, error_place = NULL, \
-             error_remedy = NULL, changed_at = now() WHERE task = $1 AND state = 'parked' RETURNING topic",
+             error_remedy = NULL, changed_at = now() WHERE task = $1 AND ($2::text IS NULL OR topic = $2) \
+             AND state = 'parked' RETURNING topic",
             self.schema
         );
         let rows = connection
-            .query(&sql, &[&self.task])
+            .query(&sql, &[&self.task, &topic])
             .await
-            .map_err(DestinationError::during("trying the parked tables again"))?;
+            .map_err(DestinationError::during("trying parked tables again"))?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
-
-    /// Stores why a topic stands still, or with `None` that it goes on. Nothing happens if that is what is stored. False
-    /// if nothing was changed: the topic has no row yet, for one.
-    ///
-    /// # Errors
-    /// What the server says.
-    pub async fn set_parked(
-        &self,
-        connection: &mut Connection,
-        topic: &str,
-        error: Option<&TableError>,
-    ) -> Result<bool, DestinationError> {
-        let sql = format!(
-            "UPDATE {}.targets SET state = $3, error_code = $4, error_message = $5, error_place = $6, \
-             error_remedy = $7, changed_at = now() WHERE task = $1 AND topic = $2 AND (state <> $3 OR state = 'parked')",
-            self.schema
-        );
-        let state = if error.is_some() { "parked" } else { "applying" };
-        let (code, message) = (error.map(|e| &e.code), error.map(|e| &e.message));
-        let (place, remedy) = (error.map(|e| &e.place), error.map(|e| &e.remedy));
-        let changed = connection
-            .execute(&sql, &[&self.task, &topic, &state, &code, &message, &place, &remedy])
-            .await
-            .map_err(DestinationError::during(format!("storing the state of {topic}")))?;
-        Ok(changed > 0)
     }
 }

@@ -1,8 +1,6 @@
 //! `apply drop`: lists what the task has in the destination beside its target tables, asks, and removes it. Invariant:
 //! a target table is never touched; nothing is removed while an instance of the task is alive.
 
-use super::runtime;
-use super::task::destination;
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::{Connection, Connector, DestinationError, catalog};
 use crate::merge::names::{TargetName, WRITERS};
@@ -12,6 +10,8 @@ use std::collections::BTreeSet;
 use tributary_schemas::config::Config;
 use tributary_service::cli::{DropArgs, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
+use tributary_service::load::destination;
+use tributary_service::shell::runtime;
 
 /// Lists, asks, removes.
 ///

@@ -1,12 +1,11 @@
 //! `apply replay`: takes tables back to where the topics are to be read again from. Running instances notice and seek;
 //! without one, the next run goes on from there.
 
-use super::runtime;
-use super::task::{history, planned, rules, worker};
+use super::task::{history, planned, worker};
 use crate::destination::DestinationError;
 use crate::pipeline::run::{destination_failure, kafka_failure};
 use crate::pipeline::table::TableTask;
-use crate::pipeline::worker::{Replay, Worker};
+use crate::pipeline::worker::{Replay, WorkError, Worker};
 use crate::remedies::{self, TRIES_AGAIN};
 use crate::topics::ends::Ends;
 use clap::Args;
@@ -17,6 +16,8 @@ use tributary_schemas::config::Config;
 use tributary_service::cli::{Common, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::Place;
+use tributary_service::load::rules;
+use tributary_service::shell::runtime;
 use tributary_service::waits::Waits;
 
 /// Attempts at a table whose locks are held by a flush.
@@ -127,12 +128,15 @@ pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
                 Ok(None) => {
                     write_out(&format!("{}: has not been set up yet: nothing to take back\n", task.id))
                 }
-                Err(DestinationError::Table(error)) => {
+                Err(WorkError::Destination(DestinationError::Table(error))) => {
                     return Err(Failure::new(format!("{} cannot be taken back", task.id), error.message)
                         .at(error.place)
                         .remedy(error.remedy.replace(TRIES_AGAIN, "then run the command again")));
                 }
-                Err(error) => return Err(destination_failure(config, &error).at(task.id.to_string())),
+                Err(WorkError::Destination(error)) => {
+                    return Err(destination_failure(config, &error).at(task.id.to_string()));
+                }
+                Err(WorkError::Kafka(error)) => return Err(kafka_failure(config)(error)),
             }
         }
         Ok(Exit::Done)
@@ -242,7 +246,7 @@ async fn plan(
 
 async fn stored(config: &Config, task: &TableTask, worker: &Worker) -> Result<BTreeMap<i32, i64>, Failure> {
     let read = async {
-        let mut lease = worker.pool().acquire().await?;
+        let mut lease = worker.pool().acquire("the bookkeeping").await?;
         let offsets = worker.bookkeeping().all_offsets(&mut lease).await?;
         lease.release();
         Ok::<_, DestinationError>(offsets)
@@ -257,10 +261,12 @@ async fn attempt(
     worker: &Worker,
     task: &TableTask,
     replay: &Replay,
-) -> Result<Option<BTreeMap<i32, i64>>, DestinationError> {
+) -> Result<Option<BTreeMap<i32, i64>>, WorkError> {
     let (mut attempts, mut conflicts) = (1, 0);
     loop {
         match worker.replay(task, replay, conflicts).await {
+            // The target was locked for nothing: nobody is to be blocked again for a Kafka that does not answer.
+            Err(error @ WorkError::Kafka(_)) => return Err(error),
             Err(error) if error.is_transient() && attempts < ATTEMPTS => {
                 // Readers that overlap leave no table free within a short wait; the next one is twice as long.
                 conflicts = if error.is_conflict() { conflicts + 1 } else { 0 };

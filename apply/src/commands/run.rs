@@ -1,7 +1,6 @@
 //! `apply run`: serves the status, runs the pipeline, and says how it ended.
 
-use super::check::Findings;
-use super::{check, runtime};
+use super::check::{self, Findings};
 use crate::pipeline::run::Run;
 use crate::remedies;
 use std::cell::RefCell;
@@ -9,14 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tributary_schemas::config::{Config, DestinationConfig};
 use tributary_service::check::{CheckItem, Outcome};
-use tributary_service::codes::Code;
+use tributary_service::cli::RunArgs;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::Service;
-use tributary_service::registry::Registry;
 use tributary_service::retry::{Policy, RetryError, Transient, retry_while_transient};
-use tributary_service::status::{ErrorDocument, State, Status};
-use tributary_service::telemetry::Telemetry;
-use tributary_service::{http, shutdown};
+use tributary_service::shell::{self, Life};
 
 /// Threads that encode rows and talk to the destination.
 const THREADS: usize = 4;
@@ -24,63 +20,23 @@ const THREADS: usize = 4;
 /// How long the check under `strict` waits for a table that cannot be looked at now.
 const TABLE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the command line asks for.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// End once everything that exists at the start is merged.
-    pub until_caught_up: bool,
-    /// Items of the check whose failure does not end the run.
-    pub ignore: Vec<String>,
-}
-
 /// Runs until the end is asked for, reached or forced.
 ///
 /// # Errors
 /// A [`Failure`] with the exit status it leads to.
-pub fn run(config: Config, options: Options, telemetry: Telemetry) -> Result<Exit, Failure> {
-    let runtime = runtime(THREADS)?;
-    let status = Status::new(&config.name, Service::Apply);
-    let registry = Registry::default();
-    let (handle, shutdown) = runtime.block_on(async { shutdown::on_signals() })?;
-    let server = runtime.block_on(http::serve(&config.apply.listen, status.clone(), registry.clone()))?;
-    println!("apply: http://{}", server.address);
-    let telemetry = Arc::new(telemetry);
-    let (exported, shown) = (Arc::clone(&telemetry), status.clone());
-    runtime.spawn(async move { exported.export(&shown).await });
-    let run = Run {
-        config: Arc::new(config),
-        status: status.clone(),
-        registry,
-        shutdown,
-        handle,
-        until_caught_up: options.until_caught_up,
-    };
-    let outcome = runtime.block_on(async {
-        run.wait_for_servers().await?;
-        if !run.shutdown.requested() {
-            precheck(&run, &options.ignore).await?;
-        }
-        run.run().await
-    });
-    match &outcome {
-        Ok(exit) => {
-            tracing::info!(status = exit.code(), "apply ends");
-            status.set_state(State::Stopped);
-        }
-        Err(failure) => {
-            status.fail(ErrorDocument::new(
-                Code::Stopped.name(),
-                failure.to_string(),
-                failure.remedy.clone(),
-            ));
-        }
-    }
-    runtime.block_on(server.stop());
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    if let Some(telemetry) = Arc::into_inner(telemetry) {
-        telemetry.finish();
-    }
-    outcome
+pub fn run(arguments: RunArgs) -> Result<Exit, Failure> {
+    let RunArgs { common, until_caught_up, ignore } = arguments;
+    shell::run(Service::Apply, &common, THREADS, |life| {
+        let Life { config, runtime, status, registry, handle, shutdown, .. } = life;
+        let run = Run { config: Arc::new(config), status, registry, shutdown, handle, until_caught_up };
+        runtime.block_on(async {
+            run.wait_for_servers().await?;
+            if !run.shutdown.requested() {
+                precheck(&run, &ignore).await?;
+            }
+            run.run().await
+        })
+    })
 }
 
 /// What keeps a run from beginning.

@@ -1,10 +1,8 @@
 //! `apply status`: asks the running instance, or else says what the destination holds. Status 0 if an instance
 //! answered.
 
-use super::runtime;
-use super::task::destination;
-use crate::bookkeeping::{Bookkeeping, TaskView};
-use crate::destination::{Connector, DestinationError};
+use crate::bookkeeping::{Bookkeeping, Refusal, TaskView};
+use crate::destination::{Connector, DestinationError, TableError};
 use crate::pipeline::run::destination_failure;
 use crate::remedies;
 use serde::{Deserialize, Serialize};
@@ -13,7 +11,8 @@ use tributary_schemas::config::Config;
 use tributary_service::ask::fetch;
 use tributary_service::cli::{StatusArgs, write_out};
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::load::Service;
+use tributary_service::load::{Service, destination};
+use tributary_service::shell::runtime;
 use tributary_service::status::{headline, place_in_list};
 use tributary_service::waits::WaitDocument;
 
@@ -91,11 +90,11 @@ pub fn run(config: &Config, arguments: &StatusArgs) -> Result<Exit, Failure> {
         let view = stored(config).await.map_err(|error| {
             destination_failure(config, &error).at(format!("no instance answers ({silence})"))
         })?;
-        let Some(view) = view else {
+        let Some((view, refusals)) = view else {
             write_out(&format!("no instance of {} answers: {silence}\nit has never run\n", config.name));
             return Ok(Exit::Failed);
         };
-        let answer = Answer::stored(config, view);
+        let answer = Answer::stored(config, view, refusals);
         if arguments.json {
             write_out(&format!("{}\n", serde_json::to_string_pretty(&answer).unwrap_or_default()));
         } else {
@@ -109,14 +108,15 @@ pub fn run(config: &Config, arguments: &StatusArgs) -> Result<Exit, Failure> {
     })
 }
 
-async fn stored(config: &Config) -> Result<Option<TaskView>, DestinationError> {
+async fn stored(config: &Config) -> Result<Option<(TaskView, Vec<Refusal>)>, DestinationError> {
     let destination = destination(config).map_err(refused)?;
     let mut connection = Connector::new(destination).map_err(refused)?.connect().await?;
     let bookkeeping = Bookkeeping::new(&destination.schema, &config.name);
     if !bookkeeping.exists(&connection).await? {
         return Ok(None);
     }
-    bookkeeping.view(&mut connection).await.map(Some)
+    let refusals = bookkeeping.refusals(&mut connection).await?;
+    Ok(Some((bookkeeping.view(&mut connection).await?, refusals)))
 }
 
 fn refused(failure: Failure) -> DestinationError {
@@ -125,19 +125,27 @@ fn refused(failure: Failure) -> DestinationError {
 
 impl Answer {
     /// What the bookkeeping says, in the words that a running instance uses.
-    fn stored(config: &Config, view: TaskView) -> Self {
-        let rows = view.targets.into_iter().map(|row| Row {
+    fn stored(config: &Config, view: TaskView, refusals: Vec<Refusal>) -> Self {
+        let problem = |error: TableError| Problem {
+            code: error.code,
+            message: format!("{} ({})", error.message, error.place),
+            remedy: error.remedy,
+        };
+        let begun = view.targets.into_iter().map(|row| Row {
             name: row.source,
             target: Some(format!("{}.{}", row.target.schema, row.target.table)),
             state: if row.parked.is_some() { "parked" } else { "stopped" }.to_owned(),
             generation: row.applied,
-            error: row.parked.map(|error| Problem {
-                code: error.code,
-                message: format!("{} ({})", error.message, error.place),
-                remedy: error.remedy,
-            }),
+            error: row.parked.map(problem),
             ..Row::default()
         });
+        let refused = refusals.into_iter().map(|refusal| Row {
+            name: refusal.source,
+            state: "parked".to_owned(),
+            error: Some(problem(refusal.error)),
+            ..Row::default()
+        });
+        let rows = begun.chain(refused);
         Self {
             task: config.name.to_string(),
             service: "apply".to_owned(),

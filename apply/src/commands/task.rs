@@ -12,30 +12,15 @@ use crate::topics::history::History;
 use crate::topics::reader::HistoryReader;
 use std::sync::Arc;
 use std::time::Duration;
-use tributary_schemas::config::{Config, DestinationConfig, TableRules};
+use tributary_schemas::config::{Config, TableRules};
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::history_topic;
-use tributary_service::exit::{Exit, Failure};
+use tributary_service::exit::Failure;
 use tributary_service::kafka::consumer_config;
+use tributary_service::load::destination;
 
 /// A table that capture publishes, and what the configuration makes of it.
 pub(super) type Planned = (TableId, Result<TableTask, Left>);
-
-/// `[destination]`.
-pub(super) fn destination(config: &Config) -> Result<&DestinationConfig, Failure> {
-    config.destination.as_ref().ok_or_else(|| {
-        Failure::new("there is no destination", "the configuration has no [destination]").exit(Exit::Usage)
-    })
-}
-
-/// `[[table]]`.
-pub(super) fn rules(config: &Config) -> Result<TableRules, Failure> {
-    TableRules::new(config).map_err(|issues| {
-        let text: Vec<String> =
-            issues.iter().map(|issue| format!("{}: {}", issue.key, issue.message)).collect();
-        Failure::new("the configuration cannot be used", text.join("\n")).exit(Exit::Usage)
-    })
-}
 
 /// Reads the history to its end. Blocks.
 pub(super) fn history(config: &Config) -> Result<History, TopicError> {

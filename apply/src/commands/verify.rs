@@ -1,12 +1,12 @@
 //! `apply verify`: compares source and destination, prints the keys that differ.
 
-use super::runtime;
 use crate::verify::{self, Options};
 use clap::Args;
 use std::path::PathBuf;
 use tributary_schemas::config::Config;
 use tributary_service::cli::Common;
 use tributary_service::exit::{Exit, Failure};
+use tributary_service::shell::runtime;
 
 /// Threads beside the one that compares: connections work there.
 const THREADS: usize = 1;

@@ -7,9 +7,6 @@ use crate::merge::dialect::Dialect;
 use crate::merge::names::TargetName;
 
 /// What hangs on a table; nothing if there is no such table.
-///
-/// # Errors
-/// What the server says.
 pub async fn belongings(
     connection: &mut Connection,
     dialect: Dialect,

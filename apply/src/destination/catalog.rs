@@ -9,6 +9,7 @@ use crate::merge::hazards::Hazards;
 use crate::merge::names::{TargetName, literal};
 use crate::merge::target::{TargetColumn, TargetShape};
 use crate::remedies;
+use std::collections::BTreeSet;
 use tributary_service::codes::Code;
 
 /// Asks the server what it is and what it can do.
@@ -44,9 +45,6 @@ async fn understands(connection: &Connection, sql: &str) -> Result<bool, Destina
 
 /// What the catalog says of a table's columns, unique indexes and kind, as one text: another text, another shape. `None`
 /// if there is no such table. Asked in every flush, in the transaction that holds the table's lock by then.
-///
-/// # Errors
-/// What the server says.
 pub async fn fingerprint(
     connection: &mut Connection,
     dialect: Dialect,
@@ -58,6 +56,17 @@ pub async fn fingerprint(
     Ok(row.map(|row| row.get(0)))
 }
 
+/// An aggregate over the partitions `k`, in the schemas `m`, of the table `c`, those of partitions included; null where it has
+/// none. Nothing is locked. Kernels before 10 have none of this kind.
+fn of_partitions(aggregate: &str) -> String {
+    format!(
+        "CASE WHEN c.relkind = 'p' THEN (WITH RECURSIVE below (oid) AS (SELECT i.inhrelid FROM pg_catalog.pg_inherits i \
+         WHERE i.inhparent = c.oid UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i \
+         JOIN below ON i.inhparent = below.oid) SELECT {aggregate} FROM below JOIN pg_catalog.pg_class k \
+         ON k.oid = below.oid JOIN pg_catalog.pg_namespace m ON m.oid = k.relnamespace) END"
+    )
+}
+
 /// Plain catalogs, and hashes that every kernel has: `md5` is refused where only approved algorithms are.
 fn fingerprint_sql(dialect: Dialect) -> String {
     let (identity, security) = if dialect.kernel >= 10 {
@@ -66,9 +75,17 @@ fn fingerprint_sql(dialect: Dialect) -> String {
         ("", "")
     };
     let generated = if dialect.kernel >= 12 { ", a.attgenerated" } else { "" };
+    let partitions = if dialect.kernel >= 10 {
+        let states = "string_agg(concat_ws(' ', k.oid, k.relkind, k.relpersistence), ',' ORDER BY k.oid)";
+        format!(", {}", of_partitions(states))
+    } else {
+        String::new()
+    };
     format!(
         "SELECT hashtext(f.said)::text || '.' || hashtext(reverse(f.said))::text || '.' || length(f.said)::text FROM ( \
-         SELECT concat_ws('|', c.oid, c.relkind, c.relpersistence, c.relhasrules, c.relhastriggers{security}, \
+         SELECT concat_ws('|', c.oid, c.relkind, c.relpersistence, c.relowner, c.relhastriggers{security}{partitions}, \
+         (SELECT string_agg(concat_ws(' ', r.oid, r.ev_enabled), ',' ORDER BY r.oid) FROM pg_catalog.pg_rewrite r \
+         WHERE r.ev_class = c.oid), \
          (SELECT string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.atthasdef, \
          a.attcollation{identity}{generated}), ',' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a \
          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
@@ -180,13 +197,8 @@ fn hazards_sql(dialect: Dialect) -> String {
         if dialect.kernel < 10 {
             return "NULL::text[]".to_owned();
         }
-        format!(
-            "CASE WHEN c.relkind = 'p' THEN (WITH RECURSIVE below (oid) AS (SELECT i.inhrelid FROM pg_catalog.pg_inherits i \
-             WHERE i.inhparent = c.oid UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i \
-             JOIN below ON i.inhparent = below.oid) SELECT array_agg(pg_catalog.quote_ident(m.nspname) || '.' || \
-             pg_catalog.quote_ident(k.relname) ORDER BY 1) FROM below JOIN pg_catalog.pg_class k ON k.oid = below.oid \
-             JOIN pg_catalog.pg_namespace m ON m.oid = k.relnamespace WHERE {condition}) END"
-        )
+        let name = "pg_catalog.quote_ident(m.nspname) || '.' || pg_catalog.quote_ident(k.relname)";
+        of_partitions(&format!("array_agg({name} ORDER BY 1) FILTER (WHERE {condition})"))
     };
     format!(
         "SELECT c.relpersistence = 'u', \
@@ -201,9 +213,6 @@ fn hazards_sql(dialect: Dialect) -> String {
 }
 
 /// True if the table holds a row.
-///
-/// # Errors
-/// What the server says.
 pub async fn has_rows(connection: &Connection, target: &TargetName) -> Result<bool, DestinationError> {
     let row = connection
         .query_opt(&format!("SELECT 1 FROM {target} LIMIT 1"), &[])
@@ -212,10 +221,24 @@ pub async fn has_rows(connection: &Connection, target: &TargetName) -> Result<bo
     Ok(row.is_some())
 }
 
+/// The names of a table's indexes.
+pub async fn indexes(
+    connection: &Connection,
+    target: &TargetName,
+) -> Result<BTreeSet<String>, DestinationError> {
+    let rows = connection
+        .query(
+            "SELECT k.relname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class k ON k.oid = i.indexrelid \
+             JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = $1 AND c.relname = $2",
+            &[&target.schema, &target.table],
+        )
+        .await
+        .map_err(DestinationError::during(format!("listing the indexes of {target}")))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// Every table of `schema`, for those that stage and are to be removed.
-///
-/// # Errors
-/// What the server says.
 pub async fn tables_in(connection: &Connection, schema: &str) -> Result<Vec<String>, DestinationError> {
     let rows = connection
         .query(
@@ -308,9 +331,6 @@ fn parse_distribution(text: &str) -> Vec<String> {
 }
 
 /// True if the role may do `privilege` on a schema; an absent schema counts as one it could create.
-///
-/// # Errors
-/// What the server says.
 pub async fn may_use_schema(connection: &Connection, schema: &str) -> Result<(bool, bool), DestinationError> {
     let sql = format!(
         "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {0}), \

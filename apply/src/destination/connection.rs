@@ -5,11 +5,13 @@ use super::attended::Attendant;
 use super::dial::Dial;
 use super::error::{DestinationError, describe};
 use super::session;
+use super::turns::{Turn, Turns};
+use crate::merge::names::TargetName;
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::types::{BorrowToSql, ToSql};
 use tokio_postgres::{Client, CopyInSink, Error, Row, RowStream, SimpleQueryMessage, Statement, ToStatement};
 use tributary_schemas::config::DestinationConfig;
@@ -216,6 +218,8 @@ impl Connection {
     /// What the server says about it.
     pub async fn prepared(&mut self, sql: &str) -> Result<Statement, Error> {
         if let Some(statement) = self.statements.get(sql) {
+            // What is run by its number is told by its text.
+            self.attendant.tell(sql);
             return Ok(statement.clone());
         }
         let statement = self.attendant.attend(sql, self.client.prepare(sql)).await?;
@@ -243,8 +247,9 @@ impl Connection {
 pub struct Pool {
     connector: Connector,
     idle: Mutex<Vec<Connection>>,
-    permits: Arc<Semaphore>,
-    definitions: Arc<Semaphore>,
+    connections: Turns,
+    definitions: Turns,
+    blocked: Turns,
 }
 
 impl Pool {
@@ -252,28 +257,32 @@ impl Pool {
     #[must_use]
     pub fn new(connector: Connector, size: u32) -> Arc<Self> {
         let size = usize::try_from(size.max(1)).unwrap_or(1);
+        let turns = |what: &str, places: usize| {
+            Turns::new(format!("{what} at the destination {}", connector.address()), places.max(1))
+        };
         Arc::new(Self {
-            connector,
+            connections: turns("a connection", size),
+            definitions: turns("a turn to change a definition", size / 2),
+            blocked: turns("a turn to wait for locks", size - 1),
             idle: Mutex::new(Vec::new()),
-            permits: Arc::new(Semaphore::new(size)),
-            definitions: Arc::new(Semaphore::new((size / 2).max(1))),
+            connector,
         })
     }
 
-    /// A turn to change the definition of a table, which may wait for its readers: such waits never take more than half
-    /// of the connections. Taken before the connection.
-    ///
-    /// # Errors
-    /// As [`Self::acquire`].
-    pub async fn turn(&self) -> Result<OwnedSemaphorePermit, DestinationError> {
-        Arc::clone(&self.definitions).acquire_owned().await.map_err(|_| self.closed())
+    /// A turn to take `target` for itself, which may mean to wait for its readers: such waits never take more than half of the
+    /// connections. `conflicts` as in [`Self::turn_to_wait`], whose turn comes first: one that nobody blocks does not wait
+    /// behind whoever waits for that. Taken before the connection.
+    pub async fn turn_to_define(&self, target: &TargetName, conflicts: u32) -> (Option<Turn>, Turn) {
+        let waiting = self.turn_to_wait(target, conflicts).await;
+        (waiting, self.definitions.take(target.to_string(), self.connector.dial.waits()).await)
     }
 
-    fn closed(&self) -> DestinationError {
-        DestinationError::Connect {
-            address: self.connector.address().to_owned(),
-            reason: "the pool is closed".to_owned(),
-            transient: false,
+    /// A turn to wait for locks of `target`, if its last attempts have met those of others, as `conflicts` counts: whoever is
+    /// known to wait leaves one connection of several to everybody else. Taken before the connection.
+    pub async fn turn_to_wait(&self, target: &TargetName, conflicts: u32) -> Option<Turn> {
+        match conflicts {
+            0 => None,
+            _ => Some(self.blocked.take(target.to_string(), self.connector.dial.waits()).await),
         }
     }
 
@@ -283,12 +292,15 @@ impl Pool {
         &self.connector
     }
 
-    /// An idle connection, or a new one; waits while all are in use.
+    /// An idle connection, or a new one, for `whom`; waits while all are in use.
     ///
     /// # Errors
     /// As [`Connector::connect`].
-    pub async fn acquire(self: &Arc<Self>) -> Result<Lease, DestinationError> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| self.closed())?;
+    pub async fn acquire(
+        self: &Arc<Self>,
+        whom: impl Into<Cow<'static, str>>,
+    ) -> Result<Lease, DestinationError> {
+        let turn = self.connections.take(whom, self.connector.dial.waits()).await;
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match idle {
@@ -298,7 +310,7 @@ impl Pool {
                 Some(connection) => connection,
                 None => self.connector.connect().await?,
             };
-            return Ok(Lease { connection, pool: Arc::clone(self), _permit: permit });
+            return Ok(Lease { connection, pool: Arc::clone(self), _turn: turn });
         }
     }
 }
@@ -308,13 +320,13 @@ impl Pool {
 pub struct Lease {
     connection: Connection,
     pool: Arc<Pool>,
-    _permit: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 impl Lease {
     /// Gives the connection back for others. Only between transactions.
     pub fn release(self) {
-        let Self { connection, pool, _permit } = self;
+        let Self { connection, pool, _turn } = self;
         if !connection.is_closed() {
             pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }

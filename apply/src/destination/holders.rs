@@ -63,9 +63,10 @@ fn holders_sql(dialect: Dialect, target: &TargetName) -> String {
 }
 
 /// Ends the sessions of dead instances that are in a transaction and wait for their client.
-fn end_dead_sql(dialect: Dialect, own: &str, siblings: &str) -> String {
-    // A COPY whose rows do not come is not idle.
-    let waits = if dialect.kernel >= 10 { " OR a.wait_event = 'ClientRead'" } else { "" };
+fn end_dead_sql(dialect: Dialect, (own, siblings): (&str, &str), silence: Duration) -> String {
+    // A COPY whose rows do not come is not idle. Where the server does not tell what a session waits for, one that copies rows
+    // for a client that is silent waits for them, or will.
+    let waits = if dialect.kernel >= 10 { "a.wait_event = 'ClientRead'" } else { "a.query LIKE 'COPY %'" };
     let mine = format!(
         "datname = pg_catalog.current_database() AND {{}}.usename = session_user AND {{}}.application_name LIKE {}",
         literal(&format!("{siblings}%"))
@@ -73,20 +74,17 @@ fn end_dead_sql(dialect: Dialect, own: &str, siblings: &str) -> String {
     let of = |alias: &str| format!("{alias}.{}", mine.replace("{}", alias));
     format!(
         "SELECT a.pid, pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a WHERE {} \
-         AND a.application_name <> {} AND a.xact_start IS NOT NULL AND (a.state LIKE 'idle in transaction%'{waits}) \
+         AND a.application_name <> {} AND a.xact_start IS NOT NULL AND (a.state LIKE 'idle in transaction%' OR {waits}) \
          AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity b WHERE {} AND b.application_name = \
          a.application_name AND b.state_change > clock_timestamp() - interval '{} seconds')",
         of("a"),
         literal(own),
         of("b"),
-        SILENCE.as_secs()
+        silence.as_secs()
     )
 }
 
 /// Who holds locks of the table.
-///
-/// # Errors
-/// What the server says.
 pub async fn holders(
     connection: &Connection,
     dialect: Dialect,
@@ -106,17 +104,16 @@ pub async fn holders(
     Ok(rows.iter().map(holder).collect())
 }
 
-/// Ends what dead instances have left open; the sessions that were ended.
-///
-/// # Errors
-/// What the server says.
+/// Ends what instances have left open that have said nothing for `silence`; the sessions that were ended. `names`: what the
+/// sessions of this instance are called, and what the names of all instances begin with.
 pub async fn end_dead(
     connection: &Connection,
     dialect: Dialect,
-    (own, siblings): (&str, &str),
+    names: (&str, &str),
+    silence: Duration,
 ) -> Result<Vec<i32>, DestinationError> {
     let rows = connection
-        .query(&end_dead_sql(dialect, own, siblings), &[])
+        .query(&end_dead_sql(dialect, names, silence), &[])
         .await
         .map_err(DestinationError::during("looking for sessions of dead instances"))?;
     Ok(rows.iter().filter(|row| row.get(1)).map(|row| row.get(0)).collect())
@@ -137,9 +134,8 @@ mod tests {
         let target = TargetName::new("s", "it's");
         assert!(holders_sql(old, &target).contains("gp_segment_id = -1"));
         assert!(holders_sql(new, &target).contains("'it''s'") && !holders_sql(new, &target).contains("gp_"));
-        assert!(
-            !end_dead_sql(old, "x", "y").contains("wait_event")
-                && end_dead_sql(new, "x", "y").contains("wait_event")
-        );
+        let ends = |dialect| end_dead_sql(dialect, ("x", "y"), SILENCE);
+        assert!(!ends(old).contains("wait_event") && ends(old).contains("LIKE 'COPY %'"));
+        assert!(ends(new).contains("wait_event") && !ends(new).contains("COPY"));
     }
 }

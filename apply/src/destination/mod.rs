@@ -12,6 +12,8 @@ pub mod pieces;
 pub mod pooled;
 pub mod rights;
 mod session;
+mod turns;
 
 pub use connection::{Connection, Connector, Lease, Pool};
 pub use error::{DestinationError, TableError, describe, is_transient, loggable};
+pub use turns::Turn;

@@ -52,9 +52,6 @@ impl Pieces {
     }
 
     /// Reads the table; `visit` gets the fields of each row, in the server's binary form.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn read(
         &self,
         connection: &mut Connection,

@@ -16,9 +16,6 @@ pub struct Rights {
 }
 
 /// What the role may do, of that which `operations` need; rights for some columns count, for apply names the columns.
-///
-/// # Errors
-/// What the server says.
 pub async fn rights(
     connection: &Connection,
     target: &TargetName,

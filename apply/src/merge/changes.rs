@@ -9,6 +9,7 @@ use super::layout::{ColumnRule, Layout, Origin};
 use super::names::{TargetName, quote};
 use super::pairing::writer;
 use super::target::{TargetKind, TargetShape};
+use super::widened::Widened;
 use std::fmt;
 use tributary_schemas::conversion::{Kept, kept};
 use tributary_schemas::table::{Column, Table};
@@ -268,18 +269,19 @@ impl Alter<'_> {
         let prefix = format!("ALTER TABLE {} ALTER COLUMN {}", self.target, quote(&name));
         if writer(&to.column_type, &current).is_none() {
             let wanted = to.column_type.target().map_err(|_| self.unsupported(change))?.to_string();
-            let kind = TargetKind::parse(&wanted);
             // What the table of types does not list is read again, or was never made an ALTER.
             let listed = kept(&from.column_type, &to.column_type) != Kept::Unsure;
             let same_key_bytes = !self.to.is_key(to) || from.column_type.avro() == to.column_type.avro();
-            if !same_key_bytes
-                || !listed
-                || writer(&from.column_type, &kind).is_none()
-                || !casts_without_loss(&current, &kind)
-            {
+            let widened = current.widened(&TargetKind::parse(&wanted)).filter(|_| listed && same_key_bytes);
+            let kind = match widened {
+                Some(Widened::Wanted) => wanted,
+                Some(Widened::Numeric { precision, scale }) => format!("numeric({precision},{scale})"),
+                None => return Err(self.unsupported(change)),
+            };
+            if writer(&to.column_type, &TargetKind::parse(&kind)).is_none() {
                 return Err(self.unsupported(change));
             }
-            statements.push(format!("{prefix} TYPE {wanted}"));
+            statements.push(format!("{prefix} TYPE {kind}"));
         }
         let planned = self.layout.column(&name);
         if there.not_null && planned.is_some_and(|planned| !planned.not_null) {
@@ -293,22 +295,6 @@ impl Alter<'_> {
         }
         Ok(())
     }
-}
-
-/// Pairs for which ALTER COLUMN TYPE needs no USING and keeps what a narrower source type had put there.
-const fn casts_without_loss(from: &TargetKind, to: &TargetKind) -> bool {
-    use TargetKind as K;
-    matches!(
-        (from, to),
-        (
-            K::SmallInt | K::Integer | K::BigInt | K::Numeric(_),
-            K::SmallInt | K::Integer | K::BigInt | K::Numeric(_)
-        ) | (K::SmallInt | K::Integer | K::Real | K::Double, K::Double)
-            | (K::Text(_), K::Text(_))
-            | (K::Date | K::Timestamp(_), K::Timestamp(_))
-            | (K::TimestampTz(_), K::TimestampTz(_))
-            | (K::Interval(_), K::Interval(_))
-    )
 }
 
 #[cfg(test)]

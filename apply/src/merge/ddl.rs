@@ -36,9 +36,18 @@ pub struct Created {
     /// Schema, table and comments, in order, for one transaction.
     pub statements: Vec<String>,
     /// Secondary indexes; best after the initial load.
-    pub indexes: Vec<String>,
+    pub indexes: Vec<NewIndex>,
     /// What is not created, or may fail later, and why; for `check` and the log.
     pub notes: Vec<String>,
+}
+
+/// A secondary index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewIndex {
+    /// Its name, unquoted, and the one that versions before gave it: the table that has either has the index.
+    pub names: [String; 2],
+    /// The statement that makes it.
+    pub sql: String,
 }
 
 /// Why no SQL can be made. Parks the table.
@@ -88,10 +97,7 @@ pub enum DdlError {
 }
 
 impl Creation<'_> {
-    /// The statements; every one can be repeated, except the indexes on kernels before PostgreSQL 9.5.
-    ///
-    /// # Errors
-    /// [`DdlError`].
+    /// The statements; every one can be repeated, except the indexes.
     pub fn statements(&self) -> Result<Created, DdlError> {
         let layout = Layout::of(self.table, self.rule)?;
         if layout.columns.len() > COLUMNS_MAX {
@@ -205,13 +211,10 @@ impl Creation<'_> {
                 index.name, self.table.id
             ));
         }
-        let if_not_exists = if self.dialect.knows_if_not_exists() { "IF NOT EXISTS " } else { "" };
-        created.indexes.push(format!(
-            "CREATE INDEX {if_not_exists}{} ON {} ({})",
-            quote(&self.target.index(&index.name)),
-            self.target,
-            quote_list(&names)
-        ));
+        let name = self.target.index(&index.name);
+        // Not IF NOT EXISTS: that would pass over it in silence where something else has the name.
+        let sql = format!("CREATE INDEX {} ON {} ({})", quote(&name), self.target, quote_list(&names));
+        created.indexes.push(NewIndex { names: [name, self.target.former_index(&index.name)], sql });
     }
 }
 

@@ -5,6 +5,7 @@ use super::layout::ColumnRule;
 use super::names::literal;
 use super::zero_date::nearest_text;
 use tributary_schemas::config::ZeroDatePolicy;
+use tributary_schemas::printed::hexadecimal;
 use tributary_schemas::table::{Column, ColumnDefault};
 use tributary_schemas::types::ColumnType;
 
@@ -117,7 +118,7 @@ fn bytes(text: &str, length: usize) -> Option<String> {
         Some(digits) if digits.len() % 2 == 0 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
             digits.to_ascii_lowercase()
         }
-        _ => text.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        _ => hexadecimal(text.as_bytes()),
     };
     while digits.len() < 2 * length {
         digits.push_str("00");
@@ -130,19 +131,7 @@ mod tests {
     use super::*;
 
     fn column(declaration: &str, default: Option<ColumnDefault>) -> Column {
-        Column {
-            id: 1,
-            ordinal: 0,
-            name: "c".into(),
-            column_type: declaration.parse().unwrap(),
-            nullable: false,
-            default,
-            charset: None,
-            collation: None,
-            comment: String::new(),
-            generated: false,
-            auto_increment: false,
-        }
+        Column { default, ..Column::new(1, "c", declaration.parse().unwrap()) }
     }
 
     #[test]

@@ -123,8 +123,7 @@ impl Dialect {
         self.strategies(append_optimized, unique_key).first().copied().unwrap_or(Strategy::LockDeleteInsert)
     }
 
-    /// True if `ADD COLUMN IF NOT EXISTS` and `CREATE INDEX IF NOT EXISTS` are known (PostgreSQL 9.6 and 9.5); else
-    /// the catalog must be asked first.
+    /// True if `ADD COLUMN IF NOT EXISTS` is known (PostgreSQL 9.6); else the catalog must be asked first.
     #[must_use]
     pub const fn knows_if_not_exists(self) -> bool {
         self.kernel >= 10

@@ -4,7 +4,7 @@
 use super::names::identifier;
 use thiserror::Error;
 use tributary_schemas::config::{NulBytePolicy, ZeroDatePolicy};
-use tributary_schemas::table::{Column, Table};
+use tributary_schemas::table::{Column, Table, same_name};
 use tributary_schemas::types::{TargetType, UnsupportedType};
 
 /// The config's rule for a table's columns.
@@ -121,9 +121,6 @@ const RESERVED: [&str; 7] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid",
 
 impl Layout {
     /// Lays out the destination of `table`.
-    ///
-    /// # Errors
-    /// [`LayoutError`].
     pub fn of(table: &Table, rule: &ColumnRule) -> Result<Self, LayoutError> {
         let name = || table.id.to_string();
         let mut columns = Vec::with_capacity(table.columns.len() + rule.constants.len());
@@ -185,13 +182,13 @@ impl ColumnRule {
     /// True if the column is left out.
     #[must_use]
     pub fn drops(&self, column: &Column) -> bool {
-        self.drop.iter().any(|name| same(name, &column.name))
+        self.drop.iter().any(|name| same_name(name, &column.name))
     }
 
     /// The column's name in the warehouse.
     #[must_use]
     pub fn target_name(&self, column: &Column) -> String {
-        let renamed = self.rename.iter().find(|(from, _)| same(from, &column.name));
+        let renamed = self.rename.iter().find(|(from, _)| same_name(from, &column.name));
         identifier(renamed.map_or(column.name.as_str(), |(_, to)| to.as_str()))
     }
 
@@ -219,9 +216,4 @@ impl ColumnRule {
         }
         Ok(wanted)
     }
-}
-
-/// Compares column names as MySQL does.
-fn same(left: &str, right: &str) -> bool {
-    left.to_lowercase() == right.to_lowercase()
 }

@@ -239,17 +239,9 @@ mod tests {
 
     fn table(key: &str, others: usize, declaration: &str) -> Table {
         let column = |id: u32, name: String, declaration: &str| Column {
-            id,
             ordinal: id,
-            name,
-            column_type: declaration.parse().unwrap(),
             nullable: true,
-            default: None,
-            charset: None,
-            collation: None,
-            comment: String::new(),
-            generated: false,
-            auto_increment: false,
+            ..Column::new(id, name, declaration.parse().unwrap())
         };
         let mut columns = vec![column(1, "id".into(), key)];
         columns.extend((2..).take(others).map(|id| column(id, format!("c{id}"), declaration)));

@@ -19,4 +19,5 @@ pub mod plan;
 pub mod sql;
 pub mod target;
 mod value;
+mod widened;
 pub mod zero_date;

@@ -73,9 +73,15 @@ impl TargetName {
     }
 
     /// The destination's name for an index of this name on the source: index names are unique in a schema, not in
-    /// a table.
+    /// a table, and tables have the same names to choose from: `orders.by_day` may be a table of the source.
     #[must_use]
     pub fn index(&self, index: &str) -> String {
+        hashed(&format!("{}.{index}", self.table), &format!("{}\0{index}", self.table), "_idx")
+    }
+
+    /// As [`Self::index`] in versions before, which had no hash in most names.
+    #[must_use]
+    pub fn former_index(&self, index: &str) -> String {
         joined(&self.table, index, "")
     }
 }
@@ -128,7 +134,12 @@ mod tests {
             assert!(!stages.iter().skip(index + 1).any(|other| other == stage));
         }
         assert_eq!(TargetName::new("shop", "orders").stage("t", 3).table, "shop.orders.3");
-        assert_eq!(TargetName::new("shop", "orders").index("by_day"), "orders.by_day");
+        let orders = TargetName::new("shop", "orders");
+        assert_eq!(orders.former_index("by_day"), "orders.by_day");
+        let by_day = orders.index("by_day");
+        assert!(by_day.starts_with("orders.by_day_") && by_day.ends_with("_idx"), "{by_day}");
+        assert_ne!(TargetName::new("shop", "a.b").index("c"), TargetName::new("shop", "a").index("b.c"));
+        assert!(TargetName::new(&one, &two).index(&one).len() <= 63);
         let key = TargetName::new("shop", "orders").key_name();
         assert!(key.starts_with("orders_") && key.ends_with("_pkey") && key != "orders_pkey", "{key}");
         assert_ne!(key, TargetName::new("shop", "orders2").key_name());

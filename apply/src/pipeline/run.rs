@@ -22,11 +22,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tributary_schemas::config::{Config, DestinationConfig, TableRules};
+use tributary_schemas::config::Config;
 use tributary_schemas::topic::history_topic;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::Place;
 use tributary_service::kafka::consumer_config;
+use tributary_service::load::{destination, rules};
 use tributary_service::registry::Registry;
 use tributary_service::retry::{Policy, RetryError, Transient, retry_while_transient};
 use tributary_service::shutdown::{Shutdown, ShutdownHandle};
@@ -64,7 +65,7 @@ impl Run {
     /// # Errors
     /// A server that did not come in time, or that refuses.
     pub async fn wait_for_servers(&self) -> Result<(), Failure> {
-        let destination = self.destination()?;
+        let destination = destination(&self.config)?;
         let connected = self
             .with_destination(|| async {
                 let connector = Connector::new(destination).map_err(unusable)?.shown_in(self.status.waits());
@@ -105,11 +106,7 @@ impl Run {
         let history = Arc::new(reader.history().clone());
         let client = consumer_config(&self.config.kafka, &self.config.name);
         let consumer = GroupConsumer::new(&client, worker.identity()).map_err(kafka_failure(&self.config))?;
-        let rules = TableRules::new(&self.config).map_err(|issues| {
-            let text: Vec<String> =
-                issues.iter().map(|issue| format!("{}: {}", issue.key, issue.message)).collect();
-            Failure::new("the configuration cannot be used", text.join("\n")).exit(Exit::Usage)
-        })?;
+        let rules = rules(&self.config)?;
         let parts = Parts {
             config: Arc::clone(&self.config),
             rules,
@@ -211,19 +208,12 @@ impl Run {
         }
     }
 
-    fn destination(&self) -> Result<&DestinationConfig, Failure> {
-        self.config.destination.as_ref().ok_or_else(|| {
-            Failure::new("there is no destination", "the configuration has no [destination]")
-                .exit(Exit::Usage)
-        })
-    }
-
     /// Tries until it works; `None` if the end was asked for meanwhile.
     async fn with_destination<T, A>(&self, attempt: impl FnMut() -> A) -> Result<Option<T>, Failure>
     where
         A: Future<Output = Result<T, DestinationError>>,
     {
-        let destination = self.destination()?;
+        let destination = destination(&self.config)?;
         let what = format!("connecting to the destination {}:{}", destination.host, destination.port);
         let policy = Policy::for_limit(destination.retry());
         match retry_while_transient(policy, &self.status, &self.shutdown, &what, attempt).await {
@@ -235,7 +225,7 @@ impl Run {
 
     /// `None` if the end was asked for meanwhile.
     async fn start_worker(&self, ends: &Arc<Ends>) -> Result<Option<Arc<Worker>>, Failure> {
-        let destination = self.destination()?;
+        let destination = destination(&self.config)?;
         let worker = self
             .with_destination(|| async {
                 let bookkeeping = Bookkeeping::new(&destination.schema, &self.config.name);
@@ -290,7 +280,7 @@ impl Run {
     /// `None` if the end was asked for meanwhile.
     async fn epoch(&self, worker: &Worker) -> Result<Option<i64>, Failure> {
         let read = || async {
-            let mut lease = worker.pool().acquire().await?;
+            let mut lease = worker.pool().acquire("the bookkeeping").await?;
             let view = worker.bookkeeping().view(&mut lease).await?;
             lease.release();
             Ok(view.epoch)

@@ -7,7 +7,7 @@
 use super::run::{Run, kafka_failure};
 use super::table::{Left, TableTask};
 use super::worker::{Worker, check_identity};
-use crate::bookkeeping::{StoredOffset, TaskView};
+use crate::bookkeeping::{Refusal, StoredOffset, TargetRow};
 use crate::destination::{DestinationError, TableError, loggable};
 use crate::remedies;
 use crate::topics::ends::Ends;
@@ -19,17 +19,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tributary_schemas::config::TableRules;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::Place;
+use tributary_service::load::rules;
 use tributary_service::retry::{Policy, RetryError, retry_while_transient};
 use tributary_service::status::{ErrorDocument, Status, TableState};
 
 /// How often the destination is asked.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long a table that was parked before may take to be tried, once a member that is gone has lost its partitions: another
-/// instance may have them, and nothing says that it has tried.
+/// How long a table that was parked before may take to be tried, once a member that is gone has lost its partitions, or once it
+/// is time for one that could not be begun: another instance may have them, and nothing says that it has tried.
 const TRIED: Duration = Duration::from_secs(10);
 
 /// How long the brokers may take to agree on which topics there are.
@@ -56,6 +56,21 @@ type Parked = BTreeMap<String, Option<TableError>>;
 struct Missing {
     behind: BTreeSet<String>,
     parked: Parked,
+}
+
+/// What the destination holds of the task.
+#[derive(Debug, Default)]
+struct Stored {
+    offsets: Vec<StoredOffset>,
+    targets: Vec<TargetRow>,
+    /// Of topics without a row there.
+    refusals: Vec<Refusal>,
+}
+
+impl Stored {
+    fn refused(&self, topic: &str) -> Option<&TableError> {
+        self.refusals.iter().find(|refusal| refusal.topic == topic).map(|refusal| &refusal.error)
+    }
 }
 
 /// Tables of this instance, by the names that they have in the status.
@@ -86,29 +101,29 @@ impl Shown {
 impl Goals {
     /// Compares with what the destination holds. `untried`: topics of tables that were parked at the start, as long as they
     /// are waited for.
-    fn missing(
-        &self,
-        offsets: &[StoredOffset],
-        view: &TaskView,
-        shown: &Shown,
-        untried: &BTreeSet<String>,
-    ) -> Missing {
-        let stored: BTreeMap<(&str, i32), i64> =
-            offsets.iter().map(|row| ((row.topic.as_str(), row.partition), row.next_offset)).collect();
+    fn missing(&self, stored: &Stored, shown: &Shown, untried: &BTreeSet<String>) -> Missing {
+        let offsets = stored.offsets.iter();
+        let offsets: BTreeMap<(&str, i32), i64> =
+            offsets.map(|row| ((row.topic.as_str(), row.partition), row.next_offset)).collect();
         let mut missing = Missing::default();
         for (place, goal) in &self.offsets {
-            if stored.get(&(place.0.as_str(), place.1)).is_none_or(|offset| offset < goal) {
+            if offsets.get(&(place.0.as_str(), place.1)).is_none_or(|offset| offset < goal) {
                 missing.behind.insert(place.0.clone());
             }
         }
         for (topic, generation) in &self.generations {
-            let row = view.targets.iter().find(|row| row.topic == *topic);
+            let row = stored.targets.iter().find(|row| row.topic == *topic);
             let is_among =
                 |names: &BTreeSet<String>| self.names.get(topic).is_some_and(|name| names.contains(name));
             // What a job finds when it takes the table up; a topic's offsets say nothing if they are another one's.
             let another =
                 row.zip(self.tasks.get(topic)).and_then(|(row, task)| check_identity(task, row).err());
-            let error = row.and_then(|row| row.parked.clone()).or(another);
+            let marked = match row {
+                Some(row) => row.parked.clone(),
+                // What was stored before the start counts only once whoever has the topic has tried again.
+                None => stored.refused(topic).filter(|_| !untried.contains(topic)).cloned(),
+            };
+            let error = marked.or(another);
             if is_among(&shown.excluded) {
                 missing.behind.remove(topic);
             } else if error.is_some() || is_among(&shown.parked) {
@@ -169,19 +184,26 @@ pub(super) async fn until_caught_up(
     let parked = Arc::new(Mutex::new(None));
     let (worker, status) = (Arc::clone(worker), run.status.clone());
     let session = Duration::from_millis(u64::from(run.config.kafka.session_timeout_ms));
+    let retry_parked = Duration::from_millis(run.config.apply.retry_parked_ms);
     let shutdown = run.shutdown.clone();
     let result = Arc::clone(&parked);
     tokio::spawn(async move {
-        let (until, nothing) = (Instant::now() + session + TRIED, BTreeSet::new());
+        let began = Instant::now();
+        let (parked_until, refused_until) = (began + session + TRIED, began + retry_parked + TRIED);
         loop {
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
                 () = shutdown.wait() => return,
             }
-            let untried = if Instant::now() < until { worker.were_parked() } else { &nothing };
+            let (now, mut untried) = (Instant::now(), BTreeSet::new());
+            for (topics, until) in
+                [(worker.were_parked(), parked_until), (worker.were_refused(), refused_until)]
+            {
+                untried.extend(topics.iter().filter(|_| now < until).cloned());
+            }
             match look(&worker).await {
-                Ok((offsets, view)) => {
-                    let missing = goals.missing(&offsets, &view, &Shown::of(&status), untried);
+                Ok(stored) => {
+                    let missing = goals.missing(&stored, &Shown::of(&status), &untried);
                     if missing.behind.is_empty() {
                         let names = missing
                             .parked
@@ -199,18 +221,17 @@ pub(super) async fn until_caught_up(
     Ok(Watcher { status: run.status.clone(), parked })
 }
 
-async fn look(worker: &Worker) -> Result<(Vec<StoredOffset>, TaskView), DestinationError> {
-    let mut lease = worker.pool().acquire().await?;
+async fn look(worker: &Worker) -> Result<Stored, DestinationError> {
+    let mut lease = worker.pool().acquire("the bookkeeping").await?;
     let offsets = worker.bookkeeping().all_offsets(&mut lease).await?;
-    let view = worker.bookkeeping().view(&mut lease).await?;
+    let targets = worker.bookkeeping().view(&mut lease).await?.targets;
+    let refusals = worker.bookkeeping().refusals(&mut lease).await?;
     lease.release();
-    Ok((offsets, view))
+    Ok(Stored { offsets, targets, refusals })
 }
 
 async fn goals(run: &Run, ends: Arc<Ends>, history: &History) -> Result<Goals, Failure> {
-    let rules = TableRules::new(&run.config).map_err(|_| {
-        Failure::new("the configuration cannot be used", "its [[table]] rules").exit(Exit::Usage)
-    })?;
+    let rules = rules(&run.config)?;
     let mut goals = Goals::default();
     let mut places = Vec::new();
     for selected in history.replicated() {
@@ -261,12 +282,13 @@ async fn goals(run: &Run, ends: Arc<Ends>, history: &History) -> Result<Goals, F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bookkeeping::TargetRow;
     use crate::merge::names::TargetName;
 
+    fn error() -> TableError {
+        TableError { code: "x".into(), message: "x".into(), place: "x".into(), remedy: "x".into() }
+    }
+
     fn row(topic: &str, applied: u32, parked: bool) -> TargetRow {
-        let error =
-            TableError { code: "x".into(), message: "x".into(), place: "x".into(), remedy: "x".into() };
         TargetRow {
             topic: topic.into(),
             source: "a.b".into(),
@@ -275,7 +297,7 @@ mod tests {
             partitions: 1,
             applied,
             loaded: true,
-            parked: parked.then_some(error),
+            parked: parked.then(error),
         }
     }
 
@@ -285,11 +307,11 @@ mod tests {
         goals.offsets.insert(("t".into(), 0), 10);
         goals.generations.insert("t".into(), 2);
         goals.names.insert("t".into(), "a.b".into());
-        let stored = |next_offset| vec![StoredOffset { topic: "t".into(), partition: 0, next_offset }];
         let (nothing, shown) = (BTreeSet::new(), Shown::default());
-        let missing = |offset, applied, parked| {
-            let view = TaskView { epoch: 0, known: true, targets: vec![row("t", applied, parked)] };
-            let missing = goals.missing(&stored(offset), &view, &shown, &nothing);
+        let missing = |next_offset, applied, parked| {
+            let offsets = vec![StoredOffset { topic: "t".into(), partition: 0, next_offset }];
+            let stored = Stored { offsets, targets: vec![row("t", applied, parked)], ..Stored::default() };
+            let missing = goals.missing(&stored, &shown, &nothing);
             (missing.behind.len(), missing.parked.len())
         };
         assert_eq!(missing(10, 2, false), (0, 0));
@@ -298,8 +320,19 @@ mod tests {
         assert_eq!(missing(9, 2, true), (0, 1));
         assert_eq!(missing(11, 2, true), (0, 1), "parked, though nothing is left to merge");
         let parked = Shown { parked: BTreeSet::from(["a.b".to_owned()]), ..Shown::default() };
-        let missing = goals.missing(&[], &TaskView::default(), &parked, &nothing);
-        assert_eq!((missing.behind.len(), missing.parked.len()), (0, 1), "parked before its first row");
+        let early = goals.missing(&Stored::default(), &parked, &nothing);
+        assert_eq!((early.behind.len(), early.parked.len()), (0, 1), "parked before its first row");
+        let refusals = vec![Refusal { topic: "t".into(), source: "a.b".into(), error: error() }];
+        let early = goals.missing(&Stored { refusals, ..Stored::default() }, &shown, &nothing);
+        assert_eq!(early.parked.get("t"), Some(&Some(error())), "by another instance");
+        assert!(early.behind.is_empty());
+        let refusals = vec![Refusal { topic: "t".into(), source: "a.b".into(), error: error() }];
+        let untried = BTreeSet::from(["t".to_owned()]);
+        let early = goals.missing(&Stored { refusals, ..Stored::default() }, &shown, &untried);
+        assert!(
+            early.parked.is_empty() && early.behind.contains("t"),
+            "before the start, and not tried since"
+        );
     }
 
     #[test]
@@ -308,11 +341,11 @@ mod tests {
         goals.offsets.insert(("t".into(), 0), 10);
         goals.generations.insert("t".into(), 2);
         goals.names.insert("t".into(), "a.b".into());
-        let stored = [StoredOffset { topic: "t".into(), partition: 0, next_offset: 10 }];
-        let view = TaskView { epoch: 0, known: true, targets: vec![row("t", 2, false)] };
+        let offsets = vec![StoredOffset { topic: "t".into(), partition: 0, next_offset: 10 }];
+        let stored = Stored { offsets, targets: vec![row("t", 2, false)], ..Stored::default() };
         let (untried, name) = (BTreeSet::from(["t".to_owned()]), BTreeSet::from(["a.b".to_owned()]));
         let missing = |shown: &Shown| {
-            let missing = goals.missing(&stored, &view, shown, &untried);
+            let missing = goals.missing(&stored, shown, &untried);
             (missing.behind.len(), missing.parked.len())
         };
         assert_eq!(missing(&Shown::default()), (1, 0), "nobody has tried it");

@@ -88,9 +88,6 @@ impl Drop for GroupConsumer {
 impl GroupConsumer {
     /// Joins the group once topics are subscribed to, as a member that writes into the destination of `identity`; `client`
     /// is what `service::kafka::consumer_config` gives.
-    ///
-    /// # Errors
-    /// A configuration that the client refuses.
     pub fn new(client: &ClientConfig, identity: &str) -> Result<Self, TopicError> {
         let client = member_config(client, identity);
         let client_id = client.get("client.id").unwrap_or_default().to_owned();
@@ -127,9 +124,6 @@ impl GroupConsumer {
     }
 
     /// Reads these topics from now on.
-    ///
-    /// # Errors
-    /// [`TopicError`].
     pub fn subscribe(&self, topics: &[&str]) -> Result<(), TopicError> {
         self.consumer.subscribe(topics).map_err(TopicError::during("subscribing to the tables' topics"))
     }

@@ -24,9 +24,6 @@ pub struct Ends {
 
 impl Ends {
     /// Prepares three clients; `client` is what `service::kafka::consumer_config` gives.
-    ///
-    /// # Errors
-    /// A configuration that the client refuses.
     pub fn new(client: &ClientConfig) -> Result<Self, TopicError> {
         let consumer = |isolation: &str| {
             let mut config = client.clone();
@@ -41,9 +38,6 @@ impl Ends {
     }
 
     /// How many partitions a topic has; `None` if it does not exist.
-    ///
-    /// # Errors
-    /// [`TopicError`].
     pub fn partitions(&self, topic: &str) -> Result<Option<u32>, TopicError> {
         self.committed
             .ask(|consumer| kafka::partitions(consumer, topic, REQUEST_TIMEOUT))
@@ -51,9 +45,6 @@ impl Ends {
     }
 
     /// The last stable offset of each: nothing committed lies at or behind it yet.
-    ///
-    /// # Errors
-    /// [`TopicError`].
     pub fn last_stable(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
         offsets(&self.committed, places, Offset::End, true)
     }
@@ -68,26 +59,17 @@ impl Ends {
     }
 
     /// The high watermark of each, records of open transactions included.
-    ///
-    /// # Errors
-    /// [`TopicError`].
     pub fn high(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
         offsets(&self.uncommitted, places, Offset::End, true)
     }
 
     /// The offset that each begins at.
-    ///
-    /// # Errors
-    /// [`TopicError`].
     pub fn low(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
         offsets(&self.committed, places, Offset::Beginning, true)
     }
 
     /// The first offset for each whose record is not older than `time_ms` (milliseconds since 1970); its end if
     /// there is none.
-    ///
-    /// # Errors
-    /// [`TopicError`].
     pub fn at_time(&self, places: &[Place], time_ms: i64) -> Result<BTreeMap<Place, i64>, TopicError> {
         let found = offsets(&self.committed, places, Offset::Offset(time_ms), true)?;
         let ends = self.last_stable(places)?;
@@ -102,9 +84,6 @@ impl Ends {
 
     /// The offset of the first record at or behind `position`, or `end` if there is none before `end`, which must be
     /// a last stable offset that was asked for earlier. `None` if that could not be found out in time.
-    ///
-    /// # Errors
-    /// [`TopicError`].
     pub fn probe(&self, place: &Place, position: i64, end: i64) -> Result<Option<i64>, TopicError> {
         let probed = self.prober.ask(|consumer| probe(consumer, place, position, end));
         match probed {

@@ -91,9 +91,6 @@ impl Company {
 
 impl Ends {
     /// The client ids of the members of `task`'s group. Blocks.
-    ///
-    /// # Errors
-    /// [`TopicError`].
     pub fn members(&self, task: &str) -> Result<Vec<String>, TopicError> {
         // A question to all brokers connects to none: without a connection it waits for half a second.
         let asked = self.committed.ask(|consumer| {

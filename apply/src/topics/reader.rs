@@ -153,9 +153,6 @@ impl HistoryReader {
 
     /// Takes one record if one comes in time. `end` is an end that the topic had before the client began to fetch: an
     /// end-of-partition event is about that or a later one.
-    ///
-    /// # Errors
-    /// [`TopicError`].
     pub fn poll(&mut self, timeout: Duration, end: Option<i64>) -> Result<Option<Change>, TopicError> {
         let Some(polled) = self.consumer.poll(timeout) else {
             self.note_position();
@@ -200,9 +197,6 @@ impl HistoryReader {
     }
 
     /// Makes sure, while no record comes, that the client still reads. Blocks for a request now and then.
-    ///
-    /// # Errors
-    /// [`TopicError`].
     pub fn look(&mut self) -> Result<(), TopicError> {
         if self.heard.elapsed() < LOOKS {
             return Ok(());

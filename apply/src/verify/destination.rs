@@ -56,9 +56,6 @@ impl DestinationSide {
 
     /// Reads the whole table; `visit` gets each row's digest, and a way to its Avro key, which is `None` where no row
     /// of the source can have it.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn scan(
         &mut self,
         mut visit: impl FnMut(Digest, &dyn Fn() -> Option<Vec<u8>>),

@@ -9,6 +9,7 @@ use mysql_async::Value;
 use std::fmt::Write;
 use tributary_schemas::avro::{Reader, put_bytes, put_double, put_float, put_length, put_long};
 use tributary_schemas::decimal::{Magnitude, parse_unscaled};
+use tributary_schemas::printed::hexadecimal;
 use tributary_schemas::table::Table;
 use tributary_schemas::types::{AvroType, ColumnType};
 
@@ -217,10 +218,7 @@ fn value_text(column_type: &ColumnType, value: &Value) -> String {
         (
             ColumnType::Binary { .. } | ColumnType::VarBinary { .. } | ColumnType::Blob(_),
             Value::Bytes(bytes),
-        ) => bytes.iter().fold("0x".to_owned(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        }),
+        ) => format!("0x{}", hexadecimal(bytes)),
         (
             ColumnType::Decimal { .. }
             | ColumnType::Date
@@ -245,19 +243,7 @@ mod tests {
     use tributary_schemas::table::{Column, TableId};
 
     fn column(id: u32, declaration: &str) -> Column {
-        Column {
-            id,
-            ordinal: id,
-            name: format!("c{id}"),
-            column_type: declaration.parse().unwrap(),
-            nullable: false,
-            default: None,
-            charset: None,
-            collation: None,
-            comment: String::new(),
-            generated: false,
-            auto_increment: false,
-        }
+        Column { ordinal: id, ..Column::new(id, format!("c{id}"), declaration.parse().unwrap()) }
     }
 
     fn table(declaration: &str) -> Table {

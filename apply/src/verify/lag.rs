@@ -56,9 +56,6 @@ pub struct StateFollower {
 
 impl StateFollower {
     /// Reads the topic to its end. Blocks.
-    ///
-    /// # Errors
-    /// What Kafka says.
     pub fn open(config: &Config) -> Result<Self, VerifyError> {
         let topic = state_topic(&config.name);
         let contents = read_to_end(&config.kafka, &config.name, &topic, READ)?;
@@ -167,9 +164,6 @@ pub struct Lag {
 
 impl Lag {
     /// Connects to Kafka. Blocks.
-    ///
-    /// # Errors
-    /// What Kafka says.
     pub fn open(config: &Config, bookkeeping: Bookkeeping, dialect: Dialect) -> Result<Self, VerifyError> {
         let ends = Ends::new(&consumer_config(&config.kafka, &config.name))?;
         Ok(Self { state: StateFollower::open(config)?, ends, bookkeeping, dialect })

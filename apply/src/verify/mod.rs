@@ -35,6 +35,7 @@ use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::config::{Config, SourceConfig, TableRules, TableSelector};
 use tributary_service::cli::write_out;
 use tributary_service::exit::{Exit, Failure};
+use tributary_service::load::rules;
 use tributary_service::load::{Overrides, Service, load};
 use tributary_source::connect::SourceOptions;
 use tributary_source::dialect::Dialect as SourceDialect;
@@ -56,11 +57,7 @@ pub struct Options {
 pub async fn run(config: &Config, options: &Options) -> Result<Exit, Failure> {
     let only = options.table.as_deref().map(selector).transpose()?;
     let source = source_of(config, options)?;
-    let rules = TableRules::new(config).map_err(|issues| {
-        let why: Vec<String> =
-            issues.iter().map(|issue| format!("{}: {}", issue.key, issue.message)).collect();
-        Failure::new("the configuration cannot be used", why.join("\n")).exit(Exit::Usage)
-    })?;
+    let rules = rules(config)?;
     let mut session = Session::open(config, &source).await?;
     let wanted = session.catalog.wanted(config, &rules, only.as_ref());
     if wanted.is_empty() {

@@ -5,6 +5,7 @@ use super::compare::Compared;
 use super::judge::Difference;
 use crate::remedies;
 use std::fmt::Write;
+use tributary_schemas::printed::counted;
 use tributary_service::exit::Exit;
 
 /// Keys that are printed for a table.
@@ -86,7 +87,7 @@ fn compared_text(name: &str, source: &str, compared: &Compared) -> String {
         out.push('\n');
         return out;
     }
-    push(&mut out, format_args!(", {}", plural(count, "difference")));
+    push(&mut out, format_args!(", {}", counted(count, "difference")));
     for (key, difference) in compared.differences.iter().take(KEYS_MAX) {
         let kind = kind(difference, &compared.columns);
         push(&mut out, format_args!("    {kind}: {key}"));
@@ -96,7 +97,7 @@ fn compared_text(name: &str, source: &str, compared: &Compared) -> String {
         push(&mut out, format_args!("    and {more} more"));
     }
     if compared.foreign > 0 {
-        let rows = plural(compared.foreign, "row");
+        let rows = counted(compared.foreign, "row");
         push(
             &mut out,
             format_args!(
@@ -105,7 +106,7 @@ fn compared_text(name: &str, source: &str, compared: &Compared) -> String {
         );
     }
     if compared.left_out > 0 {
-        let keys = plural(compared.left_out, "key");
+        let keys = counted(compared.left_out, "key");
         push(
             &mut out,
             format_args!("    and {keys} that looked different and were not looked at again: memory is full"),
@@ -159,17 +160,17 @@ pub fn summary(reports: &[TableReport], strict: bool) -> (String, Exit) {
             Outcome::Left(_) => left += 1,
         }
     }
-    let mut out = format!("{} compared, {rows} rows: ", plural(tables, "table"));
+    let mut out = format!("{} compared, {rows} rows: ", counted(tables, "table"));
     if differences == 0 {
         out.push_str("no differences");
     } else {
-        let _ = write!(out, "{} in {}", plural(differences, "difference"), plural(different, "table"));
+        let _ = write!(out, "{} in {}", counted(differences, "difference"), counted(different, "table"));
     }
     if failed > 0 {
-        let _ = write!(out, "; {} could not be compared", plural(failed, "table"));
+        let _ = write!(out, "; {} could not be compared", counted(failed, "table"));
     }
     if left > 0 {
-        let _ = write!(out, "; {} left out", plural(left, "table"));
+        let _ = write!(out, "; {} left out", counted(left, "table"));
     }
     out.push('\n');
     let incomplete = failed > 0 || tables == 0 || (strict && left > 0);
@@ -179,10 +180,6 @@ pub fn summary(reports: &[TableReport], strict: bool) -> (String, Exit) {
         _ => Exit::Differences,
     };
     (out, exit)
-}
-
-fn plural(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// Appends a line.

@@ -59,9 +59,6 @@ pub struct Catalog {
 
 impl Catalog {
     /// Reads the history. Blocks.
-    ///
-    /// # Errors
-    /// What Kafka says.
     pub fn open(config: &Config, bookkeeping: Bookkeeping, dialect: Dialect) -> Result<Self, VerifyError> {
         let client = consumer_config(&config.kafka, &config.name);
         let mut reader = HistoryReader::open(&client, &history_topic(&config.name))?;
@@ -85,9 +82,6 @@ impl Catalog {
     }
 
     /// The newest generation of a topic, after reading the history to its end. Blocks.
-    ///
-    /// # Errors
-    /// What Kafka says.
     pub fn newest(&mut self, topic: &str) -> Result<Option<u32>, VerifyError> {
         self.reader.read_to_end(|| false)?;
         Ok(self.reader.history().generations(topic).next_back().map(|record| record.generation))

@@ -63,6 +63,35 @@ fn a_key_that_is_dropped_during_the_load_stops_the_table() {
 }
 
 #[test]
+fn a_partition_that_a_crash_would_empty_stops_the_table_as_soon_as_it_is_attached() {
+    let mut task = Task::new("attached");
+    task.configure("", "retry_parked_ms = 1000\n");
+    let t = task.table("t");
+    let table = format!("\"{}\".t", task.name);
+    let sql = format!(
+        "CREATE SCHEMA \"{0}\"; CREATE TABLE {table} (id int PRIMARY KEY, name varchar(50)) PARTITION BY RANGE (id); \
+         CREATE TABLE \"{0}\".t1 PARTITION OF {table} FOR VALUES FROM (0) TO (9)",
+        task.name
+    );
+    task.query(&sql).unwrap();
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("first")])));
+    let mut apply = task.start(&["run"]);
+    eventually("the row", SOON, || (task.rows("t") == "1|first").then_some(()));
+    let second = format!(
+        "CREATE UNLOGGED TABLE \"{}\".t2 PARTITION OF {table} FOR VALUES FROM (9) TO (99)",
+        task.name
+    );
+    task.query(&second).unwrap();
+    task.transaction(|task| task.write(&t, Create, (50, &[Some("second")])));
+    parked(&apply, "shop.t", "target-unsafe");
+    assert_eq!(task.rows("t"), "1|first");
+    task.query(&format!("ALTER TABLE \"{}\".t2 SET LOGGED", task.name)).unwrap();
+    eventually("the row", SOON, || (task.rows("t") == "1|first\n50|second").then_some(()));
+    apply.stop();
+}
+
+#[test]
 fn targets_on_which_rows_are_not_safe_are_named_by_the_check_and_by_the_start() {
     let mut task = Task::new("unsafe");
     let names =

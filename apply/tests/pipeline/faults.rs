@@ -1,5 +1,6 @@
 //! The process is killed, again and again.
 
+use crate::process::Process;
 use crate::support::{SOON, Task, eventually};
 use std::collections::BTreeMap;
 use tributary_schemas::envelope::Operation::{Create, Delete, Update};
@@ -218,42 +219,123 @@ fn a_session_of_an_instance_that_hangs_is_ended_by_its_heir() {
     heir.stop();
 }
 
+/// What `/status` says that is waited for.
+fn waits(apply: &Process) -> String {
+    apply.status().map(|status| status["waits"].to_string()).unwrap_or_default()
+}
+
 #[test]
 fn an_instance_whose_connections_are_all_taken_still_says_that_it_lives() {
     let mut task = Task::new("busy");
-    let tables = ["a", "b"].map(|name| task.table(name));
-    for table in &tables {
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.configure("connections = 1\n", "");
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("old")])));
+    let mut apply = task.start(&["run"]);
+    eventually("the row", SOON, || (task.rows("t") == "1|old").then_some(()));
+    let schema = task.name.clone();
+    task.query(&format!(
+        "CREATE FUNCTION \"{schema}\".slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(9); RETURN NULL; END $$; \
+         CREATE TRIGGER slow AFTER UPDATE ON \"{schema}\".t FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".slow()"
+    ))
+    .unwrap();
+    task.transaction(|task| task.write(&t, Update, (1, &[Some("new")])));
+    let works = format!("query LIKE '%{schema}%' AND wait_event = 'PgSleep'");
+    let merging = format!(
+        "SELECT application_name, clock_timestamp() FROM pg_stat_activity WHERE application_name LIKE 'tributary apply%' AND {works}"
+    );
+    let found = eventually("the merge", SOON, || task.query(&merging).filter(|row| !row.is_empty()));
+    let (instance, now) = found.split_once('|').unwrap();
+    let alive = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{instance}' AND state_change > \
+         '{now}'::timestamptz + interval '3 seconds' HAVING EXISTS (SELECT 1 FROM pg_stat_activity WHERE {works})"
+    );
+    eventually("a sign of life", SOON, || task.query(&alive).filter(|count| count == "1"));
+    // A look at the bookkeeping waits for the connection.
+    let taken = format!("the only one is taken (\\\"{schema}\\\".\\\"t\\\" for ");
+    eventually("who has it", SOON, || waits(&apply).contains(&taken).then_some(()));
+    eventually("the row", SOON, || (task.rows("t") == "1|new").then_some(()));
+    apply.stop();
+}
+
+#[test]
+fn tables_whose_rows_are_locked_leave_a_connection_to_the_others() {
+    let mut task = Task::new("locked");
+    let [a, b, free] = ["a", "b", "free"].map(|name| task.table(name));
+    for table in [&a, &b, &free] {
         task.load(table, 0, true);
         task.transaction(|task| task.write(table, Create, (1, &[Some("old")])));
     }
+    // Whoever waited for a lock by the rule would do so for longer than this test.
     task.configure("connections = 2\nlock_timeout_ms = 600000\n", "");
     let mut apply = task.start(&["run"]);
-    for table in ["a", "b"] {
+    for table in ["a", "b", "free"] {
         eventually(table, SOON, || (task.rows(table) == "1|old").then_some(()));
     }
     let schema = task.name.clone();
     let lock = |name: &str| format!("SELECT FROM \"{schema}\".{name} WHERE id = 1 FOR UPDATE");
     let mut holder = task.hold(&["a", "b"].map(lock).join("; "));
-    for table in &tables {
+    for table in [&a, &b] {
         task.transaction(|task| task.write(table, Update, (1, &[Some("new")])));
     }
-    let waiting = format!(
-        "SELECT max(application_name) FROM pg_stat_activity WHERE application_name LIKE 'tributary apply%' \
-         AND query LIKE '%{schema}%' AND wait_event_type = 'Lock' HAVING count(*) = 2"
-    );
-    let instance =
-        eventually("both merges wait", SOON, || task.query(&waiting).filter(|name| !name.is_empty()));
-    let now = task.query("SELECT clock_timestamp()").unwrap();
-    // One look at the bookkeeping may be under way; it waits for a connection, and so no other follows.
-    let alive = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{instance}' \
-         AND state_change > '{now}'::timestamptz + interval '4 seconds'"
-    );
-    eventually("a sign of life", SOON, || task.query(&alive).filter(|count| count == "1"));
+    // Each is known to be locked, and one of them waits for the turn of the other.
+    eventually("a turn is waited for", SOON, || {
+        waits(&apply).contains("a turn to wait for locks at the destination").then_some(())
+    });
+    for table in ["a", "b"] {
+        let again = format!("tried again table=shop.{table} error=waiting for");
+        assert!(apply.output().contains(&again), "{}", apply.output());
+    }
+    let began = std::time::Instant::now();
+    task.transaction(|task| task.write(&free, Create, (2, &[Some("new")])));
+    eventually("free", SOON, || (task.rows("free") == "1|old\n2|new").then_some(()));
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
     holder.kill().unwrap();
     holder.wait().unwrap();
     for table in ["a", "b"] {
         eventually(table, SOON, || (task.rows(table) == "1|new").then_some(()));
+    }
+    apply.stop();
+}
+
+#[test]
+fn targets_that_are_cleared_or_taken_over_are_waited_for_like_those_that_ddl_changes() {
+    let mut task = Task::new("cleared");
+    task.configure("connections = 2\nlock_timeout_ms = 600000\n", "existing_data = \"clear\"\n");
+    let mut moved = task.table("moved");
+    task.load(&moved, 1, true);
+    task.transaction(|task| task.write(&moved, Create, (7, &[Some("old")])));
+    task.catch_up();
+    let schema = task.name.clone();
+    for name in ["a", "b"] {
+        task.query(&format!(
+            "CREATE TABLE \"{schema}\".{name} (id int PRIMARY KEY, name varchar(50)); INSERT INTO \"{schema}\".{name} VALUES (7)"
+        ))
+        .unwrap();
+    }
+    let read = |name: &str| format!("SELECT count(*) FROM \"{schema}\".{name}");
+    let mut reader = task.hold(&["a", "b", "moved"].map(read).join("; "));
+    task.succeed(&mut moved);
+    let [a, b, free] = ["a", "b", "free"].map(|name| task.table(name));
+    for table in [&moved, &a, &b, &free] {
+        task.load(table, 1, true);
+        task.transaction(|task| task.write(table, Create, (1, &[Some("new")])));
+    }
+    let mut apply = task.start(&["run"]);
+    eventually("each is tried again", SOON, || {
+        let output = apply.output();
+        let again = |name: &&str| output.contains(&format!("tried again table=shop.{name}"));
+        ["a", "b", "moved"].iter().all(again).then_some(())
+    });
+    eventually("free", SOON, || (task.rows("free") == "1|new").then_some(()));
+    for name in ["a", "b", "moved"] {
+        let analyst = format!("SET statement_timeout = '20s'; {}", read(name));
+        eventually("an analyst", SOON, || task.query(&analyst).filter(|answer| answer.ends_with('1')));
+    }
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    for name in ["a", "b", "moved"] {
+        eventually(name, SOON, || (task.rows(name) == "1|new").then_some(()));
     }
     apply.stop();
 }

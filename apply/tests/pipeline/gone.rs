@@ -1,8 +1,10 @@
-//! What disappears while apply runs: time, topics, rows of the bookkeeping.
+//! What disappears while apply runs: time, topics, rows of the bookkeeping, capture, the selection of a table.
 
 use crate::process::Process;
 use crate::support::{SOON, Task, Topic, eventually};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tributary_schemas::envelope::Operation::{Create, Update};
+use tributary_schemas::topic::state_topic;
 
 fn running(name: &str) -> (Task, Topic, Process) {
     let mut task = Task::new(name);
@@ -39,6 +41,45 @@ fn a_process_that_slept_past_the_retention_moves_no_offset() {
     task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
     task.catch_up();
     assert_eq!(task.rows("t").matches("late").count(), 20);
+}
+
+#[test]
+fn a_capture_that_has_gone_and_a_table_that_it_has_left_are_told_apart() {
+    let mut task = Task::new("left");
+    let (t, u) = (task.table("t"), task.table("u"));
+    for table in [&t, &u] {
+        task.load(table, 0, true);
+        task.transaction(|task| task.write(table, Create, (1, &[Some("x")])));
+    }
+    let state = state_topic(&task.name);
+    task.create_topic(&state, 1);
+    let written = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(60);
+    let beat = format!(
+        "{{\"format\":1,\"instance\":\"a\",\"address\":\"h:1\",\"beat\":{{\"written_ms\":{},\"behind_ms\":2000}}}}",
+        written.as_millis()
+    );
+    task.transaction(|task| {
+        task.send(&state, Some(0), Some(br#"{"kind":"leader"}"#), Some(beat.as_bytes()));
+    });
+    let mut apply = task.start(&["run"]);
+    // Everything that came is merged, and what has happened on the source for a minute is not known.
+    eventually("the lag grows", SOON, || {
+        let tables = apply.status()?["tables"].as_array()?.clone();
+        let behind = |table: &serde_json::Value| {
+            table["lag_seconds"].as_f64().is_some_and(|lag| lag >= 62.0) && table["state"] == "catching-up"
+        };
+        (tables.len() == 2 && tables.iter().all(behind)).then_some(())
+    });
+    let ready = apply.get("/readyz").unwrap();
+    assert!(ready.starts_with("HTTP/1.0 503") && ready.contains("capture was heard 6"), "{ready}");
+    task.deselect(&u);
+    let left = ("excluded".to_owned(), "deselected".to_owned());
+    eventually("u is left", SOON, || apply.table("shop.u").filter(|table| *table == left));
+    let status = apply.status().unwrap();
+    let lag = status["tables"].as_array().unwrap().iter().find(|table| table["name"] == "shop.u").unwrap();
+    assert!(lag["lag_seconds"].is_null(), "{status}");
+    assert_eq!(apply.table("shop.t").unwrap().0, "catching-up");
+    apply.stop();
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod faults;
 mod gone;
 mod identity;
 mod mended;
+mod order;
 mod ownership;
 mod pooled;
 mod process;

@@ -40,13 +40,18 @@ impl Process {
 
     /// `/status`, once it answers.
     pub fn status(&self) -> Option<serde_json::Value> {
+        serde_json::from_str(self.get("/status")?.split("\r\n\r\n").nth(1)?).ok()
+    }
+
+    /// What it answers to a request, with the head.
+    pub fn get(&self, path: &str) -> Option<String> {
         let output = self.output();
         let address = output.split("http://").nth(1)?.split_whitespace().next()?.to_owned();
         let mut stream = std::net::TcpStream::connect(address).ok()?;
-        std::io::Write::write_all(&mut stream, b"GET /status HTTP/1.0\r\n\r\n").ok()?;
+        std::io::Write::write_all(&mut stream, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).ok()?;
         let mut answer = String::new();
         std::io::Read::read_to_string(&mut stream, &mut answer).ok()?;
-        serde_json::from_str(answer.split("\r\n\r\n").nth(1)?).ok()
+        Some(answer)
     }
 
     /// State and error code of a table.
@@ -62,5 +67,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !std::thread::panicking() {
+            crate::order::check(&self.output());
+        }
     }
 }

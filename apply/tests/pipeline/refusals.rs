@@ -1,6 +1,6 @@
 //! What is refused, and with which status.
 
-use crate::support::{SOON, Task, eventually};
+use crate::support::{PARTITIONS, SOON, Task, eventually};
 use tributary_schemas::envelope::Operation::Create;
 use tributary_schemas::history::{HistoryKey, SelectionRecord};
 
@@ -78,6 +78,65 @@ fn a_configuration_that_can_never_connect_is_not_tried_again() {
         refused.expect_exit(1);
         assert!(!refused.output().contains("retry_in_ms"), "{}", refused.output());
     }
+}
+
+#[test]
+fn a_run_until_caught_up_ends_beside_a_table_that_others_cannot_begin() {
+    let mut task = Task::new("others");
+    task.configure("", "retry_parked_ms = 1000\n");
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("first")])));
+    let target = format!("\"{}\".t", task.name);
+    let sql = format!(
+        "CREATE SCHEMA \"{}\"; CREATE TABLE {target} (id int PRIMARY KEY, name varchar(50)); INSERT INTO {target} VALUES (7)",
+        task.name
+    );
+    task.query(&sql).unwrap();
+    // Each has one partition, and none is left for whoever comes after them.
+    let mut others: Vec<_> = (0..PARTITIONS).map(|_| task.start(&["run"])).collect();
+    for other in &others {
+        let refused = Some(("parked".to_owned(), "existing-data".to_owned()));
+        eventually("t is refused", SOON, || (other.table("shop.t") == refused).then_some(()));
+    }
+    let mut late = task.start(&["run", "--until-caught-up"]);
+    late.expect_exit(1);
+    assert!(late.output().contains("existing_data"), "{}", late.output());
+    others.iter_mut().for_each(|other| other.stop());
+    let mut status = task.start(&["status"]);
+    status.expect_exit(1);
+    let told = ["shop.t  parked", "existing_data"].iter().all(|text| status.output().contains(text));
+    assert!(told, "{}", status.output());
+    task.query(&format!("DELETE FROM {target}")).unwrap();
+    task.catch_up();
+    assert_eq!(task.rows("t"), "1|first");
+    assert_eq!(task.query(&format!("SELECT count(*) FROM \"bk_{}\".refusals", task.name)).unwrap(), "0");
+}
+
+#[test]
+fn a_table_that_the_configuration_leaves_out_is_left_only_if_it_is_named() {
+    let mut task = Task::new("leaves");
+    let (t, u) = (task.table("t"), task.table("u"));
+    for table in [&t, &u] {
+        task.load(table, 0, true);
+        task.transaction(|task| task.write(table, Create, (1, &[Some("first")])));
+    }
+    task.catch_up();
+    task.edit("source = \"shop.*\"", "source = \"shop.u\"");
+    for table in [&t, &u] {
+        task.transaction(|task| task.write(table, Create, (2, &[Some("second")])));
+    }
+    for command in [&["check"][..], &["run", "--until-caught-up"]] {
+        let mut refused = task.start(command);
+        refused.expect_exit(1);
+        assert!(refused.output().contains("--ignore deselected-shop.t"), "{}", refused.output());
+    }
+    assert_eq!(task.rows("u"), "1|first", "nothing was done");
+    task.start(&["run", "--until-caught-up", "--ignore", "deselected-shop.t"]).expect_exit(0);
+    assert_eq!((task.rows("t").as_str(), task.rows("u").as_str()), ("1|first", "1|first\n2|second"));
+    task.edit("source = \"shop.u\"", "source = \"shop.*\"");
+    task.catch_up();
+    assert_eq!(task.rows("t"), "1|first\n2|second", "it goes on where it was");
 }
 
 #[test]

@@ -55,6 +55,12 @@ fn changes_and_definitions_are_followed() {
     task.catch_up();
     assert_eq!(task.rows("t"), expected);
     task.query(&format!("INSERT INTO \"{}\".t VALUES (555, 'mine')", task.name)).unwrap();
+    task.unanswered.set(true);
+    let mut asked = task.start(&["replay", "--from", "beginning", "--clear"]);
+    asked.expect_exit(2);
+    assert!(asked.output().contains("give --yes to empty all of this"), "{}", asked.output());
+    assert!(task.rows("t").ends_with("555|mine"), "nobody has said yes");
+    task.unanswered.set(false);
     task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
     assert_eq!(task.query(&columns).unwrap(), "id,name", "the first definition is back");
     task.catch_up();

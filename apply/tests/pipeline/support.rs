@@ -96,19 +96,7 @@ fn blocking<F: Future>(future: F) -> F::Output {
 }
 
 pub fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
-    Column {
-        id,
-        ordinal: id - 1,
-        name: name.into(),
-        column_type: declaration.parse().unwrap(),
-        nullable,
-        default: None,
-        charset: None,
-        collation: None,
-        comment: String::new(),
-        generated: false,
-        auto_increment: false,
-    }
+    Column { nullable, ..Column::new(id, name, declaration.parse().unwrap()) }
 }
 
 impl Task {
@@ -184,7 +172,7 @@ impl Task {
         self.directory.join("task.toml")
     }
 
-    fn create_topic(&self, topic: &str, partitions: i32) {
+    pub fn create_topic(&self, topic: &str, partitions: i32) {
         let new =
             NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", "compact");
         // A topic that was just deleted is in the way for a moment.
@@ -226,6 +214,12 @@ impl Task {
         self.advance(topic, Cause::Reset);
         let selected = self.selected.iter_mut().find(|selected| selected.id == topic.table.id).unwrap();
         selected.topic.clone_from(&topic.topic);
+        self.select();
+    }
+
+    /// As capture does where a table is selected no more.
+    pub fn deselect(&mut self, topic: &Topic) {
+        self.selected.retain(|selected| selected.id != topic.table.id);
         self.select();
     }
 
@@ -356,12 +350,14 @@ impl Task {
         let file = std::fs::File::create(&log).unwrap();
         // What asks a person before it empties a target is answered, unless the test is about that.
         let asks = command.contains(&"--clear") && !command.contains(&"--yes") && !self.unanswered.get();
+        // What only looks has an output that people read.
+        let writes = ["run", "replay", "drop"].iter().any(|name| command.contains(name));
         let child = Command::new(env!("CARGO_BIN_EXE_apply"))
             .args(command)
             .args(asks.then_some("--yes"))
             .arg("--config")
             .arg(self.config())
-            .env("RUST_LOG", "info")
+            .env("RUST_LOG", if writes { crate::order::FILTER } else { "info" })
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)

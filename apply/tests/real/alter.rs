@@ -1,8 +1,9 @@
 //! Changes of a table's definition, carried out on the real server.
 
-use crate::postgres::Session;
+use crate::postgres::{Session, connection};
 use crate::random_rows::{DECLARATIONS, column};
 use crate::transcode::dialect;
+use tributary_apply::destination::catalog;
 use tributary_apply::merge::changes::{alter_statements, changes};
 use tributary_apply::merge::ddl::Creation;
 use tributary_apply::merge::layout::ColumnRule;
@@ -53,8 +54,9 @@ async fn definitions_are_followed_and_old_rows_get_mysqls_defaults() {
     one.columns[1].comment = "a \\ comment".into();
     let created = create(dialect, &one, &rule, &name).statements().unwrap();
     session.run(&created.statements).await;
-    session.run(&created.indexes).await;
-    session.run(&created.indexes).await;
+    session.run(&created.indexes.iter().map(|index| &index.sql).collect::<Vec<_>>()).await;
+    let there = catalog::indexes(&connection().await, &name).await.unwrap();
+    assert!(there.contains(&created.indexes[0].names[0]), "{there:?}");
     session.run(&[format!("INSERT INTO {name} VALUES (1, 'x', 5, 6)")]).await;
 
     let mut two = one.clone();

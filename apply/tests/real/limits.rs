@@ -10,19 +10,7 @@ use tributary_schemas::config::{Indexes, Storage};
 use tributary_schemas::table::{Column, Table, TableId};
 
 fn table(key: &str, count: u32, declaration: &str) -> Table {
-    let column = |id: u32, declaration: &str| Column {
-        id,
-        ordinal: id - 1,
-        name: format!("c{id}"),
-        column_type: declaration.parse().unwrap(),
-        nullable: false,
-        default: None,
-        charset: None,
-        collation: None,
-        comment: String::new(),
-        generated: false,
-        auto_increment: false,
-    };
+    let column = |id: u32, declaration: &str| Column::new(id, format!("c{id}"), declaration.parse().unwrap());
     let columns = std::iter::once(column(1, key)).chain((2..count + 2).map(|id| column(id, declaration)));
     Table {
         id: TableId::new("shop", "t"),

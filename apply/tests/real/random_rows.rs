@@ -75,19 +75,7 @@ impl Cell {
 }
 
 pub fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
-    Column {
-        id,
-        ordinal: id - 1,
-        name: name.into(),
-        column_type: declaration.parse().unwrap(),
-        nullable,
-        default: None,
-        charset: None,
-        collation: None,
-        comment: String::new(),
-        generated: false,
-        auto_increment: false,
-    }
+    Column { nullable, ..Column::new(id, name, declaration.parse().unwrap()) }
 }
 
 /// A table with one column of every kind in random order, and a key of one to three columns in another.

@@ -280,9 +280,6 @@ pub enum EventBody<'a> {
 }
 
 /// Parses the data of one event of type `kind`, checksum taken off.
-///
-/// # Errors
-/// [`DecodeError::Malformed`].
 pub fn parse<'a>(kind: u8, data: &'a [u8], context: &FormatContext) -> Result<EventBody<'a>, DecodeError> {
     let malformed = |what| DecodeError::malformed(kind, what);
     let mut cursor = Cursor::new(data);

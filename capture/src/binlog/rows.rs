@@ -58,9 +58,6 @@ pub struct RowsEvent<'a> {
 
 impl<'a> RowsEvent<'a> {
     /// Parses the data of a ROWS event of type `kind`.
-    ///
-    /// # Errors
-    /// [`DecodeError::Malformed`].
     pub fn parse(kind: u8, data: &'a [u8], context: &FormatContext) -> Result<Self, DecodeError> {
         let rows_kind = match kind {
             kind::WRITE_ROWS_V1 | kind::WRITE_ROWS => RowsKind::Insert,

@@ -84,9 +84,6 @@ pub fn accept_unseen(
 
 /// Compares the checksum of an event of a file with CRC32. `data` is without the checksum and, for a FORMAT_DESCRIPTION
 /// event, without the byte before it that names the algorithm.
-///
-/// # Errors
-/// [`DecodeError::Checksum`].
 pub fn verify_checksum(header: &EventHeader, data: &[u8], expected: u32) -> Result<(), DecodeError> {
     let computed = checksum(header, data);
     if computed == expected {

@@ -7,17 +7,9 @@ use tributary_schemas::table::{Column, Table, TableId};
 pub(super) fn column(id: u32, name: &str, text: &str, nullable: bool) -> Column {
     let text_type = ["char", "varchar", "text", "enum", "set"].iter().any(|word| text.contains(word));
     Column {
-        id,
-        ordinal: id - 1,
-        name: name.into(),
-        column_type: text.parse().unwrap(),
         nullable,
-        default: None,
         charset: text_type.then(|| "utf8mb4".to_owned()),
-        collation: None,
-        comment: String::new(),
-        generated: false,
-        auto_increment: false,
+        ..Column::new(id, name, text.parse().unwrap())
     }
 }
 

@@ -2,7 +2,6 @@
 //! records name are removed; nothing is, while an instance of capture is alive.
 
 use super::reach::{Listener, reach};
-use super::runtime;
 use super::stored::Stored;
 use crate::pipeline::session::capture_group;
 use crate::remedies;
@@ -16,6 +15,7 @@ use tributary_schemas::topic::{history_topic, state_topic, table_topic};
 use tributary_service::cli::{DropArgs, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::{admin_client, client_config};
+use tributary_service::shell::runtime;
 use tributary_service::waits::Waits;
 
 /// How long Kafka may take to answer.
@@ -67,7 +67,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
     }
     // A person takes time to answer, and something else may have started an instance.
     unused()?;
-    let runtime = runtime()?;
+    let runtime = runtime(1)?;
     let topics = Topics::new(&client_config(&config.kafka), runtime.handle().clone())
         .map_err(|error| failed(&error))?;
     // One by one and in this order: as long as the history is there, a drop that was cut off can be done again.

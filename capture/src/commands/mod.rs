@@ -7,7 +7,6 @@ pub mod status;
 mod stored;
 
 use clap::Args;
-use tributary_service::exit::Failure;
 
 /// The tables that a changed configuration leaves out on purpose; of `run` and `check`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -15,13 +14,4 @@ pub struct DeselectArgs {
     /// Tables of the task that the configuration does not select any more, and that are to be left; with commas between
     #[arg(long, value_name = "DATABASE.TABLE", value_delimiter = ',')]
     pub deselect: Vec<String>,
-}
-
-/// A runtime for a command that ends by itself.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new("the runtime cannot be started", error))
 }

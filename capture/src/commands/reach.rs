@@ -58,9 +58,6 @@ pub struct Unreachable {
 }
 
 /// Asks for the metadata of every topic. Blocks. `group` is a name for the brokers' access control; no group is joined.
-///
-/// # Errors
-/// [`Unreachable`].
 pub fn reach(kafka: &KafkaConfig, group: &str) -> Result<(BaseConsumer<Listener>, Metadata), Unreachable> {
     let consumer: BaseConsumer<Listener> = client_config(kafka)
         .set("group.id", group)

@@ -4,7 +4,6 @@
 mod ask;
 mod show;
 
-use super::runtime;
 use super::stored::Stored;
 use crate::remedies;
 use ask::ask;
@@ -13,13 +12,14 @@ use tributary_schemas::checkpoint::ReadPhase;
 use tributary_schemas::config::Config;
 use tributary_service::cli::{StatusArgs, write_out};
 use tributary_service::exit::{Exit, Failure};
+use tributary_service::shell::runtime;
 
 /// Prints the status.
 ///
 /// # Errors
 /// A [`Failure`] if neither an instance nor Kafka answers.
 pub fn run(config: &Config, arguments: &StatusArgs) -> Result<Exit, Failure> {
-    let runtime = runtime()?;
+    let runtime = runtime(1)?;
     let task = config.name.as_str();
     let configured = runtime.block_on(ask(&config.capture.listen, task));
     let silence = match configured {

@@ -47,9 +47,6 @@ impl Transient for StoredError {
 
 impl Stored {
     /// Reads both; a topic that does not exist is empty. Blocks.
-    ///
-    /// # Errors
-    /// [`StoredError`].
     pub fn read(config: &Config) -> Result<Self, StoredError> {
         let (state, history) = (state_topic(&config.name), history_topic(&config.name));
         Ok(Self {

@@ -33,9 +33,6 @@ pub struct Finding {
 }
 
 /// Asks. `status_statement` is the dialect's.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn ask(connection: &mut Connection, status_statement: &str) -> Result<BinlogContents, SourceError> {
     const DURING: &str = "reading what the binlog leaves out";
     let status = connection.query(DURING, status_statement).await?;

@@ -30,6 +30,7 @@ impl From<PublishError> for Halt {
         match error {
             PublishError::Fenced(reason) => Self::Fenced(reason),
             PublishError::Lost(_) => Self::Restart(error.to_string()),
+            PublishError::Refused(refused) => Self::Refused(refused),
         }
     }
 }
@@ -73,9 +74,6 @@ impl Driver {
     }
 
     /// Brings a decision of the sequencer to its end, and gives the readers what comes of it.
-    ///
-    /// # Errors
-    /// Any end of the session.
     pub fn decide<T>(
         &mut self,
         sequencer: &mut Sequencer,

@@ -77,9 +77,6 @@ pub struct Membership {
 
 impl Membership {
     /// Joins `group` and asks for partition 0 of `state_topic`.
-    ///
-    /// # Errors
-    /// A configuration that the client refuses.
     pub fn join(config: &ClientConfig, group: &str, state_topic: &str) -> Result<Self, KafkaError> {
         let (sender, role) = watch::channel(Role::Standby);
         let client_id = unique_client_id(config, "");

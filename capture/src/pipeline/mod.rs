@@ -14,4 +14,4 @@ pub mod stream;
 pub mod target;
 mod watch;
 
-pub use service::{RunOptions, run};
+pub use service::run;

@@ -91,6 +91,17 @@ pub fn restore_lost(
     mirror: &Mirror,
     role: &watch::Receiver<Role>,
 ) -> Result<Restored, Failure> {
+    let restored = restore_patiently(shared, mirror, role);
+    // Whatever it has come to, nothing is tried again any more.
+    shared.status.retried(RESTORING);
+    restored
+}
+
+fn restore_patiently(
+    shared: &Shared,
+    mirror: &Mirror,
+    role: &watch::Receiver<Role>,
+) -> Result<Restored, Failure> {
     let mut backoff = Backoff::new(Policy::for_limit(shared.config.kafka.retry()));
     // Once the topic is made anew, the group gives its partition out again, maybe to this instance: that is no rival's.
     let mut made = false;
@@ -145,7 +156,6 @@ fn try_restore(
     let restored = restore(shared, &topics, mirror, &gone);
     kafka::close(topics);
     restored.map_err(|error| (first.clone(), error))?;
-    shared.status.retried(RESTORING);
     Ok(Restored::Again)
 }
 

@@ -8,37 +8,25 @@ use super::standby::{Lead, own_topic_missing, wait_for_lead};
 use super::target::verdict;
 use crate::commands::check::precheck;
 use crate::remedies;
+use crate::sequencer::READING;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::state::TaskState;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tributary_schemas::config::Config;
 use tributary_schemas::topic::{history_topic, state_topic};
-use tributary_service::codes::Code;
+use tributary_service::cli::RunArgs;
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::load::Service;
-use tributary_service::registry::Registry;
+use tributary_service::kafka;
+use tributary_service::load::{Service, source};
 use tributary_service::retry::{Backoff, Policy, random};
-use tributary_service::shutdown::{self, Shutdown};
-use tributary_service::status::{ErrorDocument, Role, State, Status};
-use tributary_service::telemetry::Telemetry;
-use tributary_service::{http, kafka};
+use tributary_service::shell::{self, Life};
+use tributary_service::shutdown::Shutdown;
+use tributary_service::status::Role;
 use tributary_source::connect::SourceOptions;
 
-/// What `run` is asked for on the command line.
-#[derive(Debug, Clone, Default)]
-pub struct RunOptions {
-    /// End once everything that exists at the start is published.
-    pub until_caught_up: bool,
-    /// Overrides `capture.listen`.
-    pub listen: Option<String>,
-    /// Items of the check whose failure does not end the run.
-    pub ignore: Vec<String>,
-    /// Tables that the configuration leaves out on purpose.
-    pub deselect: Vec<String>,
-}
-
+/// Threads that read and ask.
+const THREADS: usize = 2;
 /// How long the source may be silent before lags grow by it; at least three of its heartbeats.
 const SILENCE: Duration = Duration::from_secs(5);
 /// What is being retried, in the status.
@@ -54,66 +42,34 @@ pub(super) const OWN_TOPIC_GONE: Duration = Duration::from_secs(10);
 /// A session that worked this long starts the count of failures anew.
 const HEALTHY: Duration = Duration::from_secs(30);
 
-/// Runs until the end is asked for, reached, or forced.
+/// Runs until the end is asked for, reached, or forced. `deselect` are the tables that the configuration leaves out on
+/// purpose.
 ///
 /// # Errors
 /// A [`Failure`] with the exit status it leads to.
-pub fn run(config: Config, options: RunOptions, telemetry: Telemetry) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new("the runtime cannot be started", error))?;
-    let status = Status::new(&config.name, Service::Capture);
-    let registry = Registry::default();
-    let source_config = config.source.clone().ok_or_else(|| {
-        Failure::new("capture has no source", "the configuration has no [source]")
-            .exit(Exit::Usage)
-            .remedy("add [source] with host, user and password")
-    })?;
-    status.watch(SILENCE.max(Duration::from_millis(source_config.heartbeat_ms.saturating_mul(3))));
-    let listen = options.listen.clone().unwrap_or_else(|| config.capture.listen.clone());
-    let (_handle, shutdown) = runtime.block_on(async { shutdown::on_signals() })?;
-    let server = runtime.block_on(http::serve(&listen, status.clone(), registry.clone()))?;
-    println!("capture: http://{}", server.address);
-    let shared = Shared {
-        source: SourceOptions::new(&source_config)
+pub fn run(arguments: RunArgs, deselect: Vec<String>) -> Result<Exit, Failure> {
+    let RunArgs { common, until_caught_up, ignore } = arguments;
+    shell::run(Service::Capture, &common, THREADS, |life| {
+        let Life { config, runtime, status, registry, shutdown, address, .. } = life;
+        let source_config = source(&config)?.clone();
+        status.watch(SILENCE.max(Duration::from_millis(source_config.heartbeat_ms.saturating_mul(3))));
+        let source = SourceOptions::new(&source_config)
             .map_err(|error| Failure::new("the source's settings cannot be used", error).exit(Exit::Usage))?
-            .shown_in(status.waits()),
-        source_config,
-        config,
-        status: status.clone(),
-        registry,
-        address: server.address.to_string(),
-        shutdown,
-        runtime: runtime.handle().clone(),
-        until_caught_up: options.until_caught_up,
-        ignore: options.ignore,
-        deselect: options.deselect,
-    };
-    let telemetry = Arc::new(telemetry);
-    let (exported, shown) = (Arc::clone(&telemetry), status.clone());
-    runtime.spawn(async move { exported.export(&shown).await });
-    let outcome = work(&shared);
-    match &outcome {
-        Ok(exit) => {
-            tracing::info!(status = exit.code(), "capture ends");
-            status.set_state(State::Stopped);
-        }
-        Err(failure) => {
-            status.fail(ErrorDocument::new(
-                Code::Stopped.name(),
-                failure.to_string(),
-                failure.remedy.clone(),
-            ));
-        }
-    }
-    runtime.block_on(server.stop());
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    if let Some(telemetry) = Arc::into_inner(telemetry) {
-        telemetry.finish();
-    }
-    outcome
+            .shown_in(status.waits());
+        work(&Shared {
+            source,
+            source_config,
+            config,
+            status,
+            registry,
+            address: address.to_string(),
+            shutdown,
+            runtime,
+            until_caught_up,
+            ignore,
+            deselect,
+        })
+    })
 }
 
 fn work(shared: &Shared) -> Result<Exit, Failure> {
@@ -128,8 +84,16 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
     let mut absence = kafka::Absence::new(Instant::now());
     loop {
         // Whoever leads meanwhile, or has led, knows more.
-        if *role.borrow() == Role::Standby || role.has_changed().unwrap_or(true) {
+        let stands_by = *role.borrow() == Role::Standby;
+        if stands_by || role.has_changed().unwrap_or(true) {
             carried.mirror = None;
+        }
+        if stands_by {
+            // What this instance could not do is another's now.
+            for what in [SESSION, READING] {
+                shared.status.retried(what);
+            }
+            carried.forget_refused();
         }
         match wait_for_lead(shared, &membership, &mut role, &mut absence)? {
             Lead::Given => drop(absence.look(true, Instant::now())),
@@ -183,6 +147,14 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
                 Some(instance) => return Err(fenced(&instance, &why)),
                 None => why,
             },
+            End::Refused(refused) => {
+                let why = refused.to_string();
+                // The next session parks its table, and the others go on.
+                if carried.refuse(shared.config.name.as_str(), refused)? {
+                    backoff.succeeded();
+                }
+                why
+            }
             End::Restart(why) => why,
         };
         if let Some(failure) = own_topic_missing(shared, OWN_TOPIC_GONE) {

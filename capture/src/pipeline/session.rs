@@ -11,6 +11,7 @@ use super::target::Target;
 use super::watch::{Wanted as WatchedTopics, Watch};
 use crate::commands::check::{Cascades, Outcome, foreign_key_cascades, tables_deselected};
 use crate::events::ddl;
+use crate::remedies;
 use crate::sequencer::bootstrap::{self, Beginning, Found, Wanted};
 use crate::sequencer::halt::Halt;
 use crate::sequencer::{Sequencer, Setup, Snapshot, SnapshotSettings, resume_from};
@@ -18,9 +19,10 @@ use crate::snapshot::reader::ReaderMessage;
 use crate::topics::admin::{TopicSettings, Topics};
 use crate::topics::lost;
 use crate::topics::mirror::Mirror;
-use crate::topics::producer::Publisher;
+use crate::topics::producer::{Publisher, RefusedRecord};
 use crate::topics::state::{TaskHistory, TaskState};
 use rdkafka::ClientConfig;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -83,6 +85,8 @@ pub enum End {
     Restart(String),
     /// Kafka fenced the producer, or its group took the lead away.
     Fenced(String),
+    /// A topic does not take a record.
+    Refused(RefusedRecord),
     /// A person must act.
     Stop(Box<Failure>),
 }
@@ -92,6 +96,7 @@ impl From<Halt> for End {
         match halt {
             Halt::Restart(why) => Self::Restart(why),
             Halt::Fenced(why) => Self::Fenced(why),
+            Halt::Refused(refused) => Self::Refused(refused),
             Halt::Stop(failure) => Self::Stop(failure),
         }
     }
@@ -106,6 +111,29 @@ pub struct Carried {
     has_led: bool,
     /// What the last one knows of the task's own topics.
     pub mirror: Option<Mirror>,
+    /// What a topic of a table has refused: the next session parks the table.
+    refused: Option<RefusedRecord>,
+    /// Topics that have refused records in this process.
+    refusing: BTreeSet<String>,
+}
+
+impl Carried {
+    /// What has refused records is another's, or nobody's.
+    pub fn forget_refused(&mut self) {
+        self.refused = None;
+    }
+
+    /// A topic of a table stops the table, one of the task's own everything. True if it is met for the first time.
+    pub fn refuse(&mut self, task: &str, refused: RefusedRecord) -> Result<bool, Failure> {
+        if refused.topic == state_topic(task) || refused.topic == history_topic(task) {
+            return Err(Failure::new("a topic of the task's own does not take a record", refused.reason)
+                .at(format!("topic {}", refused.topic))
+                .remedy(remedies::own_topic_refuses()));
+        }
+        let is_new = self.refusing.insert(refused.topic.clone());
+        self.refused = Some(refused);
+        Ok(is_new)
+    }
 }
 
 /// Leads until something ends it. `progressed` is called once the session works.
@@ -216,7 +244,8 @@ fn open(shared: &Shared, carried: &mut Carried) -> Result<Session, Halt> {
         carried.target = Some(Target::new(beginning_target(&server, &dialect, &beginning)));
     }
     let seek = Seek::of(&beginning.checkpoint, &server);
-    start(shared, (&dialect, ddl_session), (publisher, topics), (beginning, seek))
+    let refused = carried.refused.take();
+    start(shared, (&dialect, ddl_session), (publisher, topics), (beginning, seek), refused)
 }
 
 fn topics(shared: &Shared) -> Result<Topics, Halt> {
@@ -283,6 +312,7 @@ fn start(
     (dialect, ddl_session): (&Dialect, ddl::Session),
     (publisher, topics): (Publisher, Topics),
     (beginning, seek): (Beginning, Option<Seek>),
+    refused: Option<RefusedRecord>,
 ) -> Result<Session, Halt> {
     let config = &shared.config;
     let setup = setup(shared, dialect, ddl_session)?;
@@ -312,7 +342,12 @@ fn start(
     let snapshot = Snapshot::new(count, settings, now.instant);
     let mut sequencer = Sequencer::new(setup, snapshot, beginning, (&dialect.server_uuid, now))?;
     sequencer.resume_at(&from);
-    driver.decide(&mut sequencer, async |sequencer| sequencer.take_bearings().await)?;
+    driver.decide(&mut sequencer, async |sequencer| {
+        if let Some(refused) = &refused {
+            sequencer.park_refused(refused)?;
+        }
+        sequencer.take_bearings().await
+    })?;
     let watch = Watch::start(self::topics(shared)?)
         .map_err(|error| Halt::Restart(format!("no thread that watches the topics: {error}")))?;
     Ok(Session {

@@ -7,6 +7,7 @@ use super::park::{MESSAGE_BYTES, ParkReason, cut};
 use super::port::{Action, Committed};
 use super::table::{HistoryRecords, Origin, SequencedTable, encode};
 use super::tables::{Standing, TableIndex};
+use crate::topics::producer::RefusedRecord;
 use serde::Serialize;
 use std::time::Duration;
 use tributary_schemas::FORMAT_VERSION;
@@ -28,9 +29,6 @@ const PATIENCE: u32 = 10;
 
 impl Sequencer {
     /// Called at a beat, and whenever the input is empty: commits what is due.
-    ///
-    /// # Errors
-    /// Any end of the session.
     pub async fn tick(&mut self, now: Now) -> Result<(), Halt> {
         self.output.tick(now);
         let now = now.instant;
@@ -174,6 +172,21 @@ impl Sequencer {
         let mut history = HistoryRecords::default();
         history.push(&HistoryKey::Selection, &record);
         self.put_history(history);
+    }
+
+    /// Stops the table whose topic does not take a record: the others go on.
+    ///
+    /// # Errors
+    /// The end of the session under `strict`.
+    pub fn park_refused(&mut self, refused: &RefusedRecord) -> Result<(), Halt> {
+        let goes_on = |index| {
+            let standing = self.tables.standing(index);
+            matches!(standing, Standing::Streaming | Standing::Joining(_) | Standing::Absent { .. })
+        };
+        let found =
+            self.tables.iter().find(|(index, table)| *table.topic == *refused.topic && goes_on(*index));
+        let Some(index) = found.map(|(index, _)| index) else { return Ok(()) };
+        self.park(index, &ParkReason::topic_refuses(refused))
     }
 
     /// Stops a table while the others go on.

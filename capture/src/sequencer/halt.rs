@@ -1,7 +1,8 @@
-//! Why the sequencer stops, in the three ways the loop around it tells apart.
+//! Why the sequencer stops, in the ways the loop around it tells apart.
 
 use crate::binlog::DecodeError;
 use crate::topics::admin::TopicError;
+use crate::topics::producer::RefusedRecord;
 use tributary_service::exit::Failure;
 use tributary_source::error::SourceError;
 
@@ -12,6 +13,8 @@ pub enum Halt {
     Restart(String),
     /// The broker knows another producer of this task, or gave up on the open transaction.
     Fenced(String),
+    /// A session that sends the record again comes to the same end.
+    Refused(RefusedRecord),
     /// A person must act.
     Stop(Box<Failure>),
 }

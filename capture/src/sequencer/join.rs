@@ -74,9 +74,6 @@ impl Sequencer {
     }
 
     /// Brings in every table whose place the stream has reached, and gives up those that are not there any more.
-    ///
-    /// # Errors
-    /// Any end of the session.
     pub async fn join_arrived(&mut self) -> Result<(), Halt> {
         self.ask_again().await;
         let here = self.passed();

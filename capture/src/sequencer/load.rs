@@ -22,7 +22,7 @@ use tributary_schemas::sequence::SourceSequence;
 use tributary_source::publish::PRIMARY;
 
 /// What is being retried, in the status.
-const READING: &str = "reading tables";
+pub const READING: &str = "reading tables";
 /// A reader that failed is left alone this long.
 const READER_REST: Duration = Duration::from_secs(1);
 /// A chunk that is refused although the stream has passed everything the source had then is tried this often.
@@ -106,9 +106,6 @@ impl Sequencer {
     }
 
     /// What a reader says.
-    ///
-    /// # Errors
-    /// Any end of the session.
     pub async fn on_reader(
         &mut self,
         (reader, message): (usize, ReaderMessage),

@@ -32,6 +32,7 @@ mod topics;
 mod xa;
 
 pub use join::publishable;
+pub use load::READING;
 pub use output::{Now, Output};
 pub use park::{ParkReason, REREAD};
 pub use passing::resume_from;

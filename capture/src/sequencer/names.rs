@@ -48,17 +48,8 @@ mod tests {
 
     fn table(columns: &[(u32, &str)]) -> Table {
         let column = |(id, name): &(u32, &str)| Column {
-            id: *id,
-            ordinal: id - 1,
-            name: (*name).to_owned(),
-            column_type: "int".parse().unwrap(),
             nullable: true,
-            default: None,
-            charset: None,
-            collation: None,
-            comment: String::new(),
-            generated: false,
-            auto_increment: false,
+            ..Column::new(*id, *name, "int".parse().unwrap())
         };
         Table {
             id: TableId::new("shop", "orders"),

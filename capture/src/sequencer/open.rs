@@ -3,6 +3,7 @@
 use super::bootstrap::{Beginning, Resumed};
 use super::freshness::Freshness;
 use super::halt::Halt;
+use super::load::READING;
 use super::output::Now;
 use super::port::Port;
 use super::progress::StreamProgress;
@@ -99,9 +100,6 @@ impl Sequencer {
     }
 
     /// Takes up what holds where the stream begins.
-    ///
-    /// # Errors
-    /// Any end of the session.
     pub async fn take_bearings(&mut self) -> Result<(), Halt> {
         // Whatever becomes of this session, the next one is to know which tables this one has read anew.
         if self.output.outbox().opened_at().is_some() {
@@ -156,6 +154,10 @@ impl Sequencer {
     pub(super) fn show_status(&mut self) {
         let status = &self.setup.status;
         status.set_position(self.progress.position());
+        if self.snapshot.all_complete() {
+            // The table that could not be read may be gone, or parked.
+            status.retried(READING);
+        }
         let last = self.freshness.last();
         if let Some((at, _)) = last {
             status.heard(at, Some(Duration::ZERO));

@@ -89,9 +89,6 @@ impl Output {
     }
 
     /// Fails if a record of `bytes` bytes would be refused by its topic.
-    ///
-    /// # Errors
-    /// [`TooLarge`].
     pub const fn admit(&self, bytes: usize) -> Result<(), TooLarge> {
         if bytes > self.max_message_bytes {
             return Err(TooLarge { bytes, limit: self.max_message_bytes });
@@ -100,9 +97,6 @@ impl Output {
     }
 
     /// Fails if `row` would not fit the topic; called before anything of a row event is put in.
-    ///
-    /// # Errors
-    /// [`TooLarge`].
     pub fn admit_row(&self, table: &SequencedTable, row: &BatchRow<'_>) -> Result<(), TooLarge> {
         let headers: usize = raw_values(table, row.raw)
             .map(|(name, raw)| RAW_HEADER_PREFIX.len() + name.len() + raw.text.len() + HEADER_LENGTHS_BYTES)

@@ -3,6 +3,7 @@
 
 use crate::remedies;
 use crate::topics::outbox::TooLarge;
+use crate::topics::producer::RefusedRecord;
 use std::borrow::Cow;
 use tributary_schemas::row::RowError;
 use tributary_service::codes::Code;
@@ -94,6 +95,12 @@ impl ParkReason {
         let logged = Some(format!("{error}; the status names the row"));
         let message = format!("the row {key}: {error}");
         Self { logged, ..Self::new(Code::RowTooLarge, message, remedies::row_too_large()) }
+    }
+
+    /// The topic takes no record of a kind that the table has.
+    #[must_use]
+    pub fn topic_refuses(refused: &RefusedRecord) -> Self {
+        Self::new(Code::TopicRefuses, refused.to_string(), remedies::topic_refuses())
     }
 
     /// The table cannot be replicated as it is now.

@@ -99,16 +99,12 @@ impl Sequencer {
                     self.renamed_away(&id, &to)?;
                 }
             }
-            (
-                Effect::Create { if_not_exists: true, .. } | Effect::CreateLike { if_not_exists: true, .. },
-                _,
-            ) if self.exists(&id) => {}
+            (Effect::Create { if_not_exists: true }, _) if self.exists(&id) => {}
             (Effect::Unknown { reason }, Some(_)) => self.later(&id, &reason),
             (Effect::Truncate, None) => {}
-            (
-                Effect::Alter(_) | Effect::Create { .. } | Effect::CreateLike { .. } | Effect::Unknown { .. },
-                _,
-            ) => self.later(&id, statement),
+            (Effect::Alter(_) | Effect::Create { .. } | Effect::Unknown { .. }, _) => {
+                self.later(&id, statement)
+            }
         }
         Ok(())
     }

@@ -24,9 +24,6 @@ pub(super) const ROLLED_BACK: &str = "a part of a transaction was rolled back in
 impl Sequencer {
     /// A batch of events of the stream, in order. Row events are handled where they stand; only what may need the world is
     /// a decision that can sleep.
-    ///
-    /// # Errors
-    /// Any end of the session.
     pub async fn on_events(&mut self, events: &EventBatch, now: Now) -> Result<(), Halt> {
         self.output.tick(now);
         for event in events.iter() {

@@ -264,17 +264,8 @@ mod tests {
 
     fn definition(columns: u32) -> Table {
         let column = |id: u32| Column {
-            id,
-            ordinal: id - 1,
-            name: format!("c{id}"),
-            column_type: "int".parse().unwrap(),
             nullable: id > 1,
-            default: None,
-            charset: None,
-            collation: None,
-            comment: String::new(),
-            generated: false,
-            auto_increment: false,
+            ..Column::new(id, format!("c{id}"), "int".parse().unwrap())
         };
         let id = TableId::new("shop", "orders");
         Table {

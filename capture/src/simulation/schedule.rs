@@ -152,6 +152,7 @@ impl Schedule {
                 self.world.tell(|| format!("step {}: the session ends: {why}", self.done));
                 self.session = None;
             }
+            Err(End::Halt(Halt::Refused(refused))) => return Err(refused.to_string()),
             Err(End::Halt(Halt::Stop(failure))) => return Err(format!("the task stops: {failure}")),
             Err(End::Violation(why)) => return Err(why),
         }

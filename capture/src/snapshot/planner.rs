@@ -47,9 +47,6 @@ pub struct Order {
     pub work: Work,
 }
 
-/// How large a chunk is meant to be, in bytes of encoded rows, unless configured.
-pub const CHUNK_BYTES: u64 = 32 * 1024 * 1024;
-
 /// The plans of all tables that are being read.
 #[derive(Debug)]
 pub struct Planner {

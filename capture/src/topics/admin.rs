@@ -84,9 +84,6 @@ pub struct Topics {
 
 impl Topics {
     /// Takes a client configuration without a group.
-    ///
-    /// # Errors
-    /// A configuration that the client refuses.
     pub fn new(config: &rdkafka::ClientConfig, runtime: tokio::runtime::Handle) -> Result<Self, KafkaError> {
         let mut reading = config.clone();
         reading
@@ -115,9 +112,6 @@ impl Topics {
 
     /// Creates those of `topics` that do not exist, in one request. Returns the number of partitions of each, or why
     /// Kafka refuses it: the others are there all the same.
-    ///
-    /// # Errors
-    /// [`TopicError::Unavailable`].
     pub fn ensure(
         &self,
         topics: &[&str],
@@ -203,9 +197,6 @@ impl Topics {
     }
 
     /// What became of topics that had so many partitions; in their order.
-    ///
-    /// # Errors
-    /// [`TopicError::Unavailable`].
     pub fn look(&self, topics: &[(&str, u32)]) -> Result<Vec<Found>, TopicError> {
         let all = || topics.iter().map(|(topic, _)| *topic).collect::<Vec<_>>().join(", ");
         let counts = self.cluster(REQUEST_TIMEOUT).map_err(|error| unavailable(&all(), &error))?;
@@ -347,9 +338,6 @@ impl Topics {
     }
 
     /// Deletes topics; a topic that does not exist is not an error.
-    ///
-    /// # Errors
-    /// [`TopicError`].
     pub fn delete(&self, topics: &[&str]) -> Result<(), TopicError> {
         let topics: Vec<&str> = topics.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         let topics = topics.as_slice();

@@ -218,19 +218,9 @@ mod tests {
 
     #[test]
     fn fields_are_checked() {
-        let columns = (1_u32..).zip(["id", "a-b", "a_x002Db"]).map(|(id, name)| Column {
-            id,
-            ordinal: id - 1,
-            name: name.to_owned(),
-            column_type: "int".parse().unwrap(),
-            nullable: false,
-            default: None,
-            charset: None,
-            collation: None,
-            comment: String::new(),
-            generated: false,
-            auto_increment: false,
-        });
+        let columns = (1_u32..)
+            .zip(["id", "a-b", "a_x002Db"])
+            .map(|(id, name)| Column::new(id, name, "int".parse().unwrap()));
         let mut table = Table {
             id: id("d", "t"),
             columns: columns.collect(),

@@ -26,6 +26,8 @@ const WAIT: Duration = Duration::from_micros(500);
 /// Under load the queue is full again and again, but never for this long.
 const FULL: Duration = Duration::from_secs(1);
 
+/// How long the report of a record that was not delivered may come behind what it costs.
+const REPORT: Duration = Duration::from_secs(1);
 /// How long an abort may take; the next session's `init_transactions` does the same.
 const ABORT: Duration = Duration::from_secs(3);
 /// How long one request for a commit may take before it is made again.
@@ -40,17 +42,49 @@ pub enum PublishError {
     /// The transaction is lost; everything since the checkpoint must be read and sent again.
     #[error("a Kafka transaction was lost: {0}")]
     Lost(String),
+    /// So it is, and would be again.
+    #[error(transparent)]
+    Refused(#[from] RefusedRecord),
 }
 
-/// Delivery reports end here: the first failure is kept. Of what is delivered the client says nothing
+/// A topic does not take a record as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("topic {topic} refuses records: {reason}")]
+pub struct RefusedRecord {
+    /// The topic.
+    pub topic: String,
+    /// What the broker says.
+    pub reason: String,
+}
+
+/// True if the broker refuses a record for its size, as its topic is set: another attempt is refused, too.
+const fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize)
+}
+
+/// A record that was not delivered.
+#[derive(Debug, Clone)]
+struct Undelivered {
+    topic: String,
+    partition: i32,
+    error: KafkaError,
+}
+
+impl Undelivered {
+    fn is_refused(&self) -> bool {
+        self.error.rdkafka_error_code().is_some_and(is_refusal)
+    }
+}
+
+/// Delivery reports end here: the first failure is kept, or the first refusal. Of what is delivered the client says nothing
 /// (`delivery.report.only.error`), for the transaction's commit does.
 #[derive(Debug, Default)]
 pub struct Deliveries {
-    failure: Mutex<Option<String>>,
+    failure: Mutex<Option<Undelivered>>,
 }
 
 impl Deliveries {
-    fn first_failure(&self) -> Option<String> {
+    fn first_failure(&self) -> Option<Undelivered> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -68,7 +102,14 @@ impl ProducerContext for Context {
         use rdkafka::Message;
         if let Err((error, message)) = report {
             let mut first = self.0.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            first.get_or_insert_with(|| format!("{}-{}: {error}", message.topic(), message.partition()));
+            // What a refusal costs of the transaction may be reported before it.
+            if first.as_ref().is_none_or(|first| !first.is_refused()) {
+                let (topic, partition) = (message.topic().to_owned(), message.partition());
+                let later = Undelivered { topic, partition, error: error.clone() };
+                if later.is_refused() || first.is_none() {
+                    *first = Some(later);
+                }
+            }
         }
     }
 }
@@ -119,9 +160,6 @@ impl Publisher {
 
     /// Sends every record, opening a transaction if none is open. Blocks while the producer's queue is full: that is the
     /// back-pressure on everything before it.
-    ///
-    /// # Errors
-    /// [`PublishError`].
     pub fn send_all(&mut self, outbox: &mut Outbox) -> Result<(), PublishError> {
         for record in outbox.records() {
             self.send(&record)?;
@@ -149,9 +187,6 @@ impl Publisher {
     }
 
     /// Sends one JSON record to the state or history topic; without a value, a tombstone.
-    ///
-    /// # Errors
-    /// [`PublishError`].
     pub fn send_json(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), PublishError> {
         if let Some(mirror) = &mut self.mirror {
             mirror.sent(topic, key, value);
@@ -175,9 +210,29 @@ impl Publisher {
                     self.wait(&mut silence)?;
                     self.show_full(silence, &mut shown);
                 }
+                // The transaction is lost already: the report that says why comes behind it.
+                Err((error @ KafkaError::MessageProduction(RDKafkaErrorCode::State), _)) => {
+                    return Err(self.why_lost().unwrap_or_else(|| classify(&error)));
+                }
+                Err((KafkaError::MessageProduction(code), back)) if is_refusal(code) => {
+                    let (topic, reason) = (back.topic.to_owned(), code.to_string());
+                    return Err(RefusedRecord { topic, reason }.into());
+                }
                 Err((error, _)) => return Err(classify(&error)),
             }
         }
+    }
+
+    /// The failure that has cost the transaction, once it is reported.
+    fn why_lost(&self) -> Option<PublishError> {
+        let began = Instant::now();
+        while began.elapsed() < REPORT {
+            self.producer.poll(WAIT);
+            if let Err(error) = self.check_deliveries() {
+                return Some(error);
+            }
+        }
+        None
     }
 
     /// Shows the wait for room in the queue, once it is longer than what is usual under load.
@@ -191,7 +246,7 @@ impl Publisher {
     /// Serves delivery reports without waiting.
     ///
     /// # Errors
-    /// [`PublishError::Lost`] if one of them is a failure.
+    /// [`PublishError`] if one of them is a failure.
     pub fn serve(&self) -> Result<(), PublishError> {
         self.producer.poll(Duration::ZERO);
         self.check_deliveries()
@@ -219,7 +274,13 @@ impl Publisher {
         match self.deliveries.first_failure() {
             Some(failure) => match self.producer.client().fatal_error() {
                 Some((_, reason)) => Err(PublishError::Fenced(reason)),
-                None => Err(PublishError::Lost(failure)),
+                None if failure.is_refused() => {
+                    Err(RefusedRecord { topic: failure.topic, reason: failure.error.to_string() }.into())
+                }
+                None => {
+                    let Undelivered { topic, partition, error } = failure;
+                    Err(PublishError::Lost(format!("{topic}-{partition}: {error}")))
+                }
             },
             None => Ok(()),
         }

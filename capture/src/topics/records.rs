@@ -49,19 +49,7 @@ mod tests {
     use tributary_schemas::table::{Column, Table, TableId};
 
     fn table() -> Table {
-        let column = Column {
-            id: 1,
-            ordinal: 0,
-            name: "id".into(),
-            column_type: "int".parse().unwrap(),
-            nullable: false,
-            default: None,
-            charset: None,
-            collation: None,
-            comment: String::new(),
-            generated: false,
-            auto_increment: false,
-        };
+        let column = Column::new(1, "id", "int".parse().unwrap());
         let id = TableId::new("shop", "t");
         Table { id, columns: vec![column], key: vec![1], indexes: vec![], comment: String::new() }
     }

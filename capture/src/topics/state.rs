@@ -70,9 +70,6 @@ pub struct TaskHistory {
 
 impl TaskState {
     /// Reads the records of `topic`.
-    ///
-    /// # Errors
-    /// [`RecordError`].
     pub fn parse(topic: &str, records: &[Record]) -> Result<Self, RecordError> {
         let mut state = Self::default();
         for raw in records.iter().map(|record| record.of(topic)) {
@@ -100,9 +97,6 @@ impl TaskState {
 
 impl TaskHistory {
     /// Reads the records of `topic`.
-    ///
-    /// # Errors
-    /// [`RecordError`].
     pub fn parse(topic: &str, records: &[Record]) -> Result<Self, RecordError> {
         let mut history = Self::default();
         for record in records {

@@ -282,12 +282,6 @@ impl TableSelection {
         any(&self.included) && !any(&self.excluded)
     }
 
-    /// True if some table of the database might be: only those databases need listing.
-    #[must_use]
-    pub fn may_select_from(&self, database: &str) -> bool {
-        self.included.iter().any(|selector| selector.matches_database(database))
-    }
-
     /// True if the column must not reach Kafka: not from this table, nor from the one it may be a shadow of. MySQL
     /// compares the names of columns without regard to case, and so does this.
     #[must_use]

@@ -52,12 +52,6 @@ impl TableSelector {
     pub fn matches(&self, id: &TableId) -> bool {
         !is_system(&id.database) && glob(&self.database, &id.database) && glob(&self.table, &id.table)
     }
-
-    /// True if the database alone is meant: a reader lists only those.
-    #[must_use]
-    pub fn matches_database(&self, database: &str) -> bool {
-        !is_system(database) && glob(&self.database, database)
-    }
 }
 
 fn is_system(database: &str) -> bool {

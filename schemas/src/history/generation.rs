@@ -96,9 +96,6 @@ pub struct Unresolved {
 
 impl StoredGeneration {
     /// With its definition; `held` finds that of another generation of the same topic, which lies before this one.
-    ///
-    /// # Errors
-    /// [`Unresolved`].
     pub fn resolve(self, held: impl FnOnce(u32) -> Option<Table>) -> Result<GenerationRecord, Unresolved> {
         let found = match (self.table, self.same_as) {
             (Some(table), _) => Some((table, None)),

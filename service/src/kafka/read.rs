@@ -100,9 +100,6 @@ impl Transient for ReadError {
 
 /// Reads `topic` from its beginning to its last stable offset. Blocks as long as records come, and for `limit` at most
 /// when none does: call it where blocking is allowed. What lies in the topic must not be too much for a start. `group` is only a name for the brokers' access control; nothing is committed and no group is joined.
-///
-/// # Errors
-/// [`ReadError`].
 pub fn read_to_end(
     kafka: &KafkaConfig,
     group: &str,

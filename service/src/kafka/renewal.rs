@@ -141,9 +141,6 @@ impl<C: ConsumerContext + 'static> Drop for Retired<C> {
 
 impl<C: ConsumerContext + Default + 'static> RenewedConsumer<C> {
     /// The first client.
-    ///
-    /// # Errors
-    /// A configuration that the client refuses.
     pub fn new(config: ClientConfig) -> Result<Self, KafkaError> {
         let consumer = Arc::new(config.create_with_context(C::default())?);
         Ok(Self { config, current: Mutex::new(Current { consumer, failing: Failing::new() }) })

@@ -74,11 +74,6 @@ impl TableStatus {
         self.set_state(TableState::Excluded);
     }
 
-    /// Counts rows of the initial load: read from the table (capture) or from the topic (apply).
-    pub fn add_rows_read(&self, rows: u64) {
-        self.rows_read.fetch_add(rows, Ordering::Relaxed);
-    }
-
     /// Sets the rows of the initial load: after a restart, or when it begins anew.
     pub fn set_rows_read(&self, rows: u64) {
         self.rows_read.store(rows, Ordering::Relaxed);

@@ -102,17 +102,11 @@ impl Replication {
     }
 
     /// Runs a statement whose result does not matter.
-    ///
-    /// # Errors
-    /// What the server or the network said.
     pub async fn execute(&mut self, during: &str, sql: &str) -> Result<(), SourceError> {
         self.first(during, sql).await.map(|_| ())
     }
 
     /// Runs a statement: the first column of its first row as text, if there is one and it is not NULL.
-    ///
-    /// # Errors
-    /// What the server or the network said.
     pub async fn first(&mut self, during: &str, sql: &str) -> Result<Option<String>, SourceError> {
         let result = self.query(sql).await;
         result.map_err(|error| SourceError::from_driver(during, &self.address, &error))
@@ -251,9 +245,6 @@ impl ReplicationStream {
     }
 
     /// Waits for bytes of the server. It may be given up at any moment; nothing is lost.
-    ///
-    /// # Errors
-    /// What the network said.
     pub async fn fill(&mut self, during: &str) -> Result<(), SourceError> {
         let filled = self.wire.fill().await;
         filled.map_err(|error| SourceError::from_driver(during, &self.address, &error))

@@ -15,8 +15,7 @@ const SECTIONS: [&str; 7] = ["source", "kafka", "registry", "topics", "destinati
 const ONLY_A_VALUE: [&str; 3] = ["topics.delivery", "topics.before", "storage"];
 
 /// Sentences about one key of the configuration, which stand beside the check of it.
-const BESIDE_THEIR_CHECKS: [&str; 2] =
-    ["ca, cert and key are PEM files, key in PKCS #8", "add [source] with host, user and password"];
+const BESIDE_THEIR_CHECKS: [&str; 1] = ["ca, cert and key are PEM files, key in PKCS #8"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

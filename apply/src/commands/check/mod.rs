@@ -5,8 +5,7 @@ mod tables;
 
 pub use tables::obstacle;
 
-use super::runtime;
-use super::task::{destination, history, planned, rules};
+use super::task::{history, planned};
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::pooled::{is_of_pooler, sharing};
 use crate::destination::{Connection, Connector, DestinationError, catalog};
@@ -21,7 +20,9 @@ use tributary_schemas::topic::history_topic;
 use tributary_service::check::{CheckItem, Report};
 use tributary_service::cli::{CheckArgs, write_out, write_painted};
 use tributary_service::exit::{Exit, Failure};
+use tributary_service::load::{destination, rules};
 use tributary_service::retry::Transient;
+use tributary_service::shell::runtime;
 
 /// The item about the tables of the destination's schema.
 const BOOKKEEPING: &str = "bookkeeping";

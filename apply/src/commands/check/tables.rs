@@ -2,7 +2,7 @@
 
 use super::{Findings, read_history, unreachable, unreadable};
 use crate::bookkeeping::{Bookkeeping, Ownership, TargetRow};
-use crate::commands::task::{Planned, planned, rules};
+use crate::commands::task::{Planned, planned};
 use crate::destination::dependents::dependents;
 use crate::destination::rights::rights;
 use crate::destination::{Connection, DestinationError, catalog};
@@ -17,9 +17,11 @@ use crate::pipeline::worker::{compile, warnings};
 use crate::remedies;
 use crate::topics::history::History;
 use std::collections::BTreeMap;
-use tributary_schemas::config::{Config, ExistingData};
+use tributary_schemas::config::{Config, ExistingData, TableRules};
+use tributary_schemas::history::SelectedTable;
 use tributary_schemas::table::{Table, TableId};
 use tributary_service::check::{CheckItem, Outcome};
+use tributary_service::load::rules;
 use tributary_service::sabotage;
 
 /// How often tables are looked at while others change them.
@@ -68,8 +70,29 @@ pub(super) async fn examine(
         }
         findings.items.extend(found.items);
         findings.passing.extend(found.passing);
+        findings.items.extend(deselected(config, &rules, &history, &known));
         return;
     }
+}
+
+/// One item for each table that has been merged and that no `[[table]]` names any more: a file of another task, or an older
+/// one, under the name of this task would leave its target as it is without a word. It is left only if `--ignore` names it.
+fn deselected(config: &Config, rules: &TableRules, history: &History, known: &Targets) -> Vec<CheckItem> {
+    let unmatched = |table: &&SelectedTable| {
+        matches!(TableTask::new(config, rules, history, table), Err(Left::Unmatched))
+    };
+    let left = history.replicated().filter(unmatched).filter_map(|table| {
+        // Capture may have left its topic for another meanwhile.
+        let of_table = || known.values().find(|row| row.source == table.id.to_string());
+        let target = &known.get(&table.topic).or_else(of_table)?.target;
+        let name = format!("deselected-{}", table.id);
+        let found =
+            format!("no [[table]] names {} any more: its target {target} would stay as it is", table.id);
+        let remedy =
+            format!("name it again (is this the task's configuration?), or leave it: --ignore {name}");
+        Some(CheckItem::fail(name, found, remedy))
+    });
+    left.collect()
 }
 
 async fn targets(
@@ -130,9 +153,6 @@ async fn examine_once(
 }
 
 /// What keeps apply from beginning a table, and what to do about it; `None` if nothing does.
-///
-/// # Errors
-/// What the server says.
 pub async fn obstacle(
     (connection, dialect): (&mut Connection, Dialect),
     bookkeeping: &Bookkeeping,

@@ -4,19 +4,7 @@ use crate::merge::target::TargetColumn;
 use tributary_schemas::table::{ColumnDefault, TableId};
 
 fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
-    Column {
-        id,
-        ordinal: id - 1,
-        name: name.into(),
-        column_type: declaration.parse().unwrap(),
-        nullable,
-        default: None,
-        charset: None,
-        collation: None,
-        comment: String::new(),
-        generated: false,
-        auto_increment: false,
-    }
+    Column { nullable, ..Column::new(id, name, declaration.parse().unwrap()) }
 }
 
 fn table(columns: Vec<Column>) -> Table {
@@ -96,6 +84,23 @@ fn added_columns_carry_the_default_that_old_rows_get() {
             "ALTER TABLE \"s\".\"t\" ADD COLUMN \"d\" bit(2) DEFAULT B'01'",
         ]
     );
+}
+
+#[test]
+fn a_column_that_is_wider_than_its_source_keeps_what_others_wrote() {
+    let amount =
+        |declaration: &str| table(vec![column(1, "id", "int", false), column(2, "a", declaration, true)]);
+    let (from, to) = (amount("decimal(10,2)"), amount("decimal(14,2)"));
+    let mut shape = shape(&from, &ColumnRule::default());
+    shape.columns[1].type_name = "numeric(12,4)".into();
+    let planned = alter_statements(
+        &changes(&from, &to),
+        &to,
+        &ColumnRule::default(),
+        dialect("PostgreSQL 15.1"),
+        &shape,
+    );
+    assert_eq!(planned.unwrap(), ["ALTER TABLE \"s\".\"t\" ALTER COLUMN \"a\" TYPE numeric(16,4)"]);
 }
 
 #[test]

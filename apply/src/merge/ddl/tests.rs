@@ -4,19 +4,7 @@ use tributary_schemas::config::ZeroDatePolicy;
 use tributary_schemas::table::{ColumnDefault, IndexPart, TableId};
 
 fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
-    Column {
-        id,
-        ordinal: id - 1,
-        name: name.into(),
-        column_type: declaration.parse().unwrap(),
-        nullable,
-        default: None,
-        charset: None,
-        collation: None,
-        comment: String::new(),
-        generated: false,
-        auto_increment: false,
-    }
+    Column { nullable, ..Column::new(id, name, declaration.parse().unwrap()) }
 }
 
 fn index(name: &str, kind: &str, parts: &[(Option<&str>, Option<u32>)]) -> Index {
@@ -88,13 +76,11 @@ fn a_table_is_created_with_its_key_comments_and_plain_indexes() {
             "COMMENT ON COLUMN \"dw\".\"orders\".\"Name\" IS 'it''s'",
         ]
     );
-    assert_eq!(
-        created.indexes,
-        [
-            "CREATE INDEX IF NOT EXISTS \"orders.by_n\" ON \"dw\".\"orders\" (\"count\")",
-            "CREATE INDEX IF NOT EXISTS \"orders.by_name\" ON \"dw\".\"orders\" (\"Name\")",
-        ]
-    );
+    let index = |name: &str, column: &str| NewIndex {
+        names: [target.index(name), format!("orders.{name}")],
+        sql: format!("CREATE INDEX \"{}\" ON \"dw\".\"orders\" (\"{column}\")", target.index(name)),
+    };
+    assert_eq!(created.indexes, [index("by_n", "count"), index("by_name", "Name")]);
     // One that may be too long, and four that are not created.
     assert_eq!(created.notes.len(), 5, "{:?}", created.notes);
     let none = Creation { indexes: Indexes::None, ..creation }.statements().unwrap();

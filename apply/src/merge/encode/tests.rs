@@ -10,19 +10,7 @@ use tributary_schemas::table::{Column, Table, TableId};
 
 /// A plan of key `id int` and one more column, into a destination column of this type.
 fn plan(declaration: &str, target: &str, rule: &ColumnRule) -> TransferPlan {
-    let column = |id: u32, name: &str, declaration: &str| Column {
-        id,
-        ordinal: id - 1,
-        name: name.into(),
-        column_type: declaration.parse().unwrap(),
-        nullable: false,
-        default: None,
-        charset: None,
-        collation: None,
-        comment: String::new(),
-        generated: false,
-        auto_increment: false,
-    };
+    let column = |id: u32, name: &str, declaration: &str| Column::new(id, name, declaration.parse().unwrap());
     let there = |name: &str, type_name: &str| TargetColumn {
         name: name.into(),
         type_name: type_name.into(),
@@ -147,19 +135,7 @@ fn a_key_is_never_changed() {
         indexes: vec![],
         comment: String::new(),
     };
-    table.columns.push(Column {
-        id: 7,
-        ordinal: 0,
-        name: "k".into(),
-        column_type: "varchar(9)".parse().unwrap(),
-        nullable: false,
-        default: None,
-        charset: None,
-        collation: None,
-        comment: String::new(),
-        generated: false,
-        auto_increment: false,
-    });
+    table.columns.push(Column { ordinal: 0, ..Column::new(7, "k", "varchar(9)".parse().unwrap()) });
     let shape = TargetShape {
         name: TargetName::new("s", "t"),
         columns: vec![TargetColumn {

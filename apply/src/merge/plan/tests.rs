@@ -3,17 +3,8 @@ use tributary_schemas::table::TableId;
 
 fn table() -> Table {
     let column = |id: u32, name: &str, declaration: &str| Column {
-        id,
-        ordinal: id - 1,
-        name: name.into(),
-        column_type: declaration.parse().unwrap(),
         nullable: id == 3,
-        default: None,
-        charset: None,
-        collation: None,
-        comment: String::new(),
-        generated: false,
-        auto_increment: false,
+        ..Column::new(id, name, declaration.parse().unwrap())
     };
     Table {
         id: TableId::new("s", "t"),

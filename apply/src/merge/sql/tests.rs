@@ -5,22 +5,15 @@ use crate::merge::target::{TargetColumn, TargetShape};
 use tributary_schemas::table::{Column, Table, TableId};
 
 fn column(id: u32, name: &str, declaration: &str) -> Column {
-    Column {
-        id,
-        ordinal: id - 1,
-        name: name.into(),
-        column_type: declaration.parse().unwrap(),
-        nullable: false,
-        default: None,
-        charset: None,
-        collation: None,
-        comment: String::new(),
-        generated: false,
-        auto_increment: false,
-    }
+    Column::new(id, name, declaration.parse().unwrap())
 }
 
 fn plan(extra: bool) -> TransferPlan {
+    plan_into(extra, &[])
+}
+
+/// Into a target that is distributed by these of its columns.
+fn plan_into(extra: bool, distributed_by: &[&str]) -> TransferPlan {
     let table = Table {
         id: TableId::new("shop", "orders"),
         columns: vec![column(1, "id", "int"), column(2, "Name", "varchar(9)")],
@@ -46,7 +39,7 @@ fn plan(extra: bool) -> TransferPlan {
         columns,
         unique_keys: vec![vec!["id".into()]],
         append_optimized: false,
-        distributed_by: vec![],
+        distributed_by: distributed_by.iter().map(|name| (*name).to_owned()).collect(),
         hazards: Default::default(),
     };
     TransferPlan::compile(&table, &ColumnRule::default(), &shape).unwrap()
@@ -165,6 +158,11 @@ fn staging_tables_follow_the_destination() {
     );
     let on_cluster = format!("{columns} WITH (appendonly = false) DISTRIBUTED BY (\"id\")");
     assert_eq!(stage_table_ddl(cluster, &plan, &stage), on_cluster);
+    // As the target is, or by the key where the staging table has not all of its columns.
+    for (distributed_by, by) in [(&["Name"][..], "Name"), (&["note"], "id"), (&["id", "note"], "id")] {
+        let staged = stage_table_ddl(cluster, &plan_into(true, distributed_by), &stage);
+        assert!(staged.ends_with(&format!(" DISTRIBUTED BY (\"{by}\")")), "{distributed_by:?}: {staged}");
+    }
     // By nested loops where few keys are merged, and never on a single server, whose MERGE has its own rule.
     assert!(plan_of_merge(cluster, true, 1).is_some_and(|sql| sql.contains("enable_hashjoin = off")));
     for (dialect, unique_key, keys) in [(cluster, true, 100_000), (cluster, false, 1), (single, true, 1)] {

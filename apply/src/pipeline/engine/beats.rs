@@ -138,7 +138,7 @@ impl Engine {
         let (worker, sender) = (Arc::clone(&self.parts.worker), self.parts.sender.clone());
         self.parts.runtime.spawn(async move {
             let view = async {
-                let mut lease = worker.pool().acquire().await?;
+                let mut lease = worker.pool().acquire("a look at the bookkeeping").await?;
                 let view = worker.bookkeeping().view(&mut lease).await?;
                 lease.release();
                 Ok::<_, crate::destination::DestinationError>(view)

@@ -7,6 +7,7 @@ use crate::destination::TableError;
 use crate::pipeline::table::TableTask;
 use crate::remedies;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Instant;
 use tributary_schemas::topic::history_topic;
 use tributary_service::codes::Code;
@@ -153,12 +154,17 @@ impl Engine {
     pub(super) fn kafka_failed(&mut self, error: &str, now: Instant) -> Result<(), Failure> {
         self.beats.ends_asked = false;
         if self.kafka.failed(now, random()).is_none() {
-            return Err(Failure::new("Kafka does not come back", error)
-                .at(&self.parts.config.kafka.brokers)
-                .remedy(remedies::kafka_away()));
+            return Err(self.kafka_stays_away(error));
         }
         self.parts.status.retrying(&self.kafka_name(), error);
         Ok(())
+    }
+
+    /// Kafka has failed for as long as it may.
+    pub(super) fn kafka_stays_away(&self, error: impl Display) -> Failure {
+        Failure::new("Kafka does not come back", error)
+            .at(&self.parts.config.kafka.brokers)
+            .remedy(remedies::kafka_away())
     }
 
     fn kafka_name(&self) -> String {

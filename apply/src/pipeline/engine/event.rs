@@ -50,8 +50,13 @@ pub enum Event {
     },
     /// The bookkeeping at a glance; `None` if it could not be read.
     View(Option<TaskView>),
-    /// The bookkeeping says that the table is parked.
-    Marked(TableIndex),
+    /// What parked a table here is stored, or could not be.
+    Marked {
+        /// The table.
+        table: TableIndex,
+        /// The row of its topic has the mark; `None` if that is not known.
+        marked: Option<bool>,
+    },
     /// Statistics and indexes of a table that was loaded.
     AfterLoad {
         /// The table.

@@ -7,8 +7,9 @@ use super::{Engine, Event};
 use crate::batches::compact::Batch;
 use crate::destination::DestinationError;
 use crate::pipeline::job::{Job, Outcome};
-use crate::pipeline::worker::{Failed, Report};
+use crate::pipeline::worker::{Failed, Report, WorkError};
 use crate::remedies;
+use crate::topics::error::TopicError;
 use std::sync::Arc;
 use std::time::Instant;
 use tributary_service::exit::Failure;
@@ -75,11 +76,20 @@ impl Engine {
                 self.parts.status.retried(&retry_name(table));
                 Ok(())
             }
-            Err(Failed { error, rows }) if error.is_transient() => {
+            // It is another instance's now, and so is whatever stood in the way.
+            Err(Failed { error, rows }) if error.is_transient() && !table.has_partitions() => {
+                table.flow.finish(Outcome::Again(rows));
+                Ok(())
+            }
+            Err(Failed { error: WorkError::Kafka(error), rows }) => {
+                table.flow.finish(Outcome::Again(rows));
+                self.kafka_failed_for(index, &error, now)
+            }
+            Err(Failed { error: WorkError::Destination(error), rows }) if error.is_transient() => {
                 table.flow.finish(Outcome::Again(rows));
                 self.failed_for_now(index, error, now)
             }
-            Err(Failed { error, rows }) => {
+            Err(Failed { error: WorkError::Destination(error), rows }) => {
                 let void = table.flow.is_void();
                 table.flow.finish(Outcome::Again(rows));
                 if void {
@@ -90,6 +100,22 @@ impl Engine {
                 self.park(index, error.into_table_error(&place))
             }
         }
+    }
+
+    /// Kafka has not said what a job wanted to know. That is no table's trouble, whatever others come to meanwhile.
+    fn kafka_failed_for(
+        &mut self,
+        index: TableIndex,
+        error: &TopicError,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        let table = &mut self.tables[index];
+        if !table.retries.kafka_failed(now, random()) {
+            return Err(self.kafka_stays_away(error));
+        }
+        tracing::warn!(table = %table.task.id, error = %error, "tried again");
+        self.parts.status.retrying(&retry_name(table), &error.to_string());
+        Ok(())
     }
 
     /// What failed may pass: it is tried again, as long as it may be.

@@ -7,6 +7,7 @@
 use super::tables::TableIndex;
 use super::{Engine, Event};
 use crate::destination::DestinationError;
+use crate::pipeline::worker::statistics_of;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -131,9 +132,13 @@ impl Engine {
             Err(_) => End::Refused,
         };
         let again = table.after_load.ended(attempt, end, now, random());
-        let what = format!("statistics and indexes of {}", table.task.target);
+        let what = statistics_of(&table.task);
         match result {
-            Err(error) if again => self.parts.status.retrying(&what, &error.full()),
+            Err(error) if again => {
+                if table.has_partitions() {
+                    self.parts.status.retrying(&what, &error.full());
+                }
+            }
             Ok(_) => {
                 self.parts.status.retried(&what);
             }

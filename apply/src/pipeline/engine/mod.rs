@@ -207,8 +207,8 @@ impl Engine {
             }
             Event::Topics(topics) => self.take_topics(topics, now),
             Event::View(view) => self.take_view(view),
-            Event::Marked(table) => {
-                self.marked(table);
+            Event::Marked { table, marked } => {
+                self.marked(table, marked);
                 Ok(())
             }
             Event::AfterLoad { table, attempt, result } => {

@@ -25,16 +25,19 @@ pub enum Next {
 pub struct Retries {
     away: Backoff,
     conflicts: Backoff,
+    /// Kafka did not say what a job wanted to know.
+    kafka: Backoff,
     succeeded: Option<Instant>,
     /// No job goes out before this instant.
     not_before: Option<Instant>,
 }
 
 impl Retries {
-    /// No failure yet; `limit` is the destination's `retry_minutes`.
-    pub fn new(limit: Duration) -> Self {
+    /// No failure yet; the limits are `retry_minutes` of the destination and of Kafka.
+    pub fn new(limit: Duration, kafka: Duration) -> Self {
         Self {
             away: Backoff::new(Policy::for_limit(limit)),
+            kafka: Backoff::new(Policy::for_limit(kafka)),
             conflicts: Backoff::new(Policy {
                 longest: CONFLICT_LONGEST,
                 ..Policy::for_limit(limit.max(CONFLICT))
@@ -64,7 +67,15 @@ impl Retries {
     pub const fn forget(&mut self) {
         self.away.succeeded();
         self.conflicts.succeeded();
+        self.kafka.succeeded();
         self.not_before = None;
+    }
+
+    /// Kafka has failed a job at `now`. False if it has failed for as long as it may.
+    pub fn kafka_failed(&mut self, now: Instant, jitter: f64) -> bool {
+        let delay = self.kafka.failed(now, jitter);
+        self.not_before = delay.map(|delay| now + delay);
+        delay.is_some()
     }
 
     /// A job has failed at `now`. `conflict`: another session stood in its way. `others`: when a job of any other table
@@ -93,7 +104,7 @@ mod tests {
     fn at_the_limit_a_table_is_parked_if_others_go_on_and_else_everything_ends() {
         let start = Instant::now();
         let after = |others: Option<Duration>| {
-            let mut retries = Retries::new(12 * HOUR);
+            let mut retries = Retries::new(12 * HOUR, HOUR);
             assert_eq!(retries.failed(true, None, start, 0.0), Next::Again);
             assert!(retries.is_waiting(start));
             retries.failed(true, others.map(|at| start + at), start + 12 * HOUR, 0.0)
@@ -105,18 +116,20 @@ mod tests {
 
     #[test]
     fn without_a_limit_a_deadlock_is_tried_again_and_a_server_that_is_away_is_not() {
-        let mut retries = Retries::new(Duration::ZERO);
+        let mut retries = Retries::new(Duration::ZERO, HOUR);
         let now = Instant::now();
         assert_eq!(retries.failed(true, None, now, 0.0), Next::Again);
         assert_eq!(retries.failed(true, None, now + CONFLICT, 0.0), Next::End);
         assert_eq!(retries.failed(false, Some(now), now, 0.0), Next::End);
+        assert!(retries.kafka_failed(now, 0.0) && retries.is_waiting(now), "Kafka has a limit of its own");
+        assert!(!retries.kafka_failed(now + HOUR, 0.0));
     }
 
     #[test]
     fn what_failed_before_a_success_or_a_new_beginning_does_not_count() {
         let start = Instant::now();
         for success in [true, false] {
-            let mut retries = Retries::new(HOUR);
+            let mut retries = Retries::new(HOUR, HOUR);
             assert_eq!(retries.failed(false, None, start, 0.0), Next::Again);
             if success {
                 retries.succeeded(start)

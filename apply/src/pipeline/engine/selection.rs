@@ -96,8 +96,10 @@ impl Engine {
                 table.set_task(task);
             }
             None => {
-                let limit = self.parts.config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry());
-                self.tables.add(EngineTable::new(task, &self.parts.status, limit));
+                let config = &self.parts.config;
+                let limit = config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry());
+                let limits = (limit, config.kafka.retry());
+                self.tables.add(EngineTable::new(task, &self.parts.status, limits));
             }
         }
     }

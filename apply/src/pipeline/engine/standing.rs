@@ -15,6 +15,7 @@ use super::table::EngineTable;
 use super::tables::TableIndex;
 use super::{Engine, Event};
 use crate::destination::{DestinationError, TableError, loggable};
+use crate::pipeline::worker::statistics_of;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tributary_service::exit::Failure;
@@ -54,6 +55,30 @@ impl Parked {
     pub(super) fn new(error: TableError, marked_at: Option<u64>, now: Instant, interval: Duration) -> Self {
         let retry = error.may_be_mended().then(|| now + interval);
         Self { error, retry, marked_at }
+    }
+}
+
+/// Marks that this instance makes itself: a view that may show one says nothing new of a table that was taken up
+/// meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct OwnMarks {
+    under_way: usize,
+    /// The last view that was asked for when the last of them ended.
+    ended_at: Option<u64>,
+}
+
+impl OwnMarks {
+    const fn begun(&mut self) {
+        self.under_way += 1;
+    }
+
+    const fn ended(&mut self, view: u64) {
+        self.under_way -= 1;
+        self.ended_at = Some(view);
+    }
+
+    fn may_show(&self, view: u64) -> bool {
+        self.under_way > 0 || self.ended_at.is_some_and(|ended| view <= ended)
     }
 }
 
@@ -191,7 +216,7 @@ impl EngineTable {
         match (&mut self.standing, mark) {
             (Standing::Parked(parked), Some(_)) => parked.marked_at = Some(view),
             // A table that is loading takes its own mark away; what is shown here is older than that.
-            (_, Some(error)) if self.flow.has_running() => {
+            (_, Some(error)) if self.flow.has_running() && !self.marks.may_show(view) => {
                 self.transition(Standing::Parked(Parked::new(error, Some(view), Instant::now(), interval)));
             }
             // The mark was there and is gone: another instance, a replay or a restart has taken the table up again.
@@ -207,7 +232,9 @@ impl EngineTable {
     pub(super) fn forget_failures(&mut self) {
         self.retries.forget();
         self.stuck_since = None;
-        self.service.retried(&retry_name(self));
+        for what in [retry_name(self), statistics_of(&self.task)] {
+            self.service.retried(&what);
+        }
     }
 }
 
@@ -217,14 +244,18 @@ impl Engine {
         self.tables[index].see_mark(mark, self.beats.views(), self.retry_parked);
     }
 
-    /// A table that was parked here is marked as such. The view that is under way may be older than the mark.
-    pub(super) fn marked(&mut self, index: TableIndex) {
-        match &mut self.tables[index].standing {
-            Standing::Parked(parked) => parked.marked_at = Some(self.beats.views()),
+    /// What parked a table here is stored, or could not be: `marked` says whether the row of the topic has a mark, if that is
+    /// known. The view that is under way may be older than that.
+    pub(super) fn marked(&mut self, index: TableIndex, marked: Option<bool>) {
+        let (table, view) = (&mut self.tables[index], self.beats.views());
+        table.marks.ended(view);
+        match (&mut table.standing, marked) {
+            (_, Some(false)) | (Standing::Parked(_), None) => {}
+            (Standing::Parked(parked), Some(true)) => parked.marked_at = Some(view),
             // It has been taken up meanwhile: reading the offsets takes the mark away.
             _ => {
-                self.tables[index].flow.reload();
-                self.tables[index].reopen();
+                table.flow.reload();
+                table.reopen();
             }
         }
     }
@@ -255,24 +286,26 @@ impl Engine {
             .at(&error.place)
             .remedy(error.remedy_of_an_end()));
         }
+        table.marks.begun();
         let (worker, topic) = (Arc::clone(&self.parts.worker), table.task.topic.clone());
+        let source = table.task.id.to_string();
         let (storing, sender) = (Arc::clone(&self.storing), self.parts.sender.clone());
         self.parts.runtime.spawn(async move {
             let _storing = storing;
             let stored = async {
-                let mut lease = worker.pool().acquire().await?;
-                let marked = worker.bookkeeping().set_parked(&mut lease, &topic, Some(&error)).await?;
+                let mut lease = worker.pool().acquire(format!("why {source} is parked")).await?;
+                let topic = (topic.as_str(), source.as_str());
+                let marked = worker.bookkeeping().mark_parked(&mut lease, topic, &error).await?;
                 lease.release();
                 Ok::<_, DestinationError>(marked)
             };
-            match stored.await {
-                Ok(true) => drop(sender.send(Event::Marked(index))),
-                // It has no row yet, and whoever makes one starts with the cause mended.
-                Ok(false) => {}
-                Err(failure) => {
-                    tracing::warn!(topic, error = %failure, "the reason for parking could not be stored");
-                }
-            }
+            let stored = stored.await.inspect_err(|failure| {
+                tracing::warn!(topic, error = %failure, "the reason for parking could not be stored");
+            });
+            // Where the answer was lost, the mark may be there.
+            let marked = stored.ok();
+            // The loop has ended, and the instance with it.
+            let _ = sender.send(Event::Marked { table: index, marked });
         });
         Ok(())
     }
@@ -281,6 +314,8 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batches::flush::FlushLimits;
+    use crate::pipeline::job::{Job, Loaded, Outcome};
     use crate::pipeline::table::TableTask;
     use crate::topics::history::History;
     use tributary_schemas::config::{Config, TableRules};
@@ -302,7 +337,7 @@ mod tests {
         let selected = SelectedTable { id, topic, partitions: 1, excluded: None };
         let rules = TableRules::new(&config).unwrap();
         let task = TableTask::new(&config, &rules, &History::default(), &selected).unwrap();
-        let mut table = EngineTable::new(task, &Status::new("t", Service::Apply), MINUTE);
+        let mut table = EngineTable::new(task, &Status::new("t", Service::Apply), (MINUTE, MINUTE));
         table.assign(0);
         table
     }
@@ -337,6 +372,32 @@ mod tests {
         table.transition(parked("bad-row", Some(4), now));
         table.see_mark(None, 5, MINUTE);
         assert!(matches!(table.standing, Standing::Running), "another instance knows more of it");
+    }
+
+    #[test]
+    fn a_late_mark_of_its_own_does_not_park_a_table_that_goes_on() {
+        let (mut table, now) = (table(), Instant::now());
+        table.transition(parked("foreign-record", None, now));
+        table.marks.begun();
+        table.begin_anew();
+        let job = table.flow.next_job(&FlushLimits::default(), false, now);
+        let Some(Job::Load { partitions }) = job else { unreachable!("the offsets are read: {job:?}") };
+        let offsets = partitions.iter().map(|(partition, epoch)| Loaded {
+            partition: *partition,
+            epoch: *epoch,
+            next_offset: 0,
+            generation: 0,
+        });
+        table.flow.finish(Outcome::Loaded { done: 0, offsets: offsets.collect() });
+        table.flow.sought(0);
+        assert!(table.flow.has_running());
+        table.see_mark(Some(error("foreign-record")), 3, MINUTE);
+        assert!(!table.is_parked(), "it is still being stored");
+        table.marks.ended(3);
+        table.see_mark(Some(error("foreign-record")), 3, MINUTE);
+        assert!(!table.is_parked(), "the view was asked for before");
+        table.see_mark(Some(error("foreign-record")), 4, MINUTE);
+        assert!(table.is_parked(), "another instance's");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::event::Ask;
 use super::loaded::AfterLoad;
 use super::retries::Retries;
-use super::standing::Standing;
+use super::standing::{OwnMarks, Standing};
 use crate::batches::compact::Batch;
 use crate::destination::TableError;
 use crate::pipeline::flow::Flow;
@@ -33,6 +33,7 @@ pub struct EngineTable {
     /// What the whole service shows.
     pub(super) service: Status,
     pub(super) standing: Standing,
+    pub(super) marks: OwnMarks,
     pub(super) retries: Retries,
     pub(super) partitions: BTreeMap<i32, Reading>,
     /// The generation that the last value schema id stood for.
@@ -104,7 +105,7 @@ impl Unknown {
 }
 
 impl EngineTable {
-    pub(super) fn new(task: TableTask, service: &Status, limit: Duration) -> Self {
+    pub(super) fn new(task: TableTask, service: &Status, (limit, kafka): (Duration, Duration)) -> Self {
         let operations = task.operations;
         let status = service.table(&task.id.to_string());
         status.set_target(format!("{}.{}", task.target.schema, task.target.table));
@@ -116,7 +117,8 @@ impl EngineTable {
             status,
             service: service.clone(),
             standing: Standing::Running,
-            retries: Retries::new(limit),
+            marks: OwnMarks::default(),
+            retries: Retries::new(limit, kafka),
             partitions: BTreeMap::new(),
             last_schema: None,
             oldest_waiting_ms: None,

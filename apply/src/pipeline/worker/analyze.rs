@@ -4,7 +4,8 @@
 //! meanwhile is analyzed anew.
 
 use super::{TableMemory, Worker};
-use crate::destination::{DestinationError, catalog};
+use crate::destination::{Connection, DestinationError, catalog};
+use crate::merge::ddl::NewIndex;
 use crate::merge::sql::analyze;
 use crate::pipeline::table::TableTask;
 use std::sync::atomic::Ordering;
@@ -13,11 +14,8 @@ use tokio_postgres::error::SqlState;
 impl Worker {
     /// Makes the indexes and takes statistics. May be repeated: what is there counts as made. False if the table was
     /// emptied or altered meanwhile.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn after_load(&self, task: &TableTask, memory: &TableMemory) -> Result<bool, DestinationError> {
-        let mut lease = self.pool.acquire().await?;
+        let mut lease = self.pool.acquire(statistics_of(task)).await?;
         let row = self.bookkeeping.target(&mut lease, &task.topic, false).await?;
         // Without a row there is nothing to follow; with the mark another instance has done it.
         let Some(row) = row.filter(|row| !row.loaded) else {
@@ -33,14 +31,13 @@ impl Worker {
             for note in &created.notes {
                 tracing::info!(table = %task.id, "{note}");
             }
-            for sql in created.indexes {
-                tracing::info!(table = %task.id, sql, "creating an index");
-                match lease.batch_execute(&sql).await {
-                    Err(error) if error.code().is_some_and(is_there_already) => {}
-                    made => {
-                        let doing = format!("creating an index of {}", task.target);
-                        made.map_err(DestinationError::during(doing))?;
+            for index in &created.indexes {
+                match self.make_index(&lease, task, index).await {
+                    // Without it queries are slower; the others and the statistics are made all the same.
+                    Err(error) if !error.is_transient() => {
+                        tracing::warn!(table = %task.id, sql = index.sql, error = %error, "an index is left out");
                     }
+                    made => made?,
                 }
             }
             lease
@@ -55,10 +52,37 @@ impl Worker {
         }
         Ok(marked)
     }
+
+    /// Makes an index, unless the table has it.
+    async fn make_index(
+        &self,
+        connection: &Connection,
+        task: &TableTask,
+        index: &NewIndex,
+    ) -> Result<(), DestinationError> {
+        let has = async || {
+            let there = catalog::indexes(connection, &task.target).await?;
+            Ok::<_, DestinationError>(index.names.iter().any(|name| there.contains(name)))
+        };
+        if has().await? {
+            return Ok(());
+        }
+        let NewIndex { sql, .. } = index;
+        tracing::info!(table = %task.id, sql, "creating an index");
+        match connection.batch_execute(sql).await {
+            // Another instance has made it in the same moment, or something else has its name.
+            Err(error) if error.code().is_some_and(is_there_already) && has().await? => Ok(()),
+            made => made.map_err(DestinationError::during(format!("creating an index of {}", task.target))),
+        }
+    }
 }
 
-/// An earlier attempt has made the index, on a kernel that does not know IF NOT EXISTS; or another instance has, in the
-/// same moment.
+/// What follows a load, for people.
+pub(in crate::pipeline) fn statistics_of(task: &TableTask) -> String {
+    format!("statistics and indexes of {}", task.target)
+}
+
+/// True if the server refuses a name because there is something of this name.
 fn is_there_already(code: &SqlState) -> bool {
     [SqlState::DUPLICATE_TABLE, SqlState::UNIQUE_VIOLATION].contains(code)
 }
@@ -68,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_index_that_is_there_counts_as_made_and_one_on_a_missing_column_does_not() {
+    fn only_a_name_that_is_taken_may_be_of_an_index_that_is_there() {
         assert!(
             is_there_already(&SqlState::from_code("42P07"))
                 && is_there_already(&SqlState::from_code("23505"))

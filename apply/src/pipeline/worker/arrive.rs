@@ -6,8 +6,9 @@
 
 use super::Worker;
 use super::anew::Touched;
+use super::claim::Done;
 use super::flush::Cache;
-use super::locks::{Hold, definition_lock_ms};
+use super::locks::Hold;
 use crate::barriers::{Arrival, Passage, arrive};
 use crate::batches::compact::Batch;
 use crate::bookkeeping::{ArrivalStep, Move};
@@ -34,12 +35,12 @@ impl Worker {
         moves: &[Move],
         conflicts: u32,
     ) -> Result<Outcome<Batch>, DestinationError> {
-        let _turn = self.pool.turn().await?;
-        let mut lease = self.begin(Hold::Target(&task.target)).await?;
+        let _turn = self.pool.turn_to_define(&task.target, conflicts).await;
+        let mut lease = self.begin(task, Hold::Target(&task.target), conflicts).await?;
         let own: Vec<i32> = moves.iter().map(|step| step.partition).collect();
         let (applied, verdict) = self.judge(&mut lease, task, generation, passage, &own, false).await?;
         let statements = match verdict {
-            Arrival::Execute => Some(self.execute(&mut lease, task, (from, generation), conflicts).await?),
+            Arrival::Execute => Some(self.execute(&mut lease, task, (from, generation)).await?),
             _ => None,
         };
         // An instance of an older version queues up at the row alone. What it has done meanwhile is seen here.
@@ -89,51 +90,56 @@ impl Worker {
         connection: &mut Connection,
         task: &TableTask,
         (from, generation): (u32, u32),
-        conflicts: u32,
     ) -> Result<Vec<String>, DestinationError> {
         let (Some(before), Some(record)) = (task.record(from), task.record(generation)) else {
             return Ok(Vec::new());
         };
+        let mut done = Done::default();
         if task.is_reset(generation) {
             let how = format!("reading {} anew (generation {generation})", task.id);
-            self.lock_definition(connection, task, conflicts).await?;
-            self.claim(connection, task, &Act::Empty(how)).await?;
-            return self.reset(connection, task, before, record).await;
+            self.lock_definition(connection, task).await?;
+            done.became_sole = self.claim(connection, task, &task.topic, &Act::Empty(how)).await?;
+            done.statements = self.reset(connection, task, before, record).await?;
+        } else {
+            // The table itself stays when it is dropped on the source: views and grants hang on it.
+            if record.cause.empties() && task.operations.delete {
+                self.lock_definition(connection, task).await?;
+                let act = Act::Empty(emptying(task, record));
+                done.became_sole = self.claim(connection, task, &task.topic, &act).await?;
+                done.statements.push(self.empty(connection, task, generation).await?);
+            }
+            self.follow(connection, task, &task.topic, (before, record), &mut done).await?;
         }
-        let empties = record.cause.empties() && task.operations.delete;
-        if empties || self.is_altered(connection, task, before, record).await? {
-            self.lock_definition(connection, task, conflicts).await?;
+        if done.became_sole {
+            self.bookkeeping.record_owner(connection, &task.topic, &task.target, false).await?;
         }
-        let mut statements = Vec::new();
-        // The table itself stays when it is dropped on the source: views and grants hang on it.
-        if empties {
-            self.claim(connection, task, &Act::Empty(emptying(task, record))).await?;
-            statements.push(self.empty(connection, task, generation).await?);
-        }
-        statements.extend(self.follow(connection, task, before, record).await?);
-        Ok(statements)
+        Ok(done.statements)
     }
 
-    /// Gives the target the definition of `record`; its rows stay.
+    /// Gives the target, which `topic` feeds, the definition of `record`; its rows stay.
     pub(super) async fn follow(
         &self,
         connection: &mut Connection,
         task: &TableTask,
-        before: &GenerationRecord,
-        record: &GenerationRecord,
-    ) -> Result<Vec<String>, DestinationError> {
+        topic: &str,
+        (before, record): (&GenerationRecord, &GenerationRecord),
+        done: &mut Done,
+    ) -> Result<(), DestinationError> {
         if record.cause == Cause::Drop || !task.alter {
-            return Ok(Vec::new());
+            return Ok(());
+        }
+        if self.is_altered(connection, task, before, record).await? {
+            self.lock_definition(connection, task).await?;
         }
         let reset_after = task.is_reset_after(record.generation);
         let allowed = match Act::narrowing(task, before, record) {
-            Some(act) => self.claim(connection, task, &act).await,
-            None => Ok(()),
+            Some(act) => self.claim(connection, task, topic, &act).await,
+            None => Ok(false),
         };
         match allowed {
-            Ok(()) => {}
+            Ok(became_sole) => done.became_sole |= became_sole,
             // The reset asks again, and what lies before it does not matter.
-            Err(DestinationError::Table(_)) if reset_after => return Ok(Vec::new()),
+            Err(DestinationError::Table(_)) if reset_after => return Ok(()),
             Err(error) => return Err(error),
         }
         let changes = changes(&before.table, &record.table);
@@ -141,13 +147,16 @@ impl Worker {
             Ok(alter) => {
                 let touched = Touched::by(task, &before.table, &changes);
                 match self.carry_out(connection, task, record.generation, &alter, &touched).await {
-                    Ok(()) => Ok(alter),
+                    Ok(()) => {
+                        done.statements.extend(alter);
+                        Ok(())
+                    }
                     // What stands in the way of the change may not stand in the way of the reset.
-                    Err(DestinationError::Table(_)) if reset_after => Ok(Vec::new()),
+                    Err(DestinationError::Table(_)) if reset_after => Ok(()),
                     Err(error) => Err(error),
                 }
             }
-            Err(_) if reset_after => Ok(Vec::new()),
+            Err(_) if reset_after => Ok(()),
             Err(error) => Err(DestinationError::Table(unsupported(task, record, &error))),
         }
     }
@@ -160,9 +169,6 @@ impl Worker {
         before: &GenerationRecord,
         record: &GenerationRecord,
     ) -> Result<bool, DestinationError> {
-        if record.cause == Cause::Drop || !task.alter {
-            return Ok(false);
-        }
         // What cannot be followed is told by `follow`.
         let mut changes = changes(&before.table, &record.table);
         changes.retain(Change::excludes_readers);
@@ -172,21 +178,15 @@ impl Worker {
             .is_ok_and(|statements| !statements.is_empty()))
     }
 
-    /// Takes the target for this transaction alone, or gives up, soon at first: whoever reads it meanwhile is waited for, and every
-    /// later reader waits for that.
+    /// Takes the target for this transaction alone, or gives up, soon at first, as the transaction's limit says: whoever reads it
+    /// meanwhile is waited for, and every later reader waits for that. So they do if something else is waited for after it.
     pub(super) async fn lock_definition(
         &self,
         connection: &Connection,
         task: &TableTask,
-        conflicts: u32,
     ) -> Result<(), DestinationError> {
-        let usual = self.pool.connector().lock_timeout_ms();
         connection
-            .batch_execute(&format!(
-                "SET LOCAL lock_timeout = {}; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE; SET LOCAL lock_timeout = {usual}",
-                definition_lock_ms(conflicts, usual),
-                task.target
-            ))
+            .batch_execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", task.target))
             .await
             .map_err(DestinationError::during(format!("changing the definition of {}", task.target)))
     }

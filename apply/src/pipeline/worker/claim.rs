@@ -5,9 +5,18 @@ use crate::destination::{Connection, DestinationError, catalog};
 use crate::pipeline::ownership::{Act, refusal};
 use crate::pipeline::table::TableTask;
 
+/// What has been done to a target, and is to be written down once no table is waited for any more.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// The statements.
+    pub(super) statements: Vec<String>,
+    /// The target has held rows of others, and none of them is left: it is the topic's alone from now on.
+    pub(super) became_sole: bool,
+}
+
 impl Worker {
-    /// Comes to an end only if `act` takes nothing from anybody else. A target that has held rows of others and is empty
-    /// is the topic's alone from now on.
+    /// Comes to an end only if `act` takes nothing from anybody else who has rows in the target beside `topic`. True if it has
+    /// held rows of others and is empty.
     ///
     /// # Errors
     /// [`DestinationError::Table`] with who else has rows in it; what the server says.
@@ -15,21 +24,19 @@ impl Worker {
         &self,
         connection: &mut Connection,
         task: &TableTask,
+        topic: &str,
         act: &Act,
-    ) -> Result<(), DestinationError> {
-        let (topic, target) = (&task.topic, &task.target);
+    ) -> Result<bool, DestinationError> {
+        let target = &task.target;
         let ownership = self.bookkeeping.ownership(connection, topic, target).await?;
         if ownership.is_sole(task.existing) {
-            return Ok(());
+            return Ok(false);
         }
         if ownership.feeders.is_empty() {
             // Nobody may put a row into it between the look and the act.
-            connection
-                .batch_execute(&format!("LOCK TABLE {target} IN ACCESS EXCLUSIVE MODE"))
-                .await
-                .map_err(DestinationError::during(format!("locking {target}")))?;
+            self.lock_definition(connection, task).await?;
             if !catalog::has_rows(connection, target).await? {
-                return self.bookkeeping.record_owner(connection, topic, target, false).await;
+                return Ok(true);
             }
         }
         Err(DestinationError::Table(refusal(task, &ownership, act)))

@@ -57,7 +57,13 @@ pub(super) async fn copy(
         if piece.len() >= PIECE_BYTES {
             report.bytes += length(&piece);
             let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4));
-            connection.attend("COPY", sink.send(Bytes::from(full))).await.map_err(during())?;
+            let mut full = Bytes::from(full);
+            // The server counts a message once it has all of it: one of a large row would look as if nothing came.
+            while full.len() > 2 * PIECE_BYTES {
+                let part = full.split_to(PIECE_BYTES);
+                connection.attend("COPY", sink.send(part)).await.map_err(during())?;
+            }
+            connection.attend("COPY", sink.send(full)).await.map_err(during())?;
         }
     }
     put_trailer(&mut piece);

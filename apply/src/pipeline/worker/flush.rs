@@ -42,6 +42,8 @@ pub(super) struct Cache {
     violations: u32,
     /// The target has not been at the end of its topic yet.
     pub(super) fresh: bool,
+    /// Attempts in a row that have met the locks of others.
+    blocked: u32,
 }
 
 /// A target, and what tells whether it is still the same.
@@ -56,7 +58,8 @@ struct Seen {
 impl Cache {
     /// Forgets the target's definition and what was made from it.
     fn forget_shape(&mut self) {
-        *self = Self { violations: self.violations, fresh: self.fresh, ..Self::default() };
+        let Self { violations, fresh, blocked, .. } = *self;
+        *self = Self { violations, fresh, blocked, ..Self::default() };
     }
 }
 
@@ -64,7 +67,8 @@ impl Cache {
 const ATTEMPTS_MAX: u32 = 5;
 
 impl Worker {
-    /// Merges `rows` of generation `generations.0` into the target, which has at least generation `generations.1`.
+    /// Merges `rows` of generation `generations.0` into the target, which has at least generation `generations.1`. `blocked`: how
+    /// many attempts in a row have met the locks of others.
     ///
     /// # Errors
     /// Nothing is written then, unless it is [`DestinationError::CommitUnknown`].
@@ -73,13 +77,15 @@ impl Worker {
         task: &TableTask,
         cache: &mut Cache,
         generations: (u32, u32),
-        rows: &Batch,
-        moves: &[Move],
+        (rows, moves): (&Batch, &[Move]),
+        blocked: u32,
     ) -> Result<Report, DestinationError> {
+        let _waiting = self.pool.turn_to_wait(&task.target, blocked).await;
+        cache.blocked = blocked;
         let mut key_was_unique = false;
         for _ in 0..ATTEMPTS_MAX {
             let writer = self.attend().await?;
-            let mut lease = self.pool.acquire().await?;
+            let mut lease = self.pool.acquire(task.target.to_string()).await?;
             let plan = self.plan(&mut lease, task, cache, generations).await?;
             if key_was_unique && !plan.has_unique_key() {
                 return Err(DestinationError::Table(key_gone(task, &plan)));
@@ -122,7 +128,7 @@ impl Worker {
     ) -> Result<(Report, bool), DestinationError> {
         let place = place_of(task, rows);
         if self.may_load_directly(task, cache, plan, rows) {
-            self.begin_on(lease, Hold::Writer(&task.target)).await?;
+            self.begin_on(lease, Hold::Writer(&task.target), cache.blocked).await?;
             if let Some(report) = load_directly(lease, cache, plan, stage, rows, &place).await? {
                 return Ok((report, false));
             }
@@ -206,7 +212,7 @@ impl Worker {
         rows: &Batch,
         place: &str,
     ) -> Result<Report, DestinationError> {
-        self.begin_merge(lease, task, &mut cache.staging, plan, stage).await?;
+        self.begin_merge(lease, task, cache, plan, stage).await?;
         let Copied::All(report) = copy(lease, plan, stage, Shape::Stage, rows, place).await? else {
             return Err(DestinationError::Table(target_gone_wrong(task)));
         };
@@ -228,14 +234,14 @@ impl Worker {
         &self,
         lease: &Lease,
         task: &TableTask,
-        staging: &mut Staging,
+        cache: &mut Cache,
         plan: &TransferPlan,
         stage: &TargetName,
     ) -> Result<(), DestinationError> {
         for _ in 0..STAGES_MADE_MAX {
-            staging.prepare(lease, self.dialect, plan, stage).await?;
-            self.begin_on(lease, Hold::Writer(&task.target)).await?;
-            if staging.take(lease, stage).await? {
+            cache.staging.prepare(lease, self.dialect, plan, stage).await?;
+            self.begin_on(lease, Hold::Writer(&task.target), cache.blocked).await?;
+            if cache.staging.take(lease, stage).await? {
                 return Ok(());
             }
         }

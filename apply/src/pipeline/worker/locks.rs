@@ -1,22 +1,21 @@
 //! What a transaction holds from its beginning, and what becomes of one that has waited for another's locks: who holds
 //! them is told, and sessions of instances that hang are ended.
 
-use super::Worker;
-use crate::destination::{Connection, DestinationError, Lease, holders};
+use super::{WorkError, Worker};
+use crate::destination::holders::{self, SILENCE};
+use crate::destination::{Connection, DestinationError, Lease};
 use crate::merge::names::TargetName;
 use crate::pipeline::table::TableTask;
 
-/// How long DDL waits for the readers of its table at first, ms. Every reader that comes later waits behind it.
-const DEFINITION_LOCK_MS: u64 = 1_500;
-/// How long the offsets of a partition that was just assigned are waited for, ms: a transaction that is in doubt ends
-/// soon, or belongs to an instance that hangs.
-pub(super) const DOUBT_LOCK_MS: u64 = 5_000;
+/// How long a lock is waited for at first, ms, by a job that keeps a connection meanwhile. DDL waits for the readers of its
+/// table, and every reader that comes later waits behind it.
+const FIRST_LOCK_MS: u64 = 1_500;
 
-/// How long DDL waits for the readers of its table, ms, after `conflicts` in a row; `usual` is what any statement waits.
-/// Twice as long each time: readers that overlap never leave a table free within a wait that is shorter than they are.
-pub(super) fn definition_lock_ms(conflicts: u32, usual: u64) -> u64 {
+/// How long a lock is waited for, ms, after `conflicts` in a row; `usual` is what any statement waits. Twice as long each
+/// time: readers that overlap never leave a table free within a wait that is shorter than they are.
+fn lock_ms(conflicts: u32, usual: u64) -> u64 {
     let doubled = 1_u64.checked_shl(conflicts).unwrap_or(u64::MAX);
-    DEFINITION_LOCK_MS.saturating_mul(doubled).min(usual)
+    FIRST_LOCK_MS.saturating_mul(doubled).min(usual)
 }
 
 /// What a transaction holds from its beginning.
@@ -36,27 +35,51 @@ impl Worker {
         !self.dialect.one_writer()
     }
 
-    /// A transaction on a connection of its own, under the locks of this instance.
-    pub(super) async fn begin(&self, hold: Hold<'_>) -> Result<Lease, DestinationError> {
+    /// A transaction for `task` on a connection of its own, under the locks of this instance.
+    pub(super) async fn begin(
+        &self,
+        task: &TableTask,
+        hold: Hold<'_>,
+        conflicts: u32,
+    ) -> Result<Lease, DestinationError> {
         self.attend().await?;
-        let lease = self.pool.acquire().await?;
-        self.begin_on(&lease, hold).await?;
+        let lease = self.pool.acquire(task.target.to_string()).await?;
+        self.begin_on(&lease, hold, conflicts).await?;
         Ok(lease)
     }
 
-    /// A transaction.
-    pub(super) async fn begin_on(&self, lease: &Lease, hold: Hold<'_>) -> Result<(), DestinationError> {
+    /// A transaction. What it holds from its beginning is waited for as long as anything; every lock that it meets after that,
+    /// for as long as `conflicts` allow, the attempts in a row that have met the locks of others.
+    pub(super) async fn begin_on(
+        &self,
+        lease: &Lease,
+        hold: Hold<'_>,
+        conflicts: u32,
+    ) -> Result<(), DestinationError> {
         let target = match hold {
             Hold::Target(target) => Some(target),
             Hold::Writer(target) => Some(target).filter(|_| self.dialect.one_writer()),
             Hold::Nothing => None,
         };
-        let begun = lease.batch_execute("BEGIN").await;
-        begun.map_err(DestinationError::during("beginning a transaction"))?;
-        match target {
-            Some(target) => self.lock_target(lease, target).await,
-            None => Ok(()),
-        }
+        let (lock, doing) = match target {
+            Some(target) => {
+                (format!("; {}", self.lock_of(target)), format!("waiting for others at {target}"))
+            }
+            None => (String::new(), "beginning a transaction".to_owned()),
+        };
+        let usual = self.pool.connector().lock_timeout_ms();
+        let limit = match lock_ms(conflicts, usual) {
+            limit if limit < usual => format!("; SET LOCAL lock_timeout = {limit}"),
+            _ => String::new(),
+        };
+        let begin = format!("BEGIN{lock}{limit}");
+        lease.batch_execute(&begin).await.map_err(DestinationError::during(doing))
+    }
+
+    /// What takes the advisory lock of a target.
+    fn lock_of(&self, target: &TargetName) -> String {
+        let key = self.bookkeeping.lock_key(&format!("target {target}"));
+        format!("SELECT pg_advisory_xact_lock({key})")
     }
 
     /// Takes the advisory lock of a target until the transaction ends: who sets it up, gives it another definition, or
@@ -66,22 +89,23 @@ impl Worker {
         connection: &Connection,
         target: &TargetName,
     ) -> Result<(), DestinationError> {
-        let key = self.bookkeeping.lock_key(&format!("target {target}"));
         connection
-            .batch_execute(&format!("SELECT pg_advisory_xact_lock({key})"))
+            .batch_execute(&self.lock_of(target))
             .await
             .map_err(DestinationError::during(format!("waiting for others at {target}")))
     }
 
     /// What is to be said of a transaction that failed with `error`: one that has waited for a lock for long enough says
     /// who holds the target. Sessions of instances that hang are ended.
-    pub async fn explain(&self, task: &TableTask, error: DestinationError) -> DestinationError {
-        if error.code() != Some("55P03") {
-            return error;
-        }
+    pub async fn explain(&self, task: &TableTask, error: WorkError) -> WorkError {
+        let error = match error {
+            WorkError::Destination(error) if error.code() == Some("55P03") => error,
+            other => return other,
+        };
         let looked = async {
-            let lease = self.pool.acquire().await?;
-            let ended = holders::end_dead(&lease, self.dialect, self.pool.connector().names()).await?;
+            let lease = self.pool.acquire(format!("a look at who holds {}", task.target)).await?;
+            let names = self.pool.connector().names();
+            let ended = holders::end_dead(&lease, self.dialect, names, SILENCE).await?;
             for pid in ended {
                 tracing::warn!(pid, table = %task.id, "the session of an instance that hangs in a transaction was ended");
             }
@@ -91,13 +115,13 @@ impl Worker {
         };
         match looked.await {
             // The lock may be one of the bookkeeping, or gone by now.
-            Ok(found) if found.is_empty() => error,
-            Ok(found) => DestinationError::Locked {
+            Ok(found) if found.is_empty() => error.into(),
+            Ok(found) => WorkError::Destination(DestinationError::Locked {
                 doing: error.to_string(),
                 target: task.target.to_string(),
                 holders: holders::listed(&found),
-            },
-            Err(_) => error,
+            }),
+            Err(_) => error.into(),
         }
     }
 }
@@ -107,12 +131,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ddl_waits_longer_after_each_conflict_and_no_longer_than_any_statement() {
-        let waits: Vec<u64> = (0..7).map(|conflicts| definition_lock_ms(conflicts, 30_000)).collect();
+    fn a_lock_is_waited_for_longer_after_each_conflict_and_no_longer_than_by_any_statement() {
+        let waits: Vec<u64> = (0..7).map(|conflicts| lock_ms(conflicts, 30_000)).collect();
         assert_eq!(waits, [1_500, 3_000, 6_000, 12_000, 24_000, 30_000, 30_000]);
-        assert_eq!(definition_lock_ms(0, 100), 100);
+        assert_eq!(lock_ms(0, 100), 100);
         for conflicts in [60, 63, 64, u32::MAX] {
-            assert_eq!(definition_lock_ms(conflicts, 3_600_000), 3_600_000);
+            assert_eq!(lock_ms(conflicts, 3_600_000), 3_600_000);
         }
     }
 }

@@ -7,6 +7,7 @@ mod anew;
 mod arrive;
 mod claim;
 mod copy;
+mod error;
 mod fit;
 mod flush;
 mod locks;
@@ -16,6 +17,8 @@ mod replay;
 mod setup;
 mod staging;
 
+pub(in crate::pipeline) use analyze::statistics_of;
+pub use error::WorkError;
 pub(in crate::pipeline) use fit::unknown_generation;
 pub use fit::{compile, warnings};
 pub(in crate::pipeline) use refused::{check_identity, partitions_changed};
@@ -54,6 +57,7 @@ pub struct Worker {
     /// Tells this destination from others under the same task's name.
     identity: String,
     were_parked: BTreeSet<String>,
+    were_refused: BTreeSet<String>,
 }
 
 /// What is remembered of a table from job to job.
@@ -62,8 +66,10 @@ pub struct TableMemory {
     cache: tokio::sync::Mutex<Cache>,
     /// The target has not been at the end of its topic yet: its rows are mostly new.
     fresh: AtomicBool,
-    /// Attempts in a row, at an arrival or a set-up, that have met the locks of others.
+    /// Attempts in a row that have met the locks of others: at an arrival or a set-up, which want the table for themselves, and
+    /// at a flush. A flush that succeeds between two of the first says nothing of those.
     conflicts: AtomicU32,
+    blocked: AtomicU32,
 }
 
 impl TableMemory {
@@ -78,20 +84,20 @@ impl TableMemory {
         self.fresh.store(true, Ordering::Relaxed);
     }
 
-    /// Attempts in a row that have met the locks of others.
+    /// Attempts in a row, at taking the table, that have met the locks of others.
     fn conflicts(&self) -> u32 {
         self.conflicts.load(Ordering::Relaxed)
     }
+}
 
-    /// Takes note of how an attempt went that wants the table for itself.
-    fn attempted(&self, result: &Result<Outcome<Batch>, DestinationError>) {
-        match result {
-            Ok(_) => self.conflicts.store(0, Ordering::Relaxed),
-            Err(error) if error.is_conflict() => {
-                self.conflicts.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(_) => {}
+/// Takes note of how an attempt went, among those in a row that have met the locks of others.
+fn count<T>(conflicts: &AtomicU32, result: &Result<T, WorkError>) {
+    match result {
+        Ok(_) => conflicts.store(0, Ordering::Relaxed),
+        Err(error) if error.is_conflict() => {
+            conflicts.fetch_add(1, Ordering::Relaxed);
         }
+        Err(_) => {}
     }
 }
 
@@ -109,7 +115,7 @@ pub struct Report {
 /// A job that did not come to an outcome.
 pub struct Failed {
     /// Why.
-    pub error: DestinationError,
+    pub error: WorkError,
     /// The rows, for another attempt.
     pub rows: Option<(u32, Batch)>,
 }
@@ -127,12 +133,12 @@ impl Worker {
     ) -> Result<Self, DestinationError> {
         // First of all: an `apply drop` that is under way is waited for, and none begins behind this.
         let presence = Presence::take(pool.connector().connect().await?, &bookkeeping).await?;
-        let mut connection = pool.acquire().await?;
+        let mut connection = pool.acquire("the start").await?;
         for setting in connection.unlike() {
             tracing::warn!("the destination's session is not as it should be: {setting}");
         }
         let (dialect, version) = catalog::probe(&mut connection).await?;
-        bookkeeping.create(&mut connection).await?;
+        bookkeeping.create(&mut connection, dialect).await?;
         let found = bookkeeping.newest_format(&connection).await?;
         if found > FORMAT_VERSION {
             let message = format!(
@@ -145,16 +151,25 @@ impl Worker {
         }
         let identity = bookkeeping.identity(&mut connection).await?;
         // A start is how a person says that the cause is mended.
-        let were_parked = bookkeeping.unpark_all(&mut connection).await?;
+        let were_parked = bookkeeping.unpark(&mut connection, None).await?;
+        let refusals = bookkeeping.refusals(&mut connection).await?;
+        let were_refused = refusals.into_iter().map(|refusal| refusal.topic).collect();
         connection.release();
         tracing::info!(version, product = ?dialect.product, "destination");
-        Ok(Self { pool, bookkeeping, dialect, ends, retention, presence, identity, were_parked })
+        Ok(Self {
+            pool,
+            bookkeeping,
+            dialect,
+            ends,
+            retention,
+            presence,
+            identity,
+            were_parked,
+            were_refused,
+        })
     }
 
     /// Sees to it that others know of this instance; the number of its staging tables.
-    ///
-    /// # Errors
-    /// What the server says.
     pub async fn attend(&self) -> Result<u32, DestinationError> {
         self.presence.writer(self.pool.connector(), &self.bookkeeping).await
     }
@@ -194,6 +209,12 @@ impl Worker {
         &self.were_parked
     }
 
+    /// Topics that could not be begun when this instance started.
+    #[must_use]
+    pub const fn were_refused(&self) -> &BTreeSet<String> {
+        &self.were_refused
+    }
+
     /// The bookkeeping.
     #[must_use]
     pub const fn bookkeeping(&self) -> &Bookkeeping {
@@ -226,25 +247,29 @@ impl Worker {
         let (result, rows) = match job {
             Job::Load { partitions } => {
                 let loaded = self.load(task, memory, &partitions).await;
-                memory.attempted(&loaded);
+                count(&memory.conflicts, &loaded);
                 (loaded, None)
             }
             Job::Flush { generation, target, rows, moves } => {
                 cache.fresh = memory.fresh.load(Ordering::Relaxed);
-                let flushed = self.flush(task, &mut cache, (generation, target), &rows, &moves).await;
-                let result = flushed.map(|merged| {
+                let blocked = memory.blocked.load(Ordering::Relaxed);
+                let generations = (generation, target);
+                let flushed = self.flush(task, &mut cache, generations, (&rows, &moves), blocked).await;
+                let result = flushed.map_err(WorkError::from).map(|merged| {
                     report = merged;
                     Outcome::Written
                 });
+                count(&memory.blocked, &result);
                 (result, Some((generation, rows)))
             }
             Job::Arrive { from, generation, passage, moves } => {
                 let step = (from, generation);
                 let arrived = self.arrive(task, &mut cache, step, passage, &moves, memory.conflicts()).await;
-                memory.attempted(&arrived);
+                let arrived = arrived.map_err(WorkError::from);
+                count(&memory.conflicts, &arrived);
                 (arrived, None)
             }
-            Job::Advance { moves } => (self.advance(task, &moves).await, None),
+            Job::Advance { moves } => (self.advance(task, &moves).await.map_err(WorkError::from), None),
         };
         match result {
             Ok(outcome) => {
@@ -253,7 +278,9 @@ impl Worker {
                 }
                 Ok((outcome, report))
             }
-            Err(DestinationError::OffsetMoved | DestinationError::CommitUnknown { .. }) => {
+            Err(WorkError::Destination(
+                DestinationError::OffsetMoved | DestinationError::CommitUnknown { .. },
+            )) => {
                 *cache = Cache::default();
                 Ok((Outcome::Lost, Report::default()))
             }
@@ -274,7 +301,7 @@ impl Worker {
     async fn is_overtaken(&self, task: &TableTask, moves: &[crate::bookkeeping::Move]) -> bool {
         let numbers: Vec<i32> = moves.iter().map(|step| step.partition).collect();
         let read = async {
-            let mut lease = self.begin(Hold::Writer(&task.target)).await?;
+            let mut lease = self.begin(task, Hold::Writer(&task.target), 0).await?;
             let lock = self.locks_rows();
             let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, lock).await?;
             lease.commit().await?;
@@ -299,7 +326,7 @@ impl Worker {
         task: &TableTask,
         moves: &[crate::bookkeeping::Move],
     ) -> Result<Outcome<Batch>, DestinationError> {
-        let mut lease = self.begin(Hold::Nothing).await?;
+        let mut lease = self.begin(task, Hold::Nothing, 0).await?;
         // A partition that stands before what empties the table goes there by arriving, not this way.
         self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None, Some(self.retention)).await?;
         lease.commit().await?;

@@ -1,9 +1,9 @@
 //! `apply replay`, one table: in one transaction the target, its definition and its offsets are taken back, and
 //! running instances are told. Flushes of before fail their compare-and-set, or have come to their end first.
 
-use super::Worker;
 use super::locks::Hold;
 use super::refused::{check_identity, undefined};
+use super::{WorkError, Worker};
 use crate::bookkeeping::TargetRow;
 use crate::destination::{Connection, DestinationError, catalog};
 use crate::pipeline::ownership::Act;
@@ -30,68 +30,80 @@ impl Worker {
         task: &TableTask,
         replay: &Replay,
         conflicts: u32,
-    ) -> Result<Option<BTreeMap<i32, i64>>, DestinationError> {
-        let mut lease = self.pool.acquire().await?;
-        self.begin_on(&lease, Hold::Target(&task.target)).await?;
+    ) -> Result<Option<BTreeMap<i32, i64>>, WorkError> {
+        let mut lease = self.begin(task, Hold::Target(&task.target), conflicts).await?;
         let exists = catalog::shape(&mut lease, self.dialect, &task.target).await?.is_some();
         if exists {
             // Waits for the flush that is under way; the next one finds other offsets.
-            self.lock_definition(&lease, task, conflicts).await?;
+            self.lock_definition(&lease, task).await?;
         }
-        let lock = self.locks_rows();
-        let Some(row) = self.bookkeeping.target(&mut lease, &task.topic, lock).await? else {
-            let begun = if *replay == Replay::Clear { self.renew(&mut lease, task).await? } else { None };
-            lease.commit().await?;
-            lease.release();
-            return Ok(begun);
+        let row = self.bookkeeping.target(&mut lease, &task.topic, false).await?;
+        let begun = match (replay, row) {
+            (Replay::Clear, Some(row)) => Some(self.clear(&mut lease, task, &row).await?),
+            (Replay::Clear, None) => self.renew(&mut lease, task).await?,
+            (Replay::Merge(offsets), Some(_)) => self.take_back(&mut lease, task, offsets).await?,
+            (Replay::Merge(_), None) => None,
         };
-        let numbers: Vec<i32> = (0..row.partitions).collect();
-        self.bookkeeping.set_parked(&mut lease, &task.topic, None).await?;
-        let stored = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, lock).await?;
-        let mut begun = BTreeMap::new();
-        match replay {
-            Replay::Clear => {
-                let barriers = task.barriers();
-                let beginning =
-                    barriers.beginning().ok_or_else(|| DestinationError::Table(undefined(task)))?;
-                self.restore(&mut lease, task, &row, beginning.generation).await?;
-                self.bookkeeping
-                    .reset_target(
-                        &mut lease,
-                        &task.topic,
-                        &task.incarnation,
-                        &task.target,
-                        beginning.generation,
-                    )
-                    .await?;
-                for (partition, low) in (0_i32..).zip(self.beginnings(task).await?) {
-                    let offset = low.max(beginning.offset(partition));
-                    self.bookkeeping
-                        .set_offset(&mut lease, &task.topic, partition, offset, beginning.generation, true)
-                        .await?;
-                    begun.insert(partition, offset);
-                }
-            }
-            Replay::Merge(offsets) => {
-                check_identity(task, &row).map_err(DestinationError::Table)?;
-                let barriers = task.barriers();
-                let empty =
-                    barriers.iter().rev().find(|known| known.empties && known.generation <= row.applied);
-                for stored in stored {
-                    let Some(wanted) = offsets.get(&stored.partition) else { continue };
-                    // What was read before a TRUNCATE must not come back to life behind it.
-                    let offset = empty.map_or(*wanted, |known| known.offset(stored.partition).max(*wanted));
-                    let generation = stored.generation.min(row.applied);
-                    self.bookkeeping
-                        .set_offset(&mut lease, &task.topic, stored.partition, offset, generation, false)
-                        .await?;
-                    begun.insert(stored.partition, offset);
-                }
-            }
+        if begun.is_some() {
+            self.bookkeeping.bump_epoch(&mut lease).await?;
         }
-        self.bookkeeping.bump_epoch(&mut lease).await?;
         lease.commit().await?;
         lease.release();
+        Ok(begun)
+    }
+
+    /// Empties the target, and takes everything back to the beginning.
+    async fn clear(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        row: &TargetRow,
+    ) -> Result<BTreeMap<i32, i64>, WorkError> {
+        let barriers = task.barriers();
+        let beginning = barriers.beginning().ok_or_else(|| DestinationError::Table(undefined(task)))?;
+        let generation = beginning.generation;
+        let (topic, target) = (&task.topic, &task.target);
+        let lows = self.beginnings(task).await?;
+        if self.restore(connection, task, row, generation).await? {
+            self.bookkeeping.record_owner(connection, topic, target, false).await?;
+        }
+        self.bookkeeping.unpark(connection, Some(topic)).await?;
+        self.bookkeeping.reset_target(connection, topic, &task.incarnation, target, generation).await?;
+        let mut begun = BTreeMap::new();
+        for (partition, low) in (0_i32..).zip(lows) {
+            let offset = low.max(beginning.offset(partition));
+            self.bookkeeping.set_offset(connection, topic, partition, offset, generation, true).await?;
+            begun.insert(partition, offset);
+        }
+        Ok(begun)
+    }
+
+    /// Takes the offsets back, as far as no TRUNCATE lies between. `None` if the topic has no row.
+    async fn take_back(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        offsets: &BTreeMap<i32, i64>,
+    ) -> Result<Option<BTreeMap<i32, i64>>, DestinationError> {
+        let (topic, lock) = (&task.topic, self.locks_rows());
+        // An instance of an older version queues up at the row alone.
+        let Some(row) = self.bookkeeping.target(connection, topic, lock).await? else { return Ok(None) };
+        check_identity(task, &row).map_err(DestinationError::Table)?;
+        self.bookkeeping.unpark(connection, Some(topic)).await?;
+        let numbers: Vec<i32> = (0..row.partitions).collect();
+        let barriers = task.barriers();
+        let empty = barriers.iter().rev().find(|known| known.empties && known.generation <= row.applied);
+        let mut begun = BTreeMap::new();
+        for stored in self.bookkeeping.offsets(connection, topic, &numbers, lock).await? {
+            let Some(wanted) = offsets.get(&stored.partition) else { continue };
+            // What was read before a TRUNCATE must not come back to life behind it.
+            let offset = empty.map_or(*wanted, |known| known.offset(stored.partition).max(*wanted));
+            let generation = stored.generation.min(row.applied);
+            self.bookkeeping
+                .set_offset(connection, topic, stored.partition, offset, generation, false)
+                .await?;
+            begun.insert(stored.partition, offset);
+        }
         Ok(Some(begun))
     }
 
@@ -101,42 +113,46 @@ impl Worker {
         &self,
         connection: &mut Connection,
         task: &TableTask,
-    ) -> Result<Option<BTreeMap<i32, i64>>, DestinationError> {
+    ) -> Result<Option<BTreeMap<i32, i64>>, WorkError> {
         let source = task.id.to_string();
         let former = self.bookkeeping.former(connection, &source, &task.target, &task.topic).await?;
         let Some(former) = former else { return Ok(None) };
         let barriers = task.barriers();
         let beginning = barriers.beginning().ok_or_else(|| DestinationError::Table(undefined(task)))?;
         let lows = self.beginnings(task).await?;
-        self.bookkeeping.succeed(connection, &former.topic, &task.topic).await?;
+        let mut became_sole = false;
         if catalog::shape(connection, self.dialect, &task.target).await?.is_some() {
-            let row = TargetRow { topic: task.topic.clone(), applied: beginning.generation, ..former };
-            self.restore(connection, task, &row, beginning.generation).await?;
+            let row = TargetRow { applied: beginning.generation, ..former.clone() };
+            became_sole = self.restore(connection, task, &row, beginning.generation).await?;
         }
-        self.bookkeeping.bump_epoch(connection).await?;
+        self.hand_over(connection, task, &former, became_sole).await?;
         let begun = (0_i32..).zip(lows);
         Ok(Some(begun.map(|(partition, low)| (partition, low.max(beginning.offset(partition)))).collect()))
     }
 
-    /// Empties the target and gives it the definition of `generation`; creates it if it is gone. One that this topic has
-    /// not fed before is judged as at the first time.
+    /// Empties the target, which the topic of `row` feeds, and gives it the definition of `generation`; creates it if it is
+    /// gone. One that this topic has not fed before is judged as at the first time. True if the target is its alone from now on,
+    /// which is to be written down.
     async fn restore(
         &self,
         connection: &mut Connection,
         task: &TableTask,
         row: &TargetRow,
         generation: u32,
-    ) -> Result<(), DestinationError> {
+    ) -> Result<bool, DestinationError> {
         let first = task.record(generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
         if row.target != task.target {
-            return self.prepare_target(connection, task, &first.table, generation).await;
+            self.prepare_target(connection, task, &first.table, generation).await?;
+            return Ok(false);
         }
         if catalog::shape(connection, self.dialect, &task.target).await?.is_none() {
             self.create_target(connection, task, &first.table).await?;
-            return self.bookkeeping.record_owner(connection, &task.topic, &task.target, false).await;
+            return Ok(true);
         }
-        self.claim(connection, task, &Act::Empty("replay --clear".to_owned())).await?;
+        let act = Act::Empty("replay --clear".to_owned());
+        let became_sole = self.claim(connection, task, &row.topic, &act).await?;
         let now = task.record(row.applied).unwrap_or(first);
-        self.reset(connection, task, now, first).await.map(drop)
+        self.reset(connection, task, now, first).await?;
+        Ok(became_sole)
     }
 }

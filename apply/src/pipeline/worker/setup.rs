@@ -1,12 +1,13 @@
 //! The first time a topic meets its target: schema, table, `existing_data`, first offsets, all in one transaction
 //! under an advisory lock, by whichever instance comes first. And every later time: reading the offsets.
 
+use super::claim::Done;
 use super::fit::{check_hazards, compile, warnings};
-use super::locks::{DOUBT_LOCK_MS, Hold};
+use super::locks::Hold;
 use super::refused::{
     check_identity, existing_data, incomplete, missed, partitions_changed, recreated, shared, undefined,
 };
-use super::{TableMemory, Worker};
+use super::{TableMemory, WorkError, Worker};
 use crate::batches::compact::Batch;
 use crate::bookkeeping::{NewTarget, OffsetRow, Ownership, TargetRow};
 use crate::destination::{Connection, DestinationError, TableError, catalog};
@@ -15,6 +16,7 @@ use crate::pipeline::job::{Loaded, Outcome};
 use crate::pipeline::ownership::{Act, refusal};
 use crate::pipeline::table::TableTask;
 use crate::remedies;
+use crate::topics::error::TopicError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tributary_schemas::config::ExistingData;
@@ -31,35 +33,40 @@ impl Worker {
         task: &TableTask,
         memory: &TableMemory,
         partitions: &[(i32, u64)],
-    ) -> Result<Outcome<Batch>, DestinationError> {
+    ) -> Result<Outcome<Batch>, WorkError> {
         let numbers: Vec<i32> = partitions.iter().map(|(number, _)| *number).collect();
-        let mut lease = self.begin(Hold::Writer(&task.target)).await?;
+        let conflicts = memory.conflicts();
+        let waiting = self.pool.turn_to_wait(&task.target, conflicts).await;
+        let mut lease = self.begin(task, Hold::Writer(&task.target), conflicts).await?;
+        let _defining;
         let target = match self.bookkeeping.target(&mut lease, &task.topic, false).await? {
             Some(target) => {
                 self.watch_owners(&mut lease, task).await?;
                 target
             }
-            None => self.set_up(&mut lease, task, memory.conflicts()).await?,
+            None => {
+                lease.commit().await?;
+                lease.release();
+                drop(waiting);
+                _defining = self.pool.turn_to_define(&task.target, conflicts).await;
+                lease = self.begin(task, Hold::Target(&task.target), conflicts).await?;
+                self.set_up(&mut lease, task).await?
+            }
         };
         check_identity(task, &target).map_err(DestinationError::Table)?;
         self.look_at_target(&mut lease, task).await?;
         if target.parked.is_some() {
-            self.bookkeeping.set_parked(&mut lease, &task.topic, None).await?;
+            self.bookkeeping.unpark(&mut lease, Some(&task.topic)).await?;
         }
-        let limit = self.pool.connector().lock_timeout_ms().min(DOUBT_LOCK_MS);
-        lease
-            .batch_execute(&format!("SET LOCAL lock_timeout = {limit}"))
-            .await
-            .map_err(DestinationError::during(format!("reading the offsets of {}", task.topic)))?;
         let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, self.locks_rows()).await?;
         let missing =
             |row: &&OffsetRow| row.may_have_missed(self.retention) && !task.is_emptied_after(row.generation);
         if let Some(number) = numbers.iter().find(|number| !rows.iter().any(|row| row.partition == **number))
         {
-            return Err(DestinationError::Table(incomplete(task, *number)));
+            return Err(DestinationError::Table(incomplete(task, *number)).into());
         }
         if let Some(row) = rows.iter().find(missing) {
-            return Err(DestinationError::Table(missed(task, row, self.retention)));
+            return Err(DestinationError::Table(missed(task, row, self.retention)).into());
         }
         lease.commit().await?;
         lease.release();
@@ -98,14 +105,8 @@ impl Worker {
         Ok(())
     }
 
-    /// `conflicts`: how many attempts in a row have met the locks of others.
-    async fn set_up(
-        &self,
-        connection: &mut Connection,
-        task: &TableTask,
-        conflicts: u32,
-    ) -> Result<TargetRow, DestinationError> {
-        self.lock_target(connection, &task.target).await?;
+    /// Under the advisory lock of the target.
+    async fn set_up(&self, connection: &mut Connection, task: &TableTask) -> Result<TargetRow, WorkError> {
         // Another instance may have done it while this one waited.
         if let Some(target) = self.bookkeeping.target(connection, &task.topic, false).await? {
             return Ok(target);
@@ -120,10 +121,10 @@ impl Worker {
         match self.bookkeeping.former(connection, &source, &task.target, &task.topic).await? {
             // One that knows of a later topic than this instance does stays what it is.
             Some(former) if former.applied < generation => {
-                self.take_over(connection, task, (&former, definition), conflicts).await?;
+                self.take_over(connection, task, &former, definition).await?;
             }
             // The task began anew after the table had gone into another topic.
-            Some(former) => return Err(DestinationError::Table(recreated(task, &former))),
+            Some(former) => return Err(DestinationError::Table(recreated(task, &former)).into()),
             None => self.prepare_target(connection, task, &definition.table, generation).await?,
         }
         let next_offsets: Vec<i64> =
@@ -136,19 +137,16 @@ impl Worker {
             generation,
             next_offsets: &next_offsets,
         };
-        let left = self.bookkeeping.forget_offsets(connection, &task.topic).await?;
+        let left = self.bookkeeping.insert_target(connection, &new).await?;
         if left > 0 {
             tracing::warn!(
                 table = %task.id, rows = left,
                 "somebody has removed the row of this table from the bookkeeping: its target is judged as at the first time"
             );
         }
-        self.bookkeeping.insert_target(connection, &new).await?;
         tracing::info!(table = %task.id, target = %task.target, generation, "target set up");
-        self.bookkeeping
-            .target(connection, &task.topic, false)
-            .await?
-            .ok_or_else(|| DestinationError::Table(undefined(task)))
+        let target = self.bookkeeping.target(connection, &task.topic, false).await?;
+        Ok(target.ok_or_else(|| DestinationError::Table(undefined(task)))?)
     }
 
     /// This topic takes the place of the one before, which has become unusable: capture reads the table anew into it. The
@@ -157,33 +155,45 @@ impl Worker {
         &self,
         connection: &mut Connection,
         task: &TableTask,
-        (former, record): (&TargetRow, &GenerationRecord),
-        conflicts: u32,
+        former: &TargetRow,
+        record: &GenerationRecord,
     ) -> Result<(), DestinationError> {
         let before = task.former_record(former.applied).map_or(record, Arc::as_ref);
         let exists = catalog::shape(connection, self.dialect, &task.target).await?.is_some();
-        // Rows of the topic before are void, whichever generation of this one has emptied the table last.
-        let empties = record.cause.empties() && task.operations.delete;
-        if exists && empties {
-            self.lock_definition(connection, task, conflicts).await?;
-        }
-        // Whose rows the target holds does not change with the topic.
-        self.bookkeeping.succeed(connection, &former.topic, &task.topic).await?;
+        let mut done = Done::default();
         if !exists {
             self.create_target(connection, task, &record.table).await?;
-            self.bookkeeping.record_owner(connection, &task.topic, &task.target, false).await?;
-        } else if empties {
+            done.became_sole = true;
+        } else if record.cause.empties() && task.operations.delete {
+            // Rows of the topic before are void, whichever generation of this one has emptied the table last.
             let how = format!("reading {} anew, from topic {}", task.id, task.topic);
-            self.claim(connection, task, &Act::Empty(how)).await?;
+            self.lock_definition(connection, task).await?;
+            done.became_sole = self.claim(connection, task, &former.topic, &Act::Empty(how)).await?;
             self.reset(connection, task, before, record).await?;
         } else {
-            self.follow(connection, task, before, record).await?;
+            self.follow(connection, task, &former.topic, (before, record), &mut done).await?;
         }
+        self.hand_over(connection, task, former, done.became_sole).await?;
         tracing::info!(
             table = %task.id, topic = task.topic, before = former.topic,
             "the table goes on in another topic, from its beginning"
         );
         Ok(())
+    }
+
+    /// Writes down that the target is the topic's from now on, once no table is waited for any more. Whose rows it holds does
+    /// not change with the topic.
+    pub(super) async fn hand_over(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        former: &TargetRow,
+        became_sole: bool,
+    ) -> Result<(), DestinationError> {
+        if became_sole {
+            self.bookkeeping.record_owner(connection, &former.topic, &task.target, false).await?;
+        }
+        self.bookkeeping.succeed(connection, &former.topic, &task.topic).await
     }
 
     /// Creates the table, or judges the one that is there.
@@ -194,7 +204,8 @@ impl Worker {
         table: &Table,
         generation: u32,
     ) -> Result<(), DestinationError> {
-        let shape = match catalog::shape(connection, self.dialect, &task.target).await? {
+        let there = catalog::shape(connection, self.dialect, &task.target).await?;
+        let (shape, foreign) = match there {
             Some(shape) => {
                 // This topic's own bookkeeping is not there yet, so another's is.
                 if let Some(other) = self.bookkeeping.fed_by(connection, &task.target).await? {
@@ -203,18 +214,19 @@ impl Worker {
                 // Its rows are asked for only where an answer means something: policies hide some, a foreign table has none.
                 check_hazards(task, &shape).map_err(DestinationError::Table)?;
                 let foreign = self.judge_rows(connection, task).await?;
-                self.bookkeeping.record_owner(connection, &task.topic, &task.target, foreign).await?;
-                Some(shape)
+                (Some(shape), foreign)
             }
             None => {
                 self.create_target(connection, task, table).await?;
-                self.bookkeeping.record_owner(connection, &task.topic, &task.target, false).await?;
-                catalog::shape(connection, self.dialect, &task.target).await?
+                (catalog::shape(connection, self.dialect, &task.target).await?, false)
             }
         };
         let shape = shape.ok_or_else(|| DestinationError::Table(undefined(task)))?;
         compile(task, generation, generation, &shape, false).map_err(DestinationError::Table)?;
-        Ok(())
+        if task.existing == ExistingData::Append {
+            self.bookkeeping.tell_owners(connection, &task.topic, &task.target).await?;
+        }
+        self.bookkeeping.record_owner(connection, &task.topic, &task.target, foreign).await
     }
 
     /// Creates schema and table.
@@ -250,7 +262,6 @@ impl Worker {
     ) -> Result<bool, DestinationError> {
         let feeders = self.bookkeeping.ownership(connection, &task.topic, &task.target).await?.feeders;
         if task.existing == ExistingData::Append {
-            self.bookkeeping.tell_owners(connection, &task.topic, &task.target).await?;
             return Ok(!feeders.is_empty() || catalog::has_rows(connection, &task.target).await?);
         }
         if !feeders.is_empty() {
@@ -259,6 +270,7 @@ impl Worker {
         }
         if task.existing == ExistingData::Clear {
             let generation = task.barriers().beginning().map_or(0, |beginning| beginning.generation);
+            self.lock_definition(connection, task).await?;
             self.empty(connection, task, generation).await?;
         } else if catalog::has_rows(connection, &task.target).await? {
             return Err(DestinationError::Table(existing_data(task)));
@@ -267,32 +279,20 @@ impl Worker {
     }
 
     /// Where each partition of the topic begins.
-    pub(super) async fn beginnings(&self, task: &TableTask) -> Result<Vec<i64>, DestinationError> {
+    pub(super) async fn beginnings(&self, task: &TableTask) -> Result<Vec<i64>, WorkError> {
         let partitions = i32::try_from(task.partitions).unwrap_or(i32::MAX);
         let places: Vec<Place> = (0..partitions).map(|number| (task.topic.clone(), number)).collect();
-        let (ends, topic) = (Arc::clone(&self.ends), task.topic.clone());
-        let expected = task.partitions;
+        let (ends, topic, expected) = (Arc::clone(&self.ends), task.topic.clone(), task.partitions);
         let _wait = Waits::of_process().answer("Kafka: the beginnings of partitions", None);
         let asked = tokio::task::spawn_blocking(move || {
-            let count = ends.partitions(&topic)?;
-            let lows = ends.low(&places)?;
-            Ok::<_, crate::topics::error::TopicError>((
-                count,
-                places.iter().map(|place| lows.get(place).copied().unwrap_or(0)).collect::<Vec<i64>>(),
-            ))
-        })
-        .await;
-        let failed = |reason: String| DestinationError::Connect {
-            address: "Kafka".to_owned(),
-            reason,
-            transient: true,
-        };
-        let (count, lows) =
-            asked.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
-        match count {
-            Some(count) if count == expected => Ok(lows),
-            Some(count) => Err(DestinationError::Table(partitions_changed(task, count))),
-            None => Err(failed(format!("topic {} does not exist", task.topic))),
+            let (count, lows) = (ends.partitions(&topic)?, ends.low(&places)?);
+            Ok((count, places.iter().map(|place| lows.get(place).copied().unwrap_or(0)).collect()))
+        });
+        let asked = asked.await.unwrap_or_else(|e| Err(TopicError::Interrupted { reason: e.to_string() }));
+        match asked? {
+            (Some(count), lows) if count == expected => Ok(lows),
+            (Some(count), _) => Err(DestinationError::Table(partitions_changed(task, count)).into()),
+            (None, _) => Err(TopicError::Missing { topic: task.topic.clone() }.into()),
         }
     }
 

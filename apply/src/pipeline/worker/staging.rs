@@ -44,9 +44,6 @@ impl Made {
 
 impl Staging {
     /// Sees to it that the staging table has the plan's columns. Outside of transactions.
-    ///
-    /// # Errors
-    /// What the server says.
     pub(super) async fn prepare(
         &mut self,
         connection: &Connection,
@@ -70,9 +67,6 @@ impl Staging {
 
     /// Takes the staging table for this transaction, empty; false if someone has removed it: then the transaction is
     /// over, and [`Self::prepare`] makes it anew.
-    ///
-    /// # Errors
-    /// What the server says.
     pub(super) async fn take(
         &mut self,
         connection: &Connection,

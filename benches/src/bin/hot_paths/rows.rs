@@ -63,17 +63,9 @@ impl Kind {
         let mut columns = Vec::new();
         for (id, (text, nullable, _)) in (1_u32..).zip(self.columns) {
             columns.push(Column {
-                id,
-                ordinal: id - 1,
-                name: format!("c{id}"),
-                column_type: text.parse()?,
                 nullable: *nullable,
-                default: None,
                 charset: text.contains("char").then(|| "utf8mb4".to_owned()),
-                collation: None,
-                comment: String::new(),
-                generated: false,
-                auto_increment: false,
+                ..Column::new(id, format!("c{id}"), text.parse()?)
             });
         }
         let id = TableId::new("sbtest", "sbtest1");

@@ -48,9 +48,6 @@ pub enum CompileError {
 impl RowDecoder {
     /// Compiles a decoder. `map` should agree with `table` ([`TableMap::agrees`]); what would read bytes wrongly is
     /// refused here as well.
-    ///
-    /// # Errors
-    /// [`CompileError`].
     pub fn compile(table: &Table, map: &TableMap) -> Result<Self, CompileError> {
         let mut decoder = Self {
             steps: map.columns.iter().map(|column| skip_step(column.image_type)).collect(),

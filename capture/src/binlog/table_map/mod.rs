@@ -27,9 +27,6 @@ pub struct TableMapEvent<'a> {
 
 impl<'a> TableMapEvent<'a> {
     /// Parses the data of a TABLE_MAP event up to the columns.
-    ///
-    /// # Errors
-    /// [`DecodeError::Malformed`].
     pub fn parse(data: &'a [u8], context: &FormatContext) -> Result<Self, DecodeError> {
         let malformed = DecodeError::malformed(kind::TABLE_MAP, "names");
         Self::read(&mut Cursor::new(data), context.table_id_width(kind::TABLE_MAP)).ok_or(malformed)

@@ -4,8 +4,8 @@ use super::gather::{Cascades, Prepared};
 use super::grants::Grants;
 use super::item::{Item, fail, pass, warn};
 use super::server::numbers;
-use super::tables::count;
 use std::collections::BTreeSet;
+use tributary_schemas::printed::counted;
 use tributary_schemas::table::TableId;
 
 /// Why a task needs certain privileges.
@@ -64,7 +64,7 @@ pub fn xa_prepared(prepared: &Prepared) -> Item {
             format!(
                 "{} prepared and undecided: if one that was prepared before the task began is committed, every selected \
                  table is read anew, for its rows are not known; those prepared since then are followed",
-                count(*number, "XA transaction")
+                counted(*number, "XA transaction")
             ),
             "end them before the first run: XA RECOVER CONVERT XID lists them, then XA COMMIT or XA ROLLBACK with gtrid, \
              bqual and format id, such as XA ROLLBACK X'6131',X'',1",

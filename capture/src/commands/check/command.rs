@@ -1,12 +1,13 @@
 //! The command itself: arguments enter, a report on stdout and an exit status leave.
 
-use super::{Proof, examine, print_grants, source};
-use crate::commands::runtime;
+use super::{Proof, examine, print_grants};
 use std::io::IsTerminal;
 use tributary_schemas::config::Config;
 use tributary_service::check::Report;
 use tributary_service::cli::{CheckArgs, write_out, write_painted};
 use tributary_service::exit::{Exit, Failure};
+use tributary_service::load::source;
+use tributary_service::shell::runtime;
 
 /// Checks once, whether or not a server is away, and prints what was found.
 ///
@@ -18,7 +19,7 @@ pub fn run(config: &Config, arguments: &CheckArgs, deselect: &[String]) -> Resul
         write_out(&print_grants(config, source));
         return Ok(Exit::Done);
     }
-    let check = runtime()?.block_on(examine(config, source, deselect, Proof::Always));
+    let check = runtime(1)?.block_on(examine(config, source, deselect, Proof::Always));
     let report = Report::new(check.items, &super::ignorable(&arguments.ignore));
     if arguments.json {
         write_out(&report.json());

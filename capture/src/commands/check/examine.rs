@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 use tributary_schemas::checkpoint::Checkpoint;
 use tributary_schemas::config::{Config, SourceConfig, TableRules, TableSelection};
+use tributary_schemas::printed::counted;
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::{history_topic, state_topic};
 use tributary_service::sabotage;
@@ -94,7 +95,7 @@ async fn reach(config: &Config, findings: &mut Findings) -> Option<(Cluster, Sto
     .await;
     let refusal = match reached {
         Ok(Ok((cluster, stored))) => {
-            let brokers = super::tables::count(cluster.facts.brokers, "broker");
+            let brokers = counted(cluster.facts.brokers, "broker");
             findings.kafka.push(pass("kafka-reachable", format!("{}: {brokers}", config.kafka.brokers)));
             return match stored {
                 Ok(stored) => {

@@ -30,17 +30,11 @@ pub enum Cascades {
 }
 
 /// `version()`.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn version(connection: &mut Connection) -> Result<String, SourceError> {
     Ok(connection.first("reading the version", "SELECT version()").await?.unwrap_or_default())
 }
 
 /// What the account may do.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn grants(connection: &mut Connection) -> Result<Grants, SourceError> {
     let rows = connection.query("reading the grants", "SHOW GRANTS").await?;
     let lines: Vec<String> = rows.into_iter().filter_map(|row| from_row_opt::<String>(row).ok()).collect();
@@ -50,9 +44,6 @@ pub async fn grants(connection: &mut Connection) -> Result<Grants, SourceError> 
 /// The server's settings. `behind` is waited for if it is not yet in `gtid_executed`: the binlog shows a transaction
 /// before the engine has committed it, and a checkpoint can be that fresh. A source that waits for a replica's
 /// acknowledgement, or for its disk, takes its time over that. What it neither has nor is about to have is not waited for.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn server(
     connection: &mut Connection,
     behind: Option<&GtidSet>,
@@ -82,9 +73,6 @@ fn never_comes(set: &GtidSet, executed: &GtidSet, server_uuid: &str, owned: &str
 
 /// The replicas that stream from the server now. Empty if it may not be asked: then nobody can be in the way whom
 /// this account could see.
-///
-/// # Errors
-/// What the network said.
 pub async fn replicas(connection: &mut Connection) -> Result<Vec<Replica>, SourceError> {
     for statement in ["SHOW REPLICAS", "SHOW SLAVE HOSTS"] {
         match connection.query("listing the replicas", statement).await {
@@ -103,9 +91,6 @@ pub async fn replicas(connection: &mut Connection) -> Result<Vec<Replica>, Sourc
 }
 
 /// `XA RECOVER`.
-///
-/// # Errors
-/// What the network said.
 pub async fn prepared(connection: &mut Connection) -> Result<Prepared, SourceError> {
     match connection.query("listing prepared transactions", "XA RECOVER").await {
         Ok(rows) => Ok(Prepared::Count(rows.len())),
@@ -116,9 +101,6 @@ pub async fn prepared(connection: &mut Connection) -> Result<Prepared, SourceErr
 
 /// The foreign keys that change rows by themselves. From 9.6 the server carries them out above the engine and logs
 /// them, unless `innodb_native_foreign_keys` is ON; an older server does not have the variable.
-///
-/// # Errors
-/// What the server or the network said.
 pub async fn cascades(connection: &mut Connection) -> Result<Cascades, SourceError> {
     const DURING: &str = "reading the foreign keys";
     let variable = "SHOW GLOBAL VARIABLES LIKE 'innodb_native_foreign_keys'";

@@ -5,6 +5,7 @@ use super::item::{Item, fail, pass, warn};
 use std::collections::{BTreeMap, BTreeSet};
 use tributary_schemas::config::TopicsConfig;
 use tributary_schemas::history::SelectionRecord;
+use tributary_schemas::printed::counted;
 
 /// Something that the cluster, or the way to it, did not let through.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,7 +221,7 @@ pub fn topic_settings(topics: TaskTopics<'_>, cluster: &ClusterFacts, config: &T
         wrong.push(format!(
             "topics.replication_factor = {} but the cluster has {} in its metadata",
             config.replication_factor,
-            super::tables::count(cluster.brokers, "broker")
+            counted(cluster.brokers, "broker")
         ));
     }
     for topic in topics.own.iter().chain(topics.tables) {
@@ -285,10 +286,7 @@ pub fn topic_settings(topics: TaskTopics<'_>, cluster: &ClusterFacts, config: &T
     if existing == 0 {
         return pass(NAME, "none of the task's topics exists yet");
     }
-    pass(
-        NAME,
-        format!("{} of the task exist, with the right settings", super::tables::count(existing, "topic")),
-    )
+    pass(NAME, format!("{} of the task exist, with the right settings", counted(existing, "topic")))
 }
 
 /// `retention_ms` is what the config asks for; `None` for the task's own topics, of which only the last word counts.

@@ -32,7 +32,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use tributary_schemas::config::{Config, SourceConfig};
 use tributary_schemas::table::TableId;
-use tributary_service::exit::Failure;
 
 /// What a check found.
 #[derive(Debug, Clone)]
@@ -108,18 +107,6 @@ pub enum Proof {
 /// Examines everything once. Never fails itself: what is wrong is in the report.
 pub async fn examine(config: &Config, source: &SourceConfig, deselect: &[String], proof: Proof) -> Precheck {
     examine::examine(config, source, deselect, proof).await
-}
-
-/// `[source]`, which loading the configuration has made sure of.
-///
-/// # Errors
-/// A [`Failure`] if there is none.
-pub fn source(config: &Config) -> Result<&SourceConfig, Failure> {
-    config.source.as_ref().ok_or_else(|| {
-        Failure::new("capture has nothing to read", "the configuration has no [source]")
-            .exit(tributary_service::exit::Exit::Usage)
-            .remedy("add [source] with host, user and password")
-    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::tables;
 use std::fmt::Write;
 use tributary_schemas::config::{Config, SourceConfig, TableSelector};
 use tributary_schemas::printed::shell_word;
+use tributary_source::chunk;
 
 /// SQL for the source and commands for Kafka, with comments.
 #[must_use]
@@ -45,13 +46,13 @@ fn sql_scope(selector: &TableSelector) -> String {
     let text = selector.to_string();
     let (database, table) = text.split_once('.').unwrap_or((&text, "*"));
     if selector.is_exact() {
-        return format!("{}.{}", backquote(database), backquote(table));
+        return format!("{}.{}", chunk::quote(database), chunk::quote(table));
     }
     if database == "*" {
         return "*.*".to_owned();
     }
     let pattern = database.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%").replace('*', "%");
-    format!("{}.*", backquote(&pattern))
+    format!("{}.*", chunk::quote(&pattern))
 }
 
 fn acls(config: &Config) -> String {
@@ -88,10 +89,6 @@ fn acls(config: &Config) -> String {
 
 fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
-fn backquote(text: &str) -> String {
-    format!("`{}`", text.replace('`', "``"))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::item::{Item, fail, left_out, pass, warn};
 use crate::topics::names::{TopicNames, field_clash};
 use std::collections::BTreeMap;
 use tributary_schemas::config::{Config, RuleConflict, TableRules, TableSelection, TableSelector};
+use tributary_schemas::printed::counted;
 use tributary_schemas::table::{Table, TableId};
 use tributary_source::catalog::CatalogTable;
 use tributary_source::publish::{TableProblem, Wishes};
@@ -205,7 +206,7 @@ fn tables_selected(
             of_tools.join(", ")
         )
     };
-    let found = format!("{} selected{left_out}", count(selected.len(), "table"));
+    let found = format!("{} selected{left_out}", counted(selected.len(), "table"));
     if gone.is_empty() {
         return pass(NAME, found);
     }
@@ -275,12 +276,6 @@ fn summary(name: &'static str, good: &str, problems: &[TableProblem], strict: bo
         return pass(name, good);
     }
     fail(name, lines.join("\n"), left_out(strict))
-}
-
-/// `1 table`, `2 tables`.
-#[must_use]
-pub fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 #[cfg(test)]

@@ -5,10 +5,9 @@ use super::alter::{AlterStep, Position};
 use super::catalog::{Change, NeedsCatalogRead, Next, Session};
 use super::charset::named_collation;
 use super::conversion::{fills_row_by_row, is_same_type, recomputed, value_change};
-use super::create::NewTable;
 use super::indexes::next_indexes;
 use super::resolve::{Resolved, convert, resolve};
-use tributary_schemas::table::{TableId, same_name};
+use tributary_schemas::table::same_name;
 use tributary_source::catalog::{CatalogColumn, CatalogTable};
 use tributary_source::publish::PRIMARY;
 
@@ -37,27 +36,6 @@ struct Said {
 /// [`NeedsCatalogRead`] if a clause is not understood, or does not fit the table.
 pub fn apply(table: &CatalogTable, steps: &[AlterStep], session: &Session) -> Result<Next, NeedsCatalogRead> {
     next(table, steps, session).map_err(|why| NeedsCatalogRead { table: table.id.clone(), why })
-}
-
-/// The definition that CREATE TABLE gives the table `id`.
-///
-/// # Errors
-/// [`NeedsCatalogRead`] if it does not follow from the statement.
-pub fn create(id: &TableId, new: &NewTable, session: &Session) -> Result<CatalogTable, NeedsCatalogRead> {
-    let (charset, collation) = (new.charset.as_deref(), new.collation.as_deref());
-    named_collation(charset, collation, &session.database_collation, session)
-        .and_then(|collation| {
-            let empty = CatalogTable {
-                id: id.clone(),
-                comment: new.comment.clone(),
-                collation,
-                engine: new.engine.clone().unwrap_or_else(|| "InnoDB".to_owned()),
-                partitioned: new.partitioned,
-                ..CatalogTable::default()
-            };
-            Ok(next(&empty, &new.steps(), session)?.table)
-        })
-        .map_err(|why| NeedsCatalogRead { table: id.clone(), why })
 }
 
 fn next(table: &CatalogTable, steps: &[AlterStep], session: &Session) -> Result<Next, String> {

@@ -15,15 +15,21 @@ pub(super) fn session() -> Session {
     }
 }
 
-pub(super) fn table(columns: &str) -> CatalogTable {
-    let id = TableId::new("shop", "t");
-    match classify(&format!("CREATE TABLE t ({columns})"), "shop", session().mode) {
-        Statement::Ddl(effects) => match &effects[0].effect {
-            Effect::Create { definition: Ok(new), .. } => create(&id, new, &session()).unwrap(),
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{other:?}"),
-    }
+/// A table of these columns and keys, with commas between.
+pub(super) fn table(elements: &str) -> CatalogTable {
+    let mut depth = 0;
+    let split = elements.split(|letter| {
+        depth += i32::from(letter == '(') - i32::from(letter == ')');
+        letter == ',' && depth == 0
+    });
+    let clauses: Vec<String> = split.map(|element| format!("ADD {element}")).collect();
+    let empty = CatalogTable {
+        id: TableId::new("shop", "t"),
+        collation: session().database_collation,
+        engine: "InnoDB".to_owned(),
+        ..CatalogTable::default()
+    };
+    alter(&empty, &clauses.join(", "), &session()).unwrap().table
 }
 
 pub(super) fn alter(
@@ -108,6 +114,15 @@ fn without_strict_mode_less_is_certain() {
     }
     assert!(SqlMode::new(Some(1 << 22)).is_strict() && !SqlMode::new(Some(4)).is_strict());
     assert!(!SqlMode::default().is_strict());
+}
+
+#[test]
+fn a_generated_column_in_another_character_set_is_computed_anew() {
+    let old = table("id INT PRIMARY KEY, j JSON, g VARCHAR(9) COLLATE latin1_bin AS (j->>'$.n')");
+    let converted = alter(&old, "CONVERT TO CHARACTER SET utf8mb4", &session()).unwrap();
+    assert!(converted.rereads.is_some_and(|why| why.contains("generated column g")));
+    let same = table("id INT PRIMARY KEY, j JSON, g VARCHAR(9) AS (j->>'$.n')");
+    assert_eq!(alter(&same, "CONVERT TO CHARACTER SET utf8mb4", &session()).unwrap().rereads, None);
 }
 
 #[test]

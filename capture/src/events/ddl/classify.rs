@@ -3,7 +3,6 @@
 
 use super::alter::{AlterStep, alteration};
 use super::column::{charset_name, charset_words};
-use super::create::create_effect;
 use super::cursor::Cursor;
 use super::index::index_after_name;
 use super::mode::SqlMode;
@@ -177,13 +176,7 @@ fn create(cursor: &mut Cursor<'_, '_>, default_database: &str) -> Option<Stateme
     }
     let if_not_exists = cursor.words(&["IF", "NOT", "EXISTS"]);
     let table = cursor.table(default_database)?;
-    let mut like = *cursor;
-    like.symbol("(");
-    if like.word("LIKE") {
-        let source = like.table(default_database)?;
-        return Some(ddl(table, Effect::CreateLike { if_not_exists, source }));
-    }
-    Some(ddl(table, create_effect(cursor, if_not_exists)))
+    Some(ddl(table, Effect::Create { if_not_exists }))
 }
 
 /// `[name] {[DEFAULT] CHARACTER SET [=] x | [DEFAULT] COLLATE [=] y | …}`.
@@ -271,25 +264,38 @@ fn renames(cursor: &mut Cursor<'_, '_>, default_database: &str) -> Option<Vec<Ta
     }
 }
 
+/// A table, unless a query stands there.
+fn table_named(cursor: &mut Cursor<'_, '_>, default_database: &str) -> Option<TableId> {
+    let is_query = ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| cursor.is_word(word));
+    if is_query { None } else { cursor.table(default_database) }
+}
+
 /// Every table that UPDATE or DELETE may write: all that are named where tables are named, also those only read,
 /// for which of them is written takes the rest of the grammar.
 fn written(cursor: &mut Cursor<'_, '_>, default_database: &str) -> Option<Vec<TableId>> {
     cursor.skip_words(&["LOW_PRIORITY", "QUICK", "IGNORE", "FROM"]);
-    let mut tables = vec![cursor.table(default_database)?];
+    let (mut tables, mut depth) = (Vec::new(), 0_u32);
+    // What a DELETE from several names first, as `t.*` or by an alias, is named again behind FROM.
+    let mut names_table = true;
     while !cursor.is_empty() {
-        let names_table =
-            cursor.symbol(",") || cursor.any_word(&["FROM", "JOIN", "USING", "STRAIGHT_JOIN"]).is_some();
-        if cursor.word("SET") || cursor.word("WHERE") {
+        if cursor.symbol("(") {
+            depth += 1;
+        } else if cursor.symbol(")") {
+            (depth, names_table) = (depth.saturating_sub(1), false);
+        } else if cursor.symbol(",") || cursor.any_word(&["FROM", "JOIN", "USING", "STRAIGHT_JOIN"]).is_some()
+        {
+            names_table = true;
+        } else if depth == 0 && (cursor.word("SET") || cursor.word("WHERE")) {
             break;
-        }
-        if !names_table {
+        } else if let Some(table) = names_table.then(|| table_named(cursor, default_database)).flatten() {
+            names_table = false;
+            if !tables.contains(&table) {
+                tables.push(table);
+            }
+        } else {
+            names_table = false;
             cursor.next();
-            continue;
-        }
-        while cursor.symbol("(") {}
-        if let Some(table) = cursor.table(default_database).filter(|table| !tables.contains(table)) {
-            tables.push(table);
         }
     }
-    Some(tables)
+    (!tables.is_empty()).then_some(tables)
 }

@@ -17,8 +17,11 @@ pub(super) fn value_change(
 ) -> Option<String> {
     let name = &new.name;
     if new.generated || old.generated {
-        // The expression is not compared: MySQL prints it in words of its own.
-        return declared.then(|| format!("generated column {name} was declared anew"));
+        // The expression is not compared: MySQL prints it in words of its own. In another type or character set MySQL computes
+        // the values anew, of what the columns behind them hold: nothing is converted.
+        let computed = declared || !is_same_type(old, new);
+        return computed
+            .then(|| format!("generated column {name} was declared anew, or in another character set"));
     }
     if new.auto_increment && !old.auto_increment {
         return Some(format!("column {name} became AUTO_INCREMENT, which numbers rows that are 0"));
@@ -66,9 +69,8 @@ pub(super) fn recomputed<'a>(
     let quoted = |column: &CatalogColumn| format!("`{}`", column.name.replace('`', "``").to_lowercase());
     let changed: Vec<String> = kept()
         .filter(|(before, now)| {
-            !now.generated
-                && (&before.declared_type, &before.charset, &before.collation)
-                    != (&now.declared_type, &now.charset, &now.collation)
+            (&before.declared_type, &before.charset, &before.collation)
+                != (&now.declared_type, &now.charset, &now.collation)
         })
         .map(|(before, _)| quoted(before))
         .collect();

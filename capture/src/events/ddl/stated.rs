@@ -104,7 +104,28 @@ pub fn unlike(followed: &CatalogTable, stated: &CatalogTable) -> Option<String> 
         }
     }
     let key = |table: &CatalogTable| table.index(PRIMARY).map(|index| index.parts.clone());
-    (key(followed) != key(stated)).then(|| "the server has another primary key".to_owned())
+    if key(followed) != key(stated) {
+        return Some("the server has another primary key".to_owned());
+    }
+    let in_key = |column: &&CatalogColumn| {
+        key(stated).is_some_and(|parts| parts.iter().any(|part| part.column.as_ref() == Some(&column.name)))
+    };
+    let reordered = stated.columns.iter().filter(in_key).find(|column| {
+        followed.columns.iter().any(|ours| ours.name == column.name && !is_same_order(ours, column))
+    });
+    reordered.map(|column| format!("the server has the key column {} in another collation", column.name))
+}
+
+/// True if rows have one order by both, and the same keys are equal. Servers from 8.0.30 on have names of their own for the
+/// collations of utf8.
+fn is_same_order(left: &CatalogColumn, right: &CatalogColumn) -> bool {
+    let canonical =
+        |name: &str| name.strip_prefix("utf8_").map_or(name.to_owned(), |rest| format!("utf8mb3_{rest}"));
+    match (&left.collation, &right.collation) {
+        (Some(left), Some(right)) => canonical(left) == canonical(right),
+        // An older version has recorded none.
+        _ => true,
+    }
 }
 
 /// True if two definitions of a column make the same of its values and of old rows.

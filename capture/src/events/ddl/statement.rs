@@ -1,7 +1,6 @@
 //! What a statement of the binlog means for tables.
 
 use super::alter::AlterStep;
-use super::create::NewTable;
 use crate::binlog::query::Xid;
 use tributary_schemas::table::TableId;
 
@@ -94,21 +93,10 @@ pub struct TableEffect {
 /// What happens to a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// CREATE TABLE.
+    /// CREATE TABLE: its definition is the server's to state.
     Create {
         /// IF NOT EXISTS: nothing happened if the table was there.
         if_not_exists: bool,
-        /// The definition; an error says what could not be read.
-        definition: Result<Box<NewTable>, String>,
-        /// … SELECT in statement format: rows without row events.
-        from_select: bool,
-    },
-    /// CREATE TABLE … LIKE.
-    CreateLike {
-        /// IF NOT EXISTS: nothing happened if the table was there.
-        if_not_exists: bool,
-        /// The table whose definition it takes.
-        source: TableId,
     },
     /// ALTER TABLE, CREATE INDEX, DROP INDEX.
     Alter(Vec<AlterStep>),
@@ -139,9 +127,6 @@ impl Statement {
                         table: lower(table),
                         effect: match effect {
                             Effect::RenameTo(new) => Effect::RenameTo(lower(new)),
-                            Effect::CreateLike { if_not_exists, source } => {
-                                Effect::CreateLike { if_not_exists, source: lower(source) }
-                            }
                             other => other,
                         },
                     })

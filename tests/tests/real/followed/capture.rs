@@ -10,8 +10,8 @@ use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
 
 /// The tables of the test.
-pub const TABLES: [&str; 8] =
-    ["image", "zerokey", "surrogate", "unpaired", "large", "keyless", "renamed", "late"];
+pub const TABLES: [&str; 9] =
+    ["image", "zerokey", "surrogate", "unpaired", "large", "refused", "keyless", "renamed", "late"];
 
 const SOON: Duration = Duration::from_secs(90);
 
@@ -23,22 +23,45 @@ async fn run(mysql: &mut mysql_async::Conn, statements: &[&str]) {
 
 /// The remedy of a table that stands still with this code.
 async fn remedy(process: &Process, table: &str, code: &str) -> String {
-    let find = || {
-        let status = process.status().unwrap_or_default();
-        let tables = status["tables"].as_array().cloned().unwrap_or_default();
-        let of = |found: &&serde_json::Value| {
-            found["name"].as_str().is_some_and(|name| name.ends_with(&format!(".{table}")))
-        };
-        let error = tables.iter().find(of)?["error"].clone();
-        (error["code"] == code).then(|| error["remedy"].as_str().unwrap_or_default().to_owned())
+    eventually(&format!("{table}: {code}"), SOON, || async { told(process, table, code).is_some() }).await;
+    told(process, table, code).unwrap()
+}
+
+fn told(process: &Process, table: &str, code: &str) -> Option<String> {
+    let status = process.status().unwrap_or_default();
+    let tables = status["tables"].as_array().cloned().unwrap_or_default();
+    let of = |found: &&serde_json::Value| {
+        found["name"].as_str().is_some_and(|name| name.ends_with(&format!(".{table}")))
     };
-    eventually(&format!("{table}: {code}"), SOON, || async { find().is_some() }).await;
-    find().unwrap()
+    let error = tables.iter().find(of)?["error"].clone();
+    (error["code"] == code).then(|| error["remedy"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Writes rows that the topic of `refused` does not take, until the table stands still: the broker learns of a setting a
+/// moment later.
+async fn write_what_is_refused(capture: &Process, mysql: &mut mysql_async::Conn) {
+    for id in 2..500 {
+        let text = ["HEX(RANDOM_BYTES(1000))"; 3].join(", ");
+        run(mysql, &[&format!("INSERT INTO refused VALUES ({id}, CONCAT({text}))")]).await;
+        if told(capture, "refused", "topic-refuses").is_some() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 fn configure(task: &Task, change: impl Fn(String) -> String) {
     let text = std::fs::read_to_string(&task.config).unwrap();
     std::fs::write(&task.config, change(text)).unwrap();
+}
+
+/// Sets `max.message.bytes` of a table's topic.
+fn limit_topic(task: &Task, table: &str, bytes: u32) {
+    let topic = format!("{0}.{0}.{table}", task.name);
+    let of_topic = ["--entity-type", "topics", "--entity-name", &topic];
+    let setting = format!("max.message.bytes={bytes}");
+    let alter = ["kafka-tool", "ConfigCommand", "--alter", "--add-config", &setting];
+    task.servers.control(&[&alter[..], &of_topic].concat());
 }
 
 async fn update_in_part(task: &Task) {
@@ -104,6 +127,8 @@ async fn what_capture_says_of_a_parked_table_is_done_and_ends_in_equality() {
             "INSERT INTO unpaired VALUES ('?', 1), (_ucs2 X'D83D', 2)",
             "CREATE TABLE large (id INT PRIMARY KEY, body MEDIUMTEXT)",
             "INSERT INTO large VALUES (1, 'small')",
+            "CREATE TABLE refused LIKE large",
+            "INSERT INTO refused VALUES (1, 'small')",
             "CREATE TABLE keyless (a INT NOT NULL, b INT)",
             "INSERT INTO keyless VALUES (1, 1), (2, 2)",
         ],
@@ -114,6 +139,7 @@ async fn what_capture_says_of_a_parked_table_is_done_and_ends_in_equality() {
     let keyless = remedy(&capture, "keyless", "table-not-replicable").await;
     assert!(keyless.contains("change the table") && keyless.ends_with("read anew"), "{keyless}");
     assert!(remedy(&apply, "keyless", "excluded-by-capture").await.contains("`capture status`"));
+    limit_topic(&task, "refused", 2000);
     run(
         &mut mysql,
         &[
@@ -126,12 +152,14 @@ async fn what_capture_says_of_a_parked_table_is_done_and_ends_in_equality() {
     )
     .await;
     update_in_part(&task).await;
+    write_what_is_refused(&capture, &mut mysql).await;
     for (table, code, words) in [
         ("image", "row-image", "binlog_row_image=FULL"),
         ("zerokey", "bad-key", "correct the row"),
         ("surrogate", "bad-key", "convert the column to a binary type"),
         ("unpaired", "bad-key", "convert the column to a binary type"),
         ("large", "row-too-large", "raise topics.max_message_bytes and the topic's max.message.bytes"),
+        ("refused", "topic-refuses", "to topics.max_message_bytes at least"),
         ("renamed", "table-renamed", "rename it back; then restart capture"),
     ] {
         let said = remedy(&capture, table, code).await;
@@ -144,11 +172,8 @@ async fn what_capture_says_of_a_parked_table_is_done_and_ends_in_equality() {
     run(&mut mysql, &["ALTER TABLE keyless ADD PRIMARY KEY (a)"]).await;
     run(&mut mysql, &[&format!("RENAME TABLE `{away}`.renamed TO renamed")]).await;
     configure(&task, |text| text.replace("max_message_bytes = 100000", "max_message_bytes = 500000"));
-    let topic = format!("{0}.{0}.large", task.name);
-    let of_topic = ["--entity-type", "topics", "--entity-name", &topic];
-    let alter = ["kafka-tool", "ConfigCommand", "--alter"];
-    let setting = ["--add-config", "max.message.bytes=600000"];
-    task.servers.control(&[&alter[..], &of_topic, &setting].concat());
+    limit_topic(&task, "large", 600_000);
+    limit_topic(&task, "refused", 600_000);
     capture.stop();
     let mut capture = task.capture();
     capture.expect_state("synchronizing", RUN);

@@ -139,6 +139,8 @@ const CAPTURE: &[(&str, Followed)] = &[
     ("replica_updates", Not("the tests have no replica; refused in capture::pipeline::completeness")),
     ("bad_row", Not("no server is known that logs a row which is not valid for its definition")),
     ("row_too_large", Here("large")),
+    ("topic_refuses", Here("refused")),
+    ("own_topic_refuses", Not("a record of ten thousand tables; the steps are those of row_too_large")),
     ("table_not_replicable", Here("keyless")),
     ("table_not_replicable_strictly", Here("keyless")),
     (

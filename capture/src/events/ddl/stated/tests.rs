@@ -109,6 +109,15 @@ fn definitions_are_unlike_in_what_bears_on_rows() {
             }
         }
     }
+    let keyed = |collation: &str| {
+        let keyed = format!("k VARCHAR(9) COLLATE {collation} PRIMARY KEY, a VARCHAR(9) COLLATE utf8mb4_bin");
+        unlike(
+            &table(&keyed),
+            &stated("k VARCHAR(9) COLLATE utf8mb3_bin PRIMARY KEY, a VARCHAR(9) COLLATE utf8mb4_general_ci"),
+        )
+    };
+    assert_eq!((keyed("utf8_bin"), keyed("utf8mb3_bin")), (None, None), "one collation, of no key another");
+    assert!(keyed("utf8_general_ci").is_some_and(|why| why.contains("key column k in another collation")));
     let (mut left, mut right) = (table(base), table(base));
     let constant = |text: &str| Some(ColumnDefault::Constant(text.to_owned()));
     (left.columns[2].default, right.columns[2].default) = (constant("1.1"), constant("1.10000002384185790"));
