@@ -7,6 +7,6 @@ pub mod commands;
 pub mod destination;
 pub mod merge;
 pub mod pipeline;
-pub mod remedies;
+mod remedies;
 pub mod topics;
-pub mod verify;
+mod verify;

@@ -2,11 +2,11 @@
 
 pub mod binlog;
 pub mod commands;
-pub mod events;
+pub mod ddl;
 pub mod pipeline;
-pub mod remedies;
-pub mod sequencer;
+mod remedies;
+mod sequencer;
 #[cfg(test)]
 mod simulation;
-pub mod snapshot;
-pub mod topics;
+mod snapshot;
+mod topics;

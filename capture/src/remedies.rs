@@ -17,67 +17,67 @@ macro_rules! begin_anew {
 
 /// catalog-disagrees
 #[must_use]
-pub const fn catalog_disagrees() -> &'static str {
+pub(crate) const fn catalog_disagrees() -> &'static str {
     "restart capture: the definition and the table are read anew; report it if that does not help"
 }
 
 /// row-image
 #[must_use]
-pub fn row_image() -> String {
+pub(crate) fn row_image() -> String {
     format!("set binlog_row_image=FULL on the source for all sessions, {RESTART}")
 }
 
 /// bad-key: NULL or a zero date
 #[must_use]
-pub fn bad_key() -> String {
+pub(crate) fn bad_key() -> String {
     format!("correct the row on the source, {RESTART}")
 }
 
 /// bad-key: bytes that do not come back
 #[must_use]
-pub fn lossy_key() -> String {
+pub(crate) fn lossy_key() -> String {
     format!("correct the row on the source, or convert the column to a binary type, {RESTART}")
 }
 
 /// bad-row
 #[must_use]
-pub fn bad_row() -> String {
+pub(crate) fn bad_row() -> String {
     format!("correct the row on the source, or exclude the column (capture.exclude_columns), {RESTART}")
 }
 
 /// row-too-large
 #[must_use]
-pub fn row_too_large() -> String {
+pub(crate) fn row_too_large() -> String {
     format!("raise topics.max_message_bytes and the topic's max.message.bytes, {RESTART}")
 }
 
 /// topic-refuses
 #[must_use]
-pub fn topic_refuses() -> String {
+pub(crate) fn topic_refuses() -> String {
     format!("set the topic's max.message.bytes to topics.max_message_bytes at least, {RESTART}")
 }
 
 /// row-too-large, where the topic is one of the task's own
 #[must_use]
-pub const fn own_topic_refuses() -> &'static str {
+pub(crate) const fn own_topic_refuses() -> &'static str {
     "raise topics.max_message_bytes, and max.message.bytes of the topic, then start capture again"
 }
 
 /// table-not-replicable
 #[must_use]
-pub fn table_not_replicable() -> String {
+pub(crate) fn table_not_replicable() -> String {
     format!("change the table or the configuration as the message says, {RESTART}")
 }
 
 /// table-not-replicable, where strict = true has ended the task
 #[must_use]
-pub const fn table_not_replicable_strictly() -> &'static str {
+pub(crate) const fn table_not_replicable_strictly() -> &'static str {
     "change what it names and start capture again, or take the table out of capture.tables, or set strict = false"
 }
 
 /// definition-too-large
 #[must_use]
-pub fn definition_too_large() -> String {
+pub(crate) fn definition_too_large() -> String {
     format!(
         "shorten comments, defaults or lists of labels; or raise topics.max_message_bytes, and max.message.bytes of the \
          task's history and state topics; {RESTART}"
@@ -86,31 +86,31 @@ pub fn definition_too_large() -> String {
 
 /// table-renamed
 #[must_use]
-pub const fn table_renamed() -> &'static str {
+pub(crate) const fn table_renamed() -> &'static str {
     "select it under its new name, or rename it back; then restart capture"
 }
 
 /// table-unreadable
 #[must_use]
-pub fn table_unreadable() -> String {
+pub(crate) fn table_unreadable() -> String {
     format!("mend what the message names, {RESTART}")
 }
 
 /// re-read
 #[must_use]
-pub const fn re_read() -> &'static str {
+pub(crate) const fn re_read() -> &'static str {
     "none: the table is read anew by itself"
 }
 
 /// Any of these, where `run --until-caught-up` has come to its end
 #[must_use]
-pub const fn parked_at_the_end() -> &'static str {
+pub(crate) const fn parked_at_the_end() -> &'static str {
     "follow what is said of each table, and start again; the others are complete"
 }
 
 /// Any of these, where strict = true has ended the task: a start comes to the same place of the binlog again.
 #[must_use]
-pub fn of_an_end(remedy: &str) -> String {
+pub(crate) fn of_an_end(remedy: &str) -> String {
     format!(
         "set strict = false and start capture, which then leaves this table alone and passes the place; after that: {remedy}"
     )
@@ -118,13 +118,13 @@ pub fn of_an_end(remedy: &str) -> String {
 
 /// stopped: the stream cannot be followed at its place
 #[must_use]
-pub const fn stream_broken() -> &'static str {
+pub(crate) const fn stream_broken() -> &'static str {
     concat!("mend the cause on the source; the tables concerned must be read anew: ", begin_anew!())
 }
 
 /// stopped: the source does not hold the place any more
 #[must_use]
-pub const fn position_lost() -> &'static str {
+pub(crate) const fn position_lost() -> &'static str {
     concat!(
         "the missing events cannot be had from this server: ",
         begin_anew!(),
@@ -135,13 +135,13 @@ pub const fn position_lost() -> &'static str {
 
 /// stopped: the state is not the history's
 #[must_use]
-pub const fn state_lost() -> &'static str {
+pub(crate) const fn state_lost() -> &'static str {
     begin_anew!()
 }
 
 /// stopped, and the check item binlog-filters
 #[must_use]
-pub const fn binlog_filters() -> &'static str {
+pub(crate) const fn binlog_filters() -> &'static str {
     concat!(
         "remove the option from the server's configuration and restart it; if tables were read before, they miss what was \
          filtered: ",
@@ -151,13 +151,13 @@ pub const fn binlog_filters() -> &'static str {
 
 /// stopped, and the check item replica-updates
 #[must_use]
-pub const fn replica_updates() -> &'static str {
+pub(crate) const fn replica_updates() -> &'static str {
     "set log_replica_updates = ON (log_slave_updates before 8.0.26) and restart the server, or use its primary"
 }
 
 /// stopped: the history or the state topic is gone
 #[must_use]
-pub const fn own_topic_gone() -> &'static str {
+pub(crate) const fn own_topic_gone() -> &'static str {
     concat!(
         "look first whether Kafka really has no such topic: if it is there, start capture again; else ",
         begin_anew!(),
@@ -167,49 +167,49 @@ pub const fn own_topic_gone() -> &'static str {
 
 /// stopped: a session fails for longer than it is tried again
 #[must_use]
-pub const fn cannot_go_on() -> &'static str {
+pub(crate) const fn cannot_go_on() -> &'static str {
     "mend what the message names and start capture again: it goes on from its checkpoint"
 }
 
 /// stopped: another instance leads
 #[must_use]
-pub const fn another_leads() -> &'static str {
+pub(crate) const fn another_leads() -> &'static str {
     "nothing, if the other instance is meant to lead; else stop it and start this one again"
 }
 
 /// a command: Kafka does not answer, or refuses
 #[must_use]
-pub const fn kafka_unusable() -> &'static str {
+pub(crate) const fn kafka_unusable() -> &'static str {
     "start Kafka, or correct [kafka] and its ACLs (`capture check --print-grants`)"
 }
 
 /// a command: the task is in use
 #[must_use]
-pub const fn in_use() -> &'static str {
+pub(crate) const fn in_use() -> &'static str {
     "stop every `capture run` of this task first; one that was killed leaves the group by itself"
 }
 
 /// stopped: items of the check have failed
 #[must_use]
-pub const fn failed_items() -> &'static str {
+pub(crate) const fn failed_items() -> &'static str {
     "mend this; `capture check` shows every item"
 }
 
 /// stopped: a server is away
 #[must_use]
-pub const fn server_away() -> &'static str {
+pub(crate) const fn server_away() -> &'static str {
     "start it, or correct its address; source.retry_minutes and kafka.retry_minutes say how long to wait"
 }
 
 /// a command: neither an instance nor Kafka answers
 #[must_use]
-pub const fn nobody_answers() -> &'static str {
+pub(crate) const fn nobody_answers() -> &'static str {
     "start capture, or correct capture.listen and [kafka]"
 }
 
 /// a command: an instance of another version answers
 #[must_use]
-pub const fn unlike_version() -> &'static str {
+pub(crate) const fn unlike_version() -> &'static str {
     "use the `capture` of the version that runs, or --json"
 }
 

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::Command;
-use tributary_capture::events::ddl::{
+use tributary_capture::ddl::{
     Effect, NeedsCatalogRead, Next, Session, SqlMode, Statement, TableEffect, apply, classify,
 };
 use tributary_schemas::table::{ColumnDefault, TableId};

@@ -31,10 +31,10 @@ const GIFT_NOTES: u64 = 100;
 /// Where people expect the pages; others are taken if these are in use.
 const PORTS: [u16; 2] = [8081, 8082];
 /// What goes on being written for those who look at the pages, transactions a second.
-pub const KEPT_RATE: &str = "--transactions-per-second=5";
+pub(crate) const KEPT_RATE: &str = "--transactions-per-second=5";
 
 /// Everything that goes on, and how it stands.
-pub struct Stage {
+pub(crate) struct Stage {
     /// What people see.
     pub screen: Screen,
     /// The servers of the demo's own instance.
@@ -53,13 +53,13 @@ pub struct Stage {
 }
 
 /// What the closing lines need.
-pub struct Outcome {
+pub(crate) struct Outcome {
     addresses: Addresses,
 }
 
 impl Stage {
     /// Looks for all that is needed; nothing is started.
-    pub fn new(settings: &Settings, is_terminal: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(settings: &Settings, is_terminal: bool) -> Result<Self, Failure> {
         let directory = settings.make_directory()?;
         let own = std::env::current_exe().ok().and_then(|binary| binary.parent().map(Path::to_path_buf));
         let binaries = settings.binaries.clone().or(own).unwrap_or_default();
@@ -85,7 +85,7 @@ impl Stage {
     }
 
     /// Everything up to and with the comparison.
-    pub async fn play(&mut self, settings: &Settings) -> Result<Outcome, Failure> {
+    pub(crate) async fn play(&mut self, settings: &Settings) -> Result<Outcome, Failure> {
         let addresses = self.open_shop(settings).await?;
         let writer = Writer::start(&addresses, settings.transactions_per_second);
         self.written = Arc::clone(&writer.written);
@@ -278,7 +278,11 @@ impl Stage {
     }
 
     /// Leaves everything running, with a slow writer so that the pages live; says what that is, and how to end it.
-    pub fn keep(&mut self, settings: &Settings, Outcome { addresses }: &Outcome) -> Result<(), Failure> {
+    pub(crate) fn keep(
+        &mut self,
+        settings: &Settings,
+        Outcome { addresses }: &Outcome,
+    ) -> Result<(), Failure> {
         let binary = std::env::current_exe().unwrap_or_else(|_| "demo".into());
         let directory = self.directory.to_string_lossy().into_owned();
         let arguments = ["write", "--instance", &settings.instance, "--directory", &directory, KEPT_RATE];
@@ -313,7 +317,7 @@ impl Stage {
     }
 
     /// Ends all that was started but the servers; the first failure is returned after everything was tried.
-    pub async fn stop(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn stop(&mut self) -> Result<(), Failure> {
         // Dropped, not waited for: its server may be what failed.
         self.writer = None;
         let mut result = Ok(());

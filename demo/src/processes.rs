@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tributary_service::exit::Failure;
 
 /// All that there can be, in the order in which they are ended: none loses what it still needs.
-pub const NAMES: [&str; 3] = ["writer", "apply", "capture"];
+pub(crate) const NAMES: [&str; 3] = ["writer", "apply", "capture"];
 /// How long one may take to end in good order.
 const GRACE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
@@ -20,7 +20,7 @@ const LOG_LINES: usize = 15;
 
 /// A process that runs.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     /// One of [`NAMES`].
     pub name: &'static str,
     /// Its output.
@@ -31,7 +31,7 @@ pub struct Process {
 
 impl Process {
     /// Starts `binary` with `arguments`; `directory`, which must be in the arguments, is where its log goes.
-    pub fn start(
+    pub(crate) fn start(
         name: &'static str,
         binary: &Path,
         arguments: &[&str],
@@ -54,7 +54,7 @@ impl Process {
     }
 
     /// An error if it has ended.
-    pub fn check(&mut self) -> Result<(), Failure> {
+    pub(crate) fn check(&mut self) -> Result<(), Failure> {
         let ended = match self.child.try_wait() {
             Ok(None) => return Ok(()),
             Ok(Some(status)) => status.to_string(),
@@ -69,7 +69,7 @@ impl Process {
     }
 
     /// Ends it with SIGTERM, or by force if it does not hear.
-    pub async fn stop(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn stop(&mut self) -> Result<(), Failure> {
         let failed = |error| Failure::new(format!("{} cannot be stopped", self.name), error);
         if let Some(pid) = self.child.id() {
             signal(pid, Signal::TERM);
@@ -84,7 +84,7 @@ impl Process {
 }
 
 /// Ends what an earlier demo left below `directory`; returns what that was.
-pub async fn stop_left(directory: &Path) -> Result<Vec<&'static str>, Failure> {
+pub(crate) async fn stop_left(directory: &Path) -> Result<Vec<&'static str>, Failure> {
     let mut stopped = Vec::new();
     for name in NAMES {
         let file = pid_file(directory, name);

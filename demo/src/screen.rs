@@ -25,7 +25,7 @@ const IN_STEP: &str =
 
 /// The whole output.
 #[derive(Debug)]
-pub struct Screen {
+pub(crate) struct Screen {
     is_terminal: bool,
     multi: MultiProgress,
     bars: Vec<ProgressBar>,
@@ -40,7 +40,7 @@ pub struct Screen {
 
 /// What `/status` says of a table, on both sides.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct TableState {
+pub(crate) struct TableState {
     /// Rows in the warehouse.
     pub applied: u64,
     /// How far it is behind, if that is known.
@@ -53,7 +53,7 @@ pub struct TableState {
 
 impl TableState {
     /// Of `table`, from what capture and apply answered, if they did.
-    pub fn of(table: &str, capture: Option<&Value>, apply: Option<&Value>) -> Self {
+    pub(crate) fn of(table: &str, capture: Option<&Value>, apply: Option<&Value>) -> Self {
         let find = |status: Option<&Value>| -> Value {
             let named = |entry: &&Value| {
                 entry["name"].as_str().and_then(|name| name.rsplit('.').next()) == Some(table)
@@ -77,7 +77,7 @@ impl TableState {
 
 impl Screen {
     /// Shows on standard output, and standard error where it redraws.
-    pub fn new(is_terminal: bool) -> Self {
+    pub(crate) fn new(is_terminal: bool) -> Self {
         let now = Instant::now();
         let multi = MultiProgress::new();
         let (bars, history) = (Vec::new(), VecDeque::new());
@@ -94,7 +94,7 @@ impl Screen {
     }
 
     /// Begins a step; `total_rows` if it can tell how far it is.
-    pub fn begin(&self, what: &str, total_rows: Option<u64>) -> (ProgressBar, Instant) {
+    pub(crate) fn begin(&self, what: &str, total_rows: Option<u64>) -> (ProgressBar, Instant) {
         let bar =
             if self.is_terminal { ProgressBar::new(total_rows.unwrap_or(1)) } else { ProgressBar::hidden() };
         let bar = self.multi.add(bar.with_style(styled(if total_rows.is_some() { STEP } else { WAIT })));
@@ -104,26 +104,25 @@ impl Screen {
     }
 
     /// Ends a step with a tick, and how long it took.
-    pub fn done(&self, (bar, began): (ProgressBar, Instant), what: &str) {
+    pub(crate) fn done(&self, (bar, began): (ProgressBar, Instant), what: &str) {
         bar.finish_and_clear();
         self.multi.remove(&bar);
         self.tick(what, Some(began.elapsed()));
     }
 
     /// A line with a tick; whatever is being redrawn stays below it.
-    pub fn tick(&self, what: &str, took: Option<Duration>) {
+    pub(crate) fn tick(&self, what: &str, took: Option<Duration>) {
         let took = took.map(|took| format!("{:.1} s", took.as_secs_f64())).unwrap_or_default();
         let gap = WIDTH.saturating_sub(what.chars().count() + took.len()).max(2);
         self.say(format!("  {} {what}{}{took}", style("✓").green().bold(), " ".repeat(gap)).trim_end());
     }
 
-    /// A line as it is.
-    pub fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         self.multi.suspend(|| println!("{line}"));
     }
 
     /// Shows how things stand; `totals` are the rows that were there at the beginning.
-    pub fn draw(&mut self, totals: &[u64], tables: &[TableState], written: &Written) {
+    pub(crate) fn draw(&mut self, totals: &[u64], tables: &[TableState], written: &Written) {
         let applied = tables.iter().map(|table| table.applied).sum::<u64>();
         self.sample(applied);
         let lag =
@@ -175,7 +174,7 @@ impl Screen {
     }
 
     /// Takes the bars off the screen; what was said stays.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         for bar in self.bars.drain(..) {
             bar.finish_and_clear();
             self.multi.remove(&bar);

@@ -9,41 +9,41 @@ const SCRIPT: &str = "deploy/local/servers";
 
 /// The servers of one instance.
 #[derive(Debug, Clone)]
-pub struct Servers {
+pub(crate) struct Servers {
     instance: String,
 }
 
 /// What `servers env` prints: addresses and passwords by name.
 #[derive(Debug, Clone, Default)]
-pub struct Addresses {
+pub(crate) struct Addresses {
     env: String,
 }
 
 impl Servers {
     /// Those of `instance`.
-    pub fn new(instance: &str) -> Self {
+    pub(crate) fn new(instance: &str) -> Self {
         Self { instance: instance.to_owned() }
     }
 
     /// Deletes whatever an earlier demo left, and starts all three anew.
-    pub async fn start_anew(&self) -> Result<Addresses, Failure> {
+    pub(crate) async fn start_anew(&self) -> Result<Addresses, Failure> {
         self.run("reset").await?;
         self.run("up").await?;
         self.addresses().await
     }
 
     /// Where they listen, and who may enter.
-    pub async fn addresses(&self) -> Result<Addresses, Failure> {
+    pub(crate) async fn addresses(&self) -> Result<Addresses, Failure> {
         Ok(Addresses { env: self.run("env").await? })
     }
 
     /// Stops all three and keeps their data.
-    pub async fn stop(&self) -> Result<(), Failure> {
+    pub(crate) async fn stop(&self) -> Result<(), Failure> {
         self.run("down").await.map(drop)
     }
 
     /// A command as a person types it.
-    pub fn typed(&self, command: &str) -> String {
+    pub(crate) fn typed(&self, command: &str) -> String {
         format!("{SCRIPT} --instance {} {command}", self.instance)
     }
 
@@ -68,7 +68,7 @@ impl Servers {
 
 impl Addresses {
     /// The value of `name`; empty if the script does not give it, as in a shell.
-    pub fn get(&self, name: &str) -> &str {
+    pub(crate) fn get(&self, name: &str) -> &str {
         let assignment =
             self.env.lines().filter_map(|line| line.split_once('=')).find(|(key, _)| *key == name);
         assignment.map_or("", |(_, value)| value.trim_matches('\''))
@@ -76,11 +76,11 @@ impl Addresses {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Addresses for other modules' tests.
-    pub fn sample() -> Addresses {
+    pub(crate) fn sample() -> Addresses {
         let env = "MYSQL_HOST=127.0.0.1\nMYSQL_PORT=20128\nMYSQL_READER_PASSWORD='s=e'\nKAFKA_BROKERS=127.0.0.1:20129\n\
                    PG_HOST=127.0.0.1\nPG_PORT=20131\nPG_DATABASE=dw\nPG_USER=loader\nPG_PASSWORD=l\n";
         Addresses { env: env.to_owned() }

@@ -12,9 +12,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tributary_service::exit::Failure;
 
 /// The database that the demo makes anew.
-pub const DATABASE: &str = "shop";
+pub(crate) const DATABASE: &str = "shop";
 /// Its tables, in the order in which they are shown.
-pub const TABLES: [&str; 5] = ["customers", "products", "orders", "order_lines", "payments"];
+pub(crate) const TABLES: [&str; 5] = ["customers", "products", "orders", "order_lines", "payments"];
 
 const SCHEMA: &str = include_str!("../sql/schema.sql");
 const EDGES: &str = include_str!("../sql/edges.sql");
@@ -33,7 +33,7 @@ const STATEMENT_ROWS: u64 = 2_000;
 const FILLERS: usize = 2;
 
 /// About as many rows as a shop of so many percent has.
-pub fn rows_at(percent: u64) -> u64 {
+pub(crate) fn rows_at(percent: u64) -> u64 {
     let [customers, products, orders] = ROWS_AT_100;
     (customers + products + orders * 9 / 2) * percent / 100
 }
@@ -65,7 +65,11 @@ fn statements(file: &str, from: u64, to: u64) -> Vec<String> {
 }
 
 /// Makes the database anew and fills it; `filled` counts rows while it goes on.
-pub async fn fill(addresses: &Addresses, percent: u64, filled: &Arc<AtomicU64>) -> Result<(), Failure> {
+pub(crate) async fn fill(
+    addresses: &Addresses,
+    percent: u64,
+    filled: &Arc<AtomicU64>,
+) -> Result<(), Failure> {
     let failed = failed("the sample shop cannot be made");
     let mut conn = connect(addresses).await.map_err(&failed)?;
     let database = [
@@ -113,7 +117,7 @@ fn fillings(percent: u64) -> Vec<Vec<String>> {
 }
 
 /// Rows of every table, in the order of [`TABLES`].
-pub async fn rows(addresses: &Addresses) -> Result<Vec<u64>, Failure> {
+pub(crate) async fn rows(addresses: &Addresses) -> Result<Vec<u64>, Failure> {
     let failed = failed("the rows of the shop cannot be counted");
     let mut conn = connect(addresses).await.map_err(&failed)?;
     let mut rows = Vec::new();
@@ -126,7 +130,7 @@ pub async fn rows(addresses: &Addresses) -> Result<Vec<u64>, Failure> {
 }
 
 /// Adds the column that comes in the middle, while the writer goes on.
-pub async fn add_gift_note(addresses: &Addresses) -> Result<(), Failure> {
+pub(crate) async fn add_gift_note(addresses: &Addresses) -> Result<(), Failure> {
     let failed = failed("orders.gift_note cannot be added");
     let mut conn = connect(addresses).await.map_err(&failed)?;
     let alter =
@@ -136,11 +140,11 @@ pub async fn add_gift_note(addresses: &Addresses) -> Result<(), Failure> {
 
 /// What has been committed: transactions, rows inserted, updated, deleted, and moved to another key.
 #[derive(Debug, Default)]
-pub struct Written([AtomicU64; 5]);
+pub(crate) struct Written([AtomicU64; 5]);
 
 impl Written {
     /// In a line: `+` inserted, `~` updated, `−` deleted.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let [transactions, inserted, updated, deleted, moved] =
             self.0.each_ref().map(|count| indicatif::HumanCount(count.load(Ordering::Relaxed)));
         format!("{transactions} transactions: +{inserted} ~{updated} −{deleted} rows, {moved} key changes")
@@ -158,7 +162,7 @@ enum Effect {
 
 /// The live writer while it runs: a connection of its own that writes at a steady rate.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     /// What it has done.
     pub written: Arc<Written>,
     gift_notes: Arc<AtomicBool>,
@@ -168,7 +172,7 @@ pub struct Writer {
 
 impl Writer {
     /// Starts writing.
-    pub fn start(addresses: &Addresses, transactions_per_second: u32) -> Self {
+    pub(crate) fn start(addresses: &Addresses, transactions_per_second: u32) -> Self {
         let (written, gift_notes) = (Arc::<Written>::default(), Arc::<AtomicBool>::default());
         let stopping = Arc::<AtomicBool>::default();
         let (counted, notes, stop) = (Arc::clone(&written), Arc::clone(&gift_notes), Arc::clone(&stopping));
@@ -199,17 +203,17 @@ impl Writer {
     }
 
     /// From now on `orders.gift_note` exists, and is written.
-    pub fn begin_gift_notes(&self) {
+    pub(crate) fn begin_gift_notes(&self) {
         self.gift_notes.store(true, Ordering::Relaxed);
     }
 
     /// True if it failed: nobody asked it to end, and [`Writer::stop`] says why it did.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.task.is_finished()
     }
 
     /// Ends it behind its last transaction.
-    pub async fn stop(self) -> Result<(), Failure> {
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
         self.stopping.store(true, Ordering::Relaxed);
         self.task.await.unwrap_or(Ok(())).map_err(failed("the live writer failed"))
     }

@@ -162,7 +162,6 @@ pub struct Partial {
 /// A part of a [`Partial`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedRows {
-    /// The table.
     pub table: TableId,
     /// Its row events in this transaction that are published.
     pub rows: u64,
@@ -209,7 +208,6 @@ pub struct TableProgress {
 /// How far a topic is known to reach. One of the same name that ends before that is another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenTopic {
-    /// Topic.
     pub topic: String,
     /// The end of each partition: the offset that its next record gets.
     pub ends: Vec<i64>,

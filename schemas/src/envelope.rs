@@ -56,9 +56,7 @@ pub struct Source<'a> {
     pub ts_ms: i64,
     /// Read from the table, not from the binlog.
     pub snapshot: bool,
-    /// Database.
     pub database: &'a str,
-    /// Table.
     pub table: &'a str,
     /// `server_id` of the server that wrote the event.
     pub server_id: u32,

@@ -152,7 +152,6 @@ pub struct SelectionRecord {
 pub struct SelectedTable {
     /// Name on the source.
     pub id: TableId,
-    /// Its topic.
     pub topic: String,
     /// Partitions of the topic, as counted when it was created. Never changes.
     pub partitions: u32,

@@ -16,7 +16,6 @@ use thiserror::Error;
 /// A record as Kafka holds it.
 #[derive(Debug, Clone, Copy)]
 pub struct RawRecord<'a> {
-    /// Topic.
     pub topic: &'a str,
     /// Offset in its only partition.
     pub offset: i64,
@@ -35,7 +34,6 @@ pub enum RecordError {
          version that wrote the record, or newer"
     )]
     Newer {
-        /// Topic.
         topic: String,
         /// Offset of the record.
         offset: i64,
@@ -50,7 +48,6 @@ pub enum RecordError {
          something that is not Tributary did"
     )]
     Foreign {
-        /// Topic.
         topic: String,
         /// Offset of the record.
         offset: i64,
@@ -81,7 +78,6 @@ pub enum StateRecord<'a> {
 pub enum HistoryRecord {
     /// A schema whose text is stored.
     Schema(SchemaRecord),
-    /// A generation of a table.
     Generation(TableId, Box<StoredGeneration>),
     /// Generations of a table that have no record any more.
     Retired(TableId, RetiredRecord),

@@ -57,7 +57,6 @@ pub struct Column {
     /// A generated column: its values arrive like any other's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub generated: bool,
-    /// AUTO_INCREMENT.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto_increment: bool,
 }
@@ -104,7 +103,6 @@ pub struct Index {
     pub parts: Vec<IndexPart>,
 }
 
-/// A part of an index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexPart {
     /// Column name; `None` for an expression.

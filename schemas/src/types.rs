@@ -8,7 +8,6 @@ use std::str::FromStr;
 /// A column's type as MySQL declares it (`information_schema.COLUMNS.COLUMN_TYPE`); display widths and `zerofill`
 /// are dropped, for they change no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the fields are the declaration's own words")]
 pub enum ColumnType {
     TinyInt {
         unsigned: bool,
@@ -87,7 +86,6 @@ pub enum ColumnType {
 
 /// Which of MySQL's four sizes of text or blob; it decides the width of the length prefix in a row image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "MySQL's own words")]
 pub enum LobSize {
     Tiny,
     Normal,
@@ -140,7 +138,6 @@ pub enum AvroType {
 
 /// A type of the warehouse (PostgreSQL's names).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "PostgreSQL's own names")]
 pub enum TargetType {
     SmallInt,
     Integer,

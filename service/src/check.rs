@@ -24,7 +24,6 @@ pub struct CheckItem {
     pub name: String,
     /// How it came out.
     pub outcome: Outcome,
-    /// What was found.
     pub found: String,
     /// What to do; empty where there is nothing to do.
     pub remedy: String,
@@ -91,7 +90,6 @@ impl Report {
         self.passed
     }
 
-    /// The items.
     #[must_use]
     pub fn items(&self) -> &[CheckItem] {
         &self.items

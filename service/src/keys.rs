@@ -47,7 +47,6 @@ pub enum Absent {
     Derived(&'static str, &'static str),
 }
 
-/// One key.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
     /// Full path; `table[]` stands for each `[[table]]`.

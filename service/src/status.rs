@@ -92,7 +92,6 @@ impl Status {
         &self.0.task
     }
 
-    /// Which service this is.
     #[must_use]
     pub fn service(&self) -> Service {
         self.0.service

@@ -33,7 +33,6 @@ pub struct CatalogColumn {
     /// The expression of a generated column as the server prints it; empty if it is not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub expression: String,
-    /// AUTO_INCREMENT.
     pub auto_increment: bool,
     /// Left out by `SELECT *`, but not by row images.
     pub invisible: bool,

@@ -38,18 +38,12 @@ pub enum ChunkError {
     },
     /// A stored bound does not belong to the key as it is now: the key was changed. The table must be read anew.
     #[error("a stored key bound does not fit the key of {table} as it is now: the table must be read anew")]
-    Bound {
-        /// The table.
-        table: String,
-    },
+    Bound { table: String },
     /// A value of a key column that cannot be a bound.
     #[error(
         "a row of {table} has a key that cannot be written as a bound: an ENUM or SET label unknown to the catalog"
     )]
-    KeyOfRow {
-        /// The table.
-        table: String,
-    },
+    KeyOfRow { table: String },
 }
 
 #[derive(Debug, Clone)]

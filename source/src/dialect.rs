@@ -40,7 +40,6 @@ pub struct Dialect {
 pub struct BinaryLog {
     /// File name.
     pub name: String,
-    /// Size in bytes.
     pub size_bytes: u64,
 }
 

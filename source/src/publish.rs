@@ -29,7 +29,6 @@ pub struct Wishes<'a> {
 
 /// Why a table cannot be replicated, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[allow(missing_docs, reason = "the fields are the names that the message prints")]
 pub enum TableProblem {
     #[error(
         "table {table} has no primary key: add one (an AUTO_INCREMENT column that is INVISIBLE will do), or leave the table \

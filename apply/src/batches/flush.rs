@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 /// Limits of a table's batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlushLimits {
-    /// Keys.
     pub keys: usize,
     /// Bytes, as [`super::compact::Batch::bytes`] counts them.
     pub bytes: usize,

@@ -13,7 +13,6 @@ pub struct Bookkeeping {
     pub(super) schema: String,
     /// Schema, unquoted.
     name: String,
-    /// Task.
     pub(super) task: String,
 }
 
@@ -78,7 +77,6 @@ impl Bookkeeping {
         &self.name
     }
 
-    /// The task.
     #[must_use]
     pub fn task(&self) -> &str {
         &self.task
@@ -120,7 +118,6 @@ impl Bookkeeping {
         Ok(usize::try_from(found.get::<_, i64>(0)) == Ok(tables.len()))
     }
 
-    /// The tables that are there.
     pub(super) async fn tables(
         &self,
         connection: &Connection,

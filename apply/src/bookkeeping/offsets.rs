@@ -7,7 +7,6 @@ use std::time::Duration;
 /// The compare-and-set of one partition's offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Move {
-    /// Partition.
     pub partition: i32,
     /// Epoch of its assignment.
     pub epoch: u64,
@@ -22,7 +21,6 @@ pub struct Move {
 /// What the destination holds of a partition.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OffsetRow {
-    /// Partition.
     pub partition: i32,
     /// Offset to go on at.
     pub next_offset: i64,
@@ -48,9 +46,7 @@ pub struct ArrivalStep {
 /// An offset as `status` and the end of `--until-caught-up` see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredOffset {
-    /// Topic.
     pub topic: String,
-    /// Partition.
     pub partition: i32,
     /// Offset to go on at.
     pub next_offset: i64,

@@ -16,9 +16,7 @@ pub enum Feeder {
     Task {
         /// Schema of its bookkeeping, unquoted.
         schema: String,
-        /// Task.
         task: String,
-        /// Topic.
         topic: String,
         /// Table of the source, as `database.table`.
         source: String,

@@ -7,7 +7,6 @@ use crate::destination::{Connection, DestinationError, TableError};
 /// A topic that could not be begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Topic.
     pub topic: String,
     /// Table of the source, as `database.table`.
     pub source: String,

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 /// What the destination holds of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetRow {
-    /// Topic.
     pub topic: String,
     /// Table of the source, as `database.table`.
     pub source: String,
@@ -29,7 +28,6 @@ pub struct TargetRow {
 /// A target that is about to be set up.
 #[derive(Debug, Clone, Copy)]
 pub struct NewTarget<'a> {
-    /// Topic.
     pub topic: &'a str,
     /// Table of the source, as `database.table`.
     pub source: &'a str,

@@ -7,7 +7,7 @@ use crate::merge::dialect::Dialect;
 use crate::merge::names::TargetName;
 
 /// What hangs on a table; nothing if there is no such table.
-pub async fn belongings(
+pub(crate) async fn belongings(
     connection: &mut Connection,
     dialect: Dialect,
     target: &TargetName,

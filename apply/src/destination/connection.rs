@@ -107,7 +107,6 @@ pub struct Connection {
     unlike: Vec<String>,
 }
 
-/// A statement as it is shown.
 pub trait Shown: ToStatement {
     /// Its text, or what stands for it.
     fn shown(&self) -> &str;

@@ -14,7 +14,7 @@ const RECURSIVE: u32 = 10;
 /// What depends on a table: on these of its columns, or on any part of it, and then what it is a part of as well. What DROP
 /// TABLE takes without a word, triggers and policies, is among it; what is made again, indexes and constraints of its own, is
 /// not. On an old kernel only what depends on the table itself.
-pub async fn dependents(
+pub(crate) async fn dependents(
     connection: &mut Connection,
     dialect: Dialect,
     target: &TargetName,

@@ -260,7 +260,7 @@ pub fn is_transient(error: &tokio_postgres::Error) -> bool {
 /// True if connecting may succeed later. The driver gives a cause for what is configured wrongly (a password that is
 /// missing, a certificate that is not trusted); a network that fails is an IO error at the bottom, a timeout has none.
 #[must_use]
-pub fn may_connect_later(error: &tokio_postgres::Error) -> bool {
+pub(crate) fn may_connect_later(error: &tokio_postgres::Error) -> bool {
     let first = std::error::Error::source(error);
     if error.code().is_some() || first.is_none() {
         return is_transient(error);

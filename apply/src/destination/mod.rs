@@ -1,16 +1,16 @@
 //! The warehouse as a server: connections, and what can go wrong with them.
 
 mod attended;
-pub mod belongings;
+pub(crate) mod belongings;
 pub mod catalog;
-pub mod connection;
-pub mod dependents;
+pub(crate) mod connection;
+pub(crate) mod dependents;
 mod dial;
-pub mod error;
+pub(crate) mod error;
 pub mod holders;
 pub mod pieces;
-pub mod pooled;
-pub mod rights;
+pub(crate) mod pooled;
+pub(crate) mod rights;
 mod session;
 mod turns;
 

@@ -36,7 +36,7 @@ impl Seen {
 
 /// What shows that a pooler shares sessions between transactions or statements; `None` if nothing does. Errors of other
 /// kinds are for those who need the sessions.
-pub async fn sharing(connector: &Connector, connection: &Connection) -> Option<String> {
+pub(crate) async fn sharing(connector: &Connector, connection: &Connection) -> Option<String> {
     let mut seen = Seen::default();
     let (mut held, mut refused) = (Vec::new(), Vec::new());
     seen.first.push(match number(connection).await {
@@ -99,7 +99,7 @@ fn told(error: &DestinationError) -> Option<String> {
 /// True for what a session of one's own never says: a prepared statement that is gone or another's, or a transaction that may
 /// not be begun.
 #[must_use]
-pub fn is_of_pooler(error: &DestinationError) -> bool {
+pub(crate) fn is_of_pooler(error: &DestinationError) -> bool {
     const CODES: [&str; 3] = ["26000", "42P05", "08P01"];
     match error {
         DestinationError::Connect { reason, .. } => {

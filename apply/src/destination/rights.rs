@@ -6,7 +6,7 @@ use crate::merge::names::TargetName;
 
 /// What a role may do with a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rights {
+pub(crate) struct Rights {
     /// The privileges that it needs for rows and does not have.
     pub missing: Vec<&'static str>,
     /// It may empty the table with TRUNCATE.
@@ -16,7 +16,7 @@ pub struct Rights {
 }
 
 /// What the role may do, of that which `operations` need; rights for some columns count, for apply names the columns.
-pub async fn rights(
+pub(crate) async fn rights(
     connection: &Connection,
     target: &TargetName,
     operations: Operations,

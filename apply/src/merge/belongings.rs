@@ -11,12 +11,11 @@ use tributary_schemas::table::Table;
 
 /// One thing that hangs on a relation. Texts of the server (`definition`) are SQL, names are unquoted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Belonging {
+pub(crate) enum Belonging {
     /// A column, with its type, collation, default or expression.
     Column {
         /// Its place among the others.
         position: i32,
-        /// Its name.
         name: String,
         /// `type [COLLATE …] [DEFAULT …] [NOT NULL]`.
         definition: String,
@@ -25,7 +24,6 @@ pub enum Belonging {
     },
     /// Unique, check, exclusion and foreign key constraints.
     Constraint {
-        /// Its name.
         name: String,
         /// `CHECK (…)` and the like.
         definition: String,
@@ -51,23 +49,16 @@ pub enum Belonging {
     Tablespace(String),
     /// What is set of a column with `ALTER COLUMN … SET`: its statistics target, options and storage.
     ColumnSetting {
-        /// The column.
         column: String,
         /// `STATISTICS 500`, `(n_distinct=5)`, `STORAGE EXTERNAL`.
         setting: String,
     },
     /// A comment on the relation, or on a column of it.
-    Comment {
-        /// The column.
-        column: Option<String>,
-        /// The text.
-        text: String,
-    },
+    Comment { column: Option<String>, text: String },
     /// `FULL`, `NOTHING` or `USING INDEX …`.
     ReplicaIdentity(String),
     /// A publication that names it.
     Publication {
-        /// Its name.
         name: String,
         /// ` (columns) WHERE (condition)`, each only if there is one.
         limits: String,
@@ -93,14 +84,13 @@ pub enum Belonging {
     Sequence {
         /// Its name, quoted.
         name: String,
-        /// The column.
         column: String,
     },
 }
 
 /// A statement that gives back one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     /// The statement.
     pub sql: String,
     /// Without it others may see or do what they could not, or get nothing any more: better no new relation at all.
@@ -109,11 +99,11 @@ pub struct Step {
 
 /// Everything that hangs on a relation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Belongings(BTreeSet<Belonging>);
+pub(crate) struct Belongings(BTreeSet<Belonging>);
 
 /// What comes from the source and is followed by itself: columns of the definitions, and their comments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FromSource {
+pub(crate) struct FromSource {
     columns: BTreeSet<String>,
     comments: BTreeMap<Option<String>, String>,
 }
@@ -122,7 +112,7 @@ impl FromSource {
     /// Of a target that goes from one definition to another. A column that keeps its id goes by its later name; comments are
     /// those of the earlier definition.
     #[must_use]
-    pub fn between(before: &Table, after: &Table, rule: &ColumnRule) -> Self {
+    pub(crate) fn between(before: &Table, after: &Table, rule: &ColumnRule) -> Self {
         let mut known = Self::default();
         known.comments.insert(None, before.comment.clone());
         for column in before.columns.iter().chain(&after.columns) {
@@ -154,7 +144,7 @@ impl Belongings {
     /// The steps that give `relation` (quoted; `kind` as ALTER calls it) what this one had, in an order that works.
     /// `now`: what it has already. `known`: what it gets from the source.
     #[must_use]
-    pub fn steps(&self, kind: &str, relation: &str, now: &Self, known: &FromSource) -> Vec<Step> {
+    pub(crate) fn steps(&self, kind: &str, relation: &str, now: &Self, known: &FromSource) -> Vec<Step> {
         let missing =
             self.0.iter().filter(|belonging| !now.0.contains(belonging) && !known.covers(belonging));
         let mut steps: Vec<(u8, Step)> = missing
@@ -176,7 +166,7 @@ impl Belongings {
 
     /// The statements that keep from DROP what is given back as it was.
     #[must_use]
-    pub fn releases(&self) -> Vec<String> {
+    pub(crate) fn releases(&self) -> Vec<String> {
         let sequences = self.0.iter().filter_map(|belonging| match belonging {
             Belonging::Sequence { name, .. } => Some(format!("ALTER SEQUENCE {name} OWNED BY NONE")),
             _ => None,

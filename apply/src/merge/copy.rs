@@ -29,7 +29,6 @@ pub fn put_tuple(out: &mut Vec<u8>, fields: u16) {
     out.extend_from_slice(&fields.to_be_bytes());
 }
 
-/// A NULL.
 #[inline]
 pub fn put_null(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0xff; 4]);

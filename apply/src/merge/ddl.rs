@@ -24,7 +24,6 @@ pub struct Creation<'a> {
     pub target: &'a TargetName,
     /// Distribution key by names in the destination; `None`: the primary key.
     pub distributed_by: Option<&'a [String]>,
-    /// Storage.
     pub storage: Storage,
     /// Secondary indexes.
     pub indexes: Indexes,
@@ -91,7 +90,6 @@ pub enum DdlError {
     Unsupported {
         /// Destination table.
         target: String,
-        /// The change.
         change: String,
     },
 }

@@ -51,7 +51,7 @@ pub(super) fn implicit(column: &Column, rule: &ColumnRule) -> Option<String> {
 /// What a column holds, as SQL, in rows that were there when the source added it: the constant default it was added with,
 /// NULL, or what MySQL takes for NOT NULL without a default. `None` if that is not the same in every row, or cannot be
 /// said.
-pub fn of_older_rows(column: &Column, rule: &ColumnRule) -> Option<String> {
+pub(crate) fn of_older_rows(column: &Column, rule: &ColumnRule) -> Option<String> {
     const NULL: &str = "NULL";
     if column.generated || column.auto_increment {
         return None;

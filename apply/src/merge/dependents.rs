@@ -9,7 +9,7 @@ const SHOWN: usize = 40;
 
 /// What depends on a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dependent {
+pub(crate) struct Dependent {
     /// What it is.
     pub kind: Kind,
     /// Its name, quoted; of a function with its arguments.
@@ -26,8 +26,7 @@ pub struct Dependent {
 
 /// Kinds of dependents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "PostgreSQL's own words")]
-pub enum Kind {
+pub(crate) enum Kind {
     View,
     MaterializedView,
     Rule,
@@ -64,7 +63,7 @@ impl Kind {
 
     /// Parses the words that the question to the catalog uses.
     #[must_use]
-    pub fn parse(words: &str) -> Self {
+    pub(crate) fn parse(words: &str) -> Self {
         Self::ALL.iter().find(|(_, known)| *known == words).map_or(Self::Other, |(kind, _)| *kind)
     }
 
@@ -76,7 +75,7 @@ impl Kind {
 impl Dependent {
     /// What it is called, for people.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         match self.kind {
             Kind::Other => self.name.clone(),
             kind if self.on.is_empty()
@@ -169,7 +168,7 @@ impl Dependent {
 
 /// The names, for people.
 #[must_use]
-pub fn listed(dependents: &[Dependent]) -> String {
+pub(crate) fn listed(dependents: &[Dependent]) -> String {
     let names: Vec<String> = dependents.iter().take(SHOWN).map(Dependent::told).collect();
     match dependents.len().saturating_sub(SHOWN) {
         0 => names.join(", "),
@@ -179,7 +178,7 @@ pub fn listed(dependents: &[Dependent]) -> String {
 
 /// What a person is to run: what removes the dependents, the last first, and what makes them again.
 #[must_use]
-pub fn removal_and_return(dependents: &[Dependent]) -> (Vec<String>, Vec<String>) {
+pub(crate) fn removal_and_return(dependents: &[Dependent]) -> (Vec<String>, Vec<String>) {
     let mut ordered: Vec<&Dependent> = dependents.iter().collect();
     ordered.sort_by_key(|dependent| dependent.depth);
     let removal = ordered.iter().rev().map(|dependent| dependent.removal()).collect();
@@ -189,7 +188,7 @@ pub fn removal_and_return(dependents: &[Dependent]) -> (Vec<String>, Vec<String>
 
 /// The remedy. `gone`: columns that the source has dropped, which nothing can name again; `then`: how the table goes on.
 #[must_use]
-pub fn remedy(target: &TargetName, dependents: &[Dependent], gone: &[String], then: &str) -> String {
+pub(crate) fn remedy(target: &TargetName, dependents: &[Dependent], gone: &[String], then: &str) -> String {
     let (removal, creation) = removal_and_return(dependents);
     let lines = |statements: Vec<String>| -> String {
         statements.iter().map(|statement| format!("\n{statement};")).collect()

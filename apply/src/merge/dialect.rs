@@ -50,7 +50,6 @@ pub enum Product {
 /// How a batch is merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strategy {
-    /// One MERGE.
     Merge,
     /// `DELETE … USING`, then `INSERT … ON CONFLICT DO UPDATE`.
     OnConflict,

@@ -111,7 +111,6 @@ pub enum LayoutError {
         table: String,
         /// Source column.
         column: String,
-        /// The type.
         source: UnsupportedType,
     },
 }

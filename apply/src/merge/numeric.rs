@@ -114,7 +114,11 @@ const fn decimal_digits(digit: u16) -> u16 {
 ///
 /// # Errors
 /// [`DoesNotFit`] if the column has room for fewer digits.
-pub fn put_integer(out: &mut Vec<u8>, value: i64, integer_digits: Option<u16>) -> Result<(), DoesNotFit> {
+pub(crate) fn put_integer(
+    out: &mut Vec<u8>,
+    value: i64,
+    integer_digits: Option<u16>,
+) -> Result<(), DoesNotFit> {
     let mut groups = Groups::new();
     groups.push_whole(value.unsigned_abs())?;
     groups.put(value < 0, 0, integer_digits, out)
@@ -124,7 +128,7 @@ pub fn put_integer(out: &mut Vec<u8>, value: i64, integer_digits: Option<u16>) -
 ///
 /// # Errors
 /// [`DoesNotFit`] if the bytes are no decimal of at most 256 bits, or the column has room for fewer digits.
-pub fn put_decimal(
+pub(crate) fn put_decimal(
     out: &mut Vec<u8>,
     unscaled: &[u8],
     scale: u8,
@@ -163,7 +167,7 @@ pub fn put_decimal(
 
 /// An Avro decimal of scale 0 as an integer; `None` if it is empty or does not fit 64 bits.
 #[must_use]
-pub fn small(unscaled: &[u8]) -> Option<i64> {
+pub(crate) fn small(unscaled: &[u8]) -> Option<i64> {
     let (first, rest) = unscaled.split_first()?;
     if rest.len() > 7 {
         return None;

@@ -88,7 +88,6 @@ impl<'a> Merge<'a> {
         names.chain(filled).map(|name| quote(name)).collect::<Vec<_>>().join(", ")
     }
 
-    /// Their values.
     fn values(&self) -> String {
         let names = self.columns.iter().map(|column| format!("s.{}", quote(&column.name)));
         names.chain(self.fills.iter().map(|fill| fill.value.clone())).collect::<Vec<_>>().join(", ")

@@ -6,7 +6,6 @@ use super::names::TargetName;
 /// A destination table as `pg_catalog` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetShape {
-    /// Its name.
     pub name: TargetName,
     /// Columns that are not dropped, by `attnum`.
     pub columns: Vec<TargetColumn>,
@@ -64,7 +63,6 @@ pub struct TargetColumn {
 
 /// A type that Tributary writes, parsed from `format_type`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "PostgreSQL's own names")]
 pub enum TargetKind {
     SmallInt,
     Integer,

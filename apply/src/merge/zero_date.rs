@@ -16,14 +16,14 @@ struct Civil {
 /// time: day 0 is the first of its month, month 0 the January of its year, year 0 the year 1, and a day past the
 /// end of its month the month's last. `None` if the text is no date.
 #[must_use]
-pub fn nearest_micros(text: &[u8]) -> Option<i64> {
+pub(crate) fn nearest_micros(text: &[u8]) -> Option<i64> {
     let civil = parse(std::str::from_utf8(text).ok()?)?;
     Some(days_from_civil(civil.year, civil.month, civil.day) * 86_400_000_000 + civil.micros)
 }
 
 /// The same as text, `YYYY-MM-DD` and, unless `date_only`, the time; with whether it is what the text said.
 #[must_use]
-pub fn nearest_text(text: &str, date_only: bool) -> Option<(String, bool)> {
+pub(crate) fn nearest_text(text: &str, date_only: bool) -> Option<(String, bool)> {
     let Civil { year, month, day, micros, exact } = parse(text)?;
     let mut out = format!("{year:04}-{month:02}-{day:02}");
     if !date_only {

@@ -56,7 +56,6 @@ pub enum Job<B> {
         generation: u32,
         /// Newest generation that the destination is known to have.
         target: u32,
-        /// The rows.
         rows: B,
         /// The offsets behind them.
         moves: Vec<Move>,
@@ -102,7 +101,6 @@ impl<B: Rows> Job<B> {
 /// What the destination holds of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loaded {
-    /// Partition.
     pub partition: i32,
     /// Epoch it was asked for in.
     pub epoch: u64,
@@ -119,7 +117,6 @@ pub enum Outcome<B> {
     Loaded {
         /// Newest generation that is done.
         done: u32,
-        /// Offsets.
         offsets: Vec<Loaded>,
     },
     /// [`Job::Flush`] or [`Job::Advance`] was committed.

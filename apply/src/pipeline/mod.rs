@@ -1,16 +1,16 @@
 //! From records to merged tables. Pure state machines ([`flow`]) decide; the rest of the folder connects them to the
 //! consumer and to the destination.
 
-pub mod engine;
+pub(crate) mod engine;
 pub mod flow;
 mod follow;
 pub mod job;
 mod name;
-pub mod ownership;
-pub mod run;
+pub(crate) mod ownership;
+pub(crate) mod run;
 pub mod table;
 mod until;
-pub mod worker;
+pub(crate) mod worker;
 
 #[cfg(test)]
 mod simulation;

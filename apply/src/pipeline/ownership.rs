@@ -12,7 +12,7 @@ use tributary_service::codes::Code;
 
 /// What is to be done to a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
+pub(crate) enum Act {
     /// Every row is removed, for this reason.
     Empty(String),
     /// Columns are dropped or renamed.
@@ -29,7 +29,11 @@ pub enum Act {
 impl Act {
     /// What a generation takes away from its target though the source's rows stay; `None` if that is nothing.
     #[must_use]
-    pub fn narrowing(task: &TableTask, before: &GenerationRecord, record: &GenerationRecord) -> Option<Self> {
+    pub(crate) fn narrowing(
+        task: &TableTask,
+        before: &GenerationRecord,
+        record: &GenerationRecord,
+    ) -> Option<Self> {
         let rule = &task.rule;
         let (mut found, mut drop, mut rename) = (Vec::new(), Vec::new(), Vec::new());
         for change in changes(&before.table, &record.table) {
@@ -99,7 +103,7 @@ impl Ownership {
 
 /// Why `act` is not done to the target.
 #[must_use]
-pub fn refusal(task: &TableTask, ownership: &Ownership, act: &Act) -> TableError {
+pub(crate) fn refusal(task: &TableTask, ownership: &Ownership, act: &Act) -> TableError {
     let target = &task.target;
     let owners = ownership.owners(task.existing);
     let (would, remedy) = match act {

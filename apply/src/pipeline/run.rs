@@ -44,7 +44,7 @@ const NAME_PATIENCE: Duration = Duration::from_secs(3);
 const BEAT_END: Duration = Duration::from_secs(3);
 
 /// What a run is given.
-pub struct Run {
+pub(crate) struct Run {
     /// The configuration.
     pub config: Arc<Config>,
     /// What is shown.
@@ -64,7 +64,7 @@ impl Run {
     ///
     /// # Errors
     /// A server that did not come in time, or that refuses.
-    pub async fn wait_for_servers(&self) -> Result<(), Failure> {
+    pub(crate) async fn wait_for_servers(&self) -> Result<(), Failure> {
         let destination = destination(&self.config)?;
         let connected = self
             .with_destination(|| async {
@@ -82,7 +82,7 @@ impl Run {
     ///
     /// # Errors
     /// What ended it before its time.
-    pub async fn run(self) -> Result<Exit, Failure> {
+    pub(crate) async fn run(self) -> Result<Exit, Failure> {
         let ends = self.ends()?;
         let Some(worker) = self.start_worker(&ends).await? else { return Ok(Exit::Done) };
         if !self.wait_for_name(&ends, worker.identity()).await? {
@@ -295,7 +295,7 @@ impl Run {
 }
 
 /// As a failure of the command.
-pub fn kafka_failure(config: &Config) -> impl FnOnce(TopicError) -> Failure {
+pub(crate) fn kafka_failure(config: &Config) -> impl FnOnce(TopicError) -> Failure {
     let brokers = config.kafka.brokers.clone();
     move |error| {
         let remedy = match &error {
@@ -307,7 +307,7 @@ pub fn kafka_failure(config: &Config) -> impl FnOnce(TopicError) -> Failure {
 }
 
 /// As a failure of the command.
-pub fn destination_failure(config: &Config, error: &dyn std::fmt::Display) -> Failure {
+pub(crate) fn destination_failure(config: &Config, error: &dyn std::fmt::Display) -> Failure {
     let place = config.destination.as_ref().map(|d| format!("{}:{}/{}", d.host, d.port, d.database));
     Failure::new("the destination cannot be used", error)
         .at(place.unwrap_or_default())

@@ -20,7 +20,6 @@ use tributary_service::codes::Code;
 /// Everything a job on a table needs to know.
 #[derive(Debug, Clone)]
 pub struct TableTask {
-    /// Topic.
     pub topic: String,
     /// Which of the topics that had this name, one after the other, it is.
     pub incarnation: String,
@@ -42,7 +41,6 @@ pub struct TableTask {
     pub distributed_by: Option<Vec<String>>,
     /// Secondary indexes.
     pub indexes: Indexes,
-    /// Storage.
     pub storage: Storage,
     /// Generations by number.
     pub generations: BTreeMap<u32, Arc<GenerationRecord>>,

@@ -2,176 +2,176 @@
 
 /// stopped: the destination does not come back
 #[must_use]
-pub const fn destination_away() -> &'static str {
+pub(crate) const fn destination_away() -> &'static str {
     "see the server's log; destination.retry_minutes says how long it is waited for"
 }
 
 /// stopped: Kafka refuses
 #[must_use]
-pub const fn kafka_refuses() -> &'static str {
+pub(crate) const fn kafka_refuses() -> &'static str {
     "`apply check --print-grants` lists the ACLs that are needed"
 }
 
 /// stopped: Kafka does not come back
 #[must_use]
-pub const fn kafka_away() -> &'static str {
+pub(crate) const fn kafka_away() -> &'static str {
     "see the brokers' logs; kafka.retry_minutes says how long they are waited for"
 }
 
 /// stopped: the bookkeeping cannot be read
 #[must_use]
-pub const fn bookkeeping_unreadable() -> &'static str {
+pub(crate) const fn bookkeeping_unreadable() -> &'static str {
     "if somebody has removed it, restart apply, which makes it anew and judges each target as at the first time"
 }
 
 /// stopped: the bookkeeping does not know the task
 #[must_use]
-pub const fn task_forgotten() -> &'static str {
+pub(crate) const fn task_forgotten() -> &'static str {
     "restart apply, which writes the row anew"
 }
 
 /// stopped: the history topic is gone
 #[must_use]
-pub const fn history_gone() -> &'static str {
+pub(crate) const fn history_gone() -> &'static str {
     "start capture, which says what to do about it, then apply"
 }
 
 /// stopped: a thread is gone
 #[must_use]
-pub const fn thread_gone() -> &'static str {
+pub(crate) const fn thread_gone() -> &'static str {
     "see the log above"
 }
 
 /// stopped: the history cannot be read
 #[must_use]
-pub const fn history_unread() -> &'static str {
+pub(crate) const fn history_unread() -> &'static str {
     "start `capture run` for this task, and look at kafka.brokers, [kafka.client] and the ACLs that `apply check \
      --print-grants` lists"
 }
 
 /// stopped: topics that the history names are gone
 #[must_use]
-pub const fn topics_gone() -> &'static str {
+pub(crate) const fn topics_gone() -> &'static str {
     "`capture check` says what is missing, and what to do"
 }
 
 /// stopped: Kafka cannot be used
 #[must_use]
-pub const fn kafka_unusable() -> &'static str {
+pub(crate) const fn kafka_unusable() -> &'static str {
     "look at kafka.brokers and [kafka.client]"
 }
 
 /// stopped: the destination cannot be used
 #[must_use]
-pub const fn destination_unusable() -> &'static str {
+pub(crate) const fn destination_unusable() -> &'static str {
     "look at [destination]; `apply check` tests each part of it"
 }
 
 /// stopped: another destination works under the name
 #[must_use]
-pub const fn another_destination() -> &'static str {
+pub(crate) const fn another_destination() -> &'static str {
     "stop the other `apply run`, or give this destination a task of its own: another `name`, with a `capture run` that \
      publishes under it"
 }
 
 /// stopped: an item of the check has failed
 #[must_use]
-pub fn failed_item(remedy: &str, item: &str) -> String {
+pub(crate) fn failed_item(remedy: &str, item: &str) -> String {
     format!("{remedy}; or go on at your own risk with --ignore {item}")
 }
 
 /// a command: the task is in use
 #[must_use]
-pub const fn in_use() -> &'static str {
+pub(crate) const fn in_use() -> &'static str {
     "stop every `apply run` of this task first"
 }
 
 /// a command: an instance of another version answers
 #[must_use]
-pub const fn unlike_version() -> &'static str {
+pub(crate) const fn unlike_version() -> &'static str {
     "use the `apply` of the version that runs, or --json"
 }
 
 /// a command: there is no such table
 #[must_use]
-pub const fn no_such_table() -> &'static str {
+pub(crate) const fn no_such_table() -> &'static str {
     "write it as database.table on the source; `apply status` lists them"
 }
 
 /// verify: no table is selected
 #[must_use]
-pub const fn nothing_to_compare() -> &'static str {
+pub(crate) const fn nothing_to_compare() -> &'static str {
     "`apply status` lists the tables"
 }
 
 /// verify: there is no bookkeeping
 #[must_use]
-pub const fn never_run() -> &'static str {
+pub(crate) const fn never_run() -> &'static str {
     "start `apply run` first"
 }
 
 /// verify: the source is not known
 #[must_use]
-pub const fn source_unknown() -> &'static str {
+pub(crate) const fn source_unknown() -> &'static str {
     "give the configuration that `capture` runs with: --source FILE"
 }
 
 /// verify: the definition changes
 #[must_use]
-pub const fn definition_is_changing() -> &'static str {
+pub(crate) const fn definition_is_changing() -> &'static str {
     "run `apply verify` again once apply has carried out the change"
 }
 
 /// verify: the state topic is missing
 #[must_use]
-pub const fn state_missing() -> &'static str {
+pub(crate) const fn state_missing() -> &'static str {
     "`capture run` creates it: start that first"
 }
 
 /// verify: the target is missing
 #[must_use]
-pub const fn target_missing() -> &'static str {
+pub(crate) const fn target_missing() -> &'static str {
     "run `apply replay --from beginning --clear --table NAME`, with the table's name on the source as it stands here"
 }
 
 /// verify: a row cannot be published
 #[must_use]
-pub const fn unpublishable_row() -> &'static str {
+pub(crate) const fn unpublishable_row() -> &'static str {
     "see `capture status`: the table is parked there"
 }
 
 /// verify: a row cannot be written
 #[must_use]
-pub const fn unwritable_row() -> &'static str {
+pub(crate) const fn unwritable_row() -> &'static str {
     "see `apply status`: the table is parked there"
 }
 
 /// verify: more rows change than memory has room for
 #[must_use]
-pub const fn too_many_changes() -> &'static str {
+pub(crate) const fn too_many_changes() -> &'static str {
     "raise apply.memory_bytes, or verify when fewer rows are written"
 }
 
 /// verify: rows that are written all the time
 #[must_use]
-pub const fn restless_keys() -> &'static str {
+pub(crate) const fn restless_keys() -> &'static str {
     "run `apply verify` again when these rows are written less often"
 }
 
 /// verify: a key that is no condition
 #[must_use]
-pub const fn key_without_condition() -> &'static str {
+pub(crate) const fn key_without_condition() -> &'static str {
     "report this with the types of the key's columns"
 }
 
 /// verify: nothing moves
 #[must_use]
-pub const fn stalled() -> &'static str {
+pub(crate) const fn stalled() -> &'static str {
     "see what `capture status` and `apply status` say; start `capture run` or `apply run` if it does not run"
 }
 
 /// Any of these, where `run --until-caught-up` has come to its end
 #[must_use]
-pub const fn parked_at_the_end() -> &'static str {
+pub(crate) const fn parked_at_the_end() -> &'static str {
     "follow what is said of each table, and start again; the others are complete"
 }

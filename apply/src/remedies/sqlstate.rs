@@ -8,7 +8,7 @@ const BLOCKED: &str = "find the session that stands in the way (pg_locks, pg_sta
 
 /// What to do about an SQLSTATE, which came of a function of the destination's or of apply's own statement.
 #[must_use]
-pub fn sqlstate(code: &str, in_function: bool) -> &'static str {
+pub(crate) fn sqlstate(code: &str, in_function: bool) -> &'static str {
     match code.get(..2).unwrap_or_default() {
         "40" => BLOCKED,
         "55" if matches!(code, "55P03" | "55006") => BLOCKED,

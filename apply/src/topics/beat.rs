@@ -30,7 +30,7 @@ const MISSED_BEATS: u32 = 3;
 
 /// Tells `status` of the beats of the leader of `task`, until the end is asked for. What goes wrong is tried again: until
 /// then capture counts as not heard.
-pub fn listen(client: &ClientConfig, task: &str, status: &Status, shutdown: &Shutdown) {
+pub(crate) fn listen(client: &ClientConfig, task: &str, status: &Status, shutdown: &Shutdown) {
     status.watch(LEADER_BEAT * MISSED_BEATS);
     let topic = state_topic(task);
     while !shutdown.requested() {

@@ -20,7 +20,7 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the group did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Assignment {
+pub(crate) enum Assignment {
     /// These are ours now, and stand at their beginnings.
     Assigned(Vec<(String, i32)>),
     /// These are another's now.
@@ -29,7 +29,7 @@ pub enum Assignment {
 
 /// Collects what the group does during a poll.
 #[derive(Default)]
-pub struct GroupContext {
+pub(crate) struct GroupContext {
     events: Mutex<VecDeque<Assignment>>,
 }
 
@@ -73,7 +73,7 @@ impl ConsumerContext for GroupContext {
 }
 
 /// The group's member.
-pub struct GroupConsumer {
+pub(crate) struct GroupConsumer {
     consumer: Arc<BaseConsumer<GroupContext>>,
     /// What no other member is called.
     client_id: String,
@@ -88,7 +88,7 @@ impl Drop for GroupConsumer {
 impl GroupConsumer {
     /// Joins the group once topics are subscribed to, as a member that writes into the destination of `identity`; `client`
     /// is what `service::kafka::consumer_config` gives.
-    pub fn new(client: &ClientConfig, identity: &str) -> Result<Self, TopicError> {
+    pub(crate) fn new(client: &ClientConfig, identity: &str) -> Result<Self, TopicError> {
         let client = member_config(client, identity);
         let client_id = client.get("client.id").unwrap_or_default().to_owned();
         let mut config = ClientConfig::new();
@@ -119,28 +119,28 @@ impl GroupConsumer {
 
     /// True if this member is among those with these client ids.
     #[must_use]
-    pub fn is_among(&self, client_ids: &[String]) -> bool {
+    pub(crate) fn is_among(&self, client_ids: &[String]) -> bool {
         client_ids.contains(&self.client_id)
     }
 
     /// Reads these topics from now on.
-    pub fn subscribe(&self, topics: &[&str]) -> Result<(), TopicError> {
+    pub(crate) fn subscribe(&self, topics: &[&str]) -> Result<(), TopicError> {
         self.consumer.subscribe(topics).map_err(TopicError::during("subscribing to the tables' topics"))
     }
 
     /// The next record, or an error of the client. Call [`Self::assignments`] after each.
-    pub fn poll(&self, timeout: Duration) -> Option<Result<BorrowedMessage<'_>, KafkaError>> {
+    pub(crate) fn poll(&self, timeout: Duration) -> Option<Result<BorrowedMessage<'_>, KafkaError>> {
         self.consumer.poll(timeout)
     }
 
     /// What the group did since the last call.
-    pub fn assignments(&self) -> Vec<Assignment> {
+    pub(crate) fn assignments(&self) -> Vec<Assignment> {
         let mut events = self.consumer.context().events.lock().unwrap_or_else(PoisonError::into_inner);
         events.drain(..).collect()
     }
 
     /// Goes to `offset`; true if the client did. Until then the partition must count as lost: it may be anywhere.
-    pub fn seek(&self, topic: &str, partition: i32, offset: i64) -> bool {
+    pub(crate) fn seek(&self, topic: &str, partition: i32, offset: i64) -> bool {
         let mut list = TopicPartitionList::new();
         let outcome = list
             .add_partition_offset(topic, partition, Offset::Offset(offset))
@@ -155,7 +155,7 @@ impl GroupConsumer {
     }
 
     /// Stops or goes on reading partitions.
-    pub fn set_paused(&self, topic: &str, partitions: &[i32], paused: bool) {
+    pub(crate) fn set_paused(&self, topic: &str, partitions: &[i32], paused: bool) {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
             list.add_partition(topic, *partition);
@@ -169,7 +169,7 @@ impl GroupConsumer {
     /// For each partition the offset behind what this client has handed over, transaction markers included; nothing
     /// for one that was sought and not read from yet.
     #[must_use]
-    pub fn positions(&self) -> BTreeMap<(String, i32), i64> {
+    pub(crate) fn positions(&self) -> BTreeMap<(String, i32), i64> {
         let Ok(list) = self.consumer.position() else { return BTreeMap::new() };
         list.elements()
             .iter()
@@ -181,7 +181,7 @@ impl GroupConsumer {
     }
 
     /// Stores offsets in Kafka, for tools that show a group's lag; nothing is ever read back.
-    pub fn commit<'a>(&self, offsets: impl Iterator<Item = (&'a str, i32, i64)>) {
+    pub(crate) fn commit<'a>(&self, offsets: impl Iterator<Item = (&'a str, i32, i64)>) {
         let mut list = TopicPartitionList::new();
         for (topic, partition, offset) in offsets {
             if list.add_partition_offset(topic, partition, Offset::Offset(offset)).is_err() {

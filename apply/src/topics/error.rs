@@ -19,10 +19,7 @@ pub enum TopicError {
     },
     /// The topic is not there.
     #[error("topic {topic} does not exist yet: it is created when `capture run` starts for the first time")]
-    Missing {
-        /// Topic.
-        topic: String,
-    },
+    Missing { topic: String },
     /// The history does not say yet which tables there are, or what they look like.
     #[error("topic {topic} does not define every selected table yet: capture is still starting")]
     Incomplete {
@@ -88,7 +85,7 @@ impl Transient for TopicError {
 
 /// True unless the broker has refused us: the client itself goes on trying whatever may come back.
 #[must_use]
-pub fn is_transient(error: &KafkaError) -> bool {
+pub(crate) fn is_transient(error: &KafkaError) -> bool {
     !matches!(
         error.rdkafka_error_code(),
         Some(

@@ -21,7 +21,6 @@ pub enum Change {
     Retired(TableId, Vec<RegisteredSchema>),
     /// The record of a generation, or of a schema, is gone.
     Removed,
-    /// The load of this table.
     Load(TableId),
     /// The set of tables.
     Selection,
@@ -164,7 +163,6 @@ impl History {
         of_table.map(|record| (record.generation, Arc::clone(record))).collect()
     }
 
-    /// One generation of a topic.
     #[must_use]
     pub fn generation(&self, topic: &str, generation: u32) -> Option<&Arc<GenerationRecord>> {
         self.generations.get(topic)?.get(&generation)

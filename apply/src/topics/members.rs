@@ -22,7 +22,7 @@ const IDENTITY_LENGTH: usize = 36;
 
 /// The settings of a member of the group that writes into the destination of `identity`.
 #[must_use]
-pub fn member_config(client: &ClientConfig, identity: &str) -> ClientConfig {
+pub(crate) fn member_config(client: &ClientConfig, identity: &str) -> ClientConfig {
     let mut config = client.clone();
     config.set("client.id", unique_client_id(client, &format!("{SEPARATOR}{identity}")));
     config
@@ -36,12 +36,12 @@ fn identity_of(client_id: &str) -> Option<&str> {
 
 /// Destinations other than `identity` that members with these client ids write into.
 #[must_use]
-pub fn strangers<'a>(client_ids: &'a [String], identity: &str) -> BTreeSet<&'a str> {
+pub(crate) fn strangers<'a>(client_ids: &'a [String], identity: &str) -> BTreeSet<&'a str> {
     client_ids.iter().filter_map(|id| identity_of(id)).filter(|other| *other != identity).collect()
 }
 
 /// How often a member looks who else is there.
-pub const LOOKS: Duration = Duration::from_secs(30);
+pub(crate) const LOOKS: Duration = Duration::from_secs(30);
 /// A destination that has been a member for longer than this, and was once the only one, is no newcomer.
 const NEW: Duration = Duration::from_secs(60);
 
@@ -50,7 +50,7 @@ const NEW: Duration = Duration::from_secs(60);
 /// not yield itself. Whoever was there before waits for that; only if the other is still there long after a newcomer would
 /// have ended (it may be of a version that yields by identity alone), the greater of the two identities ends.
 #[derive(Debug, Default)]
-pub struct Company {
+pub(crate) struct Company {
     /// When this destination was first seen in the group itself.
     joined: Option<Instant>,
     /// It was seen there without another.
@@ -62,7 +62,7 @@ pub struct Company {
 impl Company {
     /// Takes the client ids of the members; true if the destination of `identity` is the one that ends. A member that was
     /// killed is seen for as long as its `session` lasts.
-    pub fn must_yield(
+    pub(crate) fn must_yield(
         &mut self,
         client_ids: &[String],
         identity: &str,

@@ -1,9 +1,9 @@
 //! The task's topics as apply reads them: the history, and the records of the tables.
 
-pub mod beat;
-pub mod consumer;
+pub(crate) mod beat;
+pub(crate) mod consumer;
 pub mod ends;
-pub mod error;
+pub(crate) mod error;
 pub mod history;
-pub mod members;
+pub(crate) mod members;
 pub mod reader;

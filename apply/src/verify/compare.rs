@@ -43,7 +43,7 @@ const ROUNDS: usize = 12;
 
 /// A table that can be compared.
 #[derive(Debug)]
-pub struct Subject {
+pub(super) struct Subject {
     /// The newest definition.
     pub generation: Arc<GenerationRecord>,
     /// Columns and policies.
@@ -57,10 +57,8 @@ pub struct Subject {
 }
 
 /// The two servers.
-pub struct Servers {
-    /// The source.
+pub(super) struct Servers {
     pub source: SourceOptions,
-    /// The destination.
     pub destination: Connector,
     /// What the destination is.
     pub dialect: Dialect,
@@ -70,7 +68,7 @@ pub struct Servers {
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Compared {
+pub(super) struct Compared {
     /// Rows that the source had when it was summed.
     pub source_rows: u64,
     /// Rows that the destination had.
@@ -94,7 +92,7 @@ pub struct Compared {
 impl Compared {
     /// Rows that differ.
     #[must_use]
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         u64::try_from(self.differences.len()).unwrap_or(u64::MAX).saturating_add(self.foreign)
     }
 }
@@ -103,7 +101,11 @@ impl Compared {
 ///
 /// # Errors
 /// What kept it from being compared.
-pub async fn compare(servers: &Servers, lag: &mut Lag, subject: &Subject) -> Result<Compared, VerifyError> {
+pub(super) async fn compare(
+    servers: &Servers,
+    lag: &mut Lag,
+    subject: &Subject,
+) -> Result<Compared, VerifyError> {
     let begun = Instant::now();
     let table = Arc::new(subject.generation.table.clone());
     let mut comparison = Comparison::open(servers, subject, &table).await?;

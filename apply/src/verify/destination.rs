@@ -21,7 +21,7 @@ use tributary_schemas::types::ColumnType;
 const LOOKUP_KEYS: usize = 100;
 
 /// The table in the destination.
-pub struct DestinationSide {
+pub(super) struct DestinationSide {
     connection: Connection,
     plan: Arc<TransferPlan>,
     canonical: Canonical,
@@ -33,7 +33,7 @@ pub struct DestinationSide {
 impl DestinationSide {
     /// Prepares the reading of the plan's target, which has this `shape`, as the rows of `table`; in pieces of `piece_rows`.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         connection: Connection,
         table: &Arc<Table>,
         rule: &ColumnRule,
@@ -50,13 +50,13 @@ impl DestinationSide {
     }
 
     /// The session, for other questions.
-    pub const fn connection(&mut self) -> &mut Connection {
+    pub(super) const fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
     /// Reads the whole table; `visit` gets each row's digest, and a way to its Avro key, which is `None` where no row
     /// of the source can have it.
-    pub async fn scan(
+    pub(super) async fn scan(
         &mut self,
         mut visit: impl FnMut(Digest, &dyn Fn() -> Option<Vec<u8>>),
     ) -> Result<(), VerifyError> {
@@ -70,7 +70,7 @@ impl DestinationSide {
 
     /// True if the table has to be read by one statement, which holds its lock for as long.
     #[must_use]
-    pub const fn is_whole(&self) -> bool {
+    pub(super) const fn is_whole(&self) -> bool {
         self.pieces.is_whole()
     }
 
@@ -78,7 +78,10 @@ impl DestinationSide {
     ///
     /// # Errors
     /// What the server says; a key that the plan cannot write.
-    pub async fn lookup(&mut self, keys: &[&[u8]]) -> Result<HashMap<u128, Vec<RowColumns>>, VerifyError> {
+    pub(super) async fn lookup(
+        &mut self,
+        keys: &[&[u8]],
+    ) -> Result<HashMap<u128, Vec<RowColumns>>, VerifyError> {
         let during = || DestinationError::during("reading rows to compare again");
         let mut found: HashMap<u128, Vec<RowColumns>> = HashMap::new();
         let width = self.plan.key().len();

@@ -14,11 +14,9 @@ use tributary_source::rows::{ColumnMismatch, CompileError};
 
 /// What stopped the comparison of a table.
 #[derive(Debug, Error)]
-pub enum VerifyError {
-    /// The source.
+pub(super) enum VerifyError {
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The destination.
     #[error(transparent)]
     Destination(#[from] DestinationError),
     /// Kafka.
@@ -102,7 +100,7 @@ impl From<PlanError> for VerifyError {
 impl VerifyError {
     /// What to do; empty where the error says it.
     #[must_use]
-    pub fn remedy(&self) -> &str {
+    pub(super) fn remedy(&self) -> &str {
         match self {
             Self::Mismatch(_) | Self::Changed | Self::Gone(_) => remedies::definition_is_changing(),
             Self::State(ReadError::NoTopic(_)) => remedies::state_missing(),

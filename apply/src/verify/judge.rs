@@ -9,7 +9,7 @@ use super::canonical::RowColumns;
 
 /// Which kinds of difference count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Judged {
+pub(super) struct Judged {
     /// Rows that only the source has.
     pub missing: bool,
     /// Rows that only the destination has.
@@ -20,15 +20,15 @@ pub struct Judged {
 
 impl Judged {
     /// A destination that mirrors the source.
-    pub const ALL: Self = Self { missing: true, surplus: true, values: true };
+    pub(super) const ALL: Self = Self { missing: true, surplus: true, values: true };
 }
 
 /// What one side has under a key.
-pub type Stored = Vec<RowColumns>;
+pub(super) type Stored = Vec<RowColumns>;
 
 /// One round's view of a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sight {
+pub(super) struct Sight {
     /// The source before the lag was waited for.
     pub before: Stored,
     /// The destination after.
@@ -39,7 +39,7 @@ pub struct Sight {
 
 /// How a key differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Difference {
+pub(super) enum Difference {
     /// Only the source has it.
     Missing,
     /// Only the destination has it.
@@ -52,7 +52,7 @@ pub enum Difference {
 
 /// What is known of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// The destination has what the source has, or what it had.
     Equal,
     /// It differs.
@@ -63,7 +63,7 @@ pub enum Verdict {
 
 /// Judges a sight, given the one before.
 #[must_use]
-pub fn judge(judged: Judged, previous: Option<&Sight>, sight: Sight) -> Verdict {
+pub(super) fn judge(judged: Judged, previous: Option<&Sight>, sight: Sight) -> Verdict {
     if sight.destination == sight.before || sight.destination == sight.after {
         return Verdict::Equal;
     }

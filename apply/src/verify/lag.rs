@@ -30,7 +30,7 @@ use tributary_source::connect::Connection as Source;
 use tributary_source::dialect::Dialect;
 
 /// How long nothing may move. Capture moves its checkpoint every five seconds where little is written.
-pub const STALL: Duration = Duration::from_secs(60);
+pub(super) const STALL: Duration = Duration::from_secs(60);
 /// How long the state topic may take to read.
 const READ: Duration = Duration::from_secs(60);
 /// How often offsets are asked for.
@@ -39,7 +39,7 @@ const BEAT: Duration = Duration::from_millis(50);
 /// True once everything up to `wanted` has been published. On one server file and offset tell; the GTID set also
 /// tells after a failover, and where only events without rows stand between.
 #[must_use]
-pub fn is_published(wanted: &Position, checkpoint: &Position) -> bool {
+pub(super) fn is_published(wanted: &Position, checkpoint: &Position) -> bool {
     let same_server = wanted.server_uuid == checkpoint.server_uuid;
     let files = |position: &Position| (position.file.len(), position.file.clone(), position.offset);
     (same_server && files(checkpoint) >= files(wanted))
@@ -47,7 +47,7 @@ pub fn is_published(wanted: &Position, checkpoint: &Position) -> bool {
 }
 
 /// Follows capture's state topic.
-pub struct StateFollower {
+pub(super) struct StateFollower {
     consumer: Arc<BaseConsumer<TracingContext>>,
     topic: String,
     checkpoint: Option<Checkpoint>,
@@ -56,7 +56,7 @@ pub struct StateFollower {
 
 impl StateFollower {
     /// Reads the topic to its end. Blocks.
-    pub fn open(config: &Config) -> Result<Self, VerifyError> {
+    pub(super) fn open(config: &Config) -> Result<Self, VerifyError> {
         let topic = state_topic(&config.name);
         let contents = read_to_end(&config.kafka, &config.name, &topic, READ)?;
         let doing = format!("following {topic}");
@@ -80,7 +80,7 @@ impl StateFollower {
 
     /// Why capture does not publish a table.
     #[must_use]
-    pub fn parked(&self, id: &TableId) -> Option<&Parked> {
+    pub(super) fn parked(&self, id: &TableId) -> Option<&Parked> {
         self.parked.get(id).filter(|parked| parked.active)
     }
 
@@ -153,7 +153,7 @@ impl Drop for StateFollower {
 }
 
 /// Waits for the lag to pass.
-pub struct Lag {
+pub(super) struct Lag {
     /// Capture's side.
     pub state: StateFollower,
     /// The ends of the topics.
@@ -164,7 +164,11 @@ pub struct Lag {
 
 impl Lag {
     /// Connects to Kafka. Blocks.
-    pub fn open(config: &Config, bookkeeping: Bookkeeping, dialect: Dialect) -> Result<Self, VerifyError> {
+    pub(super) fn open(
+        config: &Config,
+        bookkeeping: Bookkeeping,
+        dialect: Dialect,
+    ) -> Result<Self, VerifyError> {
         let ends = Ends::new(&consumer_config(&config.kafka, &config.name))?;
         Ok(Self { state: StateFollower::open(config)?, ends, bookkeeping, dialect })
     }
@@ -173,7 +177,7 @@ impl Lag {
     ///
     /// # Errors
     /// [`VerifyError::Stalled`] if nothing moves for a minute.
-    pub async fn pass(
+    pub(super) async fn pass(
         &mut self,
         source: &mut Source,
         destination: &mut Destination,

@@ -42,7 +42,7 @@ use tributary_source::dialect::Dialect as SourceDialect;
 
 /// What the command line says beside the configuration.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// Tables of the source to compare, as `database.table`, with `*` for any run of characters; all by default.
     pub table: Option<String>,
     /// Configurations whose `[source]` is used where the task's own has none.
@@ -54,7 +54,7 @@ pub struct Options {
 ///
 /// # Errors
 /// A [`Failure`] if nothing could be compared at all.
-pub async fn run(config: &Config, options: &Options) -> Result<Exit, Failure> {
+pub(crate) async fn run(config: &Config, options: &Options) -> Result<Exit, Failure> {
     let only = options.table.as_deref().map(selector).transpose()?;
     let source = source_of(config, options)?;
     let rules = rules(config)?;

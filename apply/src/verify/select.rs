@@ -31,7 +31,7 @@ const BEAT: Duration = Duration::from_millis(200);
 
 /// A table that is selected.
 #[derive(Debug)]
-pub struct Wanted {
+pub(super) struct Wanted {
     /// Newest name on the source.
     pub id: TableId,
     /// Name in the destination, for people; empty if it has none.
@@ -43,7 +43,7 @@ pub struct Wanted {
 
 /// A table that can be compared.
 #[derive(Debug)]
-pub struct Ready {
+pub(super) struct Ready {
     /// What to compare.
     pub subject: Subject,
     /// What is not judged, and why.
@@ -51,7 +51,7 @@ pub struct Ready {
 }
 
 /// The history and the bookkeeping.
-pub struct Catalog {
+pub(super) struct Catalog {
     reader: HistoryReader,
     bookkeeping: Bookkeeping,
     dialect: Dialect,
@@ -59,7 +59,11 @@ pub struct Catalog {
 
 impl Catalog {
     /// Reads the history. Blocks.
-    pub fn open(config: &Config, bookkeeping: Bookkeeping, dialect: Dialect) -> Result<Self, VerifyError> {
+    pub(super) fn open(
+        config: &Config,
+        bookkeeping: Bookkeeping,
+        dialect: Dialect,
+    ) -> Result<Self, VerifyError> {
         let client = consumer_config(&config.kafka, &config.name);
         let mut reader = HistoryReader::open(&client, &history_topic(&config.name))?;
         reader.read_to_end(|| false)?;
@@ -68,7 +72,12 @@ impl Catalog {
 
     /// The selected tables that `only` matches, by name.
     #[must_use]
-    pub fn wanted(&self, config: &Config, rules: &TableRules, only: Option<&TableSelector>) -> Vec<Wanted> {
+    pub(super) fn wanted(
+        &self,
+        config: &Config,
+        rules: &TableRules,
+        only: Option<&TableSelector>,
+    ) -> Vec<Wanted> {
         let history = self.reader.history();
         let mut all: Vec<Wanted> = history
             .selected()
@@ -82,7 +91,7 @@ impl Catalog {
     }
 
     /// The newest generation of a topic, after reading the history to its end. Blocks.
-    pub fn newest(&mut self, topic: &str) -> Result<Option<u32>, VerifyError> {
+    pub(super) fn newest(&mut self, topic: &str) -> Result<Option<u32>, VerifyError> {
         self.reader.read_to_end(|| false)?;
         Ok(self.reader.history().generations(topic).next_back().map(|record| record.generation))
     }
@@ -96,7 +105,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`VerifyError::Stalled`] if that makes no progress, [`VerifyError::Parked`] if it cannot.
-    pub async fn ready(
+    pub(super) async fn ready(
         &mut self,
         connection: &mut Connection,
         config: &Config,

@@ -28,7 +28,7 @@ use tributary_source::rows::RowEncoder;
 const LOOKUP_KEYS: usize = 100;
 
 /// The table on the source.
-pub struct SourceSide {
+pub(super) struct SourceSide {
     connection: Connection,
     table: Arc<Table>,
     sql: ChunkSql,
@@ -41,7 +41,7 @@ impl SourceSide {
     ///
     /// # Errors
     /// A definition that cannot be read in pieces or encoded.
-    pub fn new(
+    pub(super) fn new(
         connection: Connection,
         table: &Arc<Table>,
         plan: &Arc<TransferPlan>,
@@ -67,7 +67,7 @@ impl SourceSide {
     }
 
     /// The session, for other questions.
-    pub const fn connection(&mut self) -> &mut Connection {
+    pub(super) const fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
@@ -75,7 +75,7 @@ impl SourceSide {
     ///
     /// # Errors
     /// What the server says, and rows that cannot be written to the destination.
-    pub async fn scan(&mut self, mut visit: impl FnMut(Digest, &[u8])) -> Result<(), VerifyError> {
+    pub(super) async fn scan(&mut self, mut visit: impl FnMut(Digest, &[u8])) -> Result<(), VerifyError> {
         let mut after = None;
         loop {
             let mut statement = self.sql.select(&KeyRange { after, through: None }, None)?;
@@ -103,7 +103,10 @@ impl SourceSide {
     ///
     /// # Errors
     /// As [`Self::scan`].
-    pub async fn lookup(&mut self, keys: &[&[u8]]) -> Result<HashMap<u128, Vec<RowColumns>>, VerifyError> {
+    pub(super) async fn lookup(
+        &mut self,
+        keys: &[&[u8]],
+    ) -> Result<HashMap<u128, Vec<RowColumns>>, VerifyError> {
         let mut found: HashMap<u128, Vec<RowColumns>> = HashMap::new();
         let condition = condition(&self.table);
         let columns: Vec<String> = self.table.columns.iter().map(|column| quote(&column.name)).collect();

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What to log for it.
-pub const FILTER: &str = "info,tributary_apply::destination::attended=trace";
+pub(crate) const FILTER: &str = "info,tributary_apply::destination::attended=trace";
 const MARK: &str = " TRACE tributary_apply::destination::attended: ";
 
 const ORDER: [&str; 10] = [
@@ -110,7 +110,7 @@ fn transactions(log: &str) -> Vec<(Transaction, Option<String>)> {
 }
 
 /// Panics if a transaction of the log has broken the order.
-pub fn check(log: &str) {
+pub(crate) fn check(log: &str) {
     for (transaction, broken) in transactions(log) {
         if let Some(statement) = broken {
             panic!(
@@ -122,7 +122,7 @@ pub fn check(log: &str) {
 }
 
 /// How many transactions of the log have locked all of these, tables by their names.
-pub fn count(log: &str, locked: &[&str]) -> usize {
+pub(crate) fn count(log: &str, locked: &[&str]) -> usize {
     let has =
         |held: &BTreeSet<Wanted>| locked.iter().all(|name| held.iter().any(|(_, known, _)| known == name));
     transactions(log).iter().filter(|(transaction, _)| has(&transaction.held)).count()

@@ -5,46 +5,46 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 
 /// A running `apply`; killed when dropped.
-pub struct Process {
+pub(crate) struct Process {
     pub child: Child,
     pub log: PathBuf,
 }
 
 impl Process {
-    pub fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    pub fn expect_exit(&mut self, code: i32) {
+    pub(crate) fn expect_exit(&mut self, code: i32) {
         let log = self.log.clone();
         let status = eventually("the end of apply", SOON * 3, || self.child.try_wait().unwrap());
         assert_eq!(status.code(), Some(code), "{}", std::fs::read_to_string(log).unwrap());
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Sends a signal by name.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(sent.unwrap().success());
     }
 
     /// SIGTERM, and the orderly end that follows.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.signal("TERM");
         self.expect_exit(0);
     }
 
     /// `/status`, once it answers.
-    pub fn status(&self) -> Option<serde_json::Value> {
+    pub(crate) fn status(&self) -> Option<serde_json::Value> {
         serde_json::from_str(self.get("/status")?.split("\r\n\r\n").nth(1)?).ok()
     }
 
     /// What it answers to a request, with the head.
-    pub fn get(&self, path: &str) -> Option<String> {
+    pub(crate) fn get(&self, path: &str) -> Option<String> {
         let output = self.output();
         let address = output.split("http://").nth(1)?.split_whitespace().next()?.to_owned();
         let mut stream = std::net::TcpStream::connect(address).ok()?;
@@ -55,7 +55,7 @@ impl Process {
     }
 
     /// State and error code of a table.
-    pub fn table(&self, name: &str) -> Option<(String, String)> {
+    pub(crate) fn table(&self, name: &str) -> Option<(String, String)> {
         let status = self.status()?;
         let table = status["tables"].as_array()?.iter().find(|table| table["name"] == name)?.clone();
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();

@@ -21,8 +21,8 @@ use tributary_schemas::position::Position;
 use tributary_schemas::table::{Column, Table, TableId};
 use tributary_schemas::topic::{history_topic, key_subject, table_topic, value_subject};
 
-pub const PARTITIONS: u32 = 4;
-pub const SOON: Duration = Duration::from_secs(60);
+pub(crate) const PARTITIONS: u32 = 4;
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Addresses and passwords of the local servers.
 fn environment() -> &'static BTreeMap<String, String> {
@@ -37,12 +37,12 @@ fn environment() -> &'static BTreeMap<String, String> {
 }
 
 /// One of them.
-pub fn env(name: &str) -> &'static str {
+pub(crate) fn env(name: &str) -> &'static str {
     environment().get(name).unwrap_or_else(|| panic!("the local servers do not run: {name} is missing"))
 }
 
 /// Polls until `condition` gives something.
-pub fn eventually<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(value) = condition() {
@@ -54,7 +54,7 @@ pub fn eventually<T>(what: &str, limit: Duration, mut condition: impl FnMut() ->
 }
 
 /// A table of the source as the test plays it.
-pub struct Topic {
+pub(crate) struct Topic {
     pub table: Table,
     pub topic: String,
     pub generation: u32,
@@ -63,9 +63,9 @@ pub struct Topic {
 }
 
 /// A row: id, and whatever columns follow as texts.
-pub type Row<'a> = (i32, &'a [Option<&'a str>]);
+pub(crate) type Row<'a> = (i32, &'a [Option<&'a str>]);
 
-pub struct Task {
+pub(crate) struct Task {
     pub name: String,
     pub directory: PathBuf,
     producer: BaseProducer,
@@ -95,12 +95,12 @@ fn blocking<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-pub fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
+pub(crate) fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
     Column { nullable, ..Column::new(id, name, declaration.parse().unwrap()) }
 }
 
 impl Task {
-    pub fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let name = format!("{test}_{:x}", since.as_millis() & 0xffff_ffff);
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&name);
@@ -121,7 +121,7 @@ impl Task {
     }
 
     /// What apply's own consumers are made from.
-    pub fn consumer_client(&self) -> rdkafka::ClientConfig {
+    pub(crate) fn consumer_client(&self) -> rdkafka::ClientConfig {
         rdkafka::ClientConfig::new()
             .set("bootstrap.servers", env("KAFKA_BROKERS"))
             .set("group.id", &self.name)
@@ -131,7 +131,7 @@ impl Task {
     }
 
     /// Writes the configuration; `destination` and `apply` are more keys of these sections.
-    pub fn configure(&self, destination: &str, apply: &str) {
+    pub(crate) fn configure(&self, destination: &str, apply: &str) {
         let Self { name, .. } = self;
         let text = format!(
             "name = \"{name}\"\n[kafka]\nbrokers = \"{}\"\nretry_minutes = 1\nsession_timeout_ms = 6000\n\
@@ -154,25 +154,25 @@ impl Task {
     }
 
     /// Replaces the first `from` in the configuration.
-    pub fn edit(&self, from: &str, to: &str) {
+    pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = std::fs::read_to_string(self.config()).unwrap();
         assert!(text.contains(from), "{from} is not in {text}");
         std::fs::write(self.config(), text.replacen(from, to, 1)).unwrap();
     }
 
     /// As [`Self::configure`], with another role.
-    pub fn configure_role(&self, role: &str, password: &str) {
+    pub(crate) fn configure_role(&self, role: &str, password: &str) {
         self.configure(&format!("password = \"{password}\"\n"), "");
         let text = std::fs::read_to_string(self.config()).unwrap();
         let own = format!("user = \"{}\"", env("PG_USER"));
         std::fs::write(self.config(), text.replace(&own, &format!("user = \"{role}\""))).unwrap();
     }
 
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.directory.join("task.toml")
     }
 
-    pub fn create_topic(&self, topic: &str, partitions: i32) {
+    pub(crate) fn create_topic(&self, topic: &str, partitions: i32) {
         let new =
             NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", "compact");
         // A topic that was just deleted is in the way for a moment.
@@ -183,12 +183,12 @@ impl Task {
     }
 
     /// Deletes a topic.
-    pub fn delete_topic(&self, topic: &str) {
+    pub(crate) fn delete_topic(&self, topic: &str) {
         blocking(admin().delete_topics(&[topic], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
     }
 
     /// Deletes a topic and creates it again, empty.
-    pub fn recreate_topic(&mut self, topic: &str, partitions: i32) {
+    pub(crate) fn recreate_topic(&mut self, topic: &str, partitions: i32) {
         self.delete_topic(topic);
         self.create_topic(topic, partitions);
         // The old producer knows the topic that is gone.
@@ -196,7 +196,7 @@ impl Task {
     }
 
     /// As `capture drop` and `capture run`: everything begins anew under the old names.
-    pub fn recreate(&mut self, topic: &mut Topic) {
+    pub(crate) fn recreate(&mut self, topic: &mut Topic) {
         self.recreate_topic(&history_topic(&self.name), 1);
         topic.topic = table_topic(&self.name, &topic.table.id);
         self.recreate_topic(&topic.topic, i32::try_from(PARTITIONS).unwrap());
@@ -208,7 +208,7 @@ impl Task {
     }
 
     /// As capture does where a topic cannot be used any more: the table is read anew into another.
-    pub fn succeed(&mut self, topic: &mut Topic) {
+    pub(crate) fn succeed(&mut self, topic: &mut Topic) {
         topic.topic.push_str(".r2");
         self.create_topic(&topic.topic, i32::try_from(PARTITIONS).unwrap());
         self.advance(topic, Cause::Reset);
@@ -218,7 +218,7 @@ impl Task {
     }
 
     /// As capture does where a table is selected no more.
-    pub fn deselect(&mut self, topic: &Topic) {
+    pub(crate) fn deselect(&mut self, topic: &Topic) {
         self.selected.retain(|selected| selected.id != topic.table.id);
         self.select();
     }
@@ -231,7 +231,7 @@ impl Task {
     }
 
     /// A new table `shop.<table>` (id int, name varchar(50)), defined and selected.
-    pub fn table(&mut self, table: &str) -> Topic {
+    pub(crate) fn table(&mut self, table: &str) -> Topic {
         let id = TableId::new("shop", table);
         let topic = table_topic(&self.name, &id);
         self.create_topic(&topic, i32::try_from(PARTITIONS).unwrap());
@@ -251,27 +251,27 @@ impl Task {
     }
 
     /// Runs `work` in a Kafka transaction.
-    pub fn transaction(&self, work: impl FnOnce(&Self)) {
+    pub(crate) fn transaction(&self, work: impl FnOnce(&Self)) {
         self.producer.begin_transaction().unwrap();
         work(self);
         self.producer.commit_transaction(SOON).unwrap();
     }
 
     /// Runs `work` in a Kafka transaction that is aborted.
-    pub fn aborted(&self, work: impl FnOnce(&Self)) {
+    pub(crate) fn aborted(&self, work: impl FnOnce(&Self)) {
         self.producer.begin_transaction().unwrap();
         work(self);
         self.producer.flush(SOON).unwrap();
         self.producer.abort_transaction(SOON).unwrap();
     }
 
-    pub fn history(&self, key: &HistoryKey, value: &impl serde::Serialize) {
+    pub(crate) fn history(&self, key: &HistoryKey, value: &impl serde::Serialize) {
         let (key, value) = (serde_json::to_vec(key).unwrap(), serde_json::to_vec(value).unwrap());
         self.send(&history_topic(&self.name), Some(0), Some(&key), Some(&value));
     }
 
     /// Sends anything anywhere.
-    pub fn send(&self, topic: &str, to: Option<i32>, key: Option<&[u8]>, value: Option<&[u8]>) {
+    pub(crate) fn send(&self, topic: &str, to: Option<i32>, key: Option<&[u8]>, value: Option<&[u8]>) {
         let mut record = BaseRecord::<[u8], [u8]>::to(topic);
         record.partition = to;
         record.key = key;
@@ -284,7 +284,7 @@ impl Task {
     }
 
     /// The next generation, with the table as it is now in `topic`.
-    pub fn advance(&mut self, topic: &mut Topic, cause: Cause) {
+    pub(crate) fn advance(&mut self, topic: &mut Topic, cause: Cause) {
         topic.generation += 1;
         let key = key_schema(&topic.topic, &topic.table).unwrap();
         let value = value_schema(&topic.topic, &topic.table, topic.generation).unwrap();
@@ -327,14 +327,14 @@ impl Task {
     }
 
     /// Says how far the initial load is.
-    pub fn load(&self, topic: &Topic, rows: u64, complete: bool) {
+    pub(crate) fn load(&self, topic: &Topic, rows: u64, complete: bool) {
         let TableId { database, table } = topic.table.id.clone();
         let record = LoadRecord { format: FORMAT_VERSION, rows_estimated: rows, rows_read: rows, complete };
         self.transaction(|task| task.history(&HistoryKey::Load { database, table }, &record));
     }
 
     /// One event in the current transaction; a delete with its tombstone.
-    pub fn write(&self, topic: &Topic, operation: Operation, row: Row<'_>) {
+    pub(crate) fn write(&self, topic: &Topic, operation: Operation, row: Row<'_>) {
         let key = topic.key(row.0);
         let to = i32::try_from(partition(&key, PARTITIONS)).unwrap();
         self.send(&topic.topic, Some(to), Some(&key), Some(&topic.value(operation, row)));
@@ -344,7 +344,7 @@ impl Task {
     }
 
     /// `apply` with a command; its output goes to a file.
-    pub fn start(&self, command: &[&str]) -> Process {
+    pub(crate) fn start(&self, command: &[&str]) -> Process {
         self.started.set(self.started.get() + 1);
         let log = self.directory.join(format!("{:02}.log", self.started.get()));
         let file = std::fs::File::create(&log).unwrap();
@@ -367,12 +367,12 @@ impl Task {
     }
 
     /// `apply run --until-caught-up`, which must work.
-    pub fn catch_up(&self) {
+    pub(crate) fn catch_up(&self) {
         self.start(&["run", "--until-caught-up"]).expect_exit(0);
     }
 
     /// Carries out `sql` in a session that stays open, in the middle of a transaction, until the process is killed.
-    pub fn hold(&self, sql: &str) -> std::process::Child {
+    pub(crate) fn hold(&self, sql: &str) -> std::process::Child {
         let mut session = Command::new("psql")
             .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", env("PG_HOST"), "-p", env("PG_PORT")])
             .args(["-U", env("PG_USER"), "-d", env("PG_DATABASE")])
@@ -393,17 +393,17 @@ impl Task {
     }
 
     /// What a query gives in the destination, rows with newlines and fields with bars between; `None` if it fails.
-    pub fn query(&self, sql: &str) -> Option<String> {
+    pub(crate) fn query(&self, sql: &str) -> Option<String> {
         self.query_as((env("PG_USER"), env("PG_PASSWORD")), sql)
     }
 
     /// As [`Self::query`], as the server's administrator.
-    pub fn administer(&self, sql: &str) -> Option<String> {
+    pub(crate) fn administer(&self, sql: &str) -> Option<String> {
         self.query_as(("postgres", env("PG_SUPERUSER_PASSWORD")), sql)
     }
 
     /// As [`Self::query`], as a role with its password.
-    pub fn query_as(&self, (role, password): (&str, &str), sql: &str) -> Option<String> {
+    pub(crate) fn query_as(&self, (role, password): (&str, &str), sql: &str) -> Option<String> {
         let Output { status, stdout, .. } = Command::new("psql")
             .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", env("PG_HOST"), "-p", env("PG_PORT")])
             .args(["-U", role, "-d", env("PG_DATABASE"), "-c", sql])
@@ -415,18 +415,18 @@ impl Task {
     }
 
     /// The rows of a target, by id.
-    pub fn rows(&self, table: &str) -> String {
+    pub(crate) fn rows(&self, table: &str) -> String {
         self.query(&format!("SELECT * FROM \"{}\".\"{table}\" ORDER BY 1", self.name)).unwrap_or_default()
     }
 }
 
 /// Settings of a client that only asks.
-pub fn client() -> ClientConfig {
+pub(crate) fn client() -> ClientConfig {
     ClientConfig::new().set("bootstrap.servers", env("KAFKA_BROKERS")).set("group.id", "test").clone()
 }
 
 /// The last stable offsets of a topic.
-pub fn ends(topic: &str) -> Vec<i64> {
+pub(crate) fn ends(topic: &str) -> Vec<i64> {
     let consumer: BaseConsumer = client().create().unwrap();
     let end = |number: u32| {
         let number = i32::try_from(number).unwrap();

@@ -7,14 +7,14 @@ use tributary_schemas::table::ColumnDefault;
 use tributary_schemas::wire::put_header;
 
 impl Topic {
-    pub fn key(&self, id: i32) -> Vec<u8> {
+    pub(crate) fn key(&self, id: i32) -> Vec<u8> {
         let mut key = Vec::new();
         put_header(&mut key, self.key_schema_id);
         put_long(&mut key, i64::from(id));
         key
     }
 
-    pub fn value(&self, operation: Operation, (id, texts): Row<'_>) -> Vec<u8> {
+    pub(crate) fn value(&self, operation: Operation, (id, texts): Row<'_>) -> Vec<u8> {
         let mut out = Vec::new();
         put_header(&mut out, self.value_schema_id);
         out.push(NULL_BRANCH);
@@ -52,7 +52,7 @@ impl Topic {
     }
 
     /// Adds a VARCHAR column; `default` for NOT NULL.
-    pub fn add_column(&mut self, name: &str, default: Option<&str>) {
+    pub(crate) fn add_column(&mut self, name: &str, default: Option<&str>) {
         let id = self.table.columns.iter().map(|column| column.id).max().unwrap() + 1;
         let mut added = column(id, name, "varchar(50)", default.is_none());
         added.default = default.map(|text| ColumnDefault::Constant(text.to_owned()));

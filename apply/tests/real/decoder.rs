@@ -1,7 +1,7 @@
 //! A reader of binary COPY, by the rules of PostgreSQL's manual alone: it shares nothing with the writer under test.
 
 /// The rows of a complete COPY: fields as bytes, `None` for NULL.
-pub fn rows(mut copy: &[u8]) -> Vec<Vec<Option<&[u8]>>> {
+pub(crate) fn rows(mut copy: &[u8]) -> Vec<Vec<Option<&[u8]>>> {
     let mut take = |count: usize| {
         let (head, tail) = copy.split_at(count);
         copy = tail;
@@ -28,7 +28,7 @@ pub fn rows(mut copy: &[u8]) -> Vec<Vec<Option<&[u8]>>> {
 }
 
 /// A field as PostgreSQL prints it.
-pub fn text(type_name: &str, field: &[u8]) -> String {
+pub(crate) fn text(type_name: &str, field: &[u8]) -> String {
     let (head, _) = type_name.split_once('(').unwrap_or((type_name, ""));
     match head {
         "smallint" => i16::from_be_bytes(field.try_into().unwrap()).to_string(),

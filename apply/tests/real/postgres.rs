@@ -37,7 +37,7 @@ fn server() -> &'static str {
 }
 
 /// A session of the product's own.
-pub async fn connection() -> Connection {
+pub(crate) async fn connection() -> Connection {
     let parts = server().split(' ').map(|part| {
         let (name, value) = part.split_once('=').unwrap();
         let name = if name == "dbname" { "database" } else { name };
@@ -48,14 +48,14 @@ pub async fn connection() -> Connection {
 }
 
 /// A session whose schema is empty, and goes with [`Session::done`].
-pub struct Session {
+pub(crate) struct Session {
     pub client: Client,
     pub schema: String,
 }
 
 impl Session {
     /// In the schema `<name>_<process>`.
-    pub async fn new(name: &str) -> Self {
+    pub(crate) async fn new(name: &str) -> Self {
         let (client, connection) = tokio_postgres::connect(server(), NoTls).await.unwrap();
         tokio::spawn(connection);
         let schema = format!("{name}_{}", std::process::id());
@@ -70,7 +70,7 @@ impl Session {
     }
 
     /// Runs statements one by one.
-    pub async fn run<S: AsRef<str>>(&self, statements: &[S]) {
+    pub(crate) async fn run<S: AsRef<str>>(&self, statements: &[S]) {
         for statement in statements {
             let result = self.client.batch_execute(statement.as_ref()).await;
             result.unwrap_or_else(|error| panic!("{}: {error:?}", statement.as_ref()));
@@ -78,14 +78,14 @@ impl Session {
     }
 
     /// Sends a COPY; the number of rows it took.
-    pub async fn copy(&self, statement: &str, bytes: Vec<u8>) -> Result<u64, tokio_postgres::Error> {
+    pub(crate) async fn copy(&self, statement: &str, bytes: Vec<u8>) -> Result<u64, tokio_postgres::Error> {
         let mut sink = pin!(self.client.copy_in::<_, Bytes>(statement).await?);
         sink.send(Bytes::from(bytes)).await?;
         sink.finish().await
     }
 
     /// Every row as the server prints it, sorted.
-    pub async fn rows(&self, columns: &[String], table: &TargetName) -> Vec<Vec<Option<String>>> {
+    pub(crate) async fn rows(&self, columns: &[String], table: &TargetName) -> Vec<Vec<Option<String>>> {
         let columns: Vec<_> = columns.iter().map(|column| format!("{}::text", quote(column))).collect();
         let sql = format!("SELECT {} FROM {table}", columns.join(", "));
         let rows = self.client.query(&sql, &[]).await.unwrap();
@@ -96,7 +96,7 @@ impl Session {
     }
 
     /// What the catalog says of a table.
-    pub async fn shape(&self, name: &TargetName) -> TargetShape {
+    pub(crate) async fn shape(&self, name: &TargetName) -> TargetShape {
         let columns = self
             .client
             .query(
@@ -139,7 +139,7 @@ impl Session {
     }
 
     /// Takes the schema away. A test that fails leaves it for people to look at.
-    pub async fn done(self) {
+    pub(crate) async fn done(self) {
         self.run(&[format!("DROP SCHEMA {} CASCADE", self.schema)]).await;
     }
 }

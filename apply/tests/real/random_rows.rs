@@ -9,7 +9,7 @@ use tributary_schemas::table::{Column, Table, TableId};
 use tributary_schemas::types::ColumnType;
 
 /// Every kind of column; those that can be keys first.
-pub const DECLARATIONS: [&str; 45] = [
+pub(crate) const DECLARATIONS: [&str; 45] = [
     "tinyint",
     "tinyint unsigned",
     "smallint",
@@ -61,7 +61,7 @@ const KEYS: usize = 31;
 
 /// A value: in Avro, and as PostgreSQL prints it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Cell {
+pub(crate) struct Cell {
     pub avro: Value,
     pub text: Option<String>,
 }
@@ -74,12 +74,12 @@ impl Cell {
     }
 }
 
-pub fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
+pub(crate) fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
     Column { nullable, ..Column::new(id, name, declaration.parse().unwrap()) }
 }
 
 /// A table with one column of every kind in random order, and a key of one to three columns in another.
-pub fn table(rng: &mut Rng) -> Table {
+pub(crate) fn table(rng: &mut Rng) -> Table {
     let mut columns: Vec<Column> = (1..)
         .zip(DECLARATIONS)
         .map(|(id, declaration)| column(id, &format!("c \"{id}\""), declaration, rng.bool()))
@@ -95,7 +95,7 @@ pub fn table(rng: &mut Rng) -> Table {
 }
 
 /// A row of `table`, in the order of its columns.
-pub fn row(rng: &mut Rng, table: &Table) -> Vec<Cell> {
+pub(crate) fn row(rng: &mut Rng, table: &Table) -> Vec<Cell> {
     table
         .columns
         .iter()
@@ -263,13 +263,13 @@ fn cell(rng: &mut Rng, column_type: &ColumnType) -> Cell {
 }
 
 /// The oracle's schemas of a table.
-pub struct Schemas {
+pub(crate) struct Schemas {
     key: Schema,
     value: Schema,
 }
 
 impl Schemas {
-    pub fn of(table: &Table) -> Self {
+    pub(crate) fn of(table: &Table) -> Self {
         let parse = |text: String| Schema::parse_str(&text).unwrap();
         Self {
             key: parse(key_schema("t.db.random", table).unwrap()),
@@ -278,7 +278,7 @@ impl Schemas {
     }
 
     /// The datum of a row's key.
-    pub fn key(&self, table: &Table, row: &[Cell]) -> Vec<u8> {
+    pub(crate) fn key(&self, table: &Table, row: &[Cell]) -> Vec<u8> {
         let fields = table.key.iter().map(|id| {
             let index = table.columns.iter().position(|column| column.id == *id).unwrap();
             (tributary_schemas::topic::mangle(&table.columns[index].name), row[index].avro.clone())
@@ -287,7 +287,7 @@ impl Schemas {
     }
 
     /// The datum of an envelope.
-    pub fn envelope(
+    pub(crate) fn envelope(
         &self,
         table: &Table,
         before: Option<&[Cell]>,

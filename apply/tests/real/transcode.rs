@@ -147,7 +147,7 @@ fn damaged_input_is_refused_or_read_but_never_a_panic() {
 }
 
 /// Asks the server what it is, as apply does.
-pub async fn dialect(session: &Session) -> Dialect {
+pub(crate) async fn dialect(session: &Session) -> Dialect {
     let state = async |sql: &str| {
         let error = session.client.batch_execute(sql).await.unwrap_err();
         accepts_syntax(error.code().unwrap().code())

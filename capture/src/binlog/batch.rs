@@ -6,7 +6,6 @@ use super::event::EventHeader;
 /// An event whose checksum has been compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchedEvent<'a> {
-    /// Header.
     pub header: EventHeader,
     /// Data without the checksum; nothing of a TRANSACTION_PAYLOAD, for the events in it follow.
     pub data: &'a [u8],
@@ -53,7 +52,6 @@ impl EventBatch {
         self.entries.push(Entry { header, inside_payload, end: self.data.len() });
     }
 
-    /// The last event.
     #[must_use]
     pub fn last(&self) -> Option<BatchedEvent<'_>> {
         let (entry, before) = self.entries.split_last()?;

@@ -4,32 +4,32 @@
 
 /// Reads MySQL's little-endian and length-encoded forms from the front of a slice.
 #[derive(Debug, Clone, Copy)]
-pub struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
     /// Starts at the first byte.
     #[must_use]
-    pub const fn new(bytes: &'a [u8]) -> Self {
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
     /// What has not been read yet.
     #[must_use]
-    pub const fn rest(&self) -> &'a [u8] {
+    pub(super) const fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
     /// True at the end.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// Takes the next `count` bytes.
     #[inline]
-    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.rest.split_at_checked(count)?;
         self.rest = tail;
         Some(head)
@@ -37,7 +37,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes the next `N` bytes.
     #[inline]
-    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, tail) = self.rest.split_first_chunk::<N>()?;
         self.rest = tail;
         Some(*head)
@@ -45,38 +45,38 @@ impl<'a> Cursor<'a> {
 
     /// One byte.
     #[inline]
-    pub fn u8(&mut self) -> Option<u8> {
+    pub(super) fn u8(&mut self) -> Option<u8> {
         self.array().map(|[byte]| byte)
     }
 
     /// Two bytes, little-endian.
     #[inline]
-    pub fn u16(&mut self) -> Option<u16> {
+    pub(super) fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
     /// Four bytes, little-endian.
     #[inline]
-    pub fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
     /// Eight bytes, little-endian.
     #[inline]
-    pub fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
     /// An unsigned number of `width` bytes (at most 8), little-endian.
     #[inline]
-    pub fn uint(&mut self, width: usize) -> Option<u64> {
+    pub(super) fn uint(&mut self, width: usize) -> Option<u64> {
         let mut wide = [0; 8];
         wide.get_mut(..width)?.copy_from_slice(self.take(width)?);
         Some(u64::from_le_bytes(wide))
     }
 
     /// A length-encoded integer (MySQL's protocol documentation, "Protocol::LengthEncodedInteger").
-    pub fn length_encoded(&mut self) -> Option<u64> {
+    pub(super) fn length_encoded(&mut self) -> Option<u64> {
         match self.u8()? {
             0xfc => self.uint(2),
             0xfd => self.uint(3),
@@ -88,18 +88,18 @@ impl<'a> Cursor<'a> {
     }
 
     /// A length-encoded integer that counts bytes or items in memory.
-    pub fn length(&mut self) -> Option<usize> {
+    pub(super) fn length(&mut self) -> Option<usize> {
         usize::try_from(self.length_encoded()?).ok()
     }
 
     /// Bytes preceded by their length as a length-encoded integer.
-    pub fn length_encoded_bytes(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn length_encoded_bytes(&mut self) -> Option<&'a [u8]> {
         let length = self.length()?;
         self.take(length)
     }
 
     /// Takes everything up to the next zero byte, and the zero byte itself, which is not returned.
-    pub fn zero_terminated(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn zero_terminated(&mut self) -> Option<&'a [u8]> {
         let end = self.rest.iter().position(|byte| *byte == 0)?;
         let text = self.take(end)?;
         self.take(1)?;

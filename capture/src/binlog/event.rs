@@ -11,7 +11,6 @@ use thiserror::Error;
 use tributary_schemas::gtid::GtidSet;
 
 /// Type codes (mysql_common and MySQL's manual, "Event Classes and Types").
-#[allow(missing_docs, reason = "MySQL's own names")]
 pub mod kind {
     pub const QUERY: u8 = 2;
     pub const STOP: u8 = 3;
@@ -66,7 +65,6 @@ pub struct EventHeader {
     pub size_bytes: u32,
     /// Offset in the file of the event that follows, modulo 2^32; 0 for events in no file and inside a payload.
     pub next_offset: u32,
-    /// Flags.
     pub flags: u16,
 }
 

@@ -13,7 +13,7 @@
 //! * A large offset wraps: `next_offset` is 32 bits, a binlog file can be larger.
 
 pub mod batch;
-pub mod cursor;
+mod cursor;
 pub mod decoder;
 pub mod event;
 #[cfg(test)]
@@ -21,9 +21,9 @@ mod event_tests;
 mod filter;
 pub mod gtid;
 pub mod intake;
-pub mod json;
-pub mod payload;
-pub mod query;
+mod json;
+mod payload;
+pub(crate) mod query;
 pub mod rows;
 pub mod stream;
 pub mod table_map;

@@ -59,7 +59,7 @@ pub(super) fn parse_payload(data: &[u8]) -> Result<PayloadHeader, DecodeError> {
 
 /// Counts the events of one payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PayloadCheck {
+pub(super) struct PayloadCheck {
     expected: u64,
     actual: u64,
 }
@@ -72,7 +72,7 @@ impl PayloadCheck {
 
     /// True while more events of this payload must follow.
     #[must_use]
-    pub const fn is_open(&self) -> bool {
+    pub(super) const fn is_open(&self) -> bool {
         self.actual < self.expected
     }
 
@@ -80,7 +80,7 @@ impl PayloadCheck {
     ///
     /// # Errors
     /// [`DecodeError::PayloadSize`] if it is larger than what is left: it belongs to something else.
-    pub fn count(&mut self, header: &EventHeader) -> Result<(), DecodeError> {
+    pub(super) fn count(&mut self, header: &EventHeader) -> Result<(), DecodeError> {
         self.actual += u64::from(header.size_bytes);
         if self.actual > self.expected || !inside(header) { Err(self.error()) } else { Ok(()) }
     }

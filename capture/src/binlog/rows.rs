@@ -39,7 +39,6 @@ pub enum RowsKind {
     Delete,
 }
 
-/// A ROWS event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowsEvent<'a> {
     /// What happened.

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// Both topics.
 #[derive(Debug, Default)]
-pub struct Stored {
+pub(super) struct Stored {
     /// What a new leader goes on from.
     pub state: TaskState,
     /// The tables and their definitions.
@@ -27,7 +27,7 @@ pub struct Stored {
 
 /// Why the task's topics could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum StoredError {
+pub(super) enum StoredError {
     /// Kafka's side.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -47,7 +47,7 @@ impl Transient for StoredError {
 
 impl Stored {
     /// Reads both; a topic that does not exist is empty. Blocks.
-    pub fn read(config: &Config) -> Result<Self, StoredError> {
+    pub(super) fn read(config: &Config) -> Result<Self, StoredError> {
         let (state, history) = (state_topic(&config.name), history_topic(&config.name));
         Ok(Self {
             state: TaskState::parse(&state, &records(config, &state)?)?,
@@ -57,7 +57,7 @@ impl Stored {
 
     /// The last definition of each table that was not dropped.
     #[must_use]
-    pub fn definitions(&self) -> BTreeMap<TableId, Table> {
+    pub(super) fn definitions(&self) -> BTreeMap<TableId, Table> {
         let latest = self.history.generations.keys().filter_map(|id| self.history.latest(id));
         let living = latest.filter(|record| record.cause != Cause::Drop);
         living.map(|record| (record.table.id.clone(), record.table.clone())).collect()

@@ -10,7 +10,7 @@ use tributary_source::error::SourceError;
 
 /// What the server leaves out of its binlog.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BinlogContents {
+pub(crate) struct BinlogContents {
     /// `binlog_do_db`: only these databases are logged; empty for all.
     pub do_databases: String,
     /// `binlog_ignore_db`: these databases are not logged.
@@ -26,14 +26,16 @@ pub struct BinlogContents {
 pub struct Finding {
     /// The check's item.
     pub name: &'static str,
-    /// What was found.
     pub found: String,
     /// What to do about what is missing; `None` if nothing is.
     pub remedy: Option<&'static str>,
 }
 
 /// Asks. `status_statement` is the dialect's.
-pub async fn ask(connection: &mut Connection, status_statement: &str) -> Result<BinlogContents, SourceError> {
+pub(crate) async fn ask(
+    connection: &mut Connection,
+    status_statement: &str,
+) -> Result<BinlogContents, SourceError> {
     const DURING: &str = "reading what the binlog leaves out";
     let status = connection.query(DURING, status_statement).await?;
     let text = |place: usize| {
@@ -64,7 +66,7 @@ async fn is_replica(connection: &mut Connection) -> Result<Option<bool>, SourceE
 
 /// `binlog-filters` and `replica-updates`.
 #[must_use]
-pub fn findings(contents: &BinlogContents) -> [Finding; 2] {
+pub(crate) fn findings(contents: &BinlogContents) -> [Finding; 2] {
     [filters(contents), replica_updates(contents)]
 }
 

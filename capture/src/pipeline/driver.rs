@@ -36,7 +36,7 @@ impl From<PublishError> for Halt {
 }
 
 /// See the module.
-pub struct Driver {
+pub(super) struct Driver {
     publisher: Publisher,
     topics: Topics,
     settings: TopicSettings,
@@ -48,7 +48,7 @@ pub struct Driver {
 
 impl Driver {
     /// Starts as many readers as the configuration says; `messages` is their channel to the session.
-    pub fn start(
+    pub(super) fn start(
         shared: &Shared,
         (publisher, topics, settings): (Publisher, Topics, TopicSettings),
         messages: &mpsc::Sender<(usize, ReaderMessage)>,
@@ -74,7 +74,7 @@ impl Driver {
     }
 
     /// Brings a decision of the sequencer to its end, and gives the readers what comes of it.
-    pub fn decide<T>(
+    pub(super) fn decide<T>(
         &mut self,
         sequencer: &mut Sequencer,
         decision: impl AsyncFnOnce(&mut Sequencer) -> Result<T, Halt>,
@@ -173,19 +173,19 @@ impl Driver {
     ///
     /// # Errors
     /// A transaction that is lost.
-    pub fn serve(&self) -> Result<(), Halt> {
+    pub(super) fn serve(&self) -> Result<(), Halt> {
         Ok(self.publisher.serve()?)
     }
 
     /// Ends without a commit.
-    pub fn abort(&mut self) {
+    pub(super) fn abort(&mut self) {
         self.publisher.abort();
     }
 
     /// Lets go of everything; the Kafka client that takes its time, beside the caller. What the task's own topics hold
     /// stays.
     #[must_use]
-    pub fn close(self) -> Option<Mirror> {
+    pub(super) fn close(self) -> Option<Mirror> {
         tributary_service::kafka::close(self.topics);
         self.publisher.into_mirror()
     }
@@ -193,7 +193,7 @@ impl Driver {
 
 /// A moment by the machine's clocks.
 #[must_use]
-pub fn now() -> Now {
+pub(super) fn now() -> Now {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let wall_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     Now { instant: Instant::now(), wall_ms }

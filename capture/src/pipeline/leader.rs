@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// Those of `is_given`.
-pub fn still_leads<E>(
+pub(super) fn still_leads<E>(
     role: Role,
     changed: bool,
     is_given: impl FnOnce() -> Result<bool, E>,
@@ -68,7 +68,7 @@ impl ConsumerContext for Context {
 }
 
 /// The group member and its polling thread; leaves the group when dropped.
-pub struct Membership {
+pub(super) struct Membership {
     client_id: String,
     role: watch::Receiver<Role>,
     stop: Arc<AtomicBool>,
@@ -77,7 +77,7 @@ pub struct Membership {
 
 impl Membership {
     /// Joins `group` and asks for partition 0 of `state_topic`.
-    pub fn join(config: &ClientConfig, group: &str, state_topic: &str) -> Result<Self, KafkaError> {
+    pub(super) fn join(config: &ClientConfig, group: &str, state_topic: &str) -> Result<Self, KafkaError> {
         let (sender, role) = watch::channel(Role::Standby);
         let client_id = unique_client_id(config, "");
         let consumer: BaseConsumer<Context> = config
@@ -106,13 +106,13 @@ impl Membership {
 
     /// What no other member is called.
     #[must_use]
-    pub fn client_id(&self) -> &str {
+    pub(super) fn client_id(&self) -> &str {
         &self.client_id
     }
 
     /// Watches the role; `Standby` at first.
     #[must_use]
-    pub fn role(&self) -> watch::Receiver<Role> {
+    pub(super) fn role(&self) -> watch::Receiver<Role> {
         self.role.clone()
     }
 }

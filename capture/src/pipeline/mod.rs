@@ -1,17 +1,17 @@
 //! Wiring: what is connected to what, and what happens when one of them ends. No decisions about rows here.
 
-pub mod completeness;
+pub(crate) mod completeness;
 mod driver;
-pub mod leader;
-pub mod position;
+mod leader;
+pub(crate) mod position;
 mod restore;
-pub mod seek;
+pub(crate) mod seek;
 mod service;
-pub mod session;
+pub(crate) mod session;
 mod source;
 mod standby;
-pub mod stream;
-pub mod target;
+mod stream;
+mod target;
 mod watch;
 
 pub use service::run;

@@ -9,7 +9,7 @@ use tributary_service::exit::Failure;
 
 /// What the server says of its history.
 #[derive(Debug, Clone, Default)]
-pub struct ServerHistory {
+pub(crate) struct ServerHistory {
     /// `server_uuid`.
     pub server_uuid: String,
     /// `gtid_mode` is ON.
@@ -29,7 +29,7 @@ const MOST_READ_AGAIN_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 /// Leaves out prepared XA transactions whose groups the server has purged: they cannot be had any more, and once one of
 /// them is committed its tables are read anew. So it goes with those that are too far back, and to be had only by reading
 /// all that followed once more. A transaction that was forgotten does not hold the task.
-pub fn give_up_purged(checkpoint: &mut Checkpoint, server: &ServerHistory) {
+pub(crate) fn give_up_purged(checkpoint: &mut Checkpoint, server: &ServerHistory) {
     let gone: Vec<Gtid> = checkpoint.prepared().filter(|gtid| server.purged.contains(gtid)).collect();
     gone.iter().for_each(|gtid| checkpoint.position.gtid_set.insert(gtid));
     // By GTIDs no place is asked for; without, one in a file that is not listed cannot be.
@@ -57,7 +57,7 @@ fn distance(files: &[(String, u64)], place: &Place, here: &Position) -> Option<u
 ///
 /// # Errors
 /// A [`Failure`] that says what is missing and what to do.
-pub fn resumable(checkpoint: &Checkpoint, server: &ServerHistory) -> Result<(), Failure> {
+pub(crate) fn resumable(checkpoint: &Checkpoint, server: &ServerHistory) -> Result<(), Failure> {
     let position = &checkpoint.position;
     held(position, server)?;
     held(&Position { gtid_set: checkpoint.published(), ..position.clone() }, server)

@@ -33,7 +33,7 @@ const KAFKA_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a topic was not written again.
 #[derive(Debug, Error)]
-pub enum RestoreError {
+pub(super) enum RestoreError {
     /// Kafka did not answer, or refused for now: to be tried again.
     #[error("{0}")]
     Unavailable(String),
@@ -70,7 +70,7 @@ impl From<serde_json::Error> for RestoreError {
 }
 
 /// What became of the task's own topics.
-pub enum Restored {
+pub(super) enum Restored {
     /// They are there.
     NothingLost,
     /// What was lost is written again.
@@ -86,7 +86,7 @@ pub enum Restored {
 ///
 /// # Errors
 /// It cannot be done any more, or Kafka was away for too long.
-pub fn restore_lost(
+pub(super) fn restore_lost(
     shared: &Shared,
     mirror: &Mirror,
     role: &watch::Receiver<Role>,
@@ -161,7 +161,7 @@ fn try_restore(
 
 /// Those of the task's own topics that are gone, or end before what was read of them.
 #[must_use]
-pub fn lost(own: &[String; 2], mirror: &Mirror, found: &[Found]) -> Vec<String> {
+pub(super) fn lost(own: &[String; 2], mirror: &Mirror, found: &[Found]) -> Vec<String> {
     let gone = own.iter().zip(found).filter(|(topic, found)| match found {
         Found::Missing => true,
         Found::Ends(ends) => ends.iter().any(|end| *end < mirror.end(topic)),
@@ -175,7 +175,7 @@ pub fn lost(own: &[String; 2], mirror: &Mirror, found: &[Found]) -> Vec<String> 
 ///
 /// # Errors
 /// [`RestoreError`]; nothing of it is visible then.
-pub fn restore(
+pub(super) fn restore(
     shared: &Shared,
     topics: &Topics,
     mirror: &Mirror,

@@ -15,7 +15,7 @@ use tributary_schemas::gtid::{Gtid, GtidSet};
 
 /// What the file of a position is known by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seek {
+pub(crate) struct Seek {
     /// Timestamp of its FORMAT_DESCRIPTION, seconds since 1970.
     created_seconds: u32,
     /// What the server had committed before the stream was asked for.
@@ -26,7 +26,7 @@ impl Seek {
     /// `None` if only the checkpoint's GTID set tells where to begin, or the server does not list its file. Past 4 GiB the
     /// offset is counted here, and may be one that was counted wrong.
     #[must_use]
-    pub fn of(checkpoint: &Checkpoint, server: &ServerHistory) -> Option<Self> {
+    pub(crate) fn of(checkpoint: &Checkpoint, server: &ServerHistory) -> Option<Self> {
         let position = &checkpoint.position;
         let created_seconds = checkpoint.file_created?;
         let (_, size) = server.files.iter().find(|(name, _)| *name == position.file)?;
@@ -41,7 +41,7 @@ impl Seek {
 
 /// What an event says of the place.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing yet.
     Open,
     /// It is the place.
@@ -52,7 +52,7 @@ pub enum Verdict {
 
 /// The first events of a stream that began at a [`Seek`], until one proves or refutes it.
 #[derive(Debug)]
-pub struct Doubt<'a> {
+pub(crate) struct Doubt<'a> {
     seek: &'a Seek,
     known: &'a GtidSet,
     described: bool,
@@ -61,12 +61,12 @@ pub struct Doubt<'a> {
 impl<'a> Doubt<'a> {
     /// `known` has the transactions that were asked behind.
     #[must_use]
-    pub const fn new(seek: &'a Seek, known: &'a GtidSet) -> Self {
+    pub(crate) const fn new(seek: &'a Seek, known: &'a GtidSet) -> Self {
         Self { seek, known, described: false }
     }
 
     /// The next event, from the first.
-    pub fn judge(&mut self, event: BatchedEvent<'_>) -> Verdict {
+    pub(crate) fn judge(&mut self, event: BatchedEvent<'_>) -> Verdict {
         match event.header.kind {
             // Of the file that was asked for; those that follow are of other files.
             kind::FORMAT_DESCRIPTION if !self.described => {

@@ -10,7 +10,7 @@ use super::stream::{self, StreamMessage, StreamRequest};
 use super::target::Target;
 use super::watch::{Wanted as WatchedTopics, Watch};
 use crate::commands::check::{Cascades, Outcome, foreign_key_cascades, tables_deselected};
-use crate::events::ddl;
+use crate::ddl;
 use crate::remedies;
 use crate::sequencer::bootstrap::{self, Beginning, Found, Wanted};
 use crate::sequencer::halt::Halt;
@@ -78,7 +78,7 @@ pub struct Shared {
 
 /// How a session ended.
 #[derive(Debug)]
-pub enum End {
+pub(crate) enum End {
     /// Caught up, or asked to end.
     Done,
     /// Goes away by itself.
@@ -104,7 +104,7 @@ impl From<Halt> for End {
 
 /// What one session of a process leaves to the next.
 #[derive(Default)]
-pub struct Carried {
+pub(crate) struct Carried {
     /// Where `--until-caught-up` ends.
     target: Option<Target>,
     /// A session of this process has worked.
@@ -119,12 +119,12 @@ pub struct Carried {
 
 impl Carried {
     /// What has refused records is another's, or nobody's.
-    pub fn forget_refused(&mut self) {
+    pub(crate) fn forget_refused(&mut self) {
         self.refused = None;
     }
 
     /// A topic of a table stops the table, one of the task's own everything. True if it is met for the first time.
-    pub fn refuse(&mut self, task: &str, refused: RefusedRecord) -> Result<bool, Failure> {
+    pub(crate) fn refuse(&mut self, task: &str, refused: RefusedRecord) -> Result<bool, Failure> {
         if refused.topic == state_topic(task) || refused.topic == history_topic(task) {
             return Err(Failure::new("a topic of the task's own does not take a record", refused.reason)
                 .at(format!("topic {}", refused.topic))
@@ -137,7 +137,7 @@ impl Carried {
 }
 
 /// Leads until something ends it. `progressed` is called once the session works.
-pub fn lead(
+pub(crate) fn lead(
     shared: &Shared,
     role: &watch::Receiver<Role>,
     carried: &mut Carried,
@@ -416,13 +416,13 @@ pub(super) fn producer_config(config: &Config) -> ClientConfig {
 
 /// The consumer group of a task's captures.
 #[must_use]
-pub fn capture_group(task: &str) -> String {
+pub(crate) fn capture_group(task: &str) -> String {
     format!("{task}.capture")
 }
 
 /// Unlike the ids that people give to servers, and the same for every start of a task.
 #[must_use]
-pub fn default_server_id(task: &str) -> u32 {
+pub(crate) fn default_server_id(task: &str) -> u32 {
     // The upper half of the range is hardly ever used by hand.
     tributary_schemas::key::murmur2(task.as_bytes()) | 0x8000_0000
 }

@@ -4,7 +4,7 @@
 use super::completeness::{self, BinlogContents};
 use super::position::ServerHistory;
 use crate::commands::check::{Cascades, cascades};
-use crate::events::ddl;
+use crate::ddl;
 use crate::sequencer::bootstrap::{Found, is_wanted};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 const CATALOG_ROUNDS: usize = 50;
 
 /// What the source says.
-pub struct Answer {
+pub(super) struct Answer {
     /// What kind of server it is.
     pub dialect: Dialect,
     /// What its DDL statements leave out.
@@ -43,7 +43,7 @@ pub struct Answer {
 ///
 /// # Errors
 /// What the server or the network said; transient if there was no answer in time.
-pub async fn ask(
+pub(super) async fn ask(
     source: &SourceOptions,
     selection: &TableSelection,
     followed: &BTreeSet<TableId>,

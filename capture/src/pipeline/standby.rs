@@ -28,7 +28,6 @@ const LEADER_RESTORES: Duration = Duration::from_secs(120);
 pub(super) enum Lead {
     /// This instance leads.
     Given,
-    /// The end was asked for.
     EndAsked,
     /// The group has lost this instance, which does not come back by itself: it is to join with another client.
     NotAMember,

@@ -28,19 +28,19 @@ const CHANNEL_BATCHES: usize = 16;
 const KEPT_BYTES: usize = 2 * BATCH_BYTES;
 
 /// The sequencer's end of a stream.
-pub struct Receiver {
+pub(super) struct Receiver {
     messages: mpsc::Receiver<StreamMessage>,
     used: mpsc::Sender<EventBatch>,
 }
 
 impl Receiver {
     /// The next message; `None` once the stream is gone.
-    pub async fn recv(&mut self) -> Option<StreamMessage> {
+    pub(super) async fn recv(&mut self) -> Option<StreamMessage> {
         self.messages.recv().await
     }
 
     /// Gives the memory of a batch back to be filled again.
-    pub fn give_back(&self, mut batch: EventBatch) {
+    pub(super) fn give_back(&self, mut batch: EventBatch) {
         if batch.capacity_bytes() <= KEPT_BYTES {
             batch.clear();
             let _ = self.used.try_send(batch);
@@ -49,7 +49,7 @@ impl Receiver {
 }
 
 /// The other end.
-pub struct Sender {
+pub(super) struct Sender {
     messages: mpsc::Sender<StreamMessage>,
     used: mpsc::Receiver<EventBatch>,
 }
@@ -73,7 +73,7 @@ impl Sender {
 
 /// Both ends of a channel for [`CHANNEL_BATCHES`].
 #[must_use]
-pub fn channel() -> (Sender, Receiver) {
+pub(super) fn channel() -> (Sender, Receiver) {
     let (sender, messages) = mpsc::channel(CHANNEL_BATCHES);
     let (used, returned) = mpsc::channel(CHANNEL_BATCHES);
     (Sender { messages: sender, used: returned }, Receiver { messages, used })
@@ -81,7 +81,7 @@ pub fn channel() -> (Sender, Receiver) {
 
 /// What the stream says.
 #[derive(Debug)]
-pub enum StreamMessage {
+pub(super) enum StreamMessage {
     /// Events in order.
     Events(EventBatch),
     /// The stream is over: what comes next cannot be trusted.
@@ -92,7 +92,7 @@ pub enum StreamMessage {
 
 /// What to ask for.
 #[derive(Debug, Clone)]
-pub struct StreamRequest {
+pub(super) struct StreamRequest {
     /// Everything behind this place.
     pub position: Position,
     /// By GTID set, or by file and offset.
@@ -110,7 +110,7 @@ pub struct StreamRequest {
 }
 
 /// Streams until the receiver is gone or the stream fails, which is its last message.
-pub async fn run(options: SourceOptions, mut request: StreamRequest, mut sender: Sender) {
+pub(super) async fn run(options: SourceOptions, mut request: StreamRequest, mut sender: Sender) {
     while let Err(end) = stream(&options, &request, &mut sender).await {
         match end {
             End::Failed(last) => {

@@ -9,18 +9,18 @@ use tributary_service::status::{TableDocument, TableState};
 
 /// Where the source stood.
 #[derive(Debug, Clone)]
-pub struct Target(Position);
+pub(super) struct Target(Position);
 
 impl Target {
     /// Everything before `position` is to be published.
     #[must_use]
-    pub const fn new(position: Position) -> Self {
+    pub(super) const fn new(position: Position) -> Self {
         Self(position)
     }
 
     /// True once everything is.
     #[must_use]
-    pub fn is_reached(&self, sequencer: &Sequencer) -> bool {
+    pub(super) fn is_reached(&self, sequencer: &Sequencer) -> bool {
         sequencer.is_loaded() && sequencer.passed().covers(&self.0)
     }
 }
@@ -29,7 +29,7 @@ impl Target {
 ///
 /// # Errors
 /// The tables, each with what is to be done. Their messages, which may hold the key of a row, are in the status alone.
-pub fn verdict(tables: &[TableDocument]) -> Result<Exit, Failure> {
+pub(super) fn verdict(tables: &[TableDocument]) -> Result<Exit, Failure> {
     let parked = tables.iter().filter(|table| table.state == TableState::Parked);
     let lines: Vec<String> = parked
         .map(|table| match &table.error {

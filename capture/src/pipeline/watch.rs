@@ -11,12 +11,12 @@ use std::time::Duration;
 const BEAT: Duration = Duration::from_secs(5);
 
 /// Topics with their partitions.
-pub type Wanted = Vec<(String, u32)>;
+pub(super) type Wanted = Vec<(String, u32)>;
 /// Topics with what Kafka says of them.
-pub type Seen = Vec<(String, Found)>;
+pub(super) type Seen = Vec<(String, Found)>;
 
 /// The sequencer's end. Dropped, it ends the watch after the request under way.
-pub struct Watch {
+pub(super) struct Watch {
     wanted: SyncSender<Wanted>,
     seen: Receiver<Seen>,
 }
@@ -26,7 +26,7 @@ impl Watch {
     ///
     /// # Errors
     /// There is no thread.
-    pub fn start(topics: Topics) -> std::io::Result<Self> {
+    pub(super) fn start(topics: Topics) -> std::io::Result<Self> {
         let (wanted, orders) = sync_channel(1);
         let (answers, seen) = sync_channel(1);
         std::thread::Builder::new().name("topics".to_owned()).spawn(move || {
@@ -38,13 +38,13 @@ impl Watch {
 
     /// What is to be watched from now on. Not taken if the last order has not been seen yet.
     #[must_use]
-    pub fn want(&self, wanted: Wanted) -> bool {
+    pub(super) fn want(&self, wanted: Wanted) -> bool {
         self.wanted.try_send(wanted).is_ok()
     }
 
     /// What was seen since the last time.
     #[must_use]
-    pub fn seen(&self) -> Option<Seen> {
+    pub(super) fn seen(&self) -> Option<Seen> {
         self.seen.try_recv().ok()
     }
 }

@@ -22,7 +22,7 @@ use tributary_service::exit::Failure;
 use tributary_source::catalog::CatalogTable;
 
 /// What a session begins with.
-pub struct Beginning {
+pub(crate) struct Beginning {
     /// Where the stream begins.
     pub checkpoint: Checkpoint,
     /// The tables, with where each stood when the last session ended.
@@ -42,7 +42,7 @@ pub struct Beginning {
 }
 
 /// What becomes of a table.
-pub enum Resumed {
+pub(crate) enum Resumed {
     /// It goes on.
     GoesOn {
         /// How far it is read.
@@ -57,7 +57,7 @@ pub enum Resumed {
 }
 
 /// The selected tables of the source, at `place`.
-pub struct Found {
+pub(crate) struct Found {
     /// Their definitions.
     pub catalogs: Vec<CatalogTable>,
     /// Where these hold.
@@ -68,7 +68,7 @@ pub struct Found {
 
 /// What the configuration wants now.
 #[derive(Clone, Copy)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// Tables and columns.
     pub selection: &'a TableSelection,
     /// Unique indexes that serve as keys, by table.
@@ -82,7 +82,7 @@ pub struct Wanted<'a> {
 /// True if a table of the source is to be captured, `all` being there. What looks like the table of a tool, but was
 /// replicated before the table it seems to belong to was there, goes on.
 #[must_use]
-pub fn is_wanted(
+pub(crate) fn is_wanted(
     selection: &TableSelection,
     followed: &BTreeSet<TableId>,
     id: &TableId,
@@ -96,7 +96,7 @@ pub fn is_wanted(
 ///
 /// # Errors
 /// A [`Failure`] if the stored records contradict each other.
-pub fn begin(
+pub(crate) fn begin(
     task: &str,
     state: &TaskState,
     history: &TaskHistory,

@@ -29,7 +29,7 @@ const PATIENCE: u32 = 10;
 
 impl Sequencer {
     /// Called at a beat, and whenever the input is empty: commits what is due.
-    pub async fn tick(&mut self, now: Now) -> Result<(), Halt> {
+    pub(crate) async fn tick(&mut self, now: Now) -> Result<(), Halt> {
         self.output.tick(now);
         let now = now.instant;
         // While a commit is under way nothing else is: where commits are slow, they are made rarer, so that they take a
@@ -57,7 +57,7 @@ impl Sequencer {
 
     /// Commits the open Kafka transaction with a checkpoint of this very moment. Opens one for the checkpoint alone
     /// if the stream moved, or if it is time for the leader to show that it is alive.
-    pub async fn commit(&mut self) {
+    pub(crate) async fn commit(&mut self) {
         let checkpoint = self.progress.checkpoint(|index| self.tables[index].id.clone());
         let moved = self.last_checkpoint.as_ref() != Some(&checkpoint);
         if moved {
@@ -178,7 +178,7 @@ impl Sequencer {
     ///
     /// # Errors
     /// The end of the session under `strict`.
-    pub fn park_refused(&mut self, refused: &RefusedRecord) -> Result<(), Halt> {
+    pub(crate) fn park_refused(&mut self, refused: &RefusedRecord) -> Result<(), Halt> {
         let goes_on = |index| {
             let standing = self.tables.standing(index);
             matches!(standing, Standing::Streaming | Standing::Joining(_) | Standing::Absent { .. })

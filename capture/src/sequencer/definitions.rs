@@ -1,6 +1,6 @@
 //! The server's word on a table's definition: asked for after a statement that adds or redefines a column, and compared
 //! with what the stream has led to once the stream is where that word holds. The judgement is in
-//! [`crate::events::ddl::follow`] and [`crate::events::ddl::unlike`].
+//! [`crate::ddl::follow`] and [`crate::ddl::unlike`].
 //!
 //! Invariant: a definition that is not the server's is read anew, whatever led to it: a statement that was misread, one
 //! that is not in the binlog, a record of an older version.
@@ -8,7 +8,7 @@
 use super::Sequencer;
 use super::port::{Action, Answered, DefinitionQuestion};
 use super::tables::TableIndex;
-use crate::events::ddl::{Next, Stated, Verdict, follow, unlike};
+use crate::ddl::{Next, Stated, Verdict, follow, unlike};
 use crate::topics::state::StoredCatalog;
 use std::collections::BTreeMap;
 use tributary_schemas::checkpoint::StateKey;
@@ -33,14 +33,17 @@ struct Expected {
 
 /// What the server stated of tables, at places that the stream has not reached; the last word of each table only.
 #[derive(Debug, Default)]
-pub struct Expectations {
+pub(super) struct Expectations {
     places: Vec<Place>,
 }
 
 impl Expectations {
     /// The tables of a session's beginning, at one place.
     #[must_use]
-    pub fn at(position: Position, catalogs: impl IntoIterator<Item = (TableIndex, CatalogTable)>) -> Self {
+    pub(super) fn at(
+        position: Position,
+        catalogs: impl IntoIterator<Item = (TableIndex, CatalogTable)>,
+    ) -> Self {
         let expected = |(index, catalog)| (index, Expected { catalog, unproven: false });
         let tables: BTreeMap<_, _> = catalogs.into_iter().map(expected).collect();
         Self { places: if tables.is_empty() { Vec::new() } else { vec![Place { position, tables }] } }
@@ -53,7 +56,7 @@ impl Expectations {
     }
 
     /// Drops what is expected of a table; true if something stood on it.
-    pub fn forget(&mut self, index: TableIndex) -> bool {
+    pub(super) fn forget(&mut self, index: TableIndex) -> bool {
         let mut unproven = false;
         for place in &mut self.places {
             unproven |= place.tables.remove(&index).is_some_and(|expected| expected.unproven);

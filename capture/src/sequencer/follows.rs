@@ -3,7 +3,7 @@
 //! it has not shown the other table, the source is asked when the table is about to join.
 
 use super::Sequencer;
-use crate::events::ddl::{Effect, TableEffect};
+use crate::ddl::{Effect, TableEffect};
 use std::collections::BTreeSet;
 use tributary_schemas::table::TableId;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// The last word of the stream.
 #[derive(Debug, Clone, Copy)]
-pub struct Freshness {
+pub(super) struct Freshness {
     /// When the newest event happened on the source, microseconds since 1970; 0 before the first.
     event_micros: u64,
     /// The open transaction says when it was committed: more than the times of its statements do.
@@ -18,12 +18,12 @@ pub struct Freshness {
 impl Freshness {
     /// Nothing was heard yet.
     #[must_use]
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { event_micros: 0, exact: false, at_end: false, heard: None }
     }
 
     /// A transaction begins that was committed at `micros`, microseconds since 1970, if the server says.
-    pub const fn transaction(&mut self, micros: Option<u64>) {
+    pub(super) const fn transaction(&mut self, micros: Option<u64>) {
         self.exact = micros.is_some();
         if let Some(micros) = micros {
             self.event_micros = micros;
@@ -32,7 +32,7 @@ impl Freshness {
     }
 
     /// An event of this second of the source's clock; it may be as young as the second's end.
-    pub const fn event(&mut self, seconds: u32) {
+    pub(super) const fn event(&mut self, seconds: u32) {
         if !self.exact {
             self.event_micros = (seconds as u64) * 1_000_000 + 999_999;
         }
@@ -40,18 +40,18 @@ impl Freshness {
     }
 
     /// The server has nothing more to send.
-    pub const fn heartbeat(&mut self) {
+    pub(super) const fn heartbeat(&mut self) {
         self.at_end = true;
     }
 
     /// The stream has brought something at `now`, which is `now_ms` by the wall clock, milliseconds since 1970.
-    pub const fn heard(&mut self, now: Instant, now_ms: u64) {
+    pub(super) const fn heard(&mut self, now: Instant, now_ms: u64) {
         self.heard = Some((now, now_ms));
     }
 
     /// When the stream was heard last, and how far it was behind the source then; `None` before that is known.
     #[must_use]
-    pub fn last(&self) -> Option<(Instant, Duration)> {
+    pub(super) fn last(&self) -> Option<(Instant, Duration)> {
         let (at, at_ms) = self.heard?;
         if self.at_end {
             return Some((at, Duration::ZERO));

@@ -8,7 +8,7 @@ use tributary_source::error::SourceError;
 
 /// The end of a session.
 #[derive(Debug)]
-pub enum Halt {
+pub(crate) enum Halt {
     /// Goes away by itself: a new session starts from the checkpoint.
     Restart(String),
     /// The broker knows another producer of this task, or gave up on the open transaction.
@@ -21,7 +21,7 @@ pub enum Halt {
 
 impl Halt {
     /// A person must act.
-    pub fn stop(
+    pub(crate) fn stop(
         what: &str,
         place: impl std::fmt::Display,
         why: impl std::fmt::Display,

@@ -74,7 +74,7 @@ impl Sequencer {
     }
 
     /// Brings in every table whose place the stream has reached, and gives up those that are not there any more.
-    pub async fn join_arrived(&mut self) -> Result<(), Halt> {
+    pub(crate) async fn join_arrived(&mut self) -> Result<(), Halt> {
         self.ask_again().await;
         let here = self.passed();
         self.park_absent(&here)?;
@@ -262,7 +262,7 @@ fn check_partitions(topic: &str, found: u32, expected: u32, recorded: bool) -> R
 
 /// The part of a definition that the configuration has published, or why there is none. `columns` has the columns whose
 /// ids live on; no id up to `highest_id` is given again.
-pub fn publishable(
+pub(crate) fn publishable(
     selection: &TableSelection,
     key_indexes: &BTreeMap<String, String>,
     catalog: &CatalogTable,

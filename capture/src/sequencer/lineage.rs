@@ -10,7 +10,7 @@ use tributary_schemas::history::{Cause, GenerationRecord, RetiredRecord};
 
 /// A generation that has a record of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// Its number.
     pub generation: u32,
     /// The generation whose record holds its definition; itself, if that is its own.
@@ -31,7 +31,7 @@ pub struct Kept {
 
 /// The generations of a table, ascending.
 #[derive(Debug, Clone, Default)]
-pub struct Lineage {
+pub(crate) struct Lineage {
     kept: Vec<Kept>,
     /// Those that have no record any more.
     pub retired: RetiredRecord,
@@ -44,30 +44,30 @@ pub struct Lineage {
 impl Lineage {
     /// With what is retired already.
     #[must_use]
-    pub fn new(retired: Option<&RetiredRecord>) -> Self {
+    pub(crate) fn new(retired: Option<&RetiredRecord>) -> Self {
         Self { retired: retired.cloned().unwrap_or_default(), ..Self::default() }
     }
 
     /// The generation of the present topic whose record holds the present definition; `None` before the first one.
     #[must_use]
-    pub const fn holder(&self) -> Option<u32> {
+    pub(crate) const fn holder(&self) -> Option<u32> {
         self.holder
     }
 
     /// The table goes on in another topic.
-    pub const fn leave_topic(&mut self) {
+    pub(crate) const fn leave_topic(&mut self) {
         self.holder = None;
     }
 
     /// Adds the next generation.
-    pub fn record(&mut self, kept: Kept) {
+    pub(crate) fn record(&mut self, kept: Kept) {
         self.holder = Some(kept.holder);
         self.kept.push(kept);
     }
 
     /// Adds the next generation as the history has it. `previous` is the one before; `text` the schema of its values, if
     /// the history has that: subject, version, and whether it is what follows from the definition.
-    pub fn restore(
+    pub(crate) fn restore(
         &mut self,
         previous: Option<&GenerationRecord>,
         record: &GenerationRecord,
@@ -97,7 +97,7 @@ impl Lineage {
 
     /// The generations that go. Emptied before `horizon_ms` is emptied for everybody; `loading_since` is the generation
     /// that began the load under way.
-    pub fn retire(&mut self, horizon_ms: i64, loading_since: Option<u32>) -> Vec<Kept> {
+    pub(crate) fn retire(&mut self, horizon_ms: i64, loading_since: Option<u32>) -> Vec<Kept> {
         let newest = |wanted: fn(Cause) -> bool| {
             let mut old = self.kept.iter().rev().filter(|kept| kept.written_ms <= horizon_ms);
             old.find(|kept| wanted(kept.cause)).map(|kept| kept.generation)

@@ -22,7 +22,7 @@ use tributary_schemas::sequence::SourceSequence;
 use tributary_source::publish::PRIMARY;
 
 /// What is being retried, in the status.
-pub const READING: &str = "reading tables";
+pub(crate) const READING: &str = "reading tables";
 /// A reader that failed is left alone this long.
 const READER_REST: Duration = Duration::from_secs(1);
 /// A chunk that is refused although the stream has passed everything the source had then is tried this often.
@@ -106,7 +106,7 @@ impl Sequencer {
     }
 
     /// What a reader says.
-    pub async fn on_reader(
+    pub(crate) async fn on_reader(
         &mut self,
         (reader, message): (usize, ReaderMessage),
         now: Now,

@@ -5,40 +5,40 @@
 //! Invariants: nothing is published but here; a record and the checkpoint that covers it are in one Kafka transaction;
 //! between a row that was read and its publication, every event of its key that the stream passed is known.
 
-pub mod bootstrap;
+pub(crate) mod bootstrap;
 mod commit;
 mod definitions;
 mod follows;
 mod freshness;
-pub mod halt;
+pub(crate) mod halt;
 mod join;
-pub mod lineage;
+pub(crate) mod lineage;
 mod load;
 mod maps;
-pub mod names;
+pub(crate) mod names;
 mod open;
 mod output;
 mod park;
 mod passing;
-pub mod port;
-pub mod progress;
+pub(crate) mod port;
+pub(crate) mod progress;
 mod rows;
 mod snapshot;
 mod statements;
 mod stream;
-pub mod table;
+pub(crate) mod table;
 mod tables;
 mod topics;
 mod xa;
 
-pub use join::publishable;
-pub use load::READING;
-pub use output::{Now, Output};
-pub use park::{ParkReason, REREAD};
-pub use passing::resume_from;
-pub use snapshot::{Snapshot, SnapshotSettings};
-pub use tables::{Joining, Standing, TableIndex, Tables};
-pub use topics::own_topic_gone;
+pub(crate) use join::publishable;
+pub(crate) use load::READING;
+pub(crate) use output::{Now, Output};
+pub(crate) use park::{ParkReason, REREAD};
+pub(crate) use passing::resume_from;
+pub(crate) use snapshot::{Snapshot, SnapshotSettings};
+pub(crate) use tables::{Joining, Standing, TableIndex, Tables};
+pub(crate) use topics::own_topic_gone;
 
 use crate::binlog::FormatContext;
 use crate::topics::names::TopicNames;
@@ -62,21 +62,19 @@ use tributary_service::status::Status;
 use xa::Prepared;
 
 /// What a session of the sequencer is given and never changes.
-pub struct Setup {
+pub(crate) struct Setup {
     /// The task's name.
     pub task: String,
     /// This instance, as the state topic names it.
     pub leader: Leader,
-    /// History topic.
     pub history_topic: Arc<str>,
-    /// State topic.
     pub state_topic: Arc<str>,
     /// Which tables and columns are published.
     pub selection: TableSelection,
     /// Unique indexes that serve as keys instead of the primary key, by table.
     pub key_indexes: BTreeMap<String, String>,
     /// What DDL statements leave out.
-    pub session: crate::events::ddl::Session,
+    pub session: crate::ddl::Session,
     /// `explicit_defaults_for_timestamp` where a statement does not carry it.
     pub explicit_timestamps: bool,
     /// True if the source folds names to lower case.
@@ -98,7 +96,7 @@ pub struct Setup {
 }
 
 /// See the module.
-pub struct Sequencer {
+pub(crate) struct Sequencer {
     setup: Setup,
     port: Port,
     output: Output,

@@ -17,13 +17,13 @@ struct Held {
 
 /// The names of a table's published columns, as MySQL compares them.
 #[derive(Debug, Clone, Default)]
-pub struct ColumnNames {
+pub(crate) struct ColumnNames {
     last: BTreeMap<String, Held>,
 }
 
 impl ColumnNames {
     /// `table` is the definition of `generation`; generations come in their order.
-    pub fn record(&mut self, generation: u32, table: &Table) {
+    pub(crate) fn record(&mut self, generation: u32, table: &Table) {
         for column in &table.columns {
             self.last.insert(column.name.to_lowercase(), Held { generation, column_id: column.id });
         }
@@ -32,7 +32,7 @@ impl ColumnNames {
     /// A name of `next` that stood for another column in the generation `since` or in a later one. Only the last holder
     /// counts: an earlier change of hands was found when it came.
     #[must_use]
-    pub fn moved<'a>(&self, since: u32, next: &'a Table) -> Option<&'a str> {
+    pub(crate) fn moved<'a>(&self, since: u32, next: &'a Table) -> Option<&'a str> {
         let moved = |name: &str, id: u32| {
             let held = self.last.get(&name.to_lowercase());
             held.is_some_and(|held| held.generation >= since && held.column_id != id)

@@ -31,7 +31,7 @@ impl Sequencer {
     ///
     /// # Errors
     /// A table whose rows cannot be read where `strict` is set.
-    pub fn new(
+    pub(crate) fn new(
         setup: Setup,
         snapshot: Snapshot,
         beginning: Beginning,
@@ -100,7 +100,7 @@ impl Sequencer {
     }
 
     /// Takes up what holds where the stream begins.
-    pub async fn take_bearings(&mut self) -> Result<(), Halt> {
+    pub(crate) async fn take_bearings(&mut self) -> Result<(), Halt> {
         // Whatever becomes of this session, the next one is to know which tables this one has read anew.
         if self.output.outbox().opened_at().is_some() {
             self.commit().await;
@@ -111,7 +111,7 @@ impl Sequencer {
 
     /// What the stream has passed: the position, and the prepared XA transactions that it leaves out.
     #[must_use]
-    pub fn passed(&self) -> Position {
+    pub(crate) fn passed(&self) -> Position {
         let mut position = self.progress.position().clone();
         self.progress.add_undecided(&mut position.gtid_set);
         position
@@ -119,18 +119,18 @@ impl Sequencer {
 
     /// True once every selected table that can be replicated is consistent.
     #[must_use]
-    pub fn is_loaded(&self) -> bool {
+    pub(crate) fn is_loaded(&self) -> bool {
         !self.tables.is_waiting() && !self.tables.is_reread_due() && self.snapshot.all_complete()
     }
 
     /// Where actions leave.
     #[must_use]
-    pub fn port(&self) -> Port {
+    pub(crate) fn port(&self) -> Port {
         self.port.clone()
     }
 
     /// Orders for readers that have none, by the readers' numbers; to be delivered after each input.
-    pub fn take_orders(&mut self) -> Vec<(usize, ReaderOrder)> {
+    pub(crate) fn take_orders(&mut self) -> Vec<(usize, ReaderOrder)> {
         self.snapshot.take_orders()
     }
 

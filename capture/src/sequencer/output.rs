@@ -19,7 +19,7 @@ const OVERHEAD_BYTES: usize = 1024;
 const HEADER_LENGTHS_BYTES: usize = 10;
 
 /// The records on their way out, and what the ones to come share.
-pub struct Output {
+pub(crate) struct Output {
     outbox: Outbox,
     max_message_bytes: usize,
     source: Vec<u8>,
@@ -32,7 +32,7 @@ pub struct Output {
 
 /// Where a row stands in the stream.
 #[derive(Debug, Clone, Copy)]
-pub struct RowPlace {
+pub(crate) struct RowPlace {
     /// Offset in bytes behind the event in its binlog file.
     pub offset: u64,
     /// Index of the row in its event.
@@ -44,7 +44,7 @@ pub struct RowPlace {
 impl Output {
     /// Records of at most so many bytes.
     #[must_use]
-    pub fn new(max_message_bytes: usize, now: Now) -> Self {
+    pub(crate) fn new(max_message_bytes: usize, now: Now) -> Self {
         Self {
             outbox: Outbox::default(),
             max_message_bytes,
@@ -56,40 +56,40 @@ impl Output {
     }
 
     /// What is handled from here on is handled at this time.
-    pub const fn tick(&mut self, now: Now) {
+    pub(crate) const fn tick(&mut self, now: Now) {
         (self.now, self.handled_ms) = (now.instant, now.wall_ms);
     }
 
     /// So much time has passed while an answer was waited for.
-    pub fn wait(&mut self, took: Duration) {
+    pub(crate) fn wait(&mut self, took: Duration) {
         self.now += took;
         self.handled_ms = self.handled_ms.saturating_add(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
     }
 
     /// What waits to be sent, and what was sent since the last commit.
     #[must_use]
-    pub const fn outbox(&self) -> &Outbox {
+    pub(crate) const fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
     /// Hands the records over.
-    pub fn take(&mut self) -> Outbox {
+    pub(crate) fn take(&mut self) -> Outbox {
         std::mem::take(&mut self.outbox)
     }
 
     /// Takes back what was handed over.
-    pub fn put_back(&mut self, outbox: Outbox) {
+    pub(crate) fn put_back(&mut self, outbox: Outbox) {
         self.outbox = outbox;
     }
 
     /// Sets the part of `source` that the rows to come share.
-    pub fn set_source(&mut self, source: &Source<'_>) {
+    pub(crate) fn set_source(&mut self, source: &Source<'_>) {
         self.source.clear();
         source.put_shared(&mut self.source);
     }
 
     /// Fails if a record of `bytes` bytes would be refused by its topic.
-    pub const fn admit(&self, bytes: usize) -> Result<(), TooLarge> {
+    pub(crate) const fn admit(&self, bytes: usize) -> Result<(), TooLarge> {
         if bytes > self.max_message_bytes {
             return Err(TooLarge { bytes, limit: self.max_message_bytes });
         }
@@ -97,7 +97,7 @@ impl Output {
     }
 
     /// Fails if `row` would not fit the topic; called before anything of a row event is put in.
-    pub fn admit_row(&self, table: &SequencedTable, row: &BatchRow<'_>) -> Result<(), TooLarge> {
+    pub(crate) fn admit_row(&self, table: &SequencedTable, row: &BatchRow<'_>) -> Result<(), TooLarge> {
         let headers: usize = raw_values(table, row.raw)
             .map(|(name, raw)| RAW_HEADER_PREFIX.len() + name.len() + raw.text.len() + HEADER_LENGTHS_BYTES)
             .sum();
@@ -105,7 +105,7 @@ impl Output {
     }
 
     /// Publishes the state of a row after `operation`, which is not a delete.
-    pub fn upsert(
+    pub(crate) fn upsert(
         &mut self,
         table: &SequencedTable,
         row: BatchRow<'_>,
@@ -127,7 +127,7 @@ impl Output {
     }
 
     /// Publishes that the row of `key` (the key record's datum) is gone: the event, then the tombstone.
-    pub fn delete(&mut self, table: &SequencedTable, key: &[u8], place: RowPlace) {
+    pub(crate) fn delete(&mut self, table: &SequencedTable, key: &[u8], place: RowPlace) {
         place.sequence.write_to(&mut self.sequence);
         let RowPlace { offset, row_in_event, .. } = place;
         let place =
@@ -141,7 +141,7 @@ impl Output {
     }
 
     /// Puts a JSON record of one of the task's own topics in; without a value, a tombstone.
-    pub fn put_json(&mut self, topic: &Arc<str>, key: &[u8], value: Option<&[u8]>) {
+    pub(crate) fn put_json(&mut self, topic: &Arc<str>, key: &[u8], value: Option<&[u8]>) {
         let address = Address { topic, partition: |_, _| 0, partitions: 1 };
         let value = value.map(|value| |out: &mut Vec<u8>| out.extend_from_slice(value));
         let key = |out: &mut Vec<u8>| out.extend_from_slice(key);
@@ -157,7 +157,7 @@ fn address(table: &SequencedTable) -> Address<'_> {
 
 /// A moment.
 #[derive(Debug, Clone, Copy)]
-pub struct Now {
+pub(crate) struct Now {
     /// By the monotonic clock.
     pub instant: Instant,
     /// By the wall clock, milliseconds since 1970.

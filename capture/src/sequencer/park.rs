@@ -9,17 +9,17 @@ use tributary_schemas::row::RowError;
 use tributary_service::codes::Code;
 
 /// The code of a table that is about to be read anew by itself.
-pub const REREAD: &str = Code::ReRead.name();
+pub(crate) const REREAD: &str = Code::ReRead.name();
 
 /// The code of a table whose name stands for nothing any more.
-pub const RENAMED: &str = Code::TableRenamed.name();
+pub(super) const RENAMED: &str = Code::TableRenamed.name();
 
 /// As much of a message as a parked table's record holds.
-pub const MESSAGE_BYTES: usize = 4 * 1024;
+pub(super) const MESSAGE_BYTES: usize = 4 * 1024;
 
 /// Why a table is parked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParkReason {
+pub(crate) struct ParkReason {
     /// Names a section of docs/OPERATIONS.md.
     pub code: &'static str,
     /// What happened.
@@ -33,7 +33,7 @@ pub struct ParkReason {
 /// Text of a statement, or of a server, that goes into a record: no more of it than `bytes`, for the record has to fit its
 /// topic.
 #[must_use]
-pub fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
+pub(super) fn cut(text: &str, bytes: usize) -> Cow<'_, str> {
     if text.len() <= bytes {
         return Cow::Borrowed(text);
     }
@@ -48,26 +48,26 @@ impl ParkReason {
 
     /// The definition makes a record that the task's own topics do not take.
     #[must_use]
-    pub fn definition_too_large(error: &TooLarge) -> Self {
+    pub(crate) fn definition_too_large(error: &TooLarge) -> Self {
         let message = format!("the table's definition: {error}");
         Self::new(Code::DefinitionTooLarge, message, remedies::definition_too_large())
     }
 
     /// What happened, without a value of a row.
     #[must_use]
-    pub fn for_the_log(&self) -> &str {
+    pub(crate) fn for_the_log(&self) -> &str {
         self.logged.as_deref().unwrap_or(&self.message)
     }
 
     /// What to do where this has ended the task.
     #[must_use]
-    pub fn remedy_of_an_end(&self) -> String {
+    pub(crate) fn remedy_of_an_end(&self) -> String {
         remedies::of_an_end(&self.remedy)
     }
 
     /// The definition is not the one that the rows were written under.
     #[must_use]
-    pub fn catalog(difference: &str) -> Self {
+    pub(crate) fn catalog(difference: &str) -> Self {
         let message =
             format!("the table's definition is not the one its row events were written under: {difference}");
         Self::new(Code::CatalogDisagrees, message, remedies::catalog_disagrees())
@@ -75,7 +75,7 @@ impl ParkReason {
 
     /// A row that cannot be encoded. `place` says which, as far as that is known: its key, or the chunk that it is in.
     #[must_use]
-    pub fn row(error: &RowError, place: Option<&str>) -> Self {
+    pub(crate) fn row(error: &RowError, place: Option<&str>) -> Self {
         let (code, remedy) = match error {
             RowError::PartialImage { .. } => (Code::RowImage, remedies::row_image()),
             RowError::BadKey { .. } => (Code::BadKey, remedies::bad_key()),
@@ -91,7 +91,7 @@ impl ParkReason {
 
     /// A row that the topic does not take.
     #[must_use]
-    pub fn too_large(key: &str, error: &TooLarge) -> Self {
+    pub(crate) fn too_large(key: &str, error: &TooLarge) -> Self {
         let logged = Some(format!("{error}; the status names the row"));
         let message = format!("the row {key}: {error}");
         Self { logged, ..Self::new(Code::RowTooLarge, message, remedies::row_too_large()) }
@@ -99,32 +99,32 @@ impl ParkReason {
 
     /// The topic takes no record of a kind that the table has.
     #[must_use]
-    pub fn topic_refuses(refused: &RefusedRecord) -> Self {
+    pub(crate) fn topic_refuses(refused: &RefusedRecord) -> Self {
         Self::new(Code::TopicRefuses, refused.to_string(), remedies::topic_refuses())
     }
 
     /// The table cannot be replicated as it is now.
     #[must_use]
-    pub fn definition(problem: &str) -> Self {
+    pub(crate) fn definition(problem: &str) -> Self {
         Self::new(Code::TableNotReplicable, problem, remedies::table_not_replicable())
     }
 
     /// The table's name no longer stands for it.
     #[must_use]
-    pub fn renamed(to: &str) -> Self {
+    pub(crate) fn renamed(to: &str) -> Self {
         Self::new(Code::TableRenamed, format!("the table was renamed to {to}"), remedies::table_renamed())
     }
 
     /// The table's name no longer stands for it, and nothing says since when.
     #[must_use]
-    pub fn absent() -> Self {
+    pub(crate) fn absent() -> Self {
         let message = "the table was to be read anew, and the source has none of this name";
         Self::new(Code::TableRenamed, message, remedies::table_renamed())
     }
 
     /// A chunk's SELECT keeps failing.
     #[must_use]
-    pub fn read(why: &str) -> Self {
+    pub(crate) fn read(why: &str) -> Self {
         Self::new(
             Code::TableUnreadable,
             format!("reading the table failed: {why}"),

@@ -11,7 +11,7 @@ use crate::binlog::batch::BatchedEvent;
 use crate::binlog::event::kind;
 use crate::binlog::query::Xid;
 use crate::binlog::{EventBody, EventHeader, parse};
-use crate::events::ddl::{SqlMode, Statement, classify};
+use crate::ddl::{SqlMode, Statement, classify};
 use tributary_schemas::checkpoint::{Checkpoint, Place};
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::position::Position;
@@ -23,7 +23,7 @@ const FIRST_OFFSET: u64 = 4;
 /// had, or where everything is published. The request has 32 bits for an offset: for one behind 4 GiB the file is asked for
 /// from its beginning.
 #[must_use]
-pub fn resume_from(checkpoint: &Checkpoint) -> Position {
+pub(crate) fn resume_from(checkpoint: &Checkpoint) -> Position {
     let here = &checkpoint.position;
     let places = checkpoint.undecided.iter().filter_map(|undecided| undecided.place.as_ref());
     let at = |place: &Place| Position {
@@ -46,7 +46,7 @@ fn bare(position: &Position) -> Position {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Passing {
+pub(super) struct Passing {
     here: Position,
     until: Position,
     /// The last event that has a place was passed over; those inside it are, too.
@@ -56,13 +56,18 @@ pub struct Passing {
 impl Passing {
     /// `None` if the stream is resumed where everything is published.
     #[must_use]
-    pub fn new(from: &Position, until: &Position) -> Option<Self> {
+    pub(super) fn new(from: &Position, until: &Position) -> Option<Self> {
         let (here, until) = (bare(from), bare(until));
         (!here.covers(&until)).then_some(Self { here, until, passed: true })
     }
 
     /// The next event of the stream: true if it is to be passed over, false once it and all that follow are new.
-    pub fn passes_over(&mut self, header: &EventHeader, inside_payload: bool, body: &EventBody<'_>) -> bool {
+    pub(super) fn passes_over(
+        &mut self,
+        header: &EventHeader,
+        inside_payload: bool,
+        body: &EventBody<'_>,
+    ) -> bool {
         if !inside_payload {
             self.passed = self.passes_over_placed(header, body);
         }
@@ -90,7 +95,7 @@ impl Passing {
 
 impl Sequencer {
     /// The stream is resumed at `from`.
-    pub fn resume_at(&mut self, from: &Position) {
+    pub(crate) fn resume_at(&mut self, from: &Position) {
         self.passing = Passing::new(from, self.progress.position());
     }
 

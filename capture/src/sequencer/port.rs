@@ -23,7 +23,7 @@ use tributary_source::catalog::CatalogTable;
 
 /// What the sequencer needs of the world. Each is answered once; one that fails ends the session.
 #[derive(Debug)]
-pub enum Action {
+pub(crate) enum Action {
     /// Send the records, which opens a Kafka transaction if none is open.
     Publish(Call<Outbox, Outbox>),
     /// Send the records and commit: every record has its offset then.
@@ -46,24 +46,22 @@ pub enum Action {
 
 /// An answer that may take its time.
 #[derive(Debug)]
-pub struct Answered<T> {
-    /// The answer.
+pub(crate) struct Answered<T> {
     pub answer: T,
     /// How long it took.
     pub took: Duration,
 }
 
 /// The end of each partition of a topic.
-pub type PartitionEnds = Vec<i64>;
+pub(crate) type PartitionEnds = Vec<i64>;
 /// Partitions of a topic, or why Kafka refuses it.
-pub type Ensured = Result<u32, TopicError>;
+pub(crate) type Ensured = Result<u32, TopicError>;
 /// A definition, and a place where it holds.
-pub type Defined = (CatalogTable, Position);
+pub(crate) type Defined = (CatalogTable, Position);
 
 /// What is asked of a table.
 #[derive(Debug, Clone)]
-pub struct DefinitionQuestion {
-    /// The table.
+pub(crate) struct DefinitionQuestion {
     pub id: TableId,
     /// If one of these is there, the table is a tool's, and there is no answer.
     pub shadowed: Vec<TableId>,
@@ -73,7 +71,7 @@ pub struct DefinitionQuestion {
 
 /// A Kafka transaction is committed.
 #[derive(Debug)]
-pub struct Committed {
+pub(crate) struct Committed {
     /// The outbox that was handed over, empty.
     pub outbox: Outbox,
     /// How long that took.
@@ -81,30 +79,30 @@ pub struct Committed {
 }
 
 /// A question, and where its answer is waited for.
-pub struct Call<Q, A> {
+pub(crate) struct Call<Q, A> {
     /// What is asked.
     pub question: Q,
     reply: Reply<A>,
 }
 
 /// Where an answer is waited for.
-pub struct Reply<A>(Rc<Cell<Option<A>>>);
+pub(crate) struct Reply<A>(Rc<Cell<Option<A>>>);
 
 impl<A> Reply<A> {
     /// Wakes the decision.
-    pub fn answer(self, answer: A) {
+    pub(crate) fn answer(self, answer: A) {
         self.0.set(Some(answer));
     }
 }
 
 impl<Q, A> Call<Q, A> {
     /// The question, to be taken apart, and where its answer goes.
-    pub fn split(self) -> (Q, Reply<A>) {
+    pub(crate) fn split(self) -> (Q, Reply<A>) {
         (self.question, self.reply)
     }
 
     /// Wakes the decision.
-    pub fn answer(self, answer: A) {
+    pub(crate) fn answer(self, answer: A) {
         self.reply.answer(answer);
     }
 }
@@ -117,7 +115,7 @@ impl<Q: fmt::Debug, A> fmt::Debug for Call<Q, A> {
 
 /// Where actions leave.
 #[derive(Default, Clone)]
-pub struct Port(Rc<Cell<Option<Action>>>);
+pub(crate) struct Port(Rc<Cell<Option<Action>>>);
 
 impl Port {
     /// Lets an action leave, and sleeps until it is answered.
@@ -131,7 +129,7 @@ impl Port {
     ///
     /// # Errors
     /// What the decision comes to, or what `carry_out` says.
-    pub fn run<T>(
+    pub(crate) fn run<T>(
         &self,
         decision: impl Future<Output = Result<T, Halt>>,
         mut carry_out: impl FnMut(Action) -> Result<(), Halt>,

@@ -14,7 +14,7 @@ use tributary_schemas::table::TableId;
 
 /// A source transaction that the stream is in the middle of.
 #[derive(Debug, Clone)]
-pub struct Open {
+pub(crate) struct Open {
     /// Its GTID; `None` for a source without.
     pub gtid: Option<Gtid>,
     /// The same as text, for the envelope.
@@ -31,7 +31,7 @@ pub struct Open {
 
 /// The stream's place, transaction by transaction.
 #[derive(Debug, Clone)]
-pub struct StreamProgress {
+pub(crate) struct StreamProgress {
     /// Behind the last transaction that ended.
     position: Position,
     /// Transactions begun.
@@ -57,7 +57,7 @@ pub struct StreamProgress {
 impl StreamProgress {
     /// Goes on from `checkpoint`.
     #[must_use]
-    pub fn resume(checkpoint: &Checkpoint) -> Self {
+    pub(crate) fn resume(checkpoint: &Checkpoint) -> Self {
         let position = checkpoint.position.clone();
         Self {
             file: position.file.clone(),
@@ -77,7 +77,7 @@ impl StreamProgress {
     /// What to store now: everything before it is published, of the open transaction the rows passed so far. `name`
     /// gives the table at an index.
     #[must_use]
-    pub fn checkpoint(&self, name: impl Fn(TableIndex) -> TableId) -> Checkpoint {
+    pub(crate) fn checkpoint(&self, name: impl Fn(TableIndex) -> TableId) -> Checkpoint {
         let Some(open) = &self.open else {
             return self.stored(self.transaction, self.partials.clone());
         };
@@ -110,31 +110,31 @@ impl StreamProgress {
 
     /// Transactions begun since the task did.
     #[must_use]
-    pub const fn transaction(&self) -> u64 {
+    pub(crate) const fn transaction(&self) -> u64 {
         self.transaction
     }
 
     /// The transaction being read.
     #[must_use]
-    pub const fn open(&self) -> Option<&Open> {
+    pub(crate) const fn open(&self) -> Option<&Open> {
         self.open.as_ref()
     }
 
     /// Behind the last transaction that ended.
     #[must_use]
-    pub const fn position(&self) -> &Position {
+    pub(crate) const fn position(&self) -> &Position {
         &self.position
     }
 
     /// The binlog file being read.
     #[must_use]
-    pub fn file(&self) -> &str {
+    pub(crate) fn file(&self) -> &str {
         &self.file
     }
 
     /// Offset in bytes behind the event being handled.
     #[must_use]
-    pub const fn offset(&self) -> u64 {
+    pub(crate) const fn offset(&self) -> u64 {
         self.offset
     }
 
@@ -142,7 +142,7 @@ impl StreamProgress {
     /// predecessor published in part and that has not come again: its rows are skipped when it does, so a chunk that
     /// was read without them would stay outdated (`snapshot::simulation`, `WaitWithoutPartTransaction`).
     #[must_use]
-    pub fn reached(&self) -> GtidSet {
+    pub(crate) fn reached(&self) -> GtidSet {
         let mut set = self.position.gtid_set.clone();
         self.partials.iter().filter_map(Partial::gtid).for_each(|gtid| set.insert(&gtid));
         if let Some(gtid) = self.open.as_ref().and_then(|open| open.gtid.as_ref()) {
@@ -152,26 +152,26 @@ impl StreamProgress {
     }
 
     /// Adds the prepared XA transactions that the stream has passed and the position leaves out.
-    pub fn add_undecided(&self, set: &mut GtidSet) {
+    pub(crate) fn add_undecided(&self, set: &mut GtidSet) {
         self.undecided.iter().for_each(|gtid| set.insert(gtid));
     }
 
     /// True if a stream that began at an offset has not brought each of the transactions before a file, as its
     /// PREVIOUS_GTIDS names them. One that was searched by GTID leaves out only what it was not asked for.
     #[must_use]
-    pub fn misses(&self, before: &GtidSet) -> bool {
+    pub(crate) fn misses(&self, before: &GtidSet) -> bool {
         let mut seen = self.reached();
         self.add_undecided(&mut seen);
         !self.searched && !seen.contains_all(before)
     }
 
     /// The next stream is to be searched by GTID.
-    pub const fn forget_file(&mut self) {
+    pub(crate) const fn forget_file(&mut self) {
         self.file_created = None;
     }
 
     /// The stream goes on in `file` at `offset`.
-    pub fn rotate(&mut self, file: String, offset: u64) {
+    pub(crate) fn rotate(&mut self, file: String, offset: u64) {
         self.file = file;
         self.offset = offset;
         self.file_created = None;
@@ -182,14 +182,14 @@ impl StreamProgress {
     }
 
     /// The FORMAT_DESCRIPTION of the file has come: when the file was created, seconds since 1970.
-    pub fn describe(&mut self, created_seconds: u32) {
+    pub(crate) fn describe(&mut self, created_seconds: u32) {
         self.file_created = Some(created_seconds).filter(|seconds| *seconds > 0);
         self.settle();
     }
 
     /// An event ends at `next_offset`, the header's 32 bits; 0 in events that have no place of their own. Past 4 GiB
     /// the header wraps, so the high half is counted here.
-    pub fn advance(&mut self, next_offset: u32) {
+    pub(crate) fn advance(&mut self, next_offset: u32) {
         if next_offset == 0 {
             return;
         }
@@ -202,7 +202,7 @@ impl StreamProgress {
     }
 
     /// A transaction begins. `find` gives the index of a table.
-    pub fn begin(&mut self, gtid: Option<Gtid>, find: impl Fn(&TableId) -> Option<TableIndex>) {
+    pub(crate) fn begin(&mut self, gtid: Option<Gtid>, find: impl Fn(&TableId) -> Option<TableIndex>) {
         self.transaction += 1;
         let again = self.partials.iter().position(|partial| partial.is(gtid.as_ref()));
         let skip = match again.map(|place| self.partials.remove(place)) {
@@ -218,7 +218,7 @@ impl StreamProgress {
 
     /// A row event of the table at this index passes: its index in the transaction, and whether it is to be published
     /// (a predecessor may have).
-    pub fn row(&mut self, table: TableIndex) -> (u64, bool) {
+    pub(crate) fn row(&mut self, table: TableIndex) -> (u64, bool) {
         let Some(open) = &mut self.open else { return (0, true) };
         let index = open.rows;
         open.rows += 1;
@@ -231,7 +231,7 @@ impl StreamProgress {
     /// The open transaction is an XA PREPARE whose outcome is not known: its GTID stays out of the position, so that
     /// the server sends it again after a restart; without one its place is kept, from which it is sent again. One that has
     /// rows of no selected table needs no place.
-    pub fn leave_undecided(&mut self, xid: &str, tables: impl Iterator<Item = TableId>) {
+    pub(crate) fn leave_undecided(&mut self, xid: &str, tables: impl Iterator<Item = TableId>) {
         let gtid = self.open.as_ref().and_then(|open| open.gtid_text.clone());
         if let Some(open) = &mut self.open {
             open.undecided = true;
@@ -247,13 +247,13 @@ impl StreamProgress {
 
     /// True for an XA transaction that is prepared before the position and not decided.
     #[must_use]
-    pub fn is_undecided(&self, xid: &str) -> bool {
+    pub(crate) fn is_undecided(&self, xid: &str) -> bool {
         self.prepared.iter().any(|undecided| undecided.xid == xid)
     }
 
     /// An XA transaction prepared earlier is decided; its tables, if it was ever seen. `prepared` is the GTID of its group
     /// if the group is at hand.
-    pub fn decided(&mut self, xid: &str, prepared: Option<&Gtid>) -> Option<Vec<TableId>> {
+    pub(crate) fn decided(&mut self, xid: &str, prepared: Option<&Gtid>) -> Option<Vec<TableId>> {
         if let Some(gtid) = prepared {
             self.position.gtid_set.insert(gtid);
             self.undecided.retain(|undecided| undecided != gtid);
@@ -263,7 +263,7 @@ impl StreamProgress {
     }
 
     /// The open transaction ends with the event being handled.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Some(open) = self.open.take()
             && let Some(gtid) = open.gtid
         {
@@ -278,7 +278,7 @@ impl StreamProgress {
     }
 
     /// An event that belongs to no transaction ends: a source that writes nothing is at its end all the same.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         if self.open.is_none() {
             self.position.file.clone_from(&self.file);
             self.position.offset = self.offset;
@@ -286,12 +286,12 @@ impl StreamProgress {
     }
 
     /// When the server that the stream comes from was started.
-    pub const fn set_server_start(&mut self, started: Option<u64>) {
+    pub(crate) const fn set_server_start(&mut self, started: Option<u64>) {
         self.source_started = started;
     }
 
     /// The server that the stream comes from. File and offset of another one say nothing here.
-    pub fn set_server(&mut self, server_uuid: &str) {
+    pub(crate) fn set_server(&mut self, server_uuid: &str) {
         if self.position.server_uuid != server_uuid {
             server_uuid.clone_into(&mut self.position.server_uuid);
             self.position.file.clear();

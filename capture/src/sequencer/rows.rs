@@ -70,7 +70,6 @@ impl Sequencer {
         Ok(())
     }
 
-    /// A ROWS event.
     pub(super) fn on_rows(&mut self, header: &EventHeader, event: &RowsEvent<'_>) -> Result<(), Halt> {
         let (index, decoder) = match self.maps.get(event.table_id) {
             Some(Mapped::Decoded(index, decoder)) => (*index, Rc::clone(decoder)),

@@ -45,7 +45,7 @@ pub(super) struct Reading {
 
 /// How tables are read.
 #[derive(Debug, Clone, Copy)]
-pub struct SnapshotSettings {
+pub(crate) struct SnapshotSettings {
     /// Size of a chunk, bytes.
     pub chunk_bytes: u64,
     /// What the keys of open windows may take, bytes.
@@ -55,7 +55,7 @@ pub struct SnapshotSettings {
 }
 
 /// See the module.
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     pub(super) planner: Planner,
     pub(super) windows: Windows,
     readers: Vec<Reader>,
@@ -72,7 +72,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// For so many `readers`, at `now`.
     #[must_use]
-    pub fn new(readers: usize, settings: SnapshotSettings, now: Instant) -> Self {
+    pub(crate) fn new(readers: usize, settings: SnapshotSettings, now: Instant) -> Self {
         let SnapshotSettings { chunk_bytes, memory_bytes, shared_lock } = settings;
         Self {
             planner: Planner::new(chunk_bytes),
@@ -93,7 +93,7 @@ impl Snapshot {
     }
 
     /// Goes on with a table where `progress` left it. False if its rows cannot be read with this definition.
-    pub fn resume(
+    pub(crate) fn resume(
         &mut self,
         index: TableIndex,
         table: &SequencedTable,
@@ -109,13 +109,13 @@ impl Snapshot {
 
     /// True if every transaction of the source has a GTID, so that no chunk needs locks.
     #[must_use]
-    pub const fn has_gtid(&self) -> bool {
+    pub(crate) const fn has_gtid(&self) -> bool {
         self.shared_lock.is_none()
     }
 
     /// The stream passes a row event of this key.
     #[inline]
-    pub fn touched(&mut self, index: TableIndex, key: &[u8]) {
+    pub(crate) fn touched(&mut self, index: TableIndex, key: &[u8]) {
         self.windows.record(index.number(), key);
     }
 
@@ -146,11 +146,11 @@ impl Snapshot {
         let silent = |index: TableIndex| tables.get(&index).is_some_and(|reading| reading.silences > 0);
         let waiting = outstanding.values().filter(|order| silent(order.table)).count();
         let room = waiting < readers.len().saturating_sub(1).max(1);
-        planner.next_among(|table| room || !silent(TableIndex::of(table)))
+        planner.next(|table| room || !silent(TableIndex::of(table)))
     }
 
     /// Forgets a table: it is not read any more.
-    pub fn discard(&mut self, index: TableIndex) {
+    pub(crate) fn discard(&mut self, index: TableIndex) {
         self.cancel_table(index);
         self.planner.remove(index.number());
         self.tables.remove(&index);
@@ -175,7 +175,7 @@ impl Snapshot {
 
     /// A statement changed a table: its open windows are discarded, and what they had not published is read again,
     /// with the new definition.
-    pub fn definition_changed(
+    pub(crate) fn definition_changed(
         &mut self,
         index: TableIndex,
         table: &SequencedTable,
@@ -191,26 +191,26 @@ impl Snapshot {
 
     /// What to store of a table that streams.
     #[must_use]
-    pub fn progress(&self, index: TableIndex) -> TableProgress {
+    pub(crate) fn progress(&self, index: TableIndex) -> TableProgress {
         self.planner.progress(index.number()).unwrap_or_else(|| unreachable!("{index:?} is not read"))
     }
 
     /// How far a table is read whose load is not over; `None` for any other.
     #[must_use]
-    pub fn loading(&self, index: TableIndex) -> Option<TableProgress> {
+    pub(crate) fn loading(&self, index: TableIndex) -> Option<TableProgress> {
         self.planner.progress(index.number()).filter(|progress| progress.phase != ReadPhase::Complete)
     }
 
     /// Phase, rows read and rows estimated of a table that streams.
     #[must_use]
-    pub fn numbers(&self, index: TableIndex) -> (ReadPhase, u64, u64) {
+    pub(crate) fn numbers(&self, index: TableIndex) -> (ReadPhase, u64, u64) {
         let progress = self.progress(index);
         (progress.phase, progress.rows_read, progress.rows_estimated)
     }
 
     /// True if no table is being read.
     #[must_use]
-    pub fn all_complete(&self) -> bool {
+    pub(crate) fn all_complete(&self) -> bool {
         self.planner.is_complete()
     }
 

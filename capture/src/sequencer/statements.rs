@@ -9,7 +9,7 @@ use super::park::{ParkReason, RENAMED};
 use super::port::Action;
 use super::table::{HistoryRecords, Origin};
 use super::tables::{Standing, TableIndex};
-use crate::events::ddl::{AlterStep, Change, Effect, Next, TableEffect};
+use crate::ddl::{AlterStep, Change, Effect, Next, TableEffect};
 use crate::topics::state::StoredCatalog;
 use std::sync::Arc;
 use tributary_schemas::checkpoint::StateKey;
@@ -174,7 +174,7 @@ impl Sequencer {
             return Ok(());
         }
         let table = &self.tables[index];
-        let next = match crate::events::ddl::apply(&table.catalog, clauses, &self.setup.session) {
+        let next = match crate::ddl::apply(&table.catalog, clauses, &self.setup.session) {
             Ok(next) => next,
             Err(unknown) => {
                 self.tables.reread(index, unknown.to_string());

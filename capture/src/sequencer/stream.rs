@@ -10,7 +10,7 @@ use crate::binlog::batch::{BatchedEvent, EventBatch};
 use crate::binlog::event::kind;
 use crate::binlog::query::Query;
 use crate::binlog::{EventBody, EventHeader, parse};
-use crate::events::ddl::{Effect, SqlMode, Statement, classify};
+use crate::ddl::{Effect, SqlMode, Statement, classify};
 use crate::remedies;
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::table::TableId;
@@ -24,7 +24,7 @@ pub(super) const ROLLED_BACK: &str = "a part of a transaction was rolled back in
 impl Sequencer {
     /// A batch of events of the stream, in order. Row events are handled where they stand; only what may need the world is
     /// a decision that can sleep.
-    pub async fn on_events(&mut self, events: &EventBatch, now: Now) -> Result<(), Halt> {
+    pub(crate) async fn on_events(&mut self, events: &EventBatch, now: Now) -> Result<(), Halt> {
         self.output.tick(now);
         for event in events.iter() {
             if self.passing.is_some() && self.pass_over(event)? {

@@ -18,10 +18,9 @@ use tributary_source::catalog::CatalogTable;
 
 /// One selected table.
 #[derive(Debug, Clone)]
-pub struct SequencedTable {
+pub(crate) struct SequencedTable {
     /// Name on the source.
     pub id: TableId,
-    /// Its topic.
     pub topic: Arc<str>,
     /// Partitions of the topic.
     pub partitions: u32,
@@ -37,7 +36,6 @@ pub struct SequencedTable {
     pub lineage: Lineage,
     /// Number of the definition; 0 before the first one is published.
     pub generation: u32,
-    /// Schema id of the keys.
     pub key_schema_id: u32,
     /// Schema id of the values of this generation.
     pub value_schema_id: u32,
@@ -49,7 +47,7 @@ pub struct SequencedTable {
 
 /// What the registry holds for a table's subjects.
 #[derive(Debug, Clone, Default)]
-pub struct SchemaTexts {
+pub(crate) struct SchemaTexts {
     /// Text of the key's schema.
     pub key: String,
     /// Versions under the key's subject.
@@ -63,7 +61,7 @@ const STATEMENT_BYTES: usize = 16 * 1024;
 
 /// What made a generation, as far as the table itself does not say it.
 #[derive(Debug, Clone)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// Kind of change.
     pub cause: Cause,
     /// The DDL; empty where none did it.
@@ -80,7 +78,7 @@ pub struct Origin {
 
 /// Records for the history topic, keys and values; and the schemas among them, for the registry.
 #[derive(Debug, Default)]
-pub struct HistoryRecords {
+pub(crate) struct HistoryRecords {
     /// JSON key and value; no value removes what the key had.
     pub records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// The new schemas.
@@ -89,31 +87,31 @@ pub struct HistoryRecords {
 
 /// A record of the task's own topics as JSON. None of these types has a map with keys that are not strings, nor a place where
 /// encoding could fail.
-pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     serde_json::to_vec(record)
         .unwrap_or_else(|error| unreachable!("a record of the task cannot be encoded: {error}"))
 }
 
 impl HistoryRecords {
     /// Adds a record.
-    pub fn push<V: Serialize>(&mut self, key: &HistoryKey, value: &V) {
+    pub(crate) fn push<V: Serialize>(&mut self, key: &HistoryKey, value: &V) {
         self.records.push((encode(key), Some(encode(value))));
     }
 
     /// Removes the record of this key.
-    pub fn remove(&mut self, key: &HistoryKey) {
+    pub(crate) fn remove(&mut self, key: &HistoryKey) {
         self.records.push((encode(key), None));
     }
 
     /// Adds what another table wrote.
-    pub fn append(&mut self, other: Self) {
+    pub(crate) fn append(&mut self, other: Self) {
         self.records.extend(other.records);
         self.schemas.extend(other.schemas);
     }
 
     /// Bytes of the largest record.
     #[must_use]
-    pub fn largest(&self) -> usize {
+    pub(crate) fn largest(&self) -> usize {
         let size = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
         self.records.iter().map(size).max().unwrap_or(0)
     }
@@ -128,7 +126,7 @@ impl HistoryRecords {
 impl SequencedTable {
     /// A table of which nothing is known but its name.
     #[must_use]
-    pub fn unpublished(id: TableId) -> Self {
+    pub(crate) fn unpublished(id: TableId) -> Self {
         Self {
             topic: "".into(),
             partitions: 0,
@@ -148,7 +146,7 @@ impl SequencedTable {
 
     /// True once the history has a generation of it.
     #[must_use]
-    pub const fn is_published(&self) -> bool {
+    pub(crate) const fn is_published(&self) -> bool {
         self.generation > 0
     }
 
@@ -157,7 +155,7 @@ impl SequencedTable {
     ///
     /// # Errors
     /// [`UnsupportedType`]; nothing has changed then.
-    pub fn advance(
+    pub(crate) fn advance(
         &mut self,
         table: Table,
         origin: Origin,
@@ -222,7 +220,7 @@ impl SequencedTable {
 
     /// The records that leave the history, behind what stays of them: a reader may stop between two, and has to know what it
     /// does not find. `None` if one has more than `most_bytes`: nothing leaves then. See [`Lineage::retire`].
-    pub fn retire(
+    pub(crate) fn retire(
         &mut self,
         horizon_ms: i64,
         loading_since: Option<u32>,

@@ -17,7 +17,7 @@ const STORE: Duration = Duration::from_secs(60);
 
 /// What is known of the topics that are watched.
 #[derive(Debug, Default)]
-pub struct WatchedTopics {
+pub(super) struct WatchedTopics {
     known: BTreeMap<String, Known>,
     /// Unusable at the last look: a second one confirms it, for a broker may have learned of the topic late.
     doubtful: BTreeMap<String, String>,
@@ -49,7 +49,7 @@ impl WatchedTopics {
     }
 
     /// Takes in what an earlier session has seen of a topic.
-    pub fn recall(&mut self, seen: &SeenTopic, partitions: u32, now: Instant) {
+    pub(super) fn recall(&mut self, seen: &SeenTopic, partitions: u32, now: Instant) {
         let fresh = Known { partitions, ..Known::default() };
         self.known.entry(seen.topic.clone()).or_insert(fresh).recall(&seen.ends);
         self.stored.insert(seen.topic.clone(), (now, seen.ends.clone()));
@@ -74,7 +74,7 @@ impl WatchedTopics {
 impl Sequencer {
     /// The task's own topics, and those of the tables that are replicated.
     #[must_use]
-    pub fn watched_topics(&self) -> Vec<(String, u32)> {
+    pub(crate) fn watched_topics(&self) -> Vec<(String, u32)> {
         let own = [&self.setup.state_topic, &self.setup.history_topic];
         let written = self.tables.iter().filter(|(index, table)| {
             let gone = matches!(self.tables.standing(*index), Standing::Gone);
@@ -88,7 +88,7 @@ impl Sequencer {
     ///
     /// # Errors
     /// One of the task's own is gone, which ends the session; or what beginning a re-read comes to.
-    pub async fn on_topics(&mut self, seen: &[(String, Found)]) -> Result<(), Halt> {
+    pub(crate) async fn on_topics(&mut self, seen: &[(String, Found)]) -> Result<(), Halt> {
         let counts: BTreeMap<String, u32> = self.watched_topics().into_iter().collect();
         // A look that began before a table went into another topic speaks of the old one.
         let current: Vec<(String, Found)> =
@@ -114,7 +114,7 @@ impl Sequencer {
 
     /// The last commit of a session that is asked to end. What the topics hold then is written, so that the next start
     /// knows them again.
-    pub async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         self.commit().await;
         let watched = self.watched_topics();
         if let Some(found) = self.port.ask(watched.clone(), Action::Look).await {
@@ -141,7 +141,7 @@ impl Sequencer {
 
 /// Where the task stands was there, or what its tables' records mean.
 #[must_use]
-pub fn own_topic_gone(topic: &str, why: &str) -> Failure {
+pub(crate) fn own_topic_gone(topic: &str, why: &str) -> Failure {
     Failure::new("a topic of the task itself is gone", why).at(topic).remedy(remedies::own_topic_gone())
 }
 

@@ -15,7 +15,7 @@ use tributary_schemas::table::TableId;
 
 /// A prepared transaction whose outcome is not known.
 #[derive(Debug, Default)]
-pub struct Group {
+pub(super) struct Group {
     /// GTID of the group that ended in XA PREPARE.
     pub gtid: Option<Gtid>,
     /// TABLE_MAP and ROWS events of selected tables, in order.
@@ -32,7 +32,7 @@ pub struct Group {
 
 /// Every prepared transaction, by its xid.
 #[derive(Debug)]
-pub struct Prepared {
+pub(super) struct Prepared {
     groups: HashMap<Xid, Group>,
     collecting: Option<Group>,
     bytes: usize,
@@ -42,24 +42,24 @@ pub struct Prepared {
 impl Prepared {
     /// Keeps at most `limit_bytes` of events.
     #[must_use]
-    pub fn new(limit_bytes: usize) -> Self {
+    pub(super) fn new(limit_bytes: usize) -> Self {
         Self { groups: HashMap::new(), collecting: None, bytes: 0, limit_bytes }
     }
 
     /// XA START: the events that follow belong to the transaction.
-    pub fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         self.bytes -= self.collecting.take().map_or(0, |group| group.events.size_bytes());
         self.collecting = Some(Group::default());
     }
 
     /// True between XA START and XA PREPARE.
     #[must_use]
-    pub const fn is_collecting(&self) -> bool {
+    pub(super) const fn is_collecting(&self) -> bool {
         self.collecting.is_some()
     }
 
     /// A TABLE_MAP: what the row events of `table_id` are about; `None` for a table that is not selected.
-    pub fn keep_map(&mut self, table_id: u64, table: Option<TableId>, event: BatchedEvent<'_>) {
+    pub(super) fn keep_map(&mut self, table_id: u64, table: Option<TableId>, event: BatchedEvent<'_>) {
         let Some(group) = &mut self.collecting else { return };
         match table {
             Some(table) => {
@@ -72,7 +72,7 @@ impl Prepared {
     }
 
     /// A row event of `table_id`: kept if its table is selected.
-    pub fn keep_rows(&mut self, table_id: u64, event: BatchedEvent<'_>) {
+    pub(super) fn keep_rows(&mut self, table_id: u64, event: BatchedEvent<'_>) {
         if self.collecting.as_ref().is_some_and(|group| group.ids.contains(&table_id)) {
             self.keep(event);
         }
@@ -92,7 +92,7 @@ impl Prepared {
     }
 
     /// XA PREPARE: the group waits for its outcome under `xid`.
-    pub fn prepare(&mut self, xid: Xid, gtid: Option<Gtid>) {
+    pub(super) fn prepare(&mut self, xid: Xid, gtid: Option<Gtid>) {
         if let Some(mut group) = self.collecting.take() {
             group.gtid = gtid;
             group.events.shrink();
@@ -102,12 +102,12 @@ impl Prepared {
 
     /// The selected tables of the group being collected.
     #[must_use]
-    pub fn collected_tables(&self) -> BTreeSet<TableId> {
+    pub(super) fn collected_tables(&self) -> BTreeSet<TableId> {
         self.collecting.as_ref().map(|group| group.tables.clone()).unwrap_or_default()
     }
 
     /// A part of the group being collected was rolled back.
-    pub fn roll_back_part(&mut self) {
+    pub(super) fn roll_back_part(&mut self) {
         if let Some(group) = &mut self.collecting {
             group.rolled_back = true;
         }
@@ -115,7 +115,7 @@ impl Prepared {
 
     /// The group being collected, which ends without XA PREPARE: committed in one phase, or rolled back.
     #[must_use]
-    pub fn take_collected(&mut self) -> Option<Group> {
+    pub(super) fn take_collected(&mut self) -> Option<Group> {
         let group = self.collecting.take()?;
         self.bytes -= group.events.size_bytes();
         Some(group)
@@ -123,7 +123,7 @@ impl Prepared {
 
     /// XA COMMIT or XA ROLLBACK; `None` for an xid that was never seen.
     #[must_use]
-    pub fn decide(&mut self, xid: &Xid) -> Option<Group> {
+    pub(super) fn decide(&mut self, xid: &Xid) -> Option<Group> {
         let group = self.groups.remove(xid)?;
         self.bytes -= group.events.size_bytes();
         Some(group)

@@ -118,7 +118,6 @@ impl Kafka {
         self.before.get(topic).cloned().unwrap_or_else(|| vec![0; self.partitions(topic)])
     }
 
-    /// What is committed in a partition of a topic.
     pub(super) fn committed(&self, topic: &str, partition: usize) -> impl Iterator<Item = (i64, &Stored)> {
         let slots = self.topics.get(topic).map_or(&[][..], |partitions| &partitions[partition]);
         slots.iter().enumerate().filter_map(|(offset, slot)| match slot {

@@ -6,7 +6,7 @@ use super::model::Own;
 use super::readers::Job;
 use super::schedule::Fault;
 use super::source::{Source, catalog};
-use crate::events::ddl;
+use crate::ddl;
 use crate::pipeline::position::{ServerHistory, give_up_purged, resumable};
 use crate::pipeline::seek::Seek;
 use crate::sequencer::bootstrap::{self, Found, Wanted};

@@ -18,7 +18,6 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Values in the order of the table's columns; the first is the key.
 pub(super) type Row = Vec<Option<i32>>;
 
-/// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) name: String,
@@ -26,7 +25,6 @@ pub(super) struct Column {
     pub(super) not_null: bool,
 }
 
-/// A table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Table {
     pub(super) columns: Vec<Column>,

@@ -13,7 +13,7 @@ struct Lengths {
 
 /// Rows of one chunk, in key order.
 #[derive(Debug, Default)]
-pub struct RowBatch {
+pub(crate) struct RowBatch {
     buffer: Vec<u8>,
     rows: Vec<Lengths>,
     /// Row numbers and their raw texts, in the order of the rows.
@@ -21,9 +21,8 @@ pub struct RowBatch {
     last_key: Vec<KeyValue>,
 }
 
-/// One row of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchRow<'a> {
+pub(crate) struct BatchRow<'a> {
     /// Avro datum of the key, without the wire header.
     pub key: &'a [u8],
     /// Avro datum of the `Value` record, without wire header and envelope.
@@ -34,7 +33,7 @@ pub struct BatchRow<'a> {
 
 impl RowBatch {
     /// The rows, in key order.
-    pub fn rows(&self) -> impl Iterator<Item = BatchRow<'_>> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = BatchRow<'_>> {
         let mut rest = self.buffer.as_slice();
         let mut raw = self.raw.iter().peekable();
         self.rows.iter().enumerate().map(move |(index, lengths)| {
@@ -48,38 +47,32 @@ impl RowBatch {
 
     /// How many rows.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
-    }
-
-    /// True without rows.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
     }
 
     /// Bytes of keys and values.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.buffer.len()
     }
 
     /// The key of the last row, for the progress.
     #[must_use]
-    pub fn last_key(&self) -> &[KeyValue] {
+    pub(crate) fn last_key(&self) -> &[KeyValue] {
         &self.last_key
     }
 }
 
 /// Collects rows.
 #[derive(Debug, Default)]
-pub struct BatchBuilder {
+pub(crate) struct BatchBuilder {
     batch: RowBatch,
 }
 
 impl BatchBuilder {
     /// Adds a row; its raw texts are moved out of it.
-    pub fn push(&mut self, row: &mut EncodedRow) {
+    pub(crate) fn push(&mut self, row: &mut EncodedRow) {
         if !row.raw.is_empty() {
             self.batch.raw.push((self.batch.rows.len(), std::mem::take(&mut row.raw)));
         }
@@ -90,12 +83,12 @@ impl BatchBuilder {
 
     /// Bytes so far.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.batch.bytes()
     }
 
     /// The rows so far, of which the last has `last_key`; the builder is empty then, with room for as much again.
-    pub fn finish(&mut self, last_key: Vec<KeyValue>) -> RowBatch {
+    pub(crate) fn finish(&mut self, last_key: Vec<KeyValue>) -> RowBatch {
         let (bytes, rows) = (self.batch.buffer.len(), self.batch.rows.len());
         let next = RowBatch {
             buffer: Vec::with_capacity(bytes + bytes / 8),
@@ -122,7 +115,7 @@ mod tests {
                     builder.push(&mut EncodedRow { key: key.clone(), value: value.clone(), raw: raw(*count) });
                 }
                 let batch = builder.finish(vec![KeyValue::Int(7)]);
-                prop_assert_eq!((batch.len(), batch.is_empty()), (rows.len(), rows.is_empty()));
+                prop_assert_eq!(batch.len(), rows.len());
                 prop_assert_eq!(batch.bytes(), rows.iter().map(|(key, value, _)| key.len() + value.len()).sum::<usize>());
                 prop_assert_eq!(batch.rows().count(), rows.len());
                 for (row, (key, value, count)) in batch.rows().zip(&rows) {

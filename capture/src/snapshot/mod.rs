@@ -1,16 +1,16 @@
 //! Reading tables while the stream runs (docs/ARCHITECTURE.md, "Snapshot and stream"): which keys the stream passed
 //! in the meantime, which chunk is read next, and the readers that run the SELECTs.
 
-pub mod batch;
+pub(crate) mod batch;
 mod plan;
-pub mod planner;
+pub(crate) mod planner;
 #[cfg(test)]
 mod planner_tests;
-pub mod reader;
+pub(crate) mod reader;
 #[cfg(test)]
 mod reader_tests;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod simulation_source;
-pub mod windows;
+pub(crate) mod windows;

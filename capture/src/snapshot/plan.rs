@@ -39,7 +39,6 @@ pub(super) enum Answered {
     Returned,
 }
 
-/// One table.
 #[derive(Debug)]
 pub(super) struct TablePlan {
     pub(super) phase: ReadPhase,

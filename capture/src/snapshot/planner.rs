@@ -13,11 +13,11 @@ use tributary_schemas::position::Position;
 
 /// An order that a reader was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OrderId(u64);
+pub(crate) struct OrderId(u64);
 
 /// What a reader is to do.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Work {
+pub(crate) enum Work {
     /// Find the largest key, which caps the last range. As before reading, the source must first have committed
     /// what the stream has passed.
     FindEnd,
@@ -38,10 +38,9 @@ pub enum Work {
 
 /// An order for a reader.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Order {
+pub(crate) struct Order {
     /// Names it in the answers.
     pub id: OrderId,
-    /// The table.
     pub table: TableNumber,
     /// What to do.
     pub work: Work,
@@ -49,7 +48,7 @@ pub struct Order {
 
 /// The plans of all tables that are being read.
 #[derive(Debug)]
-pub struct Planner {
+pub(crate) struct Planner {
     chunk_bytes: u64,
     issued: u64,
     tables: BTreeMap<TableNumber, TablePlan>,
@@ -61,7 +60,7 @@ pub struct Planner {
 impl Planner {
     /// Without a table. `chunk_bytes` is what a chunk should have, in bytes of encoded rows.
     #[must_use]
-    pub fn new(chunk_bytes: u64) -> Self {
+    pub(crate) fn new(chunk_bytes: u64) -> Self {
         Self {
             chunk_bytes: chunk_bytes.max(1),
             issued: 0,
@@ -73,7 +72,7 @@ impl Planner {
 
     /// Progress of a table whose reading begins.
     #[must_use]
-    pub fn begin(generation: u32, rows_estimated: u64) -> TableProgress {
+    pub(crate) fn begin(generation: u32, rows_estimated: u64) -> TableProgress {
         TableProgress {
             format: tributary_schemas::FORMAT_VERSION,
             generation,
@@ -88,14 +87,14 @@ impl Planner {
 
     /// Takes a table up where `progress` left it; tables are read in the order in which they are added. `row_bytes`
     /// is an estimate of a row's size; what is measured replaces it. A table that is there already is replaced.
-    pub fn add(&mut self, table: TableNumber, progress: TableProgress, row_bytes: u64) {
+    pub(crate) fn add(&mut self, table: TableNumber, progress: TableProgress, row_bytes: u64) {
         self.remove(table);
         self.sequence.push(table);
         self.tables.insert(table, TablePlan::new(progress, row_bytes));
     }
 
     /// Forgets a table; answers to its orders are ignored from now on.
-    pub fn remove(&mut self, table: TableNumber) {
+    pub(crate) fn remove(&mut self, table: TableNumber) {
         self.tables.remove(&table);
         self.sequence.retain(|other| *other != table);
         self.orders.retain(|_, other| *other != table);
@@ -103,13 +102,8 @@ impl Planner {
 
     /// Work for an idle reader. Tables come in their order, but a reader that finds nothing to do in one goes on to the
     /// next, so that the last chunks of a table keep nobody waiting.
-    #[allow(clippy::should_implement_trait, reason = "no iterator: after None there may be work again")]
-    pub fn next(&mut self) -> Option<Order> {
-        self.next_among(|_| true)
-    }
-
-    /// The same, of those tables only.
-    pub fn next_among(&mut self, may_read: impl Fn(TableNumber) -> bool) -> Option<Order> {
+    /// Only tables that `may_read` are looked at.
+    pub(crate) fn next(&mut self, may_read: impl Fn(TableNumber) -> bool) -> Option<Order> {
         let id = OrderId(self.issued + 1);
         let Self { tables, sequence, chunk_bytes, .. } = self;
         let (table, work) = sequence.iter().filter(|table| may_read(**table)).find_map(|table| {
@@ -122,29 +116,29 @@ impl Planner {
     }
 
     /// Answers [`Work::FindEnd`]: the largest key, `None` for an empty table.
-    pub fn end_found(&mut self, id: OrderId, key: Option<Vec<KeyValue>>) {
+    pub(crate) fn end_found(&mut self, id: OrderId, key: Option<Vec<KeyValue>>) {
         self.answer(id, Answered::End(key));
     }
 
     /// Answers [`Work::FindBoundary`]: where the chunk ends, `None` if the range has fewer rows.
-    pub fn boundary_found(&mut self, id: OrderId, key: Option<Vec<KeyValue>>) {
+    pub(crate) fn boundary_found(&mut self, id: OrderId, key: Option<Vec<KeyValue>>) {
         self.answer(id, Answered::Boundary(key));
     }
 
     /// Rows of [`Work::Read`] up to and including `last_key` have been published, or dropped as touched.
-    pub fn published(&mut self, id: OrderId, last_key: Vec<KeyValue>, rows: u64, bytes: u64) {
+    pub(crate) fn published(&mut self, id: OrderId, last_key: Vec<KeyValue>, rows: u64, bytes: u64) {
         if let Some(plan) = self.orders.get(&id).and_then(|table| self.tables.get_mut(table)) {
             plan.published(id, last_key, rows, bytes);
         }
     }
 
     /// Answers [`Work::Read`]: the SELECT has ended, and its rows have all been reported as published.
-    pub fn finished(&mut self, id: OrderId) {
+    pub(crate) fn finished(&mut self, id: OrderId) {
         self.answer(id, Answered::Finished);
     }
 
     /// The order was not carried out to its end: what is left of it will be in another.
-    pub fn returned(&mut self, id: OrderId) {
+    pub(crate) fn returned(&mut self, id: OrderId) {
         self.answer(id, Answered::Returned);
     }
 
@@ -156,7 +150,7 @@ impl Planner {
 
     /// Takes all orders of a table back and gives out no more, until [`Self::resume`]: its definition is changing, or
     /// the source is ahead of the stream. Says which orders they were.
-    pub fn pause(&mut self, table: TableNumber) -> Vec<OrderId> {
+    pub(crate) fn pause(&mut self, table: TableNumber) -> Vec<OrderId> {
         let ids: Vec<OrderId> =
             self.orders.iter().filter(|(_, other)| **other == table).map(|(id, _)| *id).collect();
         for id in &ids {
@@ -169,20 +163,20 @@ impl Planner {
     }
 
     /// Gives out orders of a paused table again.
-    pub fn resume(&mut self, table: TableNumber) {
+    pub(crate) fn resume(&mut self, table: TableNumber) {
         if let Some(plan) = self.tables.get_mut(&table) {
             plan.paused = false;
         }
     }
 
     /// Tables whose rows have all been published and that wait for [`Self::set_consistent_after`].
-    pub fn read_through(&self) -> impl Iterator<Item = TableNumber> {
+    pub(crate) fn read_through(&self) -> impl Iterator<Item = TableNumber> {
         let done = |plan: &TablePlan| plan.phase == ReadPhase::Reading && plan.is_read();
         self.tables.iter().filter(move |(_, plan)| done(plan)).map(|(table, _)| *table)
     }
 
     /// The source's `gtid_executed` (without GTID, its position), taken after the table's last chunk.
-    pub fn set_consistent_after(&mut self, table: TableNumber, position: Position) {
+    pub(crate) fn set_consistent_after(&mut self, table: TableNumber, position: Position) {
         if let Some(plan) = self.tables.get_mut(&table)
             && plan.phase == ReadPhase::Reading
             && plan.is_read()
@@ -193,7 +187,7 @@ impl Planner {
     }
 
     /// The stream stands at `stream`: tables that are consistent now become complete, and are named.
-    pub fn passed(&mut self, stream: &Position) -> Vec<TableNumber> {
+    pub(crate) fn passed(&mut self, stream: &Position) -> Vec<TableNumber> {
         let mut complete = Vec::new();
         for (table, plan) in &mut self.tables {
             let consistent = plan.consistent_after.as_ref().is_some_and(|mark| stream.covers(mark));
@@ -207,13 +201,13 @@ impl Planner {
 
     /// What to store for a table; `None` if it is not here.
     #[must_use]
-    pub fn progress(&self, table: TableNumber) -> Option<TableProgress> {
+    pub(crate) fn progress(&self, table: TableNumber) -> Option<TableProgress> {
         self.tables.get(&table).map(TablePlan::progress)
     }
 
     /// True if every table is complete.
     #[must_use]
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.tables.values().all(|plan| plan.phase == ReadPhase::Complete)
     }
 }

@@ -96,7 +96,7 @@ proptest! {
         let mut model = Model::new(&tables);
         for (kind, which, part) in steps {
             match kind {
-                0..4 if model.out.len() < 4 => model.out.extend(model.planner.next()),
+                0..4 if model.out.len() < 4 => model.out.extend(model.planner.next(|_| true)),
                 4..9 if which < model.out.len() => model.work(which, part),
                 9 if which < model.out.len() => {
                     let order = model.out.remove(which);
@@ -125,7 +125,7 @@ proptest! {
             model.check();
             prop_assert_eq!(model.planner.orders.len(), model.out.len());
         }
-        while let Some(order) = model.out.pop().or_else(|| model.planner.next()) {
+        while let Some(order) = model.out.pop().or_else(|| model.planner.next(|_| true)) {
             model.out.push(order);
             model.work(0, 3);
         }
@@ -137,7 +137,7 @@ proptest! {
 }
 
 fn orders(planner: &mut Planner, count: usize) -> Vec<Order> {
-    (0..count).map_while(|_| planner.next()).collect()
+    (0..count).map_while(|_| planner.next(|_| true)).collect()
 }
 
 #[test]
@@ -146,9 +146,9 @@ fn tables_that_are_passed_over_leave_their_orders_for_later() {
     for table in [1, 2] {
         planner.add(table, Planner::begin(1, 100), 10);
     }
-    assert_eq!(planner.next_among(|table| table != 1).unwrap().table, 2);
-    assert_eq!(planner.next_among(|table| table != 1), None, "the search of the other is out");
-    assert_eq!(planner.next().unwrap().table, 1);
+    assert_eq!(planner.next(|table| table != 1).unwrap().table, 2);
+    assert_eq!(planner.next(|table| table != 1), None, "the search of the other is out");
+    assert_eq!(planner.next(|_| true).unwrap().table, 1);
 }
 
 #[test]
@@ -159,10 +159,10 @@ fn idle_readers_steal_from_the_same_table_and_from_the_next() {
     let first = orders(&mut planner, 4);
     assert_eq!(first.iter().map(|order| order.table).collect::<Vec<_>>(), [5, 2]);
     planner.end_found(first[0].id, Some(key(1000)));
-    let search = planner.next().unwrap();
+    let search = planner.next(|_| true).unwrap();
     let range = KeyRange { after: None, through: Some(key(1000)) };
     assert_eq!(search.work, Work::FindBoundary { range, rows: 64 });
-    assert_eq!(planner.next(), None);
+    assert_eq!(planner.next(|_| true), None);
     planner.boundary_found(search.id, Some(key(64)));
     let both = orders(&mut planner, 4);
     assert_eq!(both[0].work, Work::Read { range: KeyRange { after: None, through: Some(key(64)) } });
@@ -180,7 +180,7 @@ fn idle_readers_steal_from_the_same_table_and_from_the_next() {
 fn a_table_is_complete_only_once_the_stream_has_passed() {
     let mut planner = Planner::new(1);
     planner.add(0, Planner::begin(1, 0), 1);
-    let order = planner.next().unwrap();
+    let order = planner.next(|_| true).unwrap();
     planner.set_consistent_after(0, Position::default());
     assert_eq!(planner.progress(0).unwrap().phase, ReadPhase::Reading);
     planner.end_found(order.id, None);
@@ -199,7 +199,7 @@ fn a_table_is_complete_only_once_the_stream_has_passed() {
 fn answers_to_orders_that_are_not_out_change_nothing() {
     let mut planner = Planner::new(1);
     planner.add(0, Planner::begin(1, 0), 1);
-    let order = planner.next().unwrap();
+    let order = planner.next(|_| true).unwrap();
     let ids: Vec<OrderId> = planner.pause(0);
     assert_eq!(ids, [order.id]);
     let before = planner.progress(0);
@@ -207,7 +207,7 @@ fn answers_to_orders_that_are_not_out_change_nothing() {
     planner.finished(order.id);
     planner.published(order.id, key(1), 1, 1);
     assert_eq!(planner.progress(0), before);
-    assert_eq!(planner.next(), None);
+    assert_eq!(planner.next(|_| true), None);
     planner.resume(0);
-    assert!(planner.next().is_some());
+    assert!(planner.next(|_| true).is_some());
 }

@@ -27,7 +27,7 @@ use tributary_source::rows::{ColumnMismatch, RowEncoder};
 
 /// How a table is read in one generation; shared by its orders.
 #[derive(Debug)]
-pub struct TableReader {
+pub(crate) struct TableReader {
     /// Its statements.
     pub sql: ChunkSql,
     /// Its rows' encoding.
@@ -36,7 +36,7 @@ pub struct TableReader {
 
 /// What makes the rows of transactions visible that the stream has passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Visibility {
+pub(crate) enum Visibility {
     /// Wait until the source has committed this GTID set: all the stream has passed, with the transaction it is in
     /// the middle of.
     WaitForGtid(String),
@@ -46,10 +46,9 @@ pub enum Visibility {
 
 /// An order with what is needed to carry it out.
 #[derive(Debug, Clone)]
-pub struct ReaderOrder {
+pub(crate) struct ReaderOrder {
     /// The planner's name for it.
     pub id: OrderId,
-    /// The table.
     pub table: Arc<TableReader>,
     /// What to do.
     pub work: Work,
@@ -63,36 +62,25 @@ pub struct ReaderOrder {
 
 /// What a reader says. The last message of an order is any but `Batch`.
 #[derive(Debug)]
-pub enum ReaderMessage {
+pub(crate) enum ReaderMessage {
     /// Rows in key order; more may follow.
-    Batch {
-        /// Which order.
-        id: OrderId,
-        /// The rows.
-        batch: RowBatch,
-    },
+    Batch { id: OrderId, batch: RowBatch },
     /// All batches of a [`Work::Read`] have been sent.
-    Finished {
-        /// Which order.
-        id: OrderId,
-    },
+    Finished { id: OrderId },
     /// Answer to [`Work::FindEnd`].
     End {
-        /// Which order.
         id: OrderId,
         /// The largest key; `None` for an empty table.
         key: Option<Vec<KeyValue>>,
     },
     /// Answer to [`Work::FindBoundary`].
     Boundary {
-        /// Which order.
         id: OrderId,
         /// Where the chunk ends; `None` if the range has fewer rows.
         key: Option<Vec<KeyValue>>,
     },
     /// The order was not carried out to its end; what was sent of it is good.
     Failed {
-        /// Which order.
         id: OrderId,
         /// Why.
         failure: ReadFailure,
@@ -101,7 +89,7 @@ pub enum ReaderMessage {
 
 /// Why an order was not carried out to its end.
 #[derive(Debug, Clone, PartialEq, Error)]
-pub enum ReadFailure {
+pub(crate) enum ReadFailure {
     /// The source or the statement. A definite one may mean that the source has run a DDL the stream has not passed:
     /// pause the table until it has.
     #[error(transparent)]
@@ -135,9 +123,8 @@ pub enum ReadFailure {
     Cancelled,
 }
 
-/// Limits of a reader.
 #[derive(Debug, Clone, Copy)]
-pub struct ReaderLimits {
+pub(crate) struct ReaderLimits {
     /// Bytes of keys and values after which a batch is sent.
     pub batch_bytes: usize,
     /// How long a SELECT may last: an ALTER waits for its metadata lock, and every query behind the ALTER.
@@ -171,7 +158,7 @@ const MOST_DOUBLINGS: u32 = 6;
 impl ReaderLimits {
     /// The limits for a table whose SELECTs the server's silence has ended `times` in a row.
     #[must_use]
-    pub fn after_silences(self, times: u32) -> Self {
+    pub(crate) fn after_silences(self, times: u32) -> Self {
         let factor = 1 << times.min(MOST_DOUBLINGS);
         Self { answer: self.answer * factor, silence: self.silence * factor, ..self }
     }
@@ -196,7 +183,7 @@ impl<E: Into<ReadFailure>> From<E> for Stop {
 
 /// Carries out orders until `orders` is closed or the sequencer is gone. A connection is opened for the first order,
 /// and again after it broke. `reader` is told with each message, so that the sequencer knows who is idle.
-pub async fn run(
+pub(crate) async fn run(
     reader: usize,
     options: SourceOptions,
     limits: ReaderLimits,

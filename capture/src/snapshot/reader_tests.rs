@@ -101,7 +101,7 @@ impl Scene {
         work: Work,
         visibility: Visibility,
     ) -> (OrderId, Arc<AtomicBool>) {
-        let id = self.planner.next().unwrap().id;
+        let id = self.planner.next(|_| true).unwrap().id;
         self.planner.returned(id);
         let table = Arc::clone(&self.table);
         let cancelled = Arc::<AtomicBool>::default();

@@ -187,7 +187,7 @@ impl Simulation {
 
     fn give_order(&mut self) {
         if self.readers.len() < 3
-            && let Some(order) = self.planner.next()
+            && let Some(order) = self.planner.next(|_| true)
         {
             let reads = matches!(order.work, Work::Read { .. });
             let now = self.fault != Fault::OpenWindowAfterWaiting;

@@ -14,11 +14,11 @@ use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 /// A table, by the number the sequencer gave it; small, for it is used as an index.
-pub type TableNumber = u32;
+pub(crate) type TableNumber = u32;
 
 /// A chunk's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WindowId(u64);
+pub(crate) struct WindowId(u64);
 
 /// What a key costs beside its bytes: an entry of the table, at its load factor.
 const ENTRY_BYTES: usize = 32;
@@ -76,7 +76,7 @@ impl Segment {
 
 /// The windows of all tables.
 #[derive(Debug, Default)]
-pub struct Windows {
+pub(crate) struct Windows {
     /// By table number; each in the order of opening.
     tables: Vec<VecDeque<Segment>>,
     opened: u64,
@@ -86,12 +86,12 @@ pub struct Windows {
 impl Windows {
     /// Without a window.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Opens a window on `table`: from now its keys are recorded.
-    pub fn open(&mut self, table: TableNumber) -> WindowId {
+    pub(crate) fn open(&mut self, table: TableNumber) -> WindowId {
         self.opened += 1;
         let window = WindowId(self.opened);
         let index = usize::try_from(table).unwrap_or(usize::MAX);
@@ -107,7 +107,7 @@ impl Windows {
     /// Records the key of a row event; for an update that changes the key, call it with both. Costs a comparison when
     /// the table has no window.
     #[inline]
-    pub fn record(&mut self, table: TableNumber, key: &[u8]) {
+    pub(crate) fn record(&mut self, table: TableNumber, key: &[u8]) {
         if let Some(segments) = usize::try_from(table).ok().and_then(|index| self.tables.get_mut(index))
             && let Some(newest) = segments.back_mut()
         {
@@ -129,7 +129,7 @@ impl Windows {
     /// True if `key` was recorded since `window` was opened. A window that is not open answers true: its rows must
     /// not be published.
     #[must_use]
-    pub fn is_touched(&self, table: TableNumber, window: WindowId, key: &[u8]) -> bool {
+    pub(crate) fn is_touched(&self, table: TableNumber, window: WindowId, key: &[u8]) -> bool {
         let Some(segments) = self.segments(table) else { return true };
         let from = segments.partition_point(|segment| segment.window < window);
         if segments.get(from).is_none_or(|segment| segment.window != window) {
@@ -144,14 +144,14 @@ impl Windows {
     }
 
     /// True if the window is open.
-    #[must_use]
-    pub fn is_open(&self, table: TableNumber, window: WindowId) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_open(&self, table: TableNumber, window: WindowId) -> bool {
         self.segments(table)
             .is_some_and(|segments| segments.binary_search_by_key(&window, |segment| segment.window).is_ok())
     }
 
     /// Closes a window and forgets what only it needed. Nothing happens if it is closed already.
-    pub fn close(&mut self, table: TableNumber, window: WindowId) {
+    pub(crate) fn close(&mut self, table: TableNumber, window: WindowId) {
         let index = usize::try_from(table).unwrap_or(usize::MAX);
         let Some(segments) = self.tables.get_mut(index) else { return };
         let Ok(place) = segments.binary_search_by_key(&window, |segment| segment.window) else { return };
@@ -168,7 +168,7 @@ impl Windows {
     }
 
     /// Closes all windows of a table, and says which they were: its definition or the server has changed.
-    pub fn discard_table(&mut self, table: TableNumber) -> Vec<WindowId> {
+    pub(crate) fn discard_table(&mut self, table: TableNumber) -> Vec<WindowId> {
         let index = usize::try_from(table).unwrap_or(usize::MAX);
         let segments = self.tables.get_mut(index).map(std::mem::take).unwrap_or_default();
         self.bytes -= segments.iter().map(Segment::bytes).sum::<usize>();
@@ -176,14 +176,14 @@ impl Windows {
     }
 
     /// Bytes that the recorded keys take.
-    #[must_use]
-    pub const fn bytes(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Closes windows, those first that free memory soonest, until at most `limit` bytes are taken, and says which:
     /// their chunks are to be stopped and resumed with new windows.
-    pub fn shed(&mut self, limit: usize) -> Vec<(TableNumber, WindowId)> {
+    pub(crate) fn shed(&mut self, limit: usize) -> Vec<(TableNumber, WindowId)> {
         let mut shed = Vec::new();
         while self.bytes > limit {
             let oldest = self.tables.iter().enumerate().filter_map(|(index, segments)| {

@@ -14,11 +14,11 @@ use tributary_service::kafka::{self, Place, RenewedConsumer};
 use tributary_service::retry::Transient;
 
 /// How long one request may take.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the cluster may take to create or to delete topics.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long brokers that are only just starting may count as too few for a topic.
-pub const FEW_BROKERS: Duration = Duration::from_secs(10);
+pub(crate) const FEW_BROKERS: Duration = Duration::from_secs(10);
 /// How long is waited between two attempts then.
 const REST: Duration = Duration::from_millis(500);
 /// How long a new topic is left alone before it is asked for again.
@@ -26,11 +26,10 @@ const LEADERLESS: Duration = Duration::from_millis(10);
 
 /// Why a topic cannot be used.
 #[derive(Debug, Clone, Error)]
-pub enum TopicError {
+pub(crate) enum TopicError {
     /// The broker did not answer, or refused for a reason that may pass.
     #[error("Kafka did not answer for topic {topic}: {reason}")]
     Unavailable {
-        /// Topic.
         topic: String,
         /// What the client says.
         reason: String,
@@ -38,7 +37,6 @@ pub enum TopicError {
     /// The broker refused.
     #[error("Kafka refused topic {topic}: {reason}")]
     Refused {
-        /// Topic.
         topic: String,
         /// What the broker says.
         reason: String,
@@ -46,7 +44,6 @@ pub enum TopicError {
     /// Partition counts never change, for keys would move.
     #[error("topic {topic} has {found} partitions but {expected} are expected ({origin})")]
     Partitions {
-        /// Topic.
         topic: String,
         /// As the broker has it.
         found: u32,
@@ -59,8 +56,7 @@ pub enum TopicError {
 
 /// What a topic is created with.
 #[derive(Debug, Clone)]
-pub struct TopicSettings {
-    /// Partitions.
+pub(crate) struct TopicSettings {
     pub partitions: u32,
     /// Replicas of each.
     pub replication_factor: u32,
@@ -73,7 +69,7 @@ pub struct TopicSettings {
 }
 
 /// Creates topics and asks about them. Every call blocks.
-pub struct Topics {
+pub(crate) struct Topics {
     /// For the administrative client, which is made when it is needed: most starts create nothing.
     config: rdkafka::ClientConfig,
     /// Read-uncommitted, so that a watermark is the true end of a partition: the last stable offset would lie before
@@ -84,7 +80,10 @@ pub struct Topics {
 
 impl Topics {
     /// Takes a client configuration without a group.
-    pub fn new(config: &rdkafka::ClientConfig, runtime: tokio::runtime::Handle) -> Result<Self, KafkaError> {
+    pub(crate) fn new(
+        config: &rdkafka::ClientConfig,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Self, KafkaError> {
         let mut reading = config.clone();
         reading
             .set("group.id", "unused")
@@ -97,7 +96,7 @@ impl Topics {
     ///
     /// # Errors
     /// [`TopicError::Unavailable`] and [`TopicError::Refused`].
-    pub fn partitions(&self, topic: &str) -> Result<Option<u32>, TopicError> {
+    pub(crate) fn partitions(&self, topic: &str) -> Result<Option<u32>, TopicError> {
         let asked = self.watermarks.ask(|consumer| kafka::partitions(consumer, topic, REQUEST_TIMEOUT));
         asked.map_err(|error| {
             match error.rdkafka_error_code() {
@@ -112,7 +111,7 @@ impl Topics {
 
     /// Creates those of `topics` that do not exist, in one request. Returns the number of partitions of each, or why
     /// Kafka refuses it: the others are there all the same.
-    pub fn ensure(
+    pub(crate) fn ensure(
         &self,
         topics: &[&str],
         settings: &TopicSettings,
@@ -197,7 +196,7 @@ impl Topics {
     }
 
     /// What became of topics that had so many partitions; in their order.
-    pub fn look(&self, topics: &[(&str, u32)]) -> Result<Vec<Found>, TopicError> {
+    pub(crate) fn look(&self, topics: &[(&str, u32)]) -> Result<Vec<Found>, TopicError> {
         let all = || topics.iter().map(|(topic, _)| *topic).collect::<Vec<_>>().join(", ");
         let counts = self.cluster(REQUEST_TIMEOUT).map_err(|error| unavailable(&all(), &error))?;
         let present: Vec<(&str, u32)> =
@@ -217,7 +216,7 @@ impl Topics {
     ///
     /// # Errors
     /// No answer within `limit`.
-    pub fn cluster(&self, limit: Duration) -> Result<BTreeMap<String, u32>, KafkaError> {
+    pub(crate) fn cluster(&self, limit: Duration) -> Result<BTreeMap<String, u32>, KafkaError> {
         let metadata = self.watermarks.ask(|consumer| consumer.fetch_metadata(None, limit))?;
         let named = metadata.topics().iter().filter_map(|topic| {
             let count = u32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0)?;
@@ -230,7 +229,7 @@ impl Topics {
     ///
     /// # Errors
     /// [`TopicError::Unavailable`]: no answer, or the group is about to give its partitions out.
-    pub fn is_given(&self, group: &str) -> Result<bool, TopicError> {
+    pub(crate) fn is_given(&self, group: &str) -> Result<bool, TopicError> {
         let listed = self
             .watermarks
             .ask(|consumer| consumer.fetch_group_list(Some(group), REQUEST_TIMEOUT))
@@ -255,7 +254,12 @@ impl Topics {
     ///
     /// # Errors
     /// No answer within `limit`, or a refusal.
-    pub fn members(&self, group: &str, topic: &str, limit: Duration) -> Result<Vec<String>, KafkaError> {
+    pub(crate) fn members(
+        &self,
+        group: &str,
+        topic: &str,
+        limit: Duration,
+    ) -> Result<Vec<String>, KafkaError> {
         self.watermarks.ask(|consumer| {
             kafka::await_leader(consumer.client(), topic, limit)?;
             kafka::group_members(consumer.client(), group, limit)
@@ -310,7 +314,7 @@ impl Topics {
     ///
     /// # Errors
     /// [`TopicError::Unavailable`] and [`TopicError::Refused`].
-    pub fn ends(&self, topics: &[(&str, u32)]) -> Result<Vec<Vec<i64>>, TopicError> {
+    pub(crate) fn ends(&self, topics: &[(&str, u32)]) -> Result<Vec<Vec<i64>>, TopicError> {
         // A client that did not know a topic remembers that for a while, unless it is made to ask.
         self.ask_ends(topics).or_else(|_| {
             topics.iter().try_for_each(|(topic, _)| self.partitions(topic).map(drop))?;
@@ -338,7 +342,7 @@ impl Topics {
     }
 
     /// Deletes topics; a topic that does not exist is not an error.
-    pub fn delete(&self, topics: &[&str]) -> Result<(), TopicError> {
+    pub(crate) fn delete(&self, topics: &[&str]) -> Result<(), TopicError> {
         let topics: Vec<&str> = topics.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         let topics = topics.as_slice();
         let options = changing();

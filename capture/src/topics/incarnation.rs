@@ -6,7 +6,7 @@
 
 /// What Kafka says of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// There is none.
     Missing,
     /// It has another number of partitions than was asked about.
@@ -17,7 +17,7 @@ pub enum Found {
 
 /// What is known of a topic from what was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub(crate) struct Known {
     /// Partitions when it was created.
     pub partitions: u32,
     /// Each partition ends here, or behind it; shorter where nothing is known.
@@ -28,7 +28,7 @@ pub struct Known {
 
 impl Known {
     /// Takes in what Kafka says of the topic now.
-    pub fn observe(&mut self, found: &Found) {
+    pub(crate) fn observe(&mut self, found: &Found) {
         if let Found::Ends(ends) = found {
             self.written |= ends.iter().any(|end| *end > 0);
             self.ends.clone_from(ends);
@@ -36,7 +36,7 @@ impl Known {
     }
 
     /// Takes in what was seen of the topic before.
-    pub fn recall(&mut self, ends: &[i64]) {
+    pub(crate) fn recall(&mut self, ends: &[i64]) {
         self.written |= ends.iter().any(|end| *end > 0);
         self.ends.resize(self.ends.len().max(ends.len()), 0);
         self.ends.iter_mut().zip(ends).for_each(|(known, end)| *known = (*known).max(*end));
@@ -44,7 +44,7 @@ impl Known {
 
     /// Why `topic` is not the one that was written; `None` if it may be.
     #[must_use]
-    pub fn why_unusable(&self, topic: &str, found: &Found) -> Option<String> {
+    pub(crate) fn why_unusable(&self, topic: &str, found: &Found) -> Option<String> {
         match found {
             Found::Missing => Some(format!("topic {topic} was deleted")),
             Found::Partitions(count) => Some(format!(

@@ -17,7 +17,7 @@ const REST: Duration = Duration::from_millis(200);
 /// The topics that hold the records of a task's tables, with what must be true of them. Tables that are not selected,
 /// or were dropped, have none to lose.
 #[must_use]
-pub fn known(history: &TaskHistory, state: &TaskState) -> Vec<(TableId, String, Known)> {
+pub(crate) fn known(history: &TaskHistory, state: &TaskState) -> Vec<(TableId, String, Known)> {
     let selected = history.selection.iter().flat_map(|selection| &selection.tables);
     let replicated = selected.filter(|table| table.excluded.is_none());
     let known = replicated.filter_map(|table| {
@@ -39,7 +39,7 @@ pub fn known(history: &TaskHistory, state: &TaskState) -> Vec<(TableId, String, 
 ///
 /// # Errors
 /// Kafka did not answer.
-pub fn lost(
+pub(crate) fn lost(
     topics: &Topics,
     known: Vec<(TableId, String, Known)>,
 ) -> Result<BTreeMap<TableId, String>, TopicError> {

@@ -19,7 +19,6 @@ struct Held {
     written_ms: Option<i64>,
 }
 
-/// One topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct HeldTopic {
     records: BTreeMap<Vec<u8>, Held>,
@@ -29,7 +28,7 @@ struct HeldTopic {
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mirror {
+pub(crate) struct Mirror {
     topics: BTreeMap<String, HeldTopic>,
     places: u64,
     /// Sent in the open transaction.
@@ -39,7 +38,7 @@ pub struct Mirror {
 
 impl Mirror {
     /// Takes in a topic as it was read to its end.
-    pub fn load(&mut self, topic: &str, contents: &TopicContents) {
+    pub(crate) fn load(&mut self, topic: &str, contents: &TopicContents) {
         let mut held = HeldTopic { records: BTreeMap::new(), end: contents.next_offset };
         for record in &contents.records {
             let Some(value) = record.value.clone() else { continue };
@@ -51,12 +50,12 @@ impl Mirror {
     }
 
     /// A record was sent in the open transaction.
-    pub fn sent(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) {
+    pub(crate) fn sent(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) {
         self.pending.push((topic.to_owned(), key.to_vec(), value.map(<[u8]>::to_vec)));
     }
 
     /// The open transaction is committed.
-    pub fn committed(&mut self) {
+    pub(crate) fn committed(&mut self) {
         for (topic, key, value) in std::mem::take(&mut self.pending) {
             let held = self.topics.entry(topic).or_default();
             match value {
@@ -70,31 +69,31 @@ impl Mirror {
     }
 
     /// The open transaction is not committed, for certain.
-    pub fn aborted(&mut self) {
+    pub(crate) fn aborted(&mut self) {
         self.pending.clear();
     }
 
     /// Nobody knows whether the open transaction is committed.
-    pub fn doubt(&mut self) {
+    pub(crate) fn doubt(&mut self) {
         self.in_doubt = true;
     }
 
     /// True if it is not known to be what is committed.
     #[must_use]
-    pub const fn is_in_doubt(&self) -> bool {
+    pub(crate) const fn is_in_doubt(&self) -> bool {
         self.in_doubt
     }
 
     /// Where a topic ended when it was read; it never ends before that again.
     #[must_use]
-    pub fn end(&self, topic: &str) -> i64 {
+    pub(crate) fn end(&self, topic: &str) -> i64 {
         self.topics.get(topic).map_or(0, |held| held.end)
     }
 
     /// The records of a topic in their order, as they are to be written into one of the same name: the first generation of
     /// each topic says what Kafka's time said of it.
     #[must_use]
-    pub fn records(&self, topic: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub(crate) fn records(&self, topic: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
         let Some(held) = self.topics.get(topic) else { return Vec::new() };
         let mut ordered: Vec<(&Vec<u8>, &Held)> = held.records.iter().collect();
         ordered.sort_by_key(|(_, held)| held.place);
@@ -115,7 +114,7 @@ impl Mirror {
     /// True if a topic, as it was read, holds what this mirror says of it, or has written there again; the leader's own
     /// word aside.
     #[must_use]
-    pub fn agrees(&self, topic: &str, contents: &TopicContents) -> bool {
+    pub(crate) fn agrees(&self, topic: &str, contents: &TopicContents) -> bool {
         let is_leader = |key: &[u8]| matches!(serde_json::from_slice(key), Ok(StateKey::Leader));
         let found: BTreeMap<&[u8], &[u8]> = contents
             .records

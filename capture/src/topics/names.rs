@@ -26,7 +26,7 @@ enum Owner {
 
 /// The topics that are taken, as Kafka tells them apart.
 #[derive(Debug, Clone)]
-pub struct TopicNames {
+pub(crate) struct TopicNames {
     task: String,
     owners: BTreeMap<String, Owner>,
     recorded: BTreeMap<TableId, String>,
@@ -37,36 +37,36 @@ pub struct TopicNames {
 impl TopicNames {
     /// Only the task's own topics are taken.
     #[must_use]
-    pub fn new(task: &str) -> Self {
+    pub(crate) fn new(task: &str) -> Self {
         let own = [history_topic(task), state_topic(task)];
         let owners = own.into_iter().map(|topic| (flat(&topic), Owner::Task(topic))).collect();
         Self { task: task.to_owned(), owners, recorded: BTreeMap::new(), lost: BTreeSet::new() }
     }
 
     /// The history says that this is the table's topic, or was.
-    pub fn record(&mut self, id: &TableId, topic: &str) {
+    pub(crate) fn record(&mut self, id: &TableId, topic: &str) {
         self.owners.insert(flat(topic), Owner::Table(id.clone(), topic.to_owned()));
         self.recorded.insert(id.clone(), topic.to_owned());
     }
 
     /// The cluster has this topic.
-    pub fn see(&mut self, topic: &str) {
+    pub(crate) fn see(&mut self, topic: &str) {
         self.owners.entry(flat(topic)).or_insert_with(|| Owner::Cluster(topic.to_owned()));
     }
 
     /// The table's topic cannot be used any more: until [`Self::settle`], each claim gives another one.
-    pub fn lose(&mut self, id: &TableId) {
+    pub(crate) fn lose(&mut self, id: &TableId) {
         self.lost.insert(id.clone());
     }
 
     /// True from [`Self::lose`] to [`Self::settle`].
     #[must_use]
-    pub fn is_lost(&self, id: &TableId) -> bool {
+    pub(crate) fn is_lost(&self, id: &TableId) -> bool {
         self.lost.contains(id)
     }
 
     /// The table goes on in the topic that it has claimed.
-    pub fn settle(&mut self, id: &TableId) {
+    pub(crate) fn settle(&mut self, id: &TableId) {
         self.lost.remove(id);
     }
 
@@ -74,7 +74,7 @@ impl TopicNames {
     ///
     /// # Errors
     /// Why it can have none, with what to do.
-    pub fn claim(&mut self, id: &TableId) -> Result<String, String> {
+    pub(crate) fn claim(&mut self, id: &TableId) -> Result<String, String> {
         if self.is_lost(id) {
             return self.claim_another(id);
         }
@@ -101,7 +101,7 @@ impl TopicNames {
     }
 
     /// The table does not get its topic after all.
-    pub fn release(&mut self, id: &TableId) {
+    pub(crate) fn release(&mut self, id: &TableId) {
         if let Some(topic) = self.recorded.remove(id) {
             self.owners.remove(&flat(&topic));
         }
@@ -143,7 +143,7 @@ fn flat(topic: &str) -> String {
 
 /// Two columns that would have the same Avro name, with what to do; `None` if there are none.
 #[must_use]
-pub fn field_clash(table: &Table) -> Option<String> {
+pub(crate) fn field_clash(table: &Table) -> Option<String> {
     let mut fields: BTreeMap<String, &str> = BTreeMap::new();
     table.columns.iter().find_map(|column| {
         let field = mangle(&column.name);

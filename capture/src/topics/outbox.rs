@@ -12,7 +12,7 @@ use tributary_schemas::row::RawValue;
 /// A record is larger than its topic takes. Found before anything of it is put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a record of {bytes} bytes does not fit topics.max_message_bytes = {limit}")]
-pub struct TooLarge {
+pub(crate) struct TooLarge {
     /// Bytes of key, value and headers, with what Kafka adds.
     pub bytes: usize,
     /// The limit in bytes.
@@ -30,10 +30,8 @@ struct Lengths {
     raw: usize,
 }
 
-/// One record.
 #[derive(Debug, Clone, Copy)]
-pub struct Record<'a> {
-    /// Topic.
+pub(crate) struct Record<'a> {
     pub topic: &'a str,
     /// Partition, computed from the key.
     pub partition: i32,
@@ -49,14 +47,14 @@ pub struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Values that Avro could not carry: names of columns and texts.
-    pub fn raw(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> {
+    pub(crate) fn raw(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> {
         self.raw.iter().map(|(column, text)| (column.as_str(), text.as_str()))
     }
 }
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     buffer: Vec<u8>,
     records: Vec<Lengths>,
     raw: Vec<(String, String)>,
@@ -68,8 +66,7 @@ pub struct Outbox {
 }
 
 /// The topic and partition of a record, once its key is known.
-pub struct Address<'a> {
-    /// Topic.
+pub(crate) struct Address<'a> {
     pub topic: &'a Arc<str>,
     /// From the key's bytes to the partition.
     pub partition: fn(&[u8], u32) -> i32,
@@ -80,7 +77,7 @@ pub struct Address<'a> {
 impl Outbox {
     /// Puts a record in at `now`. `key` and `value` append their bytes; without `value` it is a tombstone. `sequence` is
     /// empty in the task's own topics.
-    pub fn put<'r>(
+    pub(crate) fn put<'r>(
         &mut self,
         now: Instant,
         address: &Address<'_>,
@@ -126,7 +123,7 @@ impl Outbox {
     }
 
     /// The records, in their order.
-    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         let (mut rest, mut raw) = (self.buffer.as_slice(), self.raw.as_slice());
         self.records.iter().map(move |lengths| {
             let (key, behind) = rest.split_at_checked(lengths.key).unwrap_or_default();
@@ -146,7 +143,7 @@ impl Outbox {
     }
 
     /// The records are sent. Memory is kept, up to what a few large batches take.
-    pub fn sent(&mut self) {
+    pub(crate) fn sent(&mut self) {
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_BYTES);
         self.records.clear();
@@ -156,32 +153,32 @@ impl Outbox {
     }
 
     /// Everything is sent, and committed.
-    pub fn committed(&mut self) {
+    pub(crate) fn committed(&mut self) {
         self.sent();
         (self.uncommitted_bytes, self.opened_at) = (0, None);
     }
 
     /// True if no record waits to be sent.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
     /// Bytes that wait to be sent.
     #[must_use]
-    pub const fn waiting_bytes(&self) -> usize {
+    pub(crate) const fn waiting_bytes(&self) -> usize {
         self.buffer.len()
     }
 
     /// Bytes of keys and values since the last commit.
     #[must_use]
-    pub const fn uncommitted_bytes(&self) -> usize {
+    pub(crate) const fn uncommitted_bytes(&self) -> usize {
         self.uncommitted_bytes
     }
 
     /// When the first record after the last commit was put in; `None` if there is nothing to commit.
     #[must_use]
-    pub const fn opened_at(&self) -> Option<Instant> {
+    pub(crate) const fn opened_at(&self) -> Option<Instant> {
         self.opened_at
     }
 }

@@ -35,7 +35,7 @@ const COMMIT: Duration = Duration::from_secs(10);
 
 /// Why publishing had to stop.
 #[derive(Debug, Error)]
-pub enum PublishError {
+pub(crate) enum PublishError {
     /// Another producer with this transactional id was initialised, or the broker gave up on this one's transaction.
     #[error("Kafka fenced this producer: {0}")]
     Fenced(String),
@@ -50,8 +50,7 @@ pub enum PublishError {
 /// A topic does not take a record as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("topic {topic} refuses records: {reason}")]
-pub struct RefusedRecord {
-    /// The topic.
+pub(crate) struct RefusedRecord {
     pub topic: String,
     /// What the broker says.
     pub reason: String,
@@ -79,7 +78,7 @@ impl Undelivered {
 /// Delivery reports end here: the first failure is kept, or the first refusal. Of what is delivered the client says nothing
 /// (`delivery.report.only.error`), for the transaction's commit does.
 #[derive(Debug, Default)]
-pub struct Deliveries {
+pub(crate) struct Deliveries {
     failure: Mutex<Option<Undelivered>>,
 }
 
@@ -91,7 +90,7 @@ impl Deliveries {
 
 /// The producer's callbacks.
 #[derive(Debug, Clone, Default)]
-pub struct Context(Arc<Deliveries>);
+pub(crate) struct Context(Arc<Deliveries>);
 
 impl ClientContext for Context {}
 
@@ -115,7 +114,7 @@ impl ProducerContext for Context {
 }
 
 /// A transactional producer with at most one transaction open.
-pub struct Publisher {
+pub(crate) struct Publisher {
     producer: BaseProducer<Context>,
     deliveries: Arc<Deliveries>,
     /// How long Kafka may say nothing.
@@ -131,7 +130,11 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`] if the broker cannot be reached within `timeout`, or refuses.
-    pub fn initialise(config: &ClientConfig, topic: &str, timeout: Duration) -> Result<Self, PublishError> {
+    pub(crate) fn initialise(
+        config: &ClientConfig,
+        topic: &str,
+        timeout: Duration,
+    ) -> Result<Self, PublishError> {
         let context = Context::default();
         let deliveries = Arc::clone(&context.0);
         let producer: BaseProducer<Context> =
@@ -143,24 +146,24 @@ impl Publisher {
 
     /// The same, whose waits are shown in `waits`.
     #[must_use]
-    pub fn shown_in(self, waits: &Waits) -> Self {
+    pub(crate) fn shown_in(self, waits: &Waits) -> Self {
         Self { waits: waits.clone(), ..self }
     }
 
     /// From now on `mirror`, which is what the task's own topics hold, is kept up to date.
-    pub fn reflect(&mut self, mirror: Mirror) {
+    pub(crate) fn reflect(&mut self, mirror: Mirror) {
         self.mirror = Some(mirror);
     }
 
     /// What the task's own topics hold by now.
     #[must_use]
-    pub fn into_mirror(self) -> Option<Mirror> {
+    pub(crate) fn into_mirror(self) -> Option<Mirror> {
         self.mirror
     }
 
     /// Sends every record, opening a transaction if none is open. Blocks while the producer's queue is full: that is the
     /// back-pressure on everything before it.
-    pub fn send_all(&mut self, outbox: &mut Outbox) -> Result<(), PublishError> {
+    pub(crate) fn send_all(&mut self, outbox: &mut Outbox) -> Result<(), PublishError> {
         for record in outbox.records() {
             self.send(&record)?;
         }
@@ -187,7 +190,12 @@ impl Publisher {
     }
 
     /// Sends one JSON record to the state or history topic; without a value, a tombstone.
-    pub fn send_json(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), PublishError> {
+    pub(crate) fn send_json(
+        &mut self,
+        topic: &str,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), PublishError> {
         if let Some(mirror) = &mut self.mirror {
             mirror.sent(topic, key, value);
         }
@@ -247,7 +255,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`] if one of them is a failure.
-    pub fn serve(&self) -> Result<(), PublishError> {
+    pub(crate) fn serve(&self) -> Result<(), PublishError> {
         self.producer.poll(Duration::ZERO);
         self.check_deliveries()
     }
@@ -286,17 +294,11 @@ impl Publisher {
         }
     }
 
-    /// How long Kafka may take to answer.
-    #[must_use]
-    pub const fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     /// Commits the open transaction, if there is one; every record in it then has its offset.
     ///
     /// # Errors
     /// [`PublishError`]; the transaction is then lost, or its outcome is decided by the next `init_transactions`.
-    pub fn commit(&mut self) -> Result<(), PublishError> {
+    pub(crate) fn commit(&mut self) -> Result<(), PublishError> {
         if !std::mem::take(&mut self.is_open) {
             return Ok(());
         }
@@ -327,7 +329,7 @@ impl Publisher {
 
     /// Aborts the open transaction, if there is one. Best effort: `init_transactions` of the next session does the
     /// same.
-    pub fn abort(&mut self) {
+    pub(crate) fn abort(&mut self) {
         self.mirror.iter_mut().for_each(Mirror::aborted);
         if std::mem::take(&mut self.is_open)
             && let Err(error) = self.producer.abort_transaction(ABORT)

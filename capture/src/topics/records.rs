@@ -6,7 +6,7 @@ use tributary_schemas::wire;
 
 /// The parts of an envelope that differ from row to row.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub(crate) struct Place {
     /// Offset in bytes of the event in its binlog file.
     pub offset: u64,
     /// Index of the row in its event.
@@ -18,14 +18,14 @@ pub struct Place {
 }
 
 /// Appends a key: header and the key record's datum.
-pub fn put_key(out: &mut Vec<u8>, schema_id: u32, datum: &[u8]) {
+pub(crate) fn put_key(out: &mut Vec<u8>, schema_id: u32, datum: &[u8]) {
     wire::put_header(out, schema_id);
     out.extend_from_slice(datum);
 }
 
 /// Appends a value. `row` is the datum of the row after the change; `None` for a delete. `source` is the shared part of the
 /// envelope's `source`.
-pub fn put_value(out: &mut Vec<u8>, schema_id: u32, row: Option<&[u8]>, source: &[u8], place: Place) {
+pub(crate) fn put_value(out: &mut Vec<u8>, schema_id: u32, row: Option<&[u8]>, source: &[u8], place: Place) {
     wire::put_header(out, schema_id);
     out.push(NULL_BRANCH);
     match row {

@@ -17,8 +17,7 @@ use tributary_source::catalog::CatalogTable;
 
 /// What a [`StateRecord::Catalog`] holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct StoredCatalog {
-    /// The table.
+pub(crate) struct StoredCatalog {
     #[serde(flatten)]
     pub table: CatalogTable,
     /// A part of it is the server's word at a place that the stream had not reached.
@@ -29,14 +28,14 @@ pub struct StoredCatalog {
 impl StoredCatalog {
     /// A table with nothing left open.
     #[must_use]
-    pub const fn proven(table: CatalogTable) -> Self {
+    pub(crate) const fn proven(table: CatalogTable) -> Self {
         Self { table, unproven: false }
     }
 }
 
 /// The state topic's content.
 #[derive(Debug, Default)]
-pub struct TaskState {
+pub(crate) struct TaskState {
     /// The last leader.
     pub leader: Option<Leader>,
     /// How far the stream is published; `None` for a task that never ran.
@@ -53,7 +52,7 @@ pub struct TaskState {
 
 /// The history topic's content.
 #[derive(Debug, Default)]
-pub struct TaskHistory {
+pub(crate) struct TaskHistory {
     /// The selected tables.
     pub selection: Option<SelectionRecord>,
     /// Generations by table, in order.
@@ -70,7 +69,7 @@ pub struct TaskHistory {
 
 impl TaskState {
     /// Reads the records of `topic`.
-    pub fn parse(topic: &str, records: &[Record]) -> Result<Self, RecordError> {
+    pub(crate) fn parse(topic: &str, records: &[Record]) -> Result<Self, RecordError> {
         let mut state = Self::default();
         for raw in records.iter().map(|record| record.of(topic)) {
             match raw.state()? {
@@ -97,7 +96,7 @@ impl TaskState {
 
 impl TaskHistory {
     /// Reads the records of `topic`.
-    pub fn parse(topic: &str, records: &[Record]) -> Result<Self, RecordError> {
+    pub(crate) fn parse(topic: &str, records: &[Record]) -> Result<Self, RecordError> {
         let mut history = Self::default();
         for record in records {
             let raw = record.of(topic);
@@ -122,7 +121,7 @@ impl TaskHistory {
 
     /// The id that the next schema gets.
     #[must_use]
-    pub fn next_schema_id(&self) -> u32 {
+    pub(crate) fn next_schema_id(&self) -> u32 {
         let stored = self.schemas.keys().copied();
         let derived =
             self.generations.values().flat_map(BTreeMap::values).map(|record| record.value_schema_id);
@@ -130,7 +129,7 @@ impl TaskHistory {
     }
 
     /// Every schema, for a registry.
-    pub fn registered(&self) -> impl Iterator<Item = RegisteredSchema> {
+    pub(crate) fn registered(&self) -> impl Iterator<Item = RegisteredSchema> {
         let stored = self.schemas.values().cloned().map(RegisteredSchema::from);
         let live = self.generations.values().flat_map(BTreeMap::values).filter_map(DerivedSchema::of);
         let retired = self.retired.iter().flat_map(|(id, retired)| {
@@ -143,7 +142,7 @@ impl TaskHistory {
 
     /// The topics that its tables have, and had, as names of `task`.
     #[must_use]
-    pub fn names(&self, task: &str) -> TopicNames {
+    pub(crate) fn names(&self, task: &str) -> TopicNames {
         let mut names = TopicNames::new(task);
         for (id, generations) in &self.generations {
             generations.values().for_each(|record| names.record(id, &record.topic));
@@ -153,7 +152,7 @@ impl TaskHistory {
 
     /// The newest generation of a table.
     #[must_use]
-    pub fn latest(&self, table: &TableId) -> Option<&GenerationRecord> {
+    pub(crate) fn latest(&self, table: &TableId) -> Option<&GenerationRecord> {
         self.generations
             .get(table)
             .and_then(|generations| generations.values().next_back())
@@ -162,7 +161,7 @@ impl TaskHistory {
 
     /// The tables that are replicated, those left out that are gone from the source.
     #[must_use]
-    pub fn followed(&self) -> BTreeSet<TableId> {
+    pub(crate) fn followed(&self) -> BTreeSet<TableId> {
         let selected = self.selection.iter().flat_map(|selection| &selection.tables);
         let followed = selected.filter(|table| {
             let latest = self.latest(&table.id);

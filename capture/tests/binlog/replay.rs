@@ -17,11 +17,11 @@ use tributary_schemas::table::Table;
 use tributary_source::replication::{DumpRequest, Packet, Replication};
 
 /// Rows by the bytes of their key.
-pub type Rows = BTreeMap<Vec<u8>, EncodedRow>;
+pub(crate) type Rows = BTreeMap<Vec<u8>, EncodedRow>;
 
 /// What a stretch of the binlog held.
 #[derive(Default)]
-pub struct Replay {
+pub(crate) struct Replay {
     context: FormatContext,
     /// By table id: the table's index in the caller's list and the decoder.
     decoders: HashMap<u64, (usize, RowDecoder)>,
@@ -49,7 +49,7 @@ pub struct Replay {
 
 impl Replay {
     /// Reads from an offset of a file to the end of the binlog.
-    pub async fn read(file: &str, offset: u64, tables: &[(Table, u32)]) -> Self {
+    pub(crate) async fn read(file: &str, offset: u64, tables: &[(Table, u32)]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // A second reader with the same server id would end the first.
         let server_id = 0x4000_0000 + (std::process::id() << 6) + NEXT.fetch_add(1, Ordering::Relaxed);
@@ -75,12 +75,12 @@ impl Replay {
         replay
     }
 
-    pub fn rows(&self, table: &Table) -> &Rows {
+    pub(crate) fn rows(&self, table: &Table) -> &Rows {
         let index = self.tables.iter().position(|(other, _)| other.id == table.id).unwrap();
         &self.rows[index]
     }
 
-    pub fn has(&self, kind: u8) -> bool {
+    pub(crate) fn has(&self, kind: u8) -> bool {
         self.headers.iter().any(|(header, _)| header.kind == kind)
     }
 

@@ -14,7 +14,7 @@ use tributary_source::connect::Connection;
 use tributary_source::rows::RowEncoder;
 
 /// Compares the rows of a table with what it holds.
-pub async fn compare(connection: &mut Connection, table: &Table, rows: &Rows) {
+pub(crate) async fn compare(connection: &mut Connection, table: &Table, rows: &Rows) {
     let name = table.id.to_string();
     let columns =
         |of: &dyn Fn(&Column) -> String| table.columns.iter().map(of).collect::<Vec<_>>().join(", ");

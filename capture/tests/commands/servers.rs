@@ -6,7 +6,7 @@ use tributary_schemas::config::SourceConfig;
 use tributary_source::connect::{Connection, SourceOptions};
 
 /// Addresses and passwords.
-pub struct Servers {
+pub(crate) struct Servers {
     pub mysql_port: u16,
     pub root_password: String,
     pub reader_password: String,
@@ -14,7 +14,7 @@ pub struct Servers {
 }
 
 /// Runs the script.
-pub fn script(arguments: &[&str]) -> String {
+pub(crate) fn script(arguments: &[&str]) -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/local/servers");
     let output = Command::new(path).args(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -28,7 +28,7 @@ fn value(text: &str, name: &str) -> String {
 
 impl Servers {
     /// The checkout's own, started on the first call.
-    pub fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SERVERS: OnceLock<Servers> = OnceLock::new();
         SERVERS.get_or_init(|| {
             script(&["up", "mysql", "kafka"]);
@@ -37,7 +37,7 @@ impl Servers {
     }
 
     /// MySQL of an instance, which must be up, beside the shared Kafka.
-    pub fn of_instance(instance: &str) -> Self {
+    pub(crate) fn of_instance(instance: &str) -> Self {
         Self { brokers: Self::shared().brokers.clone(), ..Self::of(&["--instance", instance, "env"]) }
     }
 
@@ -52,7 +52,7 @@ impl Servers {
     }
 
     /// Runs statements as an administrator.
-    pub fn sql(&self, statements: &[&str]) {
+    pub(crate) fn sql(&self, statements: &[&str]) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut connection = self.root().await;
@@ -64,7 +64,7 @@ impl Servers {
     }
 
     /// A new, empty database.
-    pub fn database(&self, name: &str, tables: &[&str]) {
+    pub(crate) fn database(&self, name: &str, tables: &[&str]) {
         let (drop, create) = (format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}"));
         let using = format!("USE {name}");
         let mut statements = vec![drop.as_str(), &create, &using];

@@ -36,7 +36,6 @@ pub struct TargetSchemas {
     "table {table} matches two [[table]] rules, {first:?} and {second:?}: make one of them narrower, or name the table exactly in a rule of its own"
 )]
 pub struct RuleConflict {
-    /// The table.
     pub table: TableId,
     /// `source` of the earlier rule.
     pub first: String,
@@ -137,7 +136,6 @@ pub enum TargetError {
         "the target name {name:?} has {length} bytes, PostgreSQL cuts names at {MAX_NAME_BYTES}: give the table a shorter `target` in a [[table]] of its own"
     )]
     TooLong {
-        /// The name.
         name: String,
         /// Its length in bytes.
         length: usize,

@@ -147,7 +147,6 @@ pub struct DestinationConfig {
     /// TCP port; 5432.
     #[serde(default = "postgres_port")]
     pub port: u16,
-    /// Database.
     pub database: String,
     /// Role.
     pub user: String,

@@ -7,7 +7,7 @@ use crate::table::TableId;
 /// gh-ost's `_t_gho`, `_t_ghc`, `_t_del` and `_t_20240131235959_del`; pt-osc's `_t_new`, `__t_new`, `_t_old`; DMS's
 /// `tp_4711_ogt_t`, `tp_4711_ogl_t` and `tp_4711_del_t`. A name is only a hint: ask whether such a table is there.
 #[must_use]
-pub fn shadowed(table: &TableId) -> Vec<TableId> {
+pub(super) fn shadowed(table: &TableId) -> Vec<TableId> {
     let mut names = Vec::new();
     if let Some(original) = of_dms(&table.table) {
         names.push(original);

@@ -27,7 +27,6 @@ pub struct GenerationRecord {
     /// Barrier offset of each partition: every record of an earlier generation is before it, every record of this
     /// one at or behind it.
     pub barrier: Vec<i64>,
-    /// Schema id of the keys.
     pub key_schema_id: u32,
     /// Schema id of the values; the generation of a record follows from it.
     pub value_schema_id: u32,
@@ -64,9 +63,7 @@ pub struct StoredGeneration {
     pub statement: String,
     /// Barrier offset of each partition.
     pub barrier: Vec<i64>,
-    /// Schema id of the keys.
     pub key_schema_id: u32,
-    /// Schema id of the values.
     pub value_schema_id: u32,
     /// Version of the schema of the values, if its text is not stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,7 +85,6 @@ pub struct StoredGeneration {
 pub struct Unresolved {
     /// Topic of the table.
     pub topic: String,
-    /// The generation.
     pub generation: u32,
     /// The one that it names, if it names any.
     pub same_as: Option<u32>,

@@ -19,7 +19,6 @@ pub enum RegisteredSchema {
 pub struct DerivedSchema {
     /// Has the definition, and names the topic.
     pub holder: Arc<GenerationRecord>,
-    /// The generation.
     pub generation: u32,
     /// Version under the topic's subject.
     pub version: u32,

@@ -35,7 +35,7 @@ pub(super) struct Limits {
 
 impl Limits {
     /// Those of a process that may have so many descriptors.
-    pub fn of_process(descriptors: Option<usize>) -> Self {
+    pub(super) fn of_process(descriptors: Option<usize>) -> Self {
         let share = descriptors.map_or(MOST_CONNECTIONS, |descriptors| descriptors / SHARE_OF_DESCRIPTORS);
         Self {
             connections: share.clamp(4, MOST_CONNECTIONS),

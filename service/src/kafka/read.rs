@@ -20,14 +20,12 @@ use tributary_schemas::record::RawRecord;
 /// Longest wait in one call into librdkafka, so that a deadline is kept.
 const POLL: Duration = Duration::from_millis(500);
 
-/// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Key; empty where the record has none.
     pub key: Vec<u8>,
     /// Value; `None` for a tombstone.
     pub value: Option<Vec<u8>>,
-    /// Offset.
     pub offset: i64,
     /// When it was written, as Kafka says; milliseconds since 1970.
     pub written_ms: i64,
@@ -61,7 +59,6 @@ pub enum ReadError {
         "the topic {topic} has {partitions} partitions, and must have one; another program has created it"
     )]
     Partitions {
-        /// Topic.
         topic: String,
         /// How many it has.
         partitions: u32,
@@ -69,7 +66,6 @@ pub enum ReadError {
     /// The end did not come in time.
     #[error("the topic {topic} could not be read to its end: no record came for {} s at offset {at} of {end}", waited.as_secs())]
     Deadline {
-        /// Topic.
         topic: String,
         /// Where the reading is.
         at: i64,
@@ -80,12 +76,7 @@ pub enum ReadError {
     },
     /// Kafka's own.
     #[error("the topic {topic} could not be read: {error}")]
-    Kafka {
-        /// Topic.
-        topic: String,
-        /// Error.
-        error: KafkaError,
-    },
+    Kafka { topic: String, error: KafkaError },
 }
 
 impl Transient for ReadError {

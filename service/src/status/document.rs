@@ -72,7 +72,6 @@ pub fn place_in_list(state: &str) -> u8 {
     }
 }
 
-/// One table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TableDocument {
     /// `database.table` on the source.

@@ -22,11 +22,9 @@ pub struct Metric {
     pub name: &'static str,
     /// One line.
     pub help: &'static str,
-    /// Kind.
     pub kind: MetricKind,
     /// Label names and values, beside `task` and `service`.
     pub labels: Vec<(&'static str, String)>,
-    /// Value.
     pub value: f64,
 }
 

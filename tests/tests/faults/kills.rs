@@ -13,7 +13,7 @@ use tributary_tests::topics::read_topic;
 
 const TABLES: [&str; 3] = ["a", "b", "c"];
 
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("TRIBUTARY_SEED").ok().and_then(|text| text.parse().ok());
     let seed = given.unwrap_or_else(|| {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

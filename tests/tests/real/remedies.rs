@@ -30,7 +30,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// The string literals of a source text, without its tests, with lines that go on joined as the compiler joins them.
-pub fn literals(text: &str) -> Vec<String> {
+pub(crate) fn literals(text: &str) -> Vec<String> {
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     let mut found = Vec::new();
     let mut rest = text.chars().peekable();
@@ -98,7 +98,7 @@ fn keys() -> BTreeSet<String> {
 /// The keys that `unsupported` refuses whatever they are set to.
 fn refused() -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join(ABOUT_KEYS[0])).unwrap();
-    let body = text.split("pub fn unsupported").nth(1).unwrap().split("\n}\n").next().unwrap();
+    let body = text.split("fn unsupported").nth(1).unwrap().split("\n}\n").next().unwrap();
     let whole = literals(body).into_iter().filter(|literal| {
         literal.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.'))
             && literal != "source"

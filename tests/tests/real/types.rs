@@ -6,7 +6,7 @@ use tributary_tests::servers::Servers;
 use tributary_tests::task::Task;
 
 /// A column of every type, and a key of two columns.
-pub const COLUMNS: &str = "
+pub(crate) const COLUMNS: &str = "
     id BIGINT UNSIGNED NOT NULL, part VARCHAR(20) NOT NULL,
     ti TINYINT, tiu TINYINT UNSIGNED, si SMALLINT, siu SMALLINT UNSIGNED, mi MEDIUMINT, miu MEDIUMINT UNSIGNED,
     i INT, iu INT UNSIGNED, bi BIGINT, biu BIGINT UNSIGNED, flag BOOLEAN,
@@ -50,7 +50,7 @@ const ROWS: [&str; 6] = [
 ];
 
 /// Writes the rows of edges behind `first`; the one with `part = 'p0'` has no NULL.
-pub async fn write_rows(mysql: &mut mysql_async::Conn, database: &str, first: u64) {
+pub(crate) async fn write_rows(mysql: &mut mysql_async::Conn, database: &str, first: u64) {
     for (number, row) in ROWS.iter().enumerate() {
         let id = if number == 0 { u64::MAX - first } else { first + u64::try_from(number).unwrap() };
         let sql = format!("INSERT INTO `{database}`.everything SET id = {id}, part = 'p{number}', {row}");

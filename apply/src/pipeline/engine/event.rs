@@ -14,7 +14,7 @@ use tributary_service::exit::Failure;
 use tributary_service::kafka::Place;
 
 /// Something happened elsewhere.
-pub enum Event {
+pub(crate) enum Event {
     /// The history grew, or was read to the end it had when a request came.
     History {
         /// All of it.
@@ -26,7 +26,6 @@ pub enum Event {
     },
     /// A job has ended.
     Done {
-        /// Its table.
         table: TableIndex,
         /// What came of it.
         result: Result<(Outcome<Batch>, Report), Failed>,
@@ -52,14 +51,12 @@ pub enum Event {
     View(Option<TaskView>),
     /// What parked a table here is stored, or could not be.
     Marked {
-        /// The table.
         table: TableIndex,
         /// The row of its topic has the mark; `None` if that is not known.
         marked: Option<bool>,
     },
     /// Statistics and indexes of a table that was loaded.
     AfterLoad {
-        /// The table.
         table: TableIndex,
         /// Number of the attempt.
         attempt: u64,
@@ -74,7 +71,7 @@ pub enum Event {
 
 impl Ask {
     /// For people.
-    pub const fn in_words(&self) -> &'static str {
+    pub(crate) const fn in_words(&self) -> &'static str {
         match self {
             Self::Ends(_) => "Kafka: the ends of partitions",
             Self::Lows(_) => "Kafka: the beginnings of partitions",
@@ -86,7 +83,7 @@ impl Ask {
 }
 
 /// A question to the brokers.
-pub enum Ask {
+pub(crate) enum Ask {
     /// The last stable offset of each, with the position it is asked at.
     Ends(Vec<(Place, i64)>),
     /// The beginning of each.
@@ -99,7 +96,6 @@ pub enum Ask {
     Probe {
         /// Partition.
         place: Place,
-        /// Position.
         position: i64,
         /// A last stable offset.
         end: i64,

@@ -15,9 +15,9 @@ mod table;
 mod tables;
 mod topics;
 
-pub use event::{Ask, Event};
-pub use table::EngineTable;
-pub use tables::TableIndex;
+pub(crate) use event::{Ask, Event};
+pub(crate) use table::EngineTable;
+pub(crate) use tables::TableIndex;
 
 use tables::Tables;
 
@@ -51,7 +51,7 @@ const PRESSED_PATIENCE: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// What the loop works with.
-pub struct Parts {
+pub(crate) struct Parts {
     /// The configuration.
     pub config: Arc<Config>,
     /// `[[table]]`.
@@ -87,7 +87,7 @@ pub struct Parts {
 }
 
 /// The loop's state.
-pub struct Engine {
+pub(crate) struct Engine {
     parts: Parts,
     tables: Tables,
     history: Arc<History>,
@@ -117,7 +117,7 @@ pub struct Engine {
 impl Engine {
     /// A loop that knows the history, and the bookkeeping's epoch, as they were read.
     #[must_use]
-    pub fn new(parts: Parts, history: Arc<History>, epoch: i64) -> Self {
+    pub(crate) fn new(parts: Parts, history: Arc<History>, epoch: i64) -> Self {
         let apply = &parts.config.apply;
         let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let limits = FlushLimits {
@@ -154,7 +154,7 @@ impl Engine {
     ///
     /// # Errors
     /// What ended it.
-    pub fn run(mut self) -> Result<(), Failure> {
+    pub(crate) fn run(mut self) -> Result<(), Failure> {
         self.refresh_tables()?;
         loop {
             let now = Instant::now();

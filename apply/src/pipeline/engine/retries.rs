@@ -12,7 +12,7 @@ const CONFLICT_LONGEST: Duration = Duration::from_secs(10);
 
 /// What follows a failure that may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     /// Try again, not too soon.
     Again,
     /// Give this table up: others have succeeded meanwhile, so it is not the server.
@@ -22,7 +22,7 @@ pub enum Next {
 }
 
 /// The failures of a table in a row.
-pub struct Retries {
+pub(super) struct Retries {
     away: Backoff,
     conflicts: Backoff,
     /// Kafka did not say what a job wanted to know.
@@ -34,7 +34,7 @@ pub struct Retries {
 
 impl Retries {
     /// No failure yet; the limits are `retry_minutes` of the destination and of Kafka.
-    pub fn new(limit: Duration, kafka: Duration) -> Self {
+    pub(super) fn new(limit: Duration, kafka: Duration) -> Self {
         Self {
             away: Backoff::new(Policy::for_limit(limit)),
             kafka: Backoff::new(Policy::for_limit(kafka)),
@@ -48,23 +48,23 @@ impl Retries {
     }
 
     /// True if no job may go out yet.
-    pub fn is_waiting(&self, now: Instant) -> bool {
+    pub(super) fn is_waiting(&self, now: Instant) -> bool {
         self.not_before.is_some_and(|instant| now < instant)
     }
 
     /// When the last job succeeded.
-    pub const fn last_success(&self) -> Option<Instant> {
+    pub(super) const fn last_success(&self) -> Option<Instant> {
         self.succeeded
     }
 
     /// A job has succeeded.
-    pub const fn succeeded(&mut self, now: Instant) {
+    pub(super) const fn succeeded(&mut self, now: Instant) {
         self.forget();
         self.succeeded = Some(now);
     }
 
     /// What failed before does not count any more: nothing is tried now, or it is another matter.
-    pub const fn forget(&mut self) {
+    pub(super) const fn forget(&mut self) {
         self.away.succeeded();
         self.conflicts.succeeded();
         self.kafka.succeeded();
@@ -72,7 +72,7 @@ impl Retries {
     }
 
     /// Kafka has failed a job at `now`. False if it has failed for as long as it may.
-    pub fn kafka_failed(&mut self, now: Instant, jitter: f64) -> bool {
+    pub(super) fn kafka_failed(&mut self, now: Instant, jitter: f64) -> bool {
         let delay = self.kafka.failed(now, jitter);
         self.not_before = delay.map(|delay| now + delay);
         delay.is_some()
@@ -80,7 +80,13 @@ impl Retries {
 
     /// A job has failed at `now`. `conflict`: another session stood in its way. `others`: when a job of any other table
     /// last succeeded.
-    pub fn failed(&mut self, conflict: bool, others: Option<Instant>, now: Instant, jitter: f64) -> Next {
+    pub(super) fn failed(
+        &mut self,
+        conflict: bool,
+        others: Option<Instant>,
+        now: Instant,
+        jitter: f64,
+    ) -> Next {
         let backoff = if conflict { &mut self.conflicts } else { &mut self.away };
         if let Some(delay) = backoff.failed(now, jitter) {
             self.not_before = Some(now + delay);

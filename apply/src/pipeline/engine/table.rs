@@ -25,7 +25,7 @@ const STASH_RECORDS: usize = 1_000;
 const STALLED: Duration = Duration::from_millis(500);
 
 /// A table in the loop.
-pub struct EngineTable {
+pub(crate) struct EngineTable {
     pub(super) task: Arc<TableTask>,
     pub(super) memory: Arc<TableMemory>,
     pub(super) flow: Flow<Batch>,
@@ -60,7 +60,7 @@ pub struct EngineTable {
 
 /// What the loop keeps of an assigned partition.
 #[derive(Default)]
-pub struct Reading {
+pub(super) struct Reading {
     /// Records that were polled and may not be taken yet, in order.
     pub(super) stash: VecDeque<OwnedMessage>,
     /// The consumer does not read it.
@@ -88,7 +88,7 @@ impl Reading {
 
 /// A wait for the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unknown {
+pub(super) struct Unknown {
     /// The request to read on.
     pub(super) token: u64,
     /// The request was answered: the history does not hold what was looked for.

@@ -6,7 +6,7 @@ use std::ops::{Index, IndexMut};
 
 /// A table of the loop. Only [`Tables`] gives one out: it cannot miss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TableIndex(usize);
+pub(crate) struct TableIndex(usize);
 
 /// See the module.
 #[derive(Default)]
@@ -47,7 +47,6 @@ impl Tables {
         self.find(topic).unwrap_or_else(|| unreachable!("no table has the topic {topic}"))
     }
 
-    /// Every index.
     pub(super) fn indexes(&self) -> impl Iterator<Item = TableIndex> + use<> {
         (0..self.all.len()).map(TableIndex)
     }

@@ -14,7 +14,11 @@ use tokio_postgres::error::SqlState;
 impl Worker {
     /// Makes the indexes and takes statistics. May be repeated: what is there counts as made. False if the table was
     /// emptied or altered meanwhile.
-    pub async fn after_load(&self, task: &TableTask, memory: &TableMemory) -> Result<bool, DestinationError> {
+    pub(crate) async fn after_load(
+        &self,
+        task: &TableTask,
+        memory: &TableMemory,
+    ) -> Result<bool, DestinationError> {
         let mut lease = self.pool.acquire(statistics_of(task)).await?;
         let row = self.bookkeeping.target(&mut lease, &task.topic, false).await?;
         // Without a row there is nothing to follow; with the mark another instance has done it.

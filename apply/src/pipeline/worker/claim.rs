@@ -8,7 +8,6 @@ use crate::pipeline::table::TableTask;
 /// What has been done to a target, and is to be written down once no table is waited for any more.
 #[derive(Debug, Default)]
 pub(super) struct Done {
-    /// The statements.
     pub(super) statements: Vec<String>,
     /// The target has held rows of others, and none of them is left: it is the topic's alone from now on.
     pub(super) became_sole: bool,

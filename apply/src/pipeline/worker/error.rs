@@ -6,8 +6,7 @@ use thiserror::Error;
 
 /// Why a job could not be done.
 #[derive(Debug, Error)]
-pub enum WorkError {
-    /// The destination, or what is in it.
+pub(crate) enum WorkError {
     #[error(transparent)]
     Destination(#[from] DestinationError),
     /// Kafka, which is asked for the beginnings of partitions.
@@ -18,7 +17,7 @@ pub enum WorkError {
 impl WorkError {
     /// True if trying again may help without anyone's doing. What Kafka refuses may be granted, and topics come.
     #[must_use]
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Destination(error) => error.is_transient(),
             Self::Kafka(_) => true,
@@ -27,7 +26,7 @@ impl WorkError {
 
     /// True if another session stood in the way.
     #[must_use]
-    pub fn is_conflict(&self) -> bool {
+    pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Destination(error) if error.is_conflict())
     }
 }

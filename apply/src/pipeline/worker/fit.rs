@@ -23,7 +23,7 @@ pub(super) fn check_hazards(task: &TableTask, shape: &TargetShape) -> Result<(),
 
 /// What a person should know of a target.
 #[must_use]
-pub fn warnings(task: &TableTask, shape: &TargetShape) -> Vec<String> {
+pub(crate) fn warnings(task: &TableTask, shape: &TargetShape) -> Vec<String> {
     let newest = task.generations.values().next_back();
     let layout = newest.and_then(|record| Layout::of(&record.table, &task.rule).ok());
     let key = layout.map(|layout| layout.key).unwrap_or_default();
@@ -37,7 +37,7 @@ pub fn warnings(task: &TableTask, shape: &TargetShape) -> Vec<String> {
 ///
 /// # Errors
 /// Why the rows do not fit.
-pub fn compile(
+pub(crate) fn compile(
     task: &TableTask,
     generation: u32,
     target: u32,

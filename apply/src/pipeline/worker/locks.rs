@@ -97,7 +97,7 @@ impl Worker {
 
     /// What is to be said of a transaction that failed with `error`: one that has waited for a lock for long enough says
     /// who holds the target. Sessions of instances that hang are ended.
-    pub async fn explain(&self, task: &TableTask, error: WorkError) -> WorkError {
+    pub(crate) async fn explain(&self, task: &TableTask, error: WorkError) -> WorkError {
         let error = match error {
             WorkError::Destination(error) if error.code() == Some("55P03") => error,
             other => return other,

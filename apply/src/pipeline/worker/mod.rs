@@ -18,11 +18,11 @@ mod setup;
 mod staging;
 
 pub(in crate::pipeline) use analyze::statistics_of;
-pub use error::WorkError;
+pub(crate) use error::WorkError;
 pub(in crate::pipeline) use fit::unknown_generation;
-pub use fit::{compile, warnings};
+pub(crate) use fit::{compile, warnings};
 pub(in crate::pipeline) use refused::{check_identity, partitions_changed};
-pub use replay::Replay;
+pub(crate) use replay::Replay;
 
 use super::job::{Job, Outcome};
 use super::table::TableTask;
@@ -44,7 +44,7 @@ use tributary_schemas::FORMAT_VERSION;
 use tributary_service::codes::Code;
 
 /// What every job needs.
-pub struct Worker {
+pub(crate) struct Worker {
     pool: Arc<Pool>,
     bookkeeping: Bookkeeping,
     dialect: Dialect,
@@ -62,7 +62,7 @@ pub struct Worker {
 
 /// What is remembered of a table from job to job.
 #[derive(Default)]
-pub struct TableMemory {
+pub(crate) struct TableMemory {
     cache: tokio::sync::Mutex<Cache>,
     /// The target has not been at the end of its topic yet: its rows are mostly new.
     fresh: AtomicBool,
@@ -75,12 +75,12 @@ pub struct TableMemory {
 impl TableMemory {
     /// True if what follows the load has not been done, as far as is known here.
     #[must_use]
-    pub fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         self.fresh.load(Ordering::Relaxed)
     }
 
     /// The table is read anew.
-    pub fn fresh(&self) {
+    pub(crate) fn fresh(&self) {
         self.fresh.store(true, Ordering::Relaxed);
     }
 
@@ -103,7 +103,7 @@ fn count<T>(conflicts: &AtomicU32, result: &Result<T, WorkError>) {
 
 /// What a job did, for the status.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// Row events merged, superseded ones included.
     pub rows: u64,
     /// Bytes sent to the destination.
@@ -113,7 +113,7 @@ pub struct Report {
 }
 
 /// A job that did not come to an outcome.
-pub struct Failed {
+pub(crate) struct Failed {
     /// Why.
     pub error: WorkError,
     /// The rows, for another attempt.
@@ -125,7 +125,7 @@ impl Worker {
     ///
     /// # Errors
     /// What the server says; tables of a newer version as [`DestinationError::Table`].
-    pub async fn start(
+    pub(crate) async fn start(
         pool: Arc<Pool>,
         bookkeeping: Bookkeeping,
         ends: Arc<Ends>,
@@ -170,19 +170,19 @@ impl Worker {
     }
 
     /// Sees to it that others know of this instance; the number of its staging tables.
-    pub async fn attend(&self) -> Result<u32, DestinationError> {
+    pub(crate) async fn attend(&self) -> Result<u32, DestinationError> {
         self.presence.writer(self.pool.connector(), &self.bookkeeping).await
     }
 
     /// What tells this destination from others under the same task's name.
     #[must_use]
-    pub fn identity(&self) -> &str {
+    pub(crate) fn identity(&self) -> &str {
         &self.identity
     }
 
     /// Says every two seconds that this instance lives, whatever its jobs wait for, until nobody has the worker any more.
     /// To be called on the runtime.
-    pub fn keep_beating(self: &Arc<Self>) {
+    pub(crate) fn keep_beating(self: &Arc<Self>) {
         let worker = Arc::downgrade(self);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(BEAT);
@@ -205,25 +205,23 @@ impl Worker {
 
     /// Topics of tables that were parked when this instance started.
     #[must_use]
-    pub const fn were_parked(&self) -> &BTreeSet<String> {
+    pub(crate) const fn were_parked(&self) -> &BTreeSet<String> {
         &self.were_parked
     }
 
     /// Topics that could not be begun when this instance started.
     #[must_use]
-    pub const fn were_refused(&self) -> &BTreeSet<String> {
+    pub(crate) const fn were_refused(&self) -> &BTreeSet<String> {
         &self.were_refused
     }
 
-    /// The bookkeeping.
     #[must_use]
-    pub const fn bookkeeping(&self) -> &Bookkeeping {
+    pub(crate) const fn bookkeeping(&self) -> &Bookkeeping {
         &self.bookkeeping
     }
 
-    /// The pool.
     #[must_use]
-    pub const fn pool(&self) -> &Arc<Pool> {
+    pub(crate) const fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
 
@@ -232,7 +230,7 @@ impl Worker {
     /// # Errors
     /// [`Failed`] if nothing was written and the reason is for the caller to judge. A lost race or a lost answer is
     /// no error but [`Outcome::Lost`].
-    pub async fn run(
+    pub(crate) async fn run(
         &self,
         task: &TableTask,
         memory: &TableMemory,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// What is to be read again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Replay {
+pub(crate) enum Replay {
     /// The target is emptied, and everything read.
     Clear,
     /// Rows are merged over what is there, from these offsets on (by partition).
@@ -25,7 +25,7 @@ impl Worker {
     ///
     /// # Errors
     /// What the server says, and why a definition cannot be restored.
-    pub async fn replay(
+    pub(crate) async fn replay(
         &self,
         task: &TableTask,
         replay: &Replay,

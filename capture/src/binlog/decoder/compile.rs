@@ -17,7 +17,6 @@ pub enum CompileError {
     Unsupported {
         /// Column name.
         column: String,
-        /// Which type.
         error: UnsupportedType,
     },
     /// A column's character set.

@@ -277,7 +277,6 @@ impl RowDecoder {
     }
 }
 
-/// A NULL.
 #[inline]
 fn put_null(step: Step, out: &mut Vec<u8>) -> Result<(), Fault> {
     if matches!(step.operation, Operation::Skip) {

@@ -37,7 +37,7 @@ impl Leg {
 }
 
 /// Appends the text of `before` with `diffs` applied. `None` if either is malformed, or they do not fit.
-pub fn apply_diffs(before: &[u8], diffs: &[u8], out: &mut Vec<u8>) -> Option<()> {
+pub(crate) fn apply_diffs(before: &[u8], diffs: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut root = Node::Whole(Value::parse(before)?);
     let mut cursor = Cursor::new(diffs);
     while !cursor.is_empty() {

@@ -5,7 +5,7 @@
 mod diff;
 mod scalar;
 
-pub use diff::apply_diffs;
+pub(super) use diff::apply_diffs;
 
 use super::cursor::Cursor;
 
@@ -13,7 +13,7 @@ use super::cursor::Cursor;
 const MAX_DEPTH: usize = 100;
 
 /// Appends the text of a binary JSON value. `None` if it is malformed; `out` then has a part of it at its end.
-pub fn print(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+pub(super) fn print(bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Printer::new(bytes.len(), out).put(Value::parse(bytes)?, 0)
 }
 

@@ -8,9 +8,8 @@ use crate::binlog::event::{DecodeError, kind};
 /// MySQL's limit of columns in a table.
 const MAX_COLUMNS: usize = 4096;
 
-/// How a column's values are laid out in a row image.
+/// How a column's values are laid out in a row image. Widths are in bytes, `fsp` is digits of fractional seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "MySQL's own names; widths are in bytes, fsp is digits of fractional seconds")]
 pub enum ImageType {
     Tiny,
     Short,
@@ -92,7 +91,6 @@ pub struct ColumnMap {
 /// The columns of a table, in the order of its row images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableMap {
-    /// The columns.
     pub columns: Vec<ColumnMap>,
     /// The primary key as column indexes, each with the length in bytes of a prefix part (0 for all of the column);
     /// empty for none and without `binlog_row_metadata=FULL`.

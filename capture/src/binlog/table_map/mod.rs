@@ -15,11 +15,8 @@ use super::event::{DecodeError, FormatContext, kind};
 pub struct TableMapEvent<'a> {
     /// The id by which row events name the table; changes when the server opens the table anew.
     pub table_id: u64,
-    /// Flags.
     pub flags: u16,
-    /// Database.
     pub database: &'a str,
-    /// Table.
     pub table: &'a str,
     /// Everything about the columns: equal bytes are an equal definition, so that a decoder can be kept.
     pub definition: &'a [u8],

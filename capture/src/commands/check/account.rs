@@ -10,7 +10,7 @@ use tributary_schemas::table::TableId;
 
 /// Why a task needs certain privileges.
 #[derive(Debug, Clone, Copy)]
-pub struct Needs<'a> {
+pub(super) struct Needs<'a> {
     /// Tables that are read.
     pub tables: &'a [TableId],
     /// The server has GTIDs, so that chunks are read without locks.
@@ -21,7 +21,7 @@ pub struct Needs<'a> {
 
 /// `privileges`.
 #[must_use]
-pub fn privileges(grants: &Grants, needs: Needs<'_>) -> Item {
+pub(super) fn privileges(grants: &Grants, needs: Needs<'_>) -> Item {
     const NAME: &str = "privileges";
     let mut missing: Vec<String> = ["REPLICATION SLAVE", "REPLICATION CLIENT"]
         .iter()
@@ -55,7 +55,7 @@ pub fn privileges(grants: &Grants, needs: Needs<'_>) -> Item {
 
 /// `xa-prepared`: a transaction that was prepared before the task began is not in its stream, and what it writes is not known.
 #[must_use]
-pub fn xa_prepared(prepared: &Prepared) -> Item {
+pub(super) fn xa_prepared(prepared: &Prepared) -> Item {
     const NAME: &str = "xa-prepared";
     match prepared {
         Prepared::Count(0) => pass(NAME, "no XA transaction is prepared"),

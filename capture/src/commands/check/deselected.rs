@@ -8,7 +8,7 @@ use tributary_schemas::history::SelectionRecord;
 use tributary_schemas::table::TableId;
 
 /// The item. `--ignore` does not take it.
-pub const NAME: &str = "tables-deselected";
+pub(super) const NAME: &str = "tables-deselected";
 
 /// `tables-deselected`. `recorded` is what the task selected last, `named` the tables of `--deselect`.
 #[must_use]

@@ -13,7 +13,7 @@ use tributary_source::error::SourceError;
 
 /// What was prepared by XA and is undecided.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Prepared {
+pub(super) enum Prepared {
     /// This many transactions.
     Count(usize),
     /// The account may not ask.
@@ -30,12 +30,12 @@ pub enum Cascades {
 }
 
 /// `version()`.
-pub async fn version(connection: &mut Connection) -> Result<String, SourceError> {
+pub(super) async fn version(connection: &mut Connection) -> Result<String, SourceError> {
     Ok(connection.first("reading the version", "SELECT version()").await?.unwrap_or_default())
 }
 
 /// What the account may do.
-pub async fn grants(connection: &mut Connection) -> Result<Grants, SourceError> {
+pub(super) async fn grants(connection: &mut Connection) -> Result<Grants, SourceError> {
     let rows = connection.query("reading the grants", "SHOW GRANTS").await?;
     let lines: Vec<String> = rows.into_iter().filter_map(|row| from_row_opt::<String>(row).ok()).collect();
     Ok(Grants::parse(lines.iter().map(String::as_str)))
@@ -44,7 +44,7 @@ pub async fn grants(connection: &mut Connection) -> Result<Grants, SourceError> 
 /// The server's settings. `behind` is waited for if it is not yet in `gtid_executed`: the binlog shows a transaction
 /// before the engine has committed it, and a checkpoint can be that fresh. A source that waits for a replica's
 /// acknowledgement, or for its disk, takes its time over that. What it neither has nor is about to have is not waited for.
-pub async fn server(
+pub(super) async fn server(
     connection: &mut Connection,
     behind: Option<&GtidSet>,
 ) -> Result<ServerFacts, SourceError> {
@@ -73,7 +73,7 @@ fn never_comes(set: &GtidSet, executed: &GtidSet, server_uuid: &str, owned: &str
 
 /// The replicas that stream from the server now. Empty if it may not be asked: then nobody can be in the way whom
 /// this account could see.
-pub async fn replicas(connection: &mut Connection) -> Result<Vec<Replica>, SourceError> {
+pub(super) async fn replicas(connection: &mut Connection) -> Result<Vec<Replica>, SourceError> {
     for statement in ["SHOW REPLICAS", "SHOW SLAVE HOSTS"] {
         match connection.query("listing the replicas", statement).await {
             Ok(rows) => {
@@ -91,7 +91,7 @@ pub async fn replicas(connection: &mut Connection) -> Result<Vec<Replica>, Sourc
 }
 
 /// `XA RECOVER`.
-pub async fn prepared(connection: &mut Connection) -> Result<Prepared, SourceError> {
+pub(super) async fn prepared(connection: &mut Connection) -> Result<Prepared, SourceError> {
     match connection.query("listing prepared transactions", "XA RECOVER").await {
         Ok(rows) => Ok(Prepared::Count(rows.len())),
         Err(error) if error.is_transient() => Err(error),

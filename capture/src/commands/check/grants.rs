@@ -5,7 +5,7 @@ use tributary_schemas::table::TableId;
 
 /// The privileges of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Grants(Vec<Grant>);
+pub(super) struct Grants(Vec<Grant>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Grant {
@@ -30,19 +30,19 @@ enum Scope {
 impl Grants {
     /// Reads the lines. Those that grant roles, proxies and routines say nothing about tables and are passed over.
     #[must_use]
-    pub fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(super) fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
         Self(lines.into_iter().filter_map(parse_line).collect())
     }
 
     /// True if the account has `privilege` on everything.
     #[must_use]
-    pub fn globally(&self, privilege: &str) -> bool {
+    pub(super) fn globally(&self, privilege: &str) -> bool {
         self.0.iter().any(|grant| grant.granted && grant.scope == Scope::Global && grant.gives(privilege))
     }
 
     /// True if the account has `privilege` on all of `table`.
     #[must_use]
-    pub fn on_table(&self, privilege: &str, table: &TableId) -> bool {
+    pub(super) fn on_table(&self, privilege: &str, table: &TableId) -> bool {
         let revoked = self.0.iter().any(|grant| {
             !grant.granted
                 && grant.gives(privilege)

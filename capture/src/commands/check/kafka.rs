@@ -9,7 +9,7 @@ use tributary_schemas::printed::counted;
 
 /// Something that the cluster, or the way to it, did not let through.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub(super) struct Refusal {
     /// What was tried.
     pub action: &'static str,
     /// What came back.
@@ -21,11 +21,10 @@ pub struct Refusal {
 }
 
 /// Settings of a topic by name.
-pub type TopicSettings = BTreeMap<String, String>;
+pub(super) type TopicSettings = BTreeMap<String, String>;
 
-/// What the cluster is and has.
 #[derive(Debug, Clone, Default)]
-pub struct ClusterFacts {
+pub(super) struct ClusterFacts {
     /// Brokers in the metadata.
     pub brokers: usize,
     /// Every topic that may be seen, with its number of partitions.
@@ -44,7 +43,7 @@ pub struct ClusterFacts {
 
 /// What became of the probe topic.
 #[derive(Debug, Clone)]
-pub struct ProbeFacts {
+pub(super) struct ProbeFacts {
     /// It was created; the settings it was created with, as they were read back.
     pub settings: Result<TopicSettings, Refusal>,
     /// What consumers saw of an aborted and a committed transaction; `None` if there was no topic to try it on.
@@ -55,7 +54,7 @@ pub struct ProbeFacts {
 
 /// What consumers saw.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Visibility {
+pub(super) struct Visibility {
     /// With `isolation.level=read_uncommitted`.
     pub uncommitted: Vec<String>,
     /// With `isolation.level=read_committed`.
@@ -63,16 +62,16 @@ pub struct Visibility {
 }
 
 /// The record of the transaction that is aborted.
-pub const ABORTED: &str = "aborted";
+pub(super) const ABORTED: &str = "aborted";
 /// The record of the transaction that is committed.
-pub const COMMITTED: &str = "committed";
+pub(super) const COMMITTED: &str = "committed";
 
 /// What to do about what may pass by itself.
 const BUSY: &str = "check again once the cluster answers: it is away, or busy; `run` waits for it";
 
 /// `kafka-transactions`: exactly once stands and falls with them.
 #[must_use]
-pub fn transactions(probe: &ProbeFacts) -> Item {
+pub(super) fn transactions(probe: &ProbeFacts) -> Item {
     const NAME: &str = "kafka-transactions";
     let remedy = "use a cluster with transactions (ApsaraMQ: local storage, not cloud storage), and grant what \
                   `capture check --print-grants` prints";
@@ -108,7 +107,7 @@ pub fn transactions(probe: &ProbeFacts) -> Item {
 
 /// `kafka-compaction`: the setting is taken. The compaction itself runs hours later and cannot be waited for.
 #[must_use]
-pub fn compaction(probe: &ProbeFacts) -> Item {
+pub(super) fn compaction(probe: &ProbeFacts) -> Item {
     const NAME: &str = "kafka-compaction";
     let remedy = "use a cluster whose topics may have cleanup.policy=compact: without it old rows vanish, or every \
                   change is kept for ever";
@@ -138,7 +137,7 @@ pub fn compaction(probe: &ProbeFacts) -> Item {
 /// `kafka-message-size`: the probe topic's limit as it was read back, the limits of topics that exist, and the
 /// broker's limit on a request.
 #[must_use]
-pub fn message_size(probe: &ProbeFacts, cluster: &ClusterFacts, wanted: u32) -> Item {
+pub(super) fn message_size(probe: &ProbeFacts, cluster: &ClusterFacts, wanted: u32) -> Item {
     const NAME: &str = "kafka-message-size";
     const KEY: &str = "max.message.bytes";
     let wanted = u64::from(wanted);
@@ -183,7 +182,7 @@ pub fn message_size(probe: &ProbeFacts, cluster: &ClusterFacts, wanted: u32) -> 
 
 /// `kafka-acl`: everything that was denied, in one place.
 #[must_use]
-pub fn acl<'a>(refusals: impl IntoIterator<Item = &'a Refusal>) -> Item {
+pub(super) fn acl<'a>(refusals: impl IntoIterator<Item = &'a Refusal>) -> Item {
     const NAME: &str = "kafka-acl";
     let mut denied: Vec<String> = refusals
         .into_iter()
@@ -197,9 +196,8 @@ pub fn acl<'a>(refusals: impl IntoIterator<Item = &'a Refusal>) -> Item {
     fail(NAME, denied.join("\n"), "add the ACLs that `capture check --print-grants` prints")
 }
 
-/// Topics of a task.
 #[derive(Debug, Clone, Copy)]
-pub struct TaskTopics<'a> {
+pub(super) struct TaskTopics<'a> {
     /// The history and the state topic.
     pub own: &'a [String],
     /// The topics of the selected tables.
@@ -212,7 +210,7 @@ pub struct TaskTopics<'a> {
 
 /// `topic-settings`: topics that exist must be as this task would create them.
 #[must_use]
-pub fn topic_settings(topics: TaskTopics<'_>, cluster: &ClusterFacts, config: &TopicsConfig) -> Item {
+pub(super) fn topic_settings(topics: TaskTopics<'_>, cluster: &ClusterFacts, config: &TopicsConfig) -> Item {
     const NAME: &str = "topic-settings";
     let mut wrong: Vec<String> = Vec::new();
     let mut doubtful: Vec<String> = Vec::new();

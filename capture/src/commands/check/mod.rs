@@ -51,7 +51,6 @@ pub struct Precheck {
 pub enum Away {
     /// MySQL.
     Source(String),
-    /// Kafka.
     Kafka(String),
 }
 

@@ -47,7 +47,7 @@ impl ProducerContext for Quiet {
 }
 
 /// A cluster that answered.
-pub struct Cluster {
+pub(super) struct Cluster {
     consumer: BaseConsumer<Listener>,
     admin: AdminClient<TracingContext>,
     client: ClientConfig,
@@ -63,7 +63,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Why nobody answered.
-    pub fn reach(kafka: &KafkaConfig, group: &str, runtime: Handle) -> Result<Self, Refusal> {
+    pub(super) fn reach(kafka: &KafkaConfig, group: &str, runtime: Handle) -> Result<Self, Refusal> {
         let client = client_config(kafka);
         let (consumer, metadata) = reach(kafka, group).map_err(|unreachable| Refusal {
             action: "asking for the metadata",
@@ -87,7 +87,7 @@ impl Cluster {
     }
 
     /// Waits until the metadata names `wanted` brokers: while they start or wake up, it names fewer for a moment.
-    pub fn look_again_for_brokers(&mut self, wanted: usize) {
+    pub(super) fn look_again_for_brokers(&mut self, wanted: usize) {
         let deadline = Instant::now() + SETTLE;
         while self.facts.brokers < wanted && Instant::now() < deadline {
             let _ = self.consumer.poll(SLICE);
@@ -104,7 +104,7 @@ impl Cluster {
     /// Makes sure that each of `recorded` is known if it exists. The history names them and was read behind the
     /// metadata, so that another capture may have created them in between; and a broker may hear of a topic later than
     /// the one that wrote the history. Only what stays away for [`SETTLE`] is gone.
-    pub fn look_again_for(&mut self, recorded: &[String]) {
+    pub(super) fn look_again_for(&mut self, recorded: &[String]) {
         let deadline = Instant::now() + SETTLE;
         let known = &self.facts.topics;
         let mut missing: Vec<&String> = recorded.iter().filter(|topic| !known.contains_key(*topic)).collect();
@@ -138,7 +138,7 @@ impl Cluster {
     }
 
     /// Those topics of tables that are not the ones any more that were written, with the reason.
-    pub fn lost_topics(&mut self, known: Vec<(TableId, String, Known)>) -> BTreeMap<String, String> {
+    pub(super) fn lost_topics(&mut self, known: Vec<(TableId, String, Known)>) -> BTreeMap<String, String> {
         let names: BTreeMap<TableId, String> =
             known.iter().map(|(id, topic, _)| (id.clone(), topic.clone())).collect();
         let lost = Topics::new(&self.client, self.runtime.clone())
@@ -158,14 +158,14 @@ impl Cluster {
 
     /// What is known of it; nothing more is asked.
     #[must_use]
-    pub fn into_facts(mut self) -> ClusterFacts {
+    pub(super) fn into_facts(mut self) -> ClusterFacts {
         let facts = std::mem::take(&mut self.facts);
         close(self);
         facts
     }
 
     /// Reads the settings of `topics` that exist, the broker's limit, and whether the group may be used.
-    pub fn describe(&mut self, topics: &[String]) {
+    pub(super) fn describe(&mut self, topics: &[String]) {
         let existing: Vec<&str> = topics
             .iter()
             .filter(|topic| self.facts.topics.contains_key(*topic))
@@ -221,7 +221,7 @@ impl Cluster {
     /// Notes those of `topics` that hold records, though the task has no checkpoint. `begun` says whether it has one by
     /// now, and is asked behind the records: another capture may have begun the task in the meantime, and it writes the
     /// checkpoint before the first of them.
-    pub fn find_orphans(&mut self, topics: &[String], begun: impl FnOnce() -> Result<bool, Refusal>) {
+    pub(super) fn find_orphans(&mut self, topics: &[String], begun: impl FnOnce() -> Result<bool, Refusal>) {
         let partitions = topics.iter().filter_map(|topic| Some((topic, *self.facts.topics.get(topic)?)));
         let places: Vec<Place> = partitions
             .flat_map(|(topic, count)| {
@@ -256,7 +256,7 @@ impl Cluster {
 
     /// Creates a topic as the task would, tries transactions on it, and deletes it.
     #[must_use]
-    pub fn probe(&self, config: &Config, topic: &str) -> ProbeFacts {
+    pub(super) fn probe(&self, config: &Config, topic: &str) -> ProbeFacts {
         let settings = self.create(config, topic);
         let transactions = settings.is_ok().then(|| patiently(REQUEST, || self.try_transactions(topic)));
         let read = || {

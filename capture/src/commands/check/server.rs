@@ -9,7 +9,7 @@ use tributary_source::dialect::{BinaryLog, Dialect};
 
 /// The server as it was when it was asked.
 #[derive(Debug, Clone, Default)]
-pub struct ServerFacts {
+pub(super) struct ServerFacts {
     /// It says it is PolarDB.
     pub polardb: bool,
     /// Asks it where its binlog ends.
@@ -64,20 +64,20 @@ impl From<&Dialect> for ServerFacts {
 impl ServerFacts {
     /// A variable's value; empty if the server does not have it.
     #[must_use]
-    pub fn variable(&self, name: &str) -> &str {
+    pub(super) fn variable(&self, name: &str) -> &str {
         self.variables.get(name).map_or("", String::as_str)
     }
 
     /// `gtid_mode` is ON.
     #[must_use]
-    pub fn has_gtid(&self) -> bool {
+    pub(super) fn has_gtid(&self) -> bool {
         self.variable("gtid_mode").eq_ignore_ascii_case("ON")
     }
 }
 
 /// `source-version`: MySQL from 5.7, not MariaDB, whose GTIDs and events are others.
 #[must_use]
-pub fn version(version: &str) -> Item {
+pub(super) fn version(version: &str) -> Item {
     const NAME: &str = "source-version";
     let remedy = "use MySQL 5.7 or later, or PolarDB for MySQL 5.7 or later";
     if version.to_lowercase().contains("mariadb") {
@@ -99,7 +99,7 @@ pub(super) fn numbers(version: &str) -> [u32; 3] {
 
 /// The items about the binlog's settings, in the order of the report.
 #[must_use]
-pub fn settings(facts: &ServerFacts) -> Vec<Item> {
+pub(super) fn settings(facts: &ServerFacts) -> Vec<Item> {
     let enabled = binlog_enabled(facts);
     if facts.variable("log_bin") != "ON" {
         return vec![enabled];
@@ -209,7 +209,7 @@ fn sync_binlog(facts: &ServerFacts) -> Item {
 
 /// `binlog-expiry`: the binlog must outlive an outage of `outage_minutes`, and a day in any case.
 #[must_use]
-pub fn binlog_expiry(facts: &ServerFacts, outage_minutes: u32) -> Item {
+pub(super) fn binlog_expiry(facts: &ServerFacts, outage_minutes: u32) -> Item {
     const NAME: &str = "binlog-expiry";
     const DAY: u64 = 86_400;
     let number = |name: &str| facts.variable(name).parse::<u64>().unwrap_or(0);
@@ -239,19 +239,18 @@ fn hours(seconds: u64) -> f64 {
 
 /// One line of `SHOW REPLICAS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replica {
-    /// Its server id.
+pub(super) struct Replica {
     pub server_id: u32,
     /// The host name it reports; [`OWN_HOST`] for Tributary.
     pub host: String,
 }
 
 /// The host name under which the binlog stream registers.
-pub const OWN_HOST: &str = "tributary";
+pub(super) const OWN_HOST: &str = "tributary";
 
 /// `server-id`: the server ends the stream of a replica as soon as another one comes with the same id.
 #[must_use]
-pub fn server_id(ours: u32, server: u32, replicas: &[Replica]) -> Item {
+pub(super) fn server_id(ours: u32, server: u32, replicas: &[Replica]) -> Item {
     const NAME: &str = "server-id";
     let remedy = "set source.server_id to a number that no server and no replica of this cluster has";
     if ours == server {

@@ -23,7 +23,7 @@ pub struct Selected {
 
 /// What became of the selection.
 #[derive(Debug, Clone, Default)]
-pub struct Judgement {
+pub(super) struct Judgement {
     /// The tables that can be replicated, in name order.
     pub selected: Vec<Selected>,
     /// The others: why, and what to do.
@@ -33,7 +33,7 @@ pub struct Judgement {
 }
 
 /// What is known beside the configuration.
-pub struct Known<'a> {
+pub(super) struct Known<'a> {
     /// Every table of the source, selected or not.
     pub listed: &'a [TableId],
     /// The selected ones as the catalog has them.
@@ -48,7 +48,12 @@ pub struct Known<'a> {
 
 /// Judges every table.
 #[must_use]
-pub fn judge(config: &Config, selection: &TableSelection, rules: &TableRules, known: Known<'_>) -> Judgement {
+pub(super) fn judge(
+    config: &Config,
+    selection: &TableSelection,
+    rules: &TableRules,
+    known: Known<'_>,
+) -> Judgement {
     let mut topics = known.names.clone();
     let mut unnamed: BTreeMap<TableId, String> = BTreeMap::new();
     let mut judgement = Judgement::default();

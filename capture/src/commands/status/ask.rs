@@ -5,7 +5,7 @@ use tributary_service::load::Service;
 
 /// The document of the instance that listens on `listen`, or why there is none. A different task that listens there
 /// is not answered for.
-pub async fn ask(listen: &str, task: &str) -> Result<serde_json::Value, String> {
+pub(super) async fn ask(listen: &str, task: &str) -> Result<serde_json::Value, String> {
     let (address, document) = fetch(listen, Service::Capture).await?;
     match document.get("task").and_then(serde_json::Value::as_str) {
         Some(other) if other != task => Err(format!("{address} is another task, {other}")),

@@ -8,8 +8,7 @@ use tributary_service::waits::WaitDocument;
 /// What is shown of the document of `/status`; a field that is missing stays empty.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Answer {
-    /// Task.
+pub(super) struct Answer {
     pub task: String,
     /// `capture`.
     pub service: String,
@@ -39,7 +38,7 @@ pub struct Answer {
 /// One table.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Row {
+pub(super) struct Row {
     /// `database.table`.
     pub name: String,
     /// What becomes of it.
@@ -59,7 +58,7 @@ pub struct Row {
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Problem {
+pub(super) struct Problem {
     /// Section of the operations guide.
     pub code: String,
     /// What, where and why.
@@ -68,10 +67,9 @@ pub struct Problem {
     pub remedy: String,
 }
 
-/// An outage.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Outage {
+pub(super) struct Outage {
     /// What is being tried.
     pub what: String,
     /// How long ago it failed first.
@@ -83,7 +81,7 @@ pub struct Outage {
 /// When something was heard.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Contact {
+pub(super) struct Contact {
     /// How long ago.
     pub seconds_ago: Option<f64>,
 }
@@ -93,7 +91,7 @@ const HEADINGS: [&str; 6] = ["TABLE", "STATE", "LOADED", "%", "PUBLISHED", "LAG"
 impl Answer {
     /// Lines about the task, then a line for each table, its problem below it.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub(super) fn render(&self) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
         let _ = writeln!(out, "task        {}", self.task);

@@ -25,7 +25,7 @@ use tributary_source::catalog::CatalogTable;
 
 /// Where a table stands.
 #[derive(Debug, Clone)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// Its events are published, and its rows as they are read.
     Streaming,
     /// It is read whole from a place that the stream has not reached.
@@ -47,7 +47,7 @@ pub enum Standing {
 
 /// A table that waits for the stream to reach the place where its definition holds.
 #[derive(Debug, Clone)]
-pub struct Joining {
+pub(crate) struct Joining {
     /// All columns.
     pub catalog: CatalogTable,
     /// Where that holds.
@@ -61,13 +61,13 @@ pub struct Joining {
 impl Standing {
     /// True if the table's events are published.
     #[must_use]
-    pub const fn is_streaming(&self) -> bool {
+    pub(crate) const fn is_streaming(&self) -> bool {
         matches!(self, Self::Streaming)
     }
 
     /// True if the table is replicated, or about to be, or would be but for the reason that it is parked for.
     #[must_use]
-    pub const fn is_followed(&self) -> bool {
+    pub(crate) const fn is_followed(&self) -> bool {
         !matches!(self, Self::Gone | Self::Excluded)
     }
 
@@ -78,7 +78,7 @@ impl Standing {
 
     /// What the state topic and the status say of a table that stands still.
     #[must_use]
-    pub fn record(&self) -> Option<Parked> {
+    pub(crate) fn record(&self) -> Option<Parked> {
         match self {
             Self::Parked(parked) => Some(parked.clone()),
             _ => self.reread().map(gap),
@@ -122,19 +122,18 @@ fn gap(why: &str) -> Parked {
 impl Tables {
     /// Where the table stands.
     #[must_use]
-    pub fn standing(&self, index: TableIndex) -> &Standing {
+    pub(crate) fn standing(&self, index: TableIndex) -> &Standing {
         &self.entry(index).standing
     }
 
     /// True if the table's events are published.
     #[must_use]
-    pub fn is_streaming(&self, index: TableIndex) -> bool {
+    pub(crate) fn is_streaming(&self, index: TableIndex) -> bool {
         self.standing(index).is_streaming()
     }
 
-    /// The table, which joins.
     #[must_use]
-    pub fn joining(&self, index: TableIndex) -> &Joining {
+    pub(crate) fn joining(&self, index: TableIndex) -> &Joining {
         match self.standing(index) {
             Standing::Joining(joining) => joining,
             other => unreachable!("{} does not join, it is {other}", self[index].id),
@@ -142,12 +141,12 @@ impl Tables {
     }
 
     /// The tables that wait for the stream to reach a place.
-    pub fn waiting(&self) -> impl Iterator<Item = (TableIndex, &Standing)> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (TableIndex, &Standing)> {
         self.waiting.iter().map(|index| (*index, self.standing(*index)))
     }
 
     /// The tables among them that join.
-    pub fn all_joining(&self) -> impl Iterator<Item = (TableIndex, &Joining)> {
+    pub(crate) fn all_joining(&self) -> impl Iterator<Item = (TableIndex, &Joining)> {
         self.waiting().filter_map(|(index, standing)| match standing {
             Standing::Joining(joining) => Some((index, &**joining)),
             _ => None,
@@ -165,7 +164,7 @@ impl Tables {
     }
 
     /// A session begins with the table where it stood when the one before it ended. Nothing has to be said of it.
-    pub fn restore(&mut self, index: TableIndex, standing: Standing) {
+    pub(crate) fn restore(&mut self, index: TableIndex, standing: Standing) {
         drop(self.stand(index, standing));
     }
 }
@@ -204,7 +203,7 @@ impl Sequencer {
 }
 
 /// What the status says of a table that stands still.
-pub fn document(parked: &Parked) -> ErrorDocument {
+pub(crate) fn document(parked: &Parked) -> ErrorDocument {
     ErrorDocument::new(&*parked.code, &*parked.message, &*parked.remedy)
 }
 

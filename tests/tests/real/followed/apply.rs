@@ -232,7 +232,7 @@ const LATER: &[Fault] = &[
 const MOVED: &str = "moved";
 
 /// Every table.
-pub fn tables() -> Vec<&'static str> {
+pub(super) fn tables() -> Vec<&'static str> {
     AT_FIRST.iter().chain(LATER).map(|fault| fault.table).chain([MOVED]).collect()
 }
 

@@ -10,7 +10,7 @@ use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
 
 /// The tables of the test.
-pub const TABLES: [&str; 9] =
+pub(super) const TABLES: [&str; 9] =
     ["image", "zerokey", "surrogate", "unpaired", "large", "refused", "keyless", "renamed", "late"];
 
 const SOON: Duration = Duration::from_secs(90);

@@ -4,7 +4,7 @@
 
 mod apply;
 mod capture;
-pub mod words;
+pub(crate) mod words;
 
 use super::remedies::literals;
 use std::collections::BTreeSet;
@@ -180,7 +180,7 @@ fn remedies(service: &str) -> BTreeSet<String> {
     let text = table(service);
     let mut found: BTreeSet<String> = functions(&text).map(|(name, _)| name.to_owned()).collect();
     if found.remove("sqlstate") {
-        let body = text.split("pub fn sqlstate").nth(1).unwrap().split("\n}\n").next().unwrap();
+        let body = text.split("fn sqlstate").nth(1).unwrap().split("\n}\n").next().unwrap();
         let states = literals(body).into_iter().filter(|literal| {
             matches!(literal.len(), 2 | 5)
                 && literal.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase())
@@ -200,7 +200,7 @@ fn functions(text: &str) -> impl Iterator<Item = (&str, &str)> {
         } else if line.starts_with('#') {
             said = before;
         }
-        let signature = line.strip_prefix("pub fn ").or_else(|| line.strip_prefix("pub const fn "))?;
+        let signature = line.strip_prefix("pub(crate) ")?.trim_start_matches("const ").strip_prefix("fn ")?;
         Some((signature.split('(').next()?, before))
     })
 }

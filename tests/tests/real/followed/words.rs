@@ -6,7 +6,7 @@ const BEGINNINGS: [&str; 3] = ["ALTER TABLE ", "TRUNCATE TABLE ", "DROP RULE "];
 const ENDS: [&str; 4] = [";", ", and ", ", then ", ", or "];
 
 /// The first statement.
-pub fn statement(remedy: &str) -> String {
+pub(crate) fn statement(remedy: &str) -> String {
     let begin = BEGINNINGS.iter().filter_map(|words| remedy.find(words)).min();
     let rest = &remedy[begin.unwrap_or_else(|| panic!("no statement in: {remedy}"))..];
     let end = ENDS.iter().filter_map(|words| rest.find(words)).min().unwrap_or(rest.len());
@@ -14,19 +14,19 @@ pub fn statement(remedy: &str) -> String {
 }
 
 /// The commands of `apply` or `capture`, without the program's name.
-pub fn commands(remedy: &str) -> Vec<Vec<&str>> {
+pub(crate) fn commands(remedy: &str) -> Vec<Vec<&str>> {
     programs(remedy).into_iter().map(|words| words[1..].to_vec()).collect()
 }
 
 /// The same with the program's name.
-pub fn programs(remedy: &str) -> Vec<Vec<&str>> {
+pub(crate) fn programs(remedy: &str) -> Vec<Vec<&str>> {
     let quoted = remedy.split('`').skip(1).step_by(2);
     let words = quoted.map(|text| text.split_whitespace().collect::<Vec<_>>());
     words.filter(|words| matches!(words[..], ["apply" | "capture", _, ..])).collect()
 }
 
 /// The line of the configuration that begins with `key`.
-pub fn setting(remedy: &str, key: &str) -> String {
+pub(crate) fn setting(remedy: &str, key: &str) -> String {
     let begin = remedy.find(key).unwrap_or_else(|| panic!("no {key} in: {remedy}"));
     let rest = &remedy[begin..];
     let end = rest.rfind('}').unwrap_or_else(|| panic!("no end of {key} in: {remedy}"));

@@ -35,7 +35,6 @@ pub(in super::super) fn catalog(database: &str, table: &str) -> CatalogTable {
     }
 }
 
-/// It, as it is published.
 pub(in super::super) fn published(catalog: &CatalogTable) -> Table {
     let wishes =
         Wishes { excluded: &[], previous: None, highest_id: 0, key_index: None, charset_supported: |_| true };

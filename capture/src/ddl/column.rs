@@ -9,7 +9,6 @@ use tributary_schemas::types::ColumnType;
 /// A declared column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnDefinition {
-    /// Name.
     pub name: String,
     /// Type; for text and blob with a `lob_length` the size is still open.
     pub column_type: ColumnType,
@@ -23,7 +22,6 @@ pub struct ColumnDefinition {
     pub lob_length: Option<u64>,
     /// NULL or NOT NULL; `None` if neither is said.
     pub nullable: Option<bool>,
-    /// DEFAULT.
     pub default: Option<DefaultClause>,
     /// CHARACTER SET.
     pub charset: Option<String>,
@@ -31,17 +29,14 @@ pub struct ColumnDefinition {
     pub collation: Option<String>,
     /// The attribute BINARY: the charset's `_bin` collation.
     pub binary_collation: bool,
-    /// COMMENT.
     pub comment: String,
     /// GENERATED ALWAYS AS.
     pub generated: bool,
-    /// AUTO_INCREMENT.
     pub auto_increment: bool,
     /// PRIMARY KEY at the column.
     pub primary_key: bool,
     /// UNIQUE at the column.
     pub unique: bool,
-    /// INVISIBLE.
     pub invisible: bool,
 }
 

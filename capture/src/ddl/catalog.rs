@@ -109,7 +109,6 @@ impl Next {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the definition of table {table} does not follow from the statement: {why}")]
 pub struct NeedsCatalogRead {
-    /// Which table.
     pub table: TableId,
     /// What could not be told.
     pub why: String,

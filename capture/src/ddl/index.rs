@@ -9,7 +9,6 @@ use tributary_schemas::table::IndexPart;
 pub struct IndexDefinition {
     /// Name; MySQL makes one up if there is none.
     pub name: Option<String>,
-    /// UNIQUE.
     pub unique: bool,
     /// `BTREE`, `FULLTEXT`, `SPATIAL`.
     pub kind: &'static str,
@@ -31,7 +30,6 @@ pub enum Constraint {
         /// The referencing columns.
         columns: Vec<String>,
     },
-    /// CHECK.
     Check,
 }
 

@@ -10,7 +10,6 @@ use tributary_schemas::types::ColumnType;
 /// A DEFAULT clause as declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DefaultClause {
-    /// NULL.
     Null,
     /// A string.
     Text {

@@ -9,13 +9,10 @@ use tributary_schemas::table::TableId;
 pub enum Statement {
     /// BEGIN or START TRANSACTION.
     Begin,
-    /// COMMIT.
     Commit,
     /// ROLLBACK of the whole transaction.
     Rollback,
-    /// SAVEPOINT.
     Savepoint {
-        /// Its name.
         name: String,
     },
     /// ROLLBACK TO SAVEPOINT: rows since then did not happen, except in tables without transactions.
@@ -28,7 +25,6 @@ pub enum Statement {
         /// Which.
         xid: Xid,
     },
-    /// XA END.
     XaEnd {
         /// Which.
         xid: Xid,
@@ -38,14 +34,12 @@ pub enum Statement {
         /// Which.
         xid: Xid,
     },
-    /// XA COMMIT.
     XaCommit {
         /// Which.
         xid: Xid,
         /// Was never prepared apart: the rows are in this very transaction.
         one_phase: bool,
     },
-    /// XA ROLLBACK.
     XaRollback {
         /// Which.
         xid: Xid,
@@ -63,7 +57,6 @@ pub enum Statement {
         database: String,
         /// Character set.
         charset: Option<String>,
-        /// Collation.
         collation: Option<String>,
     },
     /// Rows changed in statement format, so that there are no row events.
@@ -81,7 +74,6 @@ pub enum Statement {
     Other,
 }
 
-/// An effect on one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableEffect {
     /// As the statement spells it, with the default database filled in.

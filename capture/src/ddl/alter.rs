@@ -9,52 +9,85 @@ use tributary_schemas::table::{IndexPart, TableId};
 
 /// One clause of ALTER TABLE.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the fields are the clause's own words")]
 pub enum AlterStep {
-    /// ADD COLUMN.
-    AddColumn { definition: ColumnDefinition, position: Position },
-    /// DROP COLUMN.
-    DropColumn { name: String },
-    /// MODIFY COLUMN.
-    ModifyColumn { definition: ColumnDefinition, position: Position },
-    /// CHANGE COLUMN.
-    ChangeColumn { old: String, definition: ColumnDefinition, position: Position },
-    /// RENAME COLUMN.
-    RenameColumn { old: String, new: String },
+    AddColumn {
+        definition: ColumnDefinition,
+        position: Position,
+    },
+    DropColumn {
+        name: String,
+    },
+    ModifyColumn {
+        definition: ColumnDefinition,
+        position: Position,
+    },
+    ChangeColumn {
+        old: String,
+        definition: ColumnDefinition,
+        position: Position,
+    },
+    RenameColumn {
+        old: String,
+        new: String,
+    },
     /// ALTER COLUMN … SET DEFAULT.
-    SetDefault { column: String, default: DefaultClause },
+    SetDefault {
+        column: String,
+        default: DefaultClause,
+    },
     /// ALTER COLUMN … DROP DEFAULT.
-    DropDefault { column: String },
+    DropDefault {
+        column: String,
+    },
     /// ALTER COLUMN … SET VISIBLE or INVISIBLE.
-    SetVisibility { column: String, invisible: bool },
-    /// ADD PRIMARY KEY.
-    AddPrimaryKey { parts: Vec<IndexPart> },
-    /// DROP PRIMARY KEY.
+    SetVisibility {
+        column: String,
+        invisible: bool,
+    },
+    AddPrimaryKey {
+        parts: Vec<IndexPart>,
+    },
     DropPrimaryKey,
     /// ADD INDEX, CREATE INDEX.
     AddIndex(IndexDefinition),
     /// ADD FOREIGN KEY: MySQL adds an index over its columns where there is none.
-    AddForeignKey { name: Option<String>, columns: Vec<String> },
-    /// DROP INDEX.
-    DropIndex { name: String },
-    /// RENAME INDEX.
-    RenameIndex { old: String, new: String },
+    AddForeignKey {
+        name: Option<String>,
+        columns: Vec<String>,
+    },
+    DropIndex {
+        name: String,
+    },
+    RenameIndex {
+        old: String,
+        new: String,
+    },
     /// DROP CONSTRAINT: an index, the primary key, or a check or foreign key that is in no catalog here.
-    DropConstraint { name: String },
-    /// COMMENT.
+    DropConstraint {
+        name: String,
+    },
     TableComment(String),
-    /// ENGINE.
     Engine(String),
     /// DEFAULT CHARACTER SET, or with `convert` CONVERT TO CHARACTER SET; both `None` for the database's default.
-    TableCharset { charset: Option<String>, collation: Option<String>, convert: bool },
+    TableCharset {
+        charset: Option<String>,
+        collation: Option<String>,
+        convert: bool,
+    },
     /// PARTITION BY and REMOVE PARTITIONING; no row changes.
-    Partitioning { partitioned: bool },
+    Partitioning {
+        partitioned: bool,
+    },
     /// Rows come or go without row events: DROP, TRUNCATE or EXCHANGE PARTITION, IMPORT TABLESPACE.
-    RowsChange { clause: String },
+    RowsChange {
+        clause: String,
+    },
     /// Changes neither columns nor rows.
     Harmless,
     /// A clause that could not be read.
-    Unknown { clause: String },
+    Unknown {
+        clause: String,
+    },
 }
 
 /// Where a column goes.
@@ -62,7 +95,6 @@ pub enum AlterStep {
 pub enum Position {
     /// Not said: a new column goes last, a known one stays.
     Unsaid,
-    /// FIRST.
     First,
     /// AFTER this column, by the name it has when the statement is done.
     After(String),
