@@ -12,8 +12,21 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// More than the status of any number of tables.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The status of what listens on `listen`, with its address; or why there is none. Whether it is the task and the
-/// service that were meant is for the caller to see; `service` is only named in the error.
+/// The status of the `service` of `task` that listens on `listen`. Another task or service that listens there is not
+/// answered for.
+///
+/// # Errors
+/// What to tell a person.
+pub async fn ask(listen: &str, service: Service, task: &str) -> Result<serde_json::Value, String> {
+    let (address, document) = fetch(listen, service).await?;
+    let is = |key: &str| document.get(key).and_then(serde_json::Value::as_str).unwrap_or("?");
+    if is("task") == task && is("service") == service.name() {
+        return Ok(document);
+    }
+    Err(format!("{address} is {} of task {}", is("service"), is("task")))
+}
+
+/// The status of whatever listens on `listen`, with its address; `service` is only named in the error.
 ///
 /// # Errors
 /// What to tell a person.
@@ -66,11 +79,31 @@ fn parse(answer: &[u8]) -> Option<serde_json::Value> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_a_successful_answer_is_read() {
-        assert!(parse(b"HTTP/1.0 200 OK\r\nx: y\r\n\r\n{\"task\":\"t\"}").is_some());
-        assert!(parse(b"HTTP/1.0 404 Not Found\r\n\r\n{}").is_none());
-        assert!(parse(b"SSH-2.0-OpenSSH\r\n").is_none());
+    /// Answers one request with `answer`.
+    async fn serve(answer: &'static str) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).await.unwrap();
+            assert!(request[..length].starts_with(b"GET /status HTTP/1.0\r\n"));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        address.to_string()
+    }
+
+    #[tokio::test]
+    async fn only_the_task_itself_is_believed() {
+        let asked = async |answer, task| ask(&serve(answer).await, Service::Capture, task).await;
+        let good = "HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n{\"task\":\"shop\",\"service\":\"capture\"}";
+        assert_eq!(asked(good, "shop").await.unwrap()["task"], "shop");
+        assert!(asked(good, "crm").await.unwrap_err().contains("is capture of task shop"));
+        let apply = "HTTP/1.0 200 OK\r\n\r\n{\"task\":\"shop\",\"service\":\"apply\"}";
+        assert!(asked(apply, "shop").await.unwrap_err().contains("is apply of task shop"));
+        for foreign in ["HTTP/1.0 404 Not Found\r\n\r\n{}", "SSH-2.0-OpenSSH_9.2\r\n"] {
+            assert!(asked(foreign, "shop").await.unwrap_err().contains("something else"));
+        }
     }
 
     #[test]

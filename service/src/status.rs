@@ -1,6 +1,7 @@
 //! What a service is doing, in one place: the loops write it (atomics for what is hot), HTTP, Prometheus and OTLP
 //! read it. Nothing here decides anything.
 
+mod answer;
 mod contact;
 mod document;
 mod metric;
@@ -8,8 +9,9 @@ mod state;
 mod table;
 mod window;
 
+pub use answer::{Answer, AnsweredTable};
 pub use contact::ContactDocument;
-pub use document::{ErrorDocument, RetryDocument, StatusDocument, TableDocument, headline, place_in_list};
+pub use document::{ErrorDocument, RetryDocument, StatusDocument, TableDocument};
 pub use metric::{Metric, MetricKind, metrics, prometheus};
 pub use state::{Role, State, TableState};
 pub use table::TableStatus;

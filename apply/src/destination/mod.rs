@@ -16,4 +16,3 @@ mod turns;
 
 pub use connection::{Connection, Connector, Lease, Pool};
 pub use error::{DestinationError, TableError, describe, is_transient, loggable};
-pub use turns::Turn;

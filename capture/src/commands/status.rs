@@ -1,18 +1,16 @@
 //! `capture status`: asks the running instance, or else says what the task has stored on Kafka. What leaves is text
 //! for people or the document of `/status`; status 0 if an instance answered.
 
-mod ask;
-mod show;
-
 use super::stored::Stored;
 use crate::remedies;
-use ask::ask;
-use show::{Answer, Row};
 use tributary_schemas::checkpoint::ReadPhase;
 use tributary_schemas::config::Config;
-use tributary_service::cli::{StatusArgs, write_out};
+use tributary_service::ask::ask;
+use tributary_service::cli::StatusArgs;
 use tributary_service::exit::{Exit, Failure};
+use tributary_service::load::Service;
 use tributary_service::shell::runtime;
+use tributary_service::status::{Answer, AnsweredTable, ErrorDocument};
 
 /// Prints the status.
 ///
@@ -20,10 +18,10 @@ use tributary_service::shell::runtime;
 /// A [`Failure`] if neither an instance nor Kafka answers.
 pub fn run(config: &Config, arguments: &StatusArgs) -> Result<Exit, Failure> {
     let runtime = runtime(1)?;
-    let task = config.name.as_str();
-    let configured = runtime.block_on(ask(&config.capture.listen, task));
-    let silence = match configured {
-        Ok(document) => return answered(&document, arguments.json),
+    let asked = |listen: &str| runtime.block_on(ask(listen, Service::Capture, &config.name));
+    let answered = |document| Answer::print(&document, arguments.json, remedies::unlike_version());
+    let silence = match asked(&config.capture.listen) {
+        Ok(document) => return answered(document),
         Err(silence) => silence,
     };
     let stored = Stored::read(config).map_err(|error| {
@@ -33,44 +31,17 @@ pub fn run(config: &Config, arguments: &StatusArgs) -> Result<Exit, Failure> {
     })?;
     // The leader may listen elsewhere: another machine, or a port of the system's choice.
     if let Some(leader) = &stored.state.leader
-        && let Ok(document) = runtime.block_on(ask(&leader.address, task))
+        && let Ok(document) = asked(&leader.address)
     {
-        return answered(&document, arguments.json);
+        return answered(document);
     }
-    let answer = from_stored(config, &stored);
-    if arguments.json {
-        write_out(&format!("{}\n", serde_json::to_string_pretty(&answer).unwrap_or_default()));
-    } else {
-        write_out(&format!(
-            "no instance of {task} answers: {silence}\nwhat is stored on Kafka:\n\n{}",
-            answer.render()
-        ));
-    }
-    Ok(Exit::Failed)
-}
-
-fn answered(document: &serde_json::Value, json: bool) -> Result<Exit, Failure> {
-    if json {
-        write_out(&format!("{document:#}\n"));
-        return Ok(Exit::Done);
-    }
-    let answer: Answer = serde_json::from_value(document.clone()).map_err(|error| {
-        Failure::new("the answer of the instance cannot be read", error).remedy(remedies::unlike_version())
-    })?;
-    write_out(&answer.render());
-    Ok(Exit::Done)
+    Ok(from_stored(config, &stored).print_stored(arguments.json, &silence, "what is stored on Kafka"))
 }
 
 /// What the topics say, in the words that a running instance uses.
 fn from_stored(config: &Config, stored: &Stored) -> Answer {
-    let mut answer = Answer {
-        task: config.name.to_string(),
-        service: "capture".to_owned(),
-        state: "stopped".to_owned(),
-        role: "none".to_owned(),
-        position: stored.state.checkpoint.as_ref().map(|checkpoint| checkpoint.position.to_string()),
-        ..Answer::default()
-    };
+    let mut answer = Answer::stopped(&config.name, Service::Capture);
+    answer.position = stored.state.checkpoint.as_ref().map(|checkpoint| checkpoint.position.to_string());
     let selected = stored.history.selection.iter().flat_map(|selection| &selection.tables);
     for table in selected {
         let progress = stored.state.progress.get(&table.id);
@@ -84,24 +55,20 @@ fn from_stored(config: &Config, stored: &Stored) -> Answer {
             (.., Some(ReadPhase::Complete)) => "synchronizing",
         };
         let error = match (&table.excluded, parked) {
-            (Some(reason), _) => Some(show::Problem { message: reason.clone(), ..show::Problem::default() }),
-            (None, Some(parked)) => Some(show::Problem {
-                code: parked.code.clone(),
-                message: parked.message.clone(),
-                remedy: parked.remedy.clone(),
-            }),
+            (Some(reason), _) => Some(ErrorDocument::new("", reason, "")),
+            (None, Some(parked)) => Some(ErrorDocument::new(&parked.code, &parked.message, &parked.remedy)),
             (None, None) => None,
         };
         let (read, estimated) =
             progress.map_or((0, 0), |progress| (progress.rows_read, progress.rows_estimated));
         let complete = progress.is_some_and(|progress| progress.phase != ReadPhase::Reading);
-        answer.tables.push(Row {
+        answer.tables.push(AnsweredTable {
             name: table.id.to_string(),
             state: state.to_owned(),
             rows_read: read,
             rows_total: if complete { read } else { estimated.max(read) },
             error,
-            ..Row::default()
+            ..AnsweredTable::default()
         });
     }
     answer

@@ -54,7 +54,7 @@ impl StatusDocument {
 
 /// A state in words, with the number of tables that are parked while others go on.
 #[must_use]
-pub fn headline(state: &str, parked: usize) -> String {
+pub(super) fn headline(state: &str, parked: usize) -> String {
     if parked == 0 || state == State::Parked.name() {
         return state.to_owned();
     }
@@ -64,7 +64,7 @@ pub fn headline(state: &str, parked: usize) -> String {
 /// Where a table in this state stands in a list for people, the least first: whoever looks in trouble must not have to look
 /// for the trouble.
 #[must_use]
-pub fn place_in_list(state: &str) -> u8 {
+pub(super) fn place_in_list(state: &str) -> u8 {
     match state {
         _ if state == TableState::Parked.name() => 0,
         _ if state == TableState::Excluded.name() => 1,
@@ -101,7 +101,8 @@ pub struct TableDocument {
 }
 
 /// What went wrong, and the way out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ErrorDocument {
     /// A word that leads to a section of the operations guide.
     pub code: String,
@@ -119,7 +120,8 @@ impl ErrorDocument {
 }
 
 /// An outage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RetryDocument {
     /// What is being tried.
     pub what: String,
