@@ -3,6 +3,7 @@
 pub mod barriers;
 pub mod batches;
 pub mod bookkeeping;
+mod check;
 pub mod commands;
 pub mod destination;
 pub mod merge;

@@ -1,6 +1,7 @@
 //! Capture: reads a MySQL source, its binlog and its tables, and publishes both to Kafka, exactly once.
 
 pub mod binlog;
+mod check;
 pub mod commands;
 pub mod ddl;
 pub mod pipeline;

@@ -40,6 +40,12 @@ pub fn state_topic(task: &str) -> String {
     format!("{task}.state")
 }
 
+/// The consumer group of a task's captures, of which one member leads.
+#[must_use]
+pub fn capture_group(task: &str) -> String {
+    format!("{task}.capture")
+}
+
 /// Registry subject of a topic's keys.
 #[must_use]
 pub fn key_subject(topic: &str) -> String {

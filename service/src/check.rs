@@ -1,8 +1,11 @@
 //! The report of `check`: one line an item, what was found and what to do. The services make the items; this only
 //! judges and shows them.
 
+use crate::cli::{write_out, write_painted};
+use crate::exit::Exit;
 use serde::Serialize;
 use std::fmt::Write;
+use std::io::IsTerminal;
 use tributary_schemas::printed::block;
 
 /// How an item came out.
@@ -100,15 +103,26 @@ impl Report {
         self.items.iter().filter(|item| item.outcome == Outcome::Fail && !item.ignored)
     }
 
+    /// Prints it, for programs or for people; what stands in the way is a failure of the command.
+    #[must_use]
+    pub fn print(&self, json: bool) -> Exit {
+        if json {
+            write_out(&self.json());
+        } else {
+            write_painted(&self.render(std::io::stdout().is_terminal()));
+        }
+        if self.passed() { Exit::Done } else { Exit::Failed }
+    }
+
     /// For programs.
     #[must_use]
-    pub fn json(&self) -> String {
+    fn json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
     /// For people: outcome, name and finding in columns, the remedy below. Control characters of the findings are escaped.
     #[must_use]
-    pub fn render(&self, colour: bool) -> String {
+    fn render(&self, colour: bool) -> String {
         let mut out = String::new();
         let width = self.items.iter().map(|item| item.name.chars().count()).max().unwrap_or(0);
         let indent = " ".repeat(width + 8);

@@ -9,7 +9,7 @@ use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::position::Position;
 
 /// The facts of one server, as they were when it was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dialect {
     /// `version()`.
     pub version: String,
@@ -19,8 +19,6 @@ pub struct Dialect {
     pub status_statement: &'static str,
     /// `FOR SHARE`, or `LOCK IN SHARE MODE` before 8.0.
     pub shared_lock: &'static str,
-    /// `gtid_mode`.
-    pub gtid_mode: String,
     /// `server_uuid`.
     pub server_uuid: String,
     /// `server_id`.
@@ -32,7 +30,7 @@ pub struct Dialect {
     /// What can still be streamed, oldest first; empty without a binlog.
     pub binary_logs: Vec<BinaryLog>,
     /// Global variables by their lower-case names; those the server does not have are missing.
-    variables: HashMap<String, String>,
+    pub variables: HashMap<String, String>,
 }
 
 /// A line of `SHOW BINARY LOGS`.
@@ -63,7 +61,9 @@ impl Dialect {
     pub async fn probe(connection: &mut Connection) -> Result<Self, SourceError> {
         const DURING: &str = "probing the server";
         let version: String = connection.first(DURING, "SELECT version()").await?.unwrap_or_default();
-        refuse_old(connection, &version)?;
+        if let Some(reason) = refused(&version) {
+            return Err(SourceError::definite(DURING, connection.address(), reason, SUPPORTED));
+        }
         let variables: HashMap<String, String> = connection
             .query(DURING, VARIABLES)
             .await?
@@ -83,7 +83,6 @@ impl Dialect {
             polardb,
             status_statement,
             shared_lock: locking.trim_start_matches("SELECT 1 "),
-            gtid_mode: variable("gtid_mode"),
             server_uuid: variable("server_uuid"),
             server_id: variable("server_id").parse().unwrap_or_default(),
             gtid_executed: gtid_executed(connection).await?,
@@ -103,7 +102,7 @@ impl Dialect {
     /// True if every transaction has a GTID (`gtid_mode=ON`), so that chunks need no locks.
     #[must_use]
     pub fn has_gtid(&self) -> bool {
-        self.gtid_mode.eq_ignore_ascii_case("ON")
+        self.variable("gtid_mode").is_some_and(|mode| mode.eq_ignore_ascii_case("ON"))
     }
 
     /// True if the server writes a binlog.
@@ -182,15 +181,22 @@ pub async fn binary_logs(connection: &mut Connection) -> Result<Vec<BinaryLog>, 
     Ok(logs.collect())
 }
 
-/// MySQL before 5.7 lacks what the reading of chunks needs; MariaDB's GTIDs and events are others.
-fn refuse_old(connection: &Connection, version: &str) -> Result<(), SourceError> {
-    let mut parts = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
-    let number = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    let mariadb = version.to_lowercase().contains("mariadb");
-    if number >= (5, 7) && !mariadb {
-        return Ok(());
+/// What to use instead of a server that [`refused`] names.
+pub const SUPPORTED: &str = "use MySQL 5.7 or later, or PolarDB for MySQL 5.7 or later";
+
+/// Why a server of this `version()` cannot be a source: MySQL before 5.7 lacks what the reading of chunks needs; MariaDB's
+/// GTIDs and events are others.
+#[must_use]
+pub fn refused(version: &str) -> Option<String> {
+    if version.to_lowercase().contains("mariadb") {
+        return Some(format!("{version} is MariaDB, whose binlog is another one"));
     }
-    let reason = format!("version {version} is not supported");
-    let remedy = "use MySQL 5.7 or later, or PolarDB for MySQL 5.7 or later";
-    Err(SourceError::definite("probing the server", connection.address(), reason, remedy))
+    (numbers(version) < [5, 7, 0]).then(|| format!("version {version} is older than 5.7"))
+}
+
+/// Major, minor and patch number of a `version()`; 0 for what is not there.
+#[must_use]
+pub fn numbers(version: &str) -> [u32; 3] {
+    let mut parts = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    std::array::from_fn(|_| parts.next().unwrap_or(0))
 }

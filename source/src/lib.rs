@@ -10,6 +10,7 @@ pub mod definition;
 pub mod dialect;
 pub mod error;
 mod exact;
+pub mod facts;
 pub mod keys;
 pub mod publish;
 pub mod replication;

@@ -5,5 +5,4 @@ pub mod drop;
 pub mod replay;
 pub mod run;
 pub mod status;
-mod task;
 pub mod verify;

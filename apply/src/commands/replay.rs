@@ -1,22 +1,24 @@
 //! `apply replay`: takes tables back to where the topics are to be read again from. Running instances notice and seek;
 //! without one, the next run goes on from there.
 
-use super::task::{history, planned, worker};
-use crate::destination::DestinationError;
+use crate::bookkeeping::Bookkeeping;
+use crate::destination::{Connector, DestinationError, Pool};
 use crate::pipeline::run::{destination_failure, kafka_failure};
-use crate::pipeline::table::TableTask;
+use crate::pipeline::table::{TableTask, planned};
 use crate::pipeline::worker::{Replay, WorkError, Worker};
 use crate::remedies::{self, TRIES_AGAIN};
 use crate::topics::ends::Ends;
+use crate::topics::reader::whole_history;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 use tributary_schemas::config::Config;
 use tributary_service::cli::{Common, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::kafka::Place;
-use tributary_service::load::rules;
+use tributary_service::kafka::{Place, consumer_config};
+use tributary_service::load::{destination, rules};
 use tributary_service::shell::runtime;
 use tributary_service::waits::Waits;
 
@@ -86,7 +88,7 @@ impl FromStr for From {
 pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
     check(arguments, jiff::Timestamp::now().as_millisecond())?;
     let rules = rules(config)?;
-    let history = history(config).map_err(kafka_failure(config))?;
+    let history = whole_history(config).map_err(kafka_failure(config))?;
     let mut tasks = Vec::new();
     for (id, task) in planned(config, &rules, &history) {
         let wanted = arguments.table.as_ref().is_none_or(|name| *name == id.to_string());
@@ -278,6 +280,20 @@ async fn attempt(
             Ok(done) => return Ok(done),
         }
     }
+}
+
+/// A worker for a command that ends by itself: no server is waited for.
+async fn worker(config: &Config) -> Result<(Worker, Arc<Ends>), Failure> {
+    let destination = destination(config)?;
+    let client = consumer_config(&config.kafka, &config.name);
+    let ends = Arc::new(Ends::new(&client).map_err(kafka_failure(config))?);
+    let pool = Pool::new(Connector::new(destination)?, destination.connections);
+    let bookkeeping = Bookkeeping::new(&destination.schema, &config.name);
+    let retention = Duration::from_millis(config.topics.retention_ms());
+    let worker = Worker::start(pool, bookkeeping, Arc::clone(&ends), retention)
+        .await
+        .map_err(|error| destination_failure(config, &error))?;
+    Ok((worker, ends))
 }
 
 #[cfg(test)]

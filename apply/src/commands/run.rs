@@ -1,6 +1,6 @@
 //! `apply run`: serves the status, runs the pipeline, and says how it ended.
 
-use super::check::{self, Findings};
+use crate::check::{Findings, examine};
 use crate::pipeline::run::Run;
 use crate::remedies;
 use std::cell::RefCell;
@@ -62,7 +62,7 @@ async fn precheck(run: &Run, ignore: &[String]) -> Result<(), Failure> {
     let config = &run.config;
     let waits = Waits::default();
     let attempt = async || {
-        let Findings { items, passing } = check::examine(config).await;
+        let Findings { items, passing } = examine(config).await;
         let stops = |item: &&CheckItem| {
             let counts = config.strict || !is_of_table(item);
             item.outcome == Outcome::Fail && !ignore.contains(&item.name) && counts

@@ -12,7 +12,7 @@ use crate::remedies;
 use crate::topics::history::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tributary_schemas::config::{self, Config, ExistingData, Indexes, Operation, Storage};
+use tributary_schemas::config::{self, Config, ExistingData, Indexes, Operation, Storage, TableRules};
 use tributary_schemas::history::{Cause, GenerationRecord, Run, SelectedTable};
 use tributary_schemas::table::{Table, TableId};
 use tributary_service::codes::Code;
@@ -59,6 +59,18 @@ pub enum Left {
     Unmatched,
     /// It cannot be applied.
     Error(TableError),
+}
+
+/// A table that capture publishes, and what the configuration makes of it.
+pub(crate) type Planned = (TableId, Result<TableTask, Left>);
+
+/// The tables that are replicated.
+pub(crate) fn planned(config: &Config, rules: &TableRules, history: &History) -> Vec<Planned> {
+    history
+        .replicated()
+        .map(|selected| (selected.id.clone(), TableTask::new(config, rules, history, selected)))
+        .filter(|(_, task)| !matches!(task, Err(Left::Unmatched)))
+        .collect()
 }
 
 impl TableTask {

@@ -14,8 +14,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tributary_schemas::config::Config;
 use tributary_schemas::record::RawRecord;
-use tributary_service::kafka::{Failing, TracingContext, partitions, retire};
+use tributary_schemas::topic::history_topic;
+use tributary_service::kafka::{Failing, TracingContext, consumer_config, partitions, retire};
 use tributary_service::waits::Waits;
 
 /// How long one request to the broker may take.
@@ -45,6 +47,14 @@ pub struct HistoryReader {
     position: i64,
     /// The topic is known to hold nothing before this offset that was not taken.
     reached: i64,
+}
+
+/// Reads the history of a task to its end. Blocks.
+pub(crate) fn whole_history(config: &Config) -> Result<History, TopicError> {
+    let client = consumer_config(&config.kafka, &config.name);
+    let mut reader = HistoryReader::open(&client, &history_topic(&config.name))?;
+    reader.read_to_end(|| false)?;
+    Ok(reader.history().clone())
 }
 
 impl HistoryReader {

@@ -7,7 +7,7 @@ use super::judge::Judged;
 use super::lag::STALL;
 use crate::batches::operations::Operations;
 use crate::bookkeeping::{Bookkeeping, TaskView};
-use crate::commands::check::obstacle;
+use crate::check::obstacle;
 use crate::destination::Connection;
 use crate::merge::dialect::Dialect;
 use crate::pipeline::table::{Left, TableTask};

@@ -1,17 +1,16 @@
 //! `capture drop`: lists what a task has on Kafka, asks, and removes it. Invariant: only topics that the task's own
 //! records name are removed; nothing is, while an instance of capture is alive.
 
-use super::reach::{Listener, reach};
-use super::stored::Stored;
-use crate::pipeline::session::capture_group;
 use crate::remedies;
 use crate::topics::admin::Topics;
+use crate::topics::reach::{Listener, reach};
+use crate::topics::stored::Stored;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tributary_schemas::config::Config;
-use tributary_schemas::topic::{history_topic, state_topic, table_topic};
+use tributary_schemas::topic::{capture_group, history_topic, state_topic, table_topic};
 use tributary_service::cli::{DropArgs, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::{admin_client, client_config};

@@ -2,9 +2,7 @@
 
 pub mod check;
 pub mod drop;
-mod reach;
 pub mod status;
-mod stored;
 
 use clap::Args;
 

@@ -1,8 +1,8 @@
 //! `capture status`: asks the running instance, or else says what the task has stored on Kafka. What leaves is text
 //! for people or the document of `/status`; status 0 if an instance answered.
 
-use super::stored::Stored;
 use crate::remedies;
+use crate::topics::stored::Stored;
 use tributary_schemas::checkpoint::ReadPhase;
 use tributary_schemas::config::Config;
 use tributary_service::ask::ask;

@@ -1,9 +1,8 @@
 //! Wiring: what is connected to what, and what happens when one of them ends. No decisions about rows here.
 
-pub(crate) mod completeness;
 mod driver;
 mod leader;
-pub(crate) mod position;
+mod precheck;
 mod restore;
 pub(crate) mod seek;
 mod service;

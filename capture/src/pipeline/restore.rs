@@ -8,7 +8,7 @@
 
 use super::leader::still_leads;
 use super::service::{OWN_TOPIC_GONE, RIVAL_BEAT, own_settings, pause};
-use super::session::{Shared, capture_group, leader, producer_config};
+use super::session::{Shared, leader, producer_config};
 use crate::sequencer::own_topic_gone;
 use crate::topics::admin::{TopicError, Topics};
 use crate::topics::incarnation::Found;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::watch;
 use tributary_schemas::checkpoint::{Leader, StateKey};
-use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_schemas::topic::{capture_group, history_topic, state_topic};
 use tributary_service::exit::Failure;
 use tributary_service::kafka::{self, ReadError, TopicContents};
 use tributary_service::retry::{Backoff, Policy, random};

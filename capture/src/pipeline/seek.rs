@@ -6,10 +6,10 @@
 //! Invariant: no transaction is taken before it is proven that none is missing before it. The file's name alone returns
 //! after RESET BINARY LOGS AND GTIDS, and with a data folder that was put back.
 
-use super::position::ServerHistory;
 use crate::binlog::batch::BatchedEvent;
 use crate::binlog::event::kind;
 use crate::binlog::{EventBody, FormatContext, parse};
+use crate::check::position::ServerHistory;
 use tributary_schemas::checkpoint::Checkpoint;
 use tributary_schemas::gtid::{Gtid, GtidSet};
 

@@ -2,11 +2,11 @@
 //! forced.
 
 use super::leader::Membership;
+use super::precheck::precheck;
 use super::restore::{Restored, restore_lost};
-use super::session::{Carried, End, Shared, capture_group, lead};
+use super::session::{Carried, End, Shared, lead};
 use super::standby::{Lead, own_topic_missing, wait_for_lead};
 use super::target::verdict;
-use crate::commands::check::precheck;
 use crate::remedies;
 use crate::sequencer::READING;
 use crate::topics::admin::{TopicSettings, Topics};
@@ -14,7 +14,7 @@ use crate::topics::state::TaskState;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tributary_schemas::config::Config;
-use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_schemas::topic::{capture_group, history_topic, state_topic};
 use tributary_service::cli::RunArgs;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka;

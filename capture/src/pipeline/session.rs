@@ -1,15 +1,15 @@
 //! One session of a leader: from `init_transactions` through the stored state to the loop that feeds the sequencer.
 //! Whatever ends it, nothing in memory outlives it: the next one starts from the checkpoint.
 
-use super::completeness::{self, BinlogContents, Finding};
 use super::driver::{self, Driver};
-use super::position::{ServerHistory, give_up_purged, resumable};
 use super::seek::Seek;
 use super::source::{self, Answer};
 use super::stream::{self, StreamMessage, StreamRequest};
 use super::target::Target;
 use super::watch::{Wanted as WatchedTopics, Watch};
-use crate::commands::check::{Cascades, Outcome, foreign_key_cascades, tables_deselected};
+use crate::check::completeness::{self, Finding};
+use crate::check::position::{ServerHistory, give_up_purged, resumable};
+use crate::check::{Outcome, foreign_key_cascades, tables_deselected};
 use crate::ddl;
 use crate::remedies;
 use crate::sequencer::bootstrap::{self, Beginning, Found, Wanted};
@@ -32,7 +32,7 @@ use tributary_schemas::config::{Config, SourceConfig, TableSelection};
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::position::Position;
 use tributary_schemas::record::RecordError;
-use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_schemas::topic::{capture_group, history_topic, state_topic};
 use tributary_service::exit::Failure;
 use tributary_service::kafka;
 use tributary_service::registry::Registry;
@@ -40,6 +40,8 @@ use tributary_service::shutdown::Shutdown;
 use tributary_service::status::{Role, Status};
 use tributary_source::connect::SourceOptions;
 use tributary_source::dialect::Dialect;
+use tributary_source::facts::{BinlogContents, Cascades};
+use tributary_source::replication::default_server_id;
 
 /// The sequencer is called at least this often.
 const BEAT: Duration = Duration::from_millis(10);
@@ -51,7 +53,7 @@ const KAFKA_TIMEOUT: Duration = Duration::from_secs(20);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What every session of a process shares.
-pub struct Shared {
+pub(crate) struct Shared {
     /// The configuration.
     pub config: Config,
     /// Its `[source]`.
@@ -412,19 +414,6 @@ pub(super) fn producer_config(config: &Config) -> ClientConfig {
         &config.name,
         config.capture.transaction_timeout_ms,
     )
-}
-
-/// The consumer group of a task's captures.
-#[must_use]
-pub(crate) fn capture_group(task: &str) -> String {
-    format!("{task}.capture")
-}
-
-/// Unlike the ids that people give to servers, and the same for every start of a task.
-#[must_use]
-pub(crate) fn default_server_id(task: &str) -> u32 {
-    // The upper half of the range is hardly ever used by hand.
-    tributary_schemas::key::murmur2(task.as_bytes()) | 0x8000_0000
 }
 
 enum Input {

@@ -1,9 +1,7 @@
 //! What a session asks the source before it begins: where it stands, what its tables are, and what DDL statements leave
 //! out. A selection enters; the answers leave, or an error that says whether asking again can help.
 
-use super::completeness::{self, BinlogContents};
-use super::position::ServerHistory;
-use crate::commands::check::{Cascades, cascades};
+use crate::check::position::ServerHistory;
 use crate::ddl;
 use crate::sequencer::bootstrap::{Found, is_wanted};
 use std::collections::BTreeSet;
@@ -16,6 +14,7 @@ use tributary_source::connect::{Connection, SourceOptions};
 use tributary_source::definition::{executed, unanswered, wait_until_committed};
 use tributary_source::dialect::{Dialect, binary_logs};
 use tributary_source::error::SourceError;
+use tributary_source::facts::{self, BinlogContents, Cascades};
 
 /// How long the source may take to answer.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -77,8 +76,8 @@ async fn answer(
         files: files.into_iter().map(|log| (log.name, log.size_bytes)).collect(),
     };
     let ddl_session = ddl_session(&mut connection, &dialect).await?;
-    let contents = completeness::ask(&mut connection, dialect.status_statement).await?;
-    let cascades = cascades(&mut connection).await?;
+    let contents = facts::binlog_contents(&mut connection, dialect.status_statement).await?;
+    let cascades = facts::cascades(&mut connection).await?;
     connection.close().await?;
     Ok(Answer { dialect, ddl_session, server, contents, cascades, found })
 }

@@ -3,13 +3,13 @@
 
 use super::leader::Membership;
 use super::service::pause;
-use super::session::{Shared, capture_group};
+use super::session::Shared;
 use crate::sequencer::own_topic_gone;
 use crate::topics::admin::Topics;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_schemas::topic::{capture_group, history_topic, state_topic};
 use tributary_service::exit::Failure;
 use tributary_service::kafka;
 use tributary_service::status::Role;

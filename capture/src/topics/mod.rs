@@ -8,5 +8,7 @@ pub(crate) mod mirror;
 pub(crate) mod names;
 pub(crate) mod outbox;
 pub(crate) mod producer;
+pub(crate) mod reach;
 pub(crate) mod records;
 pub(crate) mod state;
+pub(crate) mod stored;

@@ -22,6 +22,9 @@ use std::time::Duration;
 use transport::Transport;
 use wire::{Wire, refuse_error, unexpected};
 
+/// The host name under which the stream registers as a replica.
+pub const HOST: &str = "tributary";
+
 /// COM_QUERY.
 const QUERY: u8 = 0x03;
 /// First bytes of packets: a statement without rows is done; a row ends with NULL; rows, or the stream, end.
@@ -32,6 +35,13 @@ const END: u8 = 0xfe;
 const FIRST_BYTE: usize = 1;
 /// A packet that begins like [`END`] and is no longer than this is one.
 const END_BYTES: usize = 8;
+
+/// The server id of a task that was given none: unlike the ids that people give to servers, and the same at every start.
+#[must_use]
+pub fn default_server_id(task: &str) -> u32 {
+    // The upper half of the range is hardly ever used by hand.
+    tributary_schemas::key::murmur2(task.as_bytes()) | 0x8000_0000
+}
 
 /// What the parts of [`SourceOptions`] are for this client.
 #[derive(Debug, Clone)]
@@ -148,7 +158,7 @@ impl Replication {
     }
 
     async fn ask(&mut self, request: &DumpRequest<'_>) -> Result<(), Error> {
-        let register = ComRegisterSlave::new(request.server_id).with_hostname(&b"tributary"[..]);
+        let register = ComRegisterSlave::new(request.server_id).with_hostname(HOST.as_bytes());
         self.wire.command(&register).await?;
         if self.wire.read().await?.first() != Some(&OK) {
             return Err(unexpected());

@@ -136,7 +136,7 @@ const CAPTURE: &[(&str, Followed)] = &[
         "binlog_filters",
         In("a_restart_of_the_source_empties_its_memory_tables_and_its_filters_are_looked_at_anew"),
     ),
-    ("replica_updates", Not("the tests have no replica; refused in capture::pipeline::completeness")),
+    ("replica_updates", Not("the tests have no replica; refused in capture::check::completeness")),
     ("bad_row", Not("no server is known that logs a row which is not valid for its definition")),
     ("row_too_large", Here("large")),
     ("topic_refuses", Here("refused")),

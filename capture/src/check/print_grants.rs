@@ -9,7 +9,7 @@ use tributary_source::chunk;
 
 /// SQL for the source and commands for Kafka, with comments.
 #[must_use]
-pub fn print(config: &Config, source: &SourceConfig) -> String {
+pub(crate) fn print(config: &Config, source: &SourceConfig) -> String {
     let mut out = sql(config, source);
     out.push('\n');
     out.push_str(&acls(config));

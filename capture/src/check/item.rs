@@ -1,8 +1,8 @@
 //! Short names for the items of a report.
 
-use crate::pipeline::completeness::Finding;
+use super::completeness::Finding;
 
-pub use tributary_service::check::{CheckItem as Item, Outcome};
+pub(crate) use tributary_service::check::{CheckItem as Item, Outcome};
 
 /// Fine as it is.
 pub(super) fn pass(name: &'static str, found: impl Into<String>) -> Item {

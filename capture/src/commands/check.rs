@@ -1,10 +1,9 @@
-//! The command itself: arguments enter, a report on stdout and an exit status leave.
+//! `capture check`: arguments enter, a report on stdout and an exit status leave.
 
-use super::{Proof, examine, print_grants};
-use std::io::IsTerminal;
+use crate::check::{Proof, examine, ignorable, print_grants};
 use tributary_schemas::config::Config;
 use tributary_service::check::Report;
-use tributary_service::cli::{CheckArgs, write_out, write_painted};
+use tributary_service::cli::{CheckArgs, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::source;
 use tributary_service::shell::runtime;
@@ -20,11 +19,5 @@ pub fn run(config: &Config, arguments: &CheckArgs, deselect: &[String]) -> Resul
         return Ok(Exit::Done);
     }
     let check = runtime(1)?.block_on(examine(config, source, deselect, Proof::Always));
-    let report = Report::new(check.items, &super::ignorable(&arguments.ignore));
-    if arguments.json {
-        write_out(&report.json());
-    } else {
-        write_painted(&report.render(std::io::stdout().is_terminal()));
-    }
-    Ok(if report.passed() { Exit::Done } else { Exit::Failed })
+    Ok(Report::new(check.items, &ignorable(&arguments.ignore)).print(arguments.json))
 }

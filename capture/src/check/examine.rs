@@ -2,32 +2,33 @@
 //! and what the task wants of Kafka is tried. What cannot be examined because of an earlier failure is left out.
 
 use super::account::{Needs, foreign_key_cascades, privileges, xa_prepared};
+use super::grants::Grants;
 use super::item::{Item, fail, pass};
 use super::kafka::{Refusal, TaskTopics};
+use super::position::{ServerHistory, give_up_purged, resumable};
 use super::probe::Cluster;
-use super::server::{ServerFacts, binlog_expiry, server_id, settings};
+use super::server::{binlog_expiry, server_id, settings};
 use super::tables::{Judgement, Known, judge};
-use super::{Away, Precheck, Proof, deselected, gather, kafka, server};
-use crate::commands::stored::{Stored, StoredError};
-use crate::pipeline::completeness;
-use crate::pipeline::position::{ServerHistory, give_up_purged, resumable};
-use crate::pipeline::session::{capture_group, default_server_id};
+use super::{Away, Precheck, Proof, completeness, deselected, kafka, server};
 use crate::sequencer::bootstrap::is_wanted;
 use crate::topics::lost;
 use crate::topics::names::TopicNames;
+use crate::topics::stored::{Stored, StoredError};
 use std::collections::BTreeSet;
 use std::time::Instant;
 use tributary_schemas::checkpoint::Checkpoint;
 use tributary_schemas::config::{Config, SourceConfig, TableRules, TableSelection};
 use tributary_schemas::printed::counted;
 use tributary_schemas::table::TableId;
-use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_schemas::topic::{capture_group, history_topic, state_topic};
 use tributary_service::sabotage;
 use tributary_service::waits::Waits;
 use tributary_source::catalog::{list_tables, read_tables};
 use tributary_source::charset::Charset;
 use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::dialect::Dialect;
 use tributary_source::error::SourceError;
+use tributary_source::{facts, replication};
 
 /// Items in the order of the report.
 #[derive(Debug, Default)]
@@ -151,17 +152,18 @@ async fn ask_source(
     let items = &mut findings.source;
     items.push(pass("source-reachable", options.address()));
     items.push(server::encryption(&source.host, source.tls.mode));
-    let version = gather::version(&mut connection).await?;
+    let version = facts::version(&mut connection).await?;
     let judged = server::version(&version);
     let refused = judged.outcome == super::item::Outcome::Fail;
     items.push(judged);
     if refused {
         return Ok(());
     }
-    let grants = gather::grants(&mut connection).await?;
+    let grants = Grants::parse(facts::grants(&mut connection).await?.iter().map(String::as_str));
     let position = stored.state.checkpoint.as_ref().map(|checkpoint| &checkpoint.position);
-    let facts = match gather::server(&mut connection, position.map(|position| &position.gtid_set)).await {
-        Ok(facts) => facts,
+    let published = position.map(|position| &position.gtid_set);
+    let dialect = match facts::dialect_after(&mut connection, published).await {
+        Ok(dialect) => dialect,
         // Without this privilege the server does not even say where its binlog is.
         Err(error) if !error.is_transient() && !grants.globally("REPLICATION CLIENT") => {
             items.push(privileges(&grants, Needs { tables: &[], has_gtid: true, version: &version }));
@@ -169,8 +171,8 @@ async fn ask_source(
         }
         Err(error) => return Err(error),
     };
-    items.extend(settings(&facts));
-    let contents = completeness::ask(&mut connection, facts.status_statement).await?;
+    items.extend(settings(&dialect));
+    let contents = facts::binlog_contents(&mut connection, dialect.status_statement).await?;
     items.extend(completeness::findings(&contents).into_iter().map(Item::from));
     let (Ok(selection), Ok(rules)) = (TableSelection::new(config), TableRules::new(config)) else {
         // The configuration was validated before; what is wrong there was said there.
@@ -183,14 +185,14 @@ async fn ask_source(
     let selected: Vec<TableId> = catalog.iter().map(|table| table.id.clone()).collect();
     items.push(privileges(
         &grants,
-        Needs { tables: &selected, has_gtid: facts.has_gtid(), version: &version },
+        Needs { tables: &selected, has_gtid: dialect.has_gtid(), version: &version },
     ));
-    let ours = source.server_id.unwrap_or_else(|| default_server_id(&config.name));
-    items.push(server_id(ours, facts.server_id, &gather::replicas(&mut connection).await?));
-    items.push(position_retained(stored.state.checkpoint.as_ref(), &facts));
-    items.push(binlog_expiry(&facts, source.retry_minutes));
-    items.push(xa_prepared(&gather::prepared(&mut connection).await?));
-    let cascades = gather::cascades(&mut connection).await?;
+    let ours = source.server_id.unwrap_or_else(|| replication::default_server_id(&config.name));
+    items.push(server_id(ours, dialect.server_id, &facts::replicas(&mut connection).await?));
+    items.push(position_retained(stored.state.checkpoint.as_ref(), &dialect));
+    items.push(binlog_expiry(&dialect, source.retry_minutes));
+    items.push(xa_prepared(&facts::prepared(&mut connection).await?));
+    let cascades = facts::cascades(&mut connection).await?;
     items.push(foreign_key_cascades(&cascades, &selected.into_iter().collect()));
     findings.tables = judge(
         config,
@@ -215,17 +217,17 @@ async fn close(connection: Connection) {
     }
 }
 
-fn position_retained(checkpoint: Option<&Checkpoint>, facts: &ServerFacts) -> Item {
+fn position_retained(checkpoint: Option<&Checkpoint>, server: &Dialect) -> Item {
     const NAME: &str = "position-retained";
     let Some(mut checkpoint) = checkpoint.cloned() else {
         return pass(NAME, "the task has no position yet: it begins at the end of the binlog");
     };
     let history = ServerHistory {
-        server_uuid: facts.server_uuid.clone(),
-        has_gtid: facts.has_gtid(),
-        executed: facts.gtid_executed.clone(),
-        purged: facts.gtid_purged.clone(),
-        files: facts.binary_logs.iter().map(|log| (log.name.clone(), log.size_bytes)).collect(),
+        server_uuid: server.server_uuid.clone(),
+        has_gtid: server.has_gtid(),
+        executed: server.gtid_executed.clone(),
+        purged: server.gtid_purged.clone(),
+        files: server.binary_logs.iter().map(|log| (log.name.clone(), log.size_bytes)).collect(),
     };
     give_up_purged(&mut checkpoint, &history);
     let position = &checkpoint.position;

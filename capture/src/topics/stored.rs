@@ -1,15 +1,14 @@
 //! What a task has left on Kafka, as the commands read it: the state and history topics up to their last stable
 //! offsets, parsed. Nothing is written.
 
-use crate::pipeline::session::capture_group;
-use crate::topics::state::{TaskHistory, TaskState};
+use super::state::{TaskHistory, TaskState};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tributary_schemas::config::Config;
 use tributary_schemas::history::Cause;
 use tributary_schemas::record::RecordError;
 use tributary_schemas::table::{Table, TableId};
-use tributary_schemas::topic::{history_topic, state_topic};
+use tributary_schemas::topic::{capture_group, history_topic, state_topic};
 use tributary_service::kafka::{ReadError, Record, read_to_end};
 use tributary_service::retry::Transient;
 
@@ -18,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// Both topics.
 #[derive(Debug, Default)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     /// What a new leader goes on from.
     pub state: TaskState,
     /// The tables and their definitions.
@@ -27,7 +26,7 @@ pub(super) struct Stored {
 
 /// Why the task's topics could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StoredError {
+pub(crate) enum StoredError {
     /// Kafka's side.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -47,7 +46,7 @@ impl Transient for StoredError {
 
 impl Stored {
     /// Reads both; a topic that does not exist is empty. Blocks.
-    pub(super) fn read(config: &Config) -> Result<Self, StoredError> {
+    pub(crate) fn read(config: &Config) -> Result<Self, StoredError> {
         let (state, history) = (state_topic(&config.name), history_topic(&config.name));
         Ok(Self {
             state: TaskState::parse(&state, &records(config, &state)?)?,
@@ -57,7 +56,7 @@ impl Stored {
 
     /// The last definition of each table that was not dropped.
     #[must_use]
-    pub(super) fn definitions(&self) -> BTreeMap<TableId, Table> {
+    pub(crate) fn definitions(&self) -> BTreeMap<TableId, Table> {
         let latest = self.history.generations.keys().filter_map(|id| self.history.latest(id));
         let living = latest.filter(|record| record.cause != Cause::Drop);
         living.map(|record| (record.table.id.clone(), record.table.clone())).collect()

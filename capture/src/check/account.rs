@@ -1,12 +1,12 @@
 //! What the account may do and what else on the source may bite: facts enter, an [`Item`] each leaves. Pure.
 
-use super::gather::{Cascades, Prepared};
 use super::grants::Grants;
 use super::item::{Item, fail, pass, warn};
-use super::server::numbers;
 use std::collections::BTreeSet;
 use tributary_schemas::printed::counted;
 use tributary_schemas::table::TableId;
+use tributary_source::dialect::numbers;
+use tributary_source::facts::{Cascades, Prepared};
 
 /// Why a task needs certain privileges.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +77,7 @@ pub(super) fn xa_prepared(prepared: &Prepared) -> Item {
 
 /// `foreign-key-cascades`: rows that a cascade changes are missing from the binlog.
 #[must_use]
-pub fn foreign_key_cascades(cascades: &Cascades, selected: &BTreeSet<TableId>) -> Item {
+pub(crate) fn foreign_key_cascades(cascades: &Cascades, selected: &BTreeSet<TableId>) -> Item {
     const NAME: &str = "foreign-key-cascades";
     let Cascades::Silent(children) = cascades else {
         return pass(NAME, "the server logs what cascading foreign keys change");

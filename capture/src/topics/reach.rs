@@ -24,7 +24,7 @@ const EVENTS: Duration = Duration::from_millis(10);
 
 /// Keeps the first reason why a broker cannot be reached.
 #[derive(Default)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     /// What the library said, and whether waiting cannot cure it.
     first: Mutex<Option<(String, bool)>>,
 }
@@ -50,7 +50,7 @@ impl ConsumerContext for Listener {}
 /// Nobody answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub(super) struct Unreachable {
+pub(crate) struct Unreachable {
     /// What the library said.
     pub reason: String,
     /// It may pass by itself.
@@ -58,7 +58,7 @@ pub(super) struct Unreachable {
 }
 
 /// Asks for the metadata of every topic. Blocks. `group` is a name for the brokers' access control; no group is joined.
-pub(super) fn reach(
+pub(crate) fn reach(
     kafka: &KafkaConfig,
     group: &str,
 ) -> Result<(BaseConsumer<Listener>, Metadata), Unreachable> {

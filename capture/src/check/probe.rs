@@ -3,10 +3,10 @@
 
 use super::kafka::{ABORTED, COMMITTED, ClusterFacts, ProbeFacts, Refusal, TopicSettings, Visibility};
 use super::refusals::{patiently, refusal, refusal_of_new_topic, refused};
-use crate::commands::reach::{Listener, reach};
 use crate::topics::admin::{FEW_BROKERS, Topics};
 use crate::topics::incarnation::Known;
 use crate::topics::lost::lost;
+use crate::topics::reach::{Listener, reach};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;

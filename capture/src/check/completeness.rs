@@ -4,22 +4,7 @@
 //! What a session writes after `SET sql_log_bin = 0` is in no binlog either, and nothing shows it.
 
 use crate::remedies;
-use mysql_async::from_row_opt;
-use tributary_source::connect::Connection;
-use tributary_source::error::SourceError;
-
-/// What the server leaves out of its binlog.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct BinlogContents {
-    /// `binlog_do_db`: only these databases are logged; empty for all.
-    pub do_databases: String,
-    /// `binlog_ignore_db`: these databases are not logged.
-    pub ignored_databases: String,
-    /// The server applies the transactions of another one; `None` if the account may not ask.
-    pub replica: Option<bool>,
-    /// `log_replica_updates`.
-    pub logs_replica_updates: bool,
-}
+use tributary_source::facts::BinlogContents;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,39 +14,6 @@ pub struct Finding {
     pub found: String,
     /// What to do about what is missing; `None` if nothing is.
     pub remedy: Option<&'static str>,
-}
-
-/// Asks. `status_statement` is the dialect's.
-pub(crate) async fn ask(
-    connection: &mut Connection,
-    status_statement: &str,
-) -> Result<BinlogContents, SourceError> {
-    const DURING: &str = "reading what the binlog leaves out";
-    let status = connection.query(DURING, status_statement).await?;
-    let text = |place: usize| {
-        let row = status.first()?;
-        row.get_opt::<Option<String>, _>(place)?.ok()?
-    };
-    let updates = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_replica_updates', 'log_slave_updates')";
-    let updates = connection.query(DURING, updates).await?;
-    let mut updates = updates.into_iter().filter_map(|row| from_row_opt::<(String, String)>(row).ok());
-    Ok(BinlogContents {
-        do_databases: text(2).unwrap_or_default(),
-        ignored_databases: text(3).unwrap_or_default(),
-        replica: is_replica(connection).await?,
-        logs_replica_updates: updates.any(|(_, value)| value == "ON"),
-    })
-}
-
-async fn is_replica(connection: &mut Connection) -> Result<Option<bool>, SourceError> {
-    for statement in ["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"] {
-        match connection.query("asking whether the source is a replica", statement).await {
-            Ok(rows) => return Ok(Some(!rows.is_empty())),
-            Err(error) if error.is_transient() => return Err(error),
-            Err(_) => {}
-        }
-    }
-    Ok(None)
 }
 
 /// `binlog-filters` and `replica-updates`.

@@ -1,32 +1,28 @@
-//! `capture check`, and the same check at the start of `run`: the configuration enters, a report leaves, with every
-//! item that passed, warns or fails, and the tables that can be replicated. Facts are gathered in [`gather`] and
-//! [`probe`]; everything that judges them is pure.
+//! What a task needs of its source and of Kafka, examined for `capture check` and at the start of `run`: the configuration
+//! enters, a report leaves, with every item that passed, warns or fails, and the tables that can be replicated.
+//! `tributary_source::facts` and [`probe`] gather facts; everything that judges them is pure.
 //!
 //! Invariant: the check changes nothing on the source, and nothing on Kafka but a topic of its own that it deletes.
 
 mod account;
-mod command;
+pub(crate) mod completeness;
 mod deselected;
 mod examine;
-mod gather;
 mod grants;
 mod item;
 mod kafka;
+pub(crate) mod position;
 mod print_grants;
 mod probe;
 mod refusals;
 mod server;
-mod start;
 mod tables;
 
-pub use account::foreign_key_cascades;
-pub use command::run;
-pub use deselected::item as tables_deselected;
-pub use gather::{Cascades, cascades};
-pub use item::{Item, Outcome};
-pub use print_grants::print as print_grants;
-pub use start::precheck;
-pub use tables::Selected;
+pub(crate) use account::foreign_key_cascades;
+pub(crate) use deselected::item as tables_deselected;
+pub(crate) use item::{Item, Outcome};
+pub(crate) use print_grants::print as print_grants;
+pub(crate) use tables::Selected;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,7 +31,7 @@ use tributary_schemas::table::TableId;
 
 /// What a check found.
 #[derive(Debug, Clone)]
-pub struct Precheck {
+pub(crate) struct Precheck {
     /// In the order of the report.
     pub items: Vec<Item>,
     /// The tables that can be replicated, in name order.
@@ -48,7 +44,7 @@ pub struct Precheck {
 
 /// A server that did not answer, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Away {
+pub(crate) enum Away {
     /// MySQL.
     Source(String),
     Kafka(String),
@@ -72,7 +68,7 @@ impl Precheck {
     /// The items, but those that `ignore` names, that no run can begin with. A server that is away counts among them only when there is nothing to
     /// wait for.
     #[must_use]
-    pub fn obstacles(&self, strict: bool, ignore: &[String]) -> Vec<&Item> {
+    pub(crate) fn obstacles(&self, strict: bool, ignore: &[String]) -> Vec<&Item> {
         let waiting = !self.away.is_empty();
         let ignore = ignorable(ignore);
         let tolerated = |item: &Item| {
@@ -90,13 +86,13 @@ impl Precheck {
 }
 
 /// The items that `--ignore` may name: tables are left by their names only.
-fn ignorable(ignore: &[String]) -> Vec<String> {
+pub(crate) fn ignorable(ignore: &[String]) -> Vec<String> {
     ignore.iter().filter(|name| *name != deselected::NAME).cloned().collect()
 }
 
 /// When transactions and settings are tried on a probe topic, which takes seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
+pub(crate) enum Proof {
     /// Each time.
     Always,
     /// Only for a task without a checkpoint; one that has made one is proof itself.
@@ -104,7 +100,12 @@ pub enum Proof {
 }
 
 /// Examines everything once. Never fails itself: what is wrong is in the report.
-pub async fn examine(config: &Config, source: &SourceConfig, deselect: &[String], proof: Proof) -> Precheck {
+pub(crate) async fn examine(
+    config: &Config,
+    source: &SourceConfig,
+    deselect: &[String],
+    proof: Proof,
+) -> Precheck {
     examine::examine(config, source, deselect, proof).await
 }
 

@@ -1,28 +1,26 @@
-//! `apply check`: what a run needs, tried or looked at without changing anything. A configuration enters, items leave.
+//! What a task needs of Kafka and of its destination, tried or looked at without changing anything, for `apply check` and at
+//! the start of `run`. A configuration enters, items leave.
 
 mod grants;
 mod tables;
 
-pub use tables::obstacle;
+pub(crate) use grants::print as print_grants;
+pub(crate) use tables::obstacle;
 
-use super::task::{history, planned};
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::pooled::{is_of_pooler, sharing};
 use crate::destination::{Connection, Connector, DestinationError, catalog};
 use crate::merge::dialect::Dialect;
 use crate::topics::error::TopicError;
 use crate::topics::history::History;
+use crate::topics::reader::whole_history;
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::config::{Config, DestinationConfig};
 use tributary_schemas::topic::history_topic;
-use tributary_service::check::{CheckItem, Report};
-use tributary_service::cli::{CheckArgs, write_out, write_painted};
-use tributary_service::exit::{Exit, Failure};
-use tributary_service::load::{destination, rules};
+use tributary_service::check::CheckItem;
+use tributary_service::load::destination;
 use tributary_service::retry::Transient;
-use tributary_service::shell::runtime;
 
 /// The item about the tables of the destination's schema.
 const BOOKKEEPING: &str = "bookkeeping";
@@ -31,32 +29,9 @@ const POOLED: &str = "destination-pooled";
 /// What to do about a missing privilege on it.
 const GRANT: &str = "grant what `apply check --print-grants` lists";
 
-/// Checks once, whether or not a server is away, and prints what was found.
-///
-/// # Errors
-/// A [`Failure`] only for what keeps the check itself from running.
-pub fn run(config: &Config, arguments: &CheckArgs) -> Result<Exit, Failure> {
-    let destination = destination(config)?;
-    if arguments.print_grants {
-        let history = history(config).unwrap_or_default();
-        let rules = rules(config)?;
-        let schemas = rules.schemas(&config.name);
-        write_out(&grants::print(config, destination, &schemas, &planned(config, &rules, &history)));
-        return Ok(Exit::Done);
-    }
-    let findings = runtime(2)?.block_on(examine(config));
-    let report = Report::new(findings.items, &arguments.ignore);
-    if arguments.json {
-        write_out(&report.json());
-    } else {
-        write_painted(&report.render(std::io::stdout().is_terminal()));
-    }
-    Ok(if report.passed() { Exit::Done } else { Exit::Failed })
-}
-
 /// What was found.
 #[derive(Debug, Default)]
-pub struct Findings {
+pub(crate) struct Findings {
     /// In the order of the report.
     pub items: Vec<CheckItem>,
     /// The names of those that failed for a reason that may pass: a server that was away, or too busy.
@@ -91,7 +66,7 @@ struct Remedies<'a> {
 }
 
 /// Everything there is to look at.
-pub async fn examine(config: &Config) -> Findings {
+pub(crate) async fn examine(config: &Config) -> Findings {
     let mut findings = Findings::default();
     let history = examine_kafka(config, &mut findings).await;
     let Ok(destination) = destination(config) else { return findings };
@@ -114,7 +89,7 @@ pub async fn examine(config: &Config) -> Findings {
 /// Reads the history to its end, anew each time.
 async fn read_history(config: &Config) -> Result<History, TopicError> {
     let asked = config.clone();
-    let read = tokio::task::spawn_blocking(move || history(&asked)).await;
+    let read = tokio::task::spawn_blocking(move || whole_history(&asked)).await;
     read.unwrap_or_else(|error| Err(TopicError::Interrupted { reason: error.to_string() }))
 }
 

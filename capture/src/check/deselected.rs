@@ -12,7 +12,7 @@ pub(super) const NAME: &str = "tables-deselected";
 
 /// `tables-deselected`. `recorded` is what the task selected last, `named` the tables of `--deselect`.
 #[must_use]
-pub fn item(recorded: Option<&SelectionRecord>, selection: &TableSelection, named: &[String]) -> Item {
+pub(crate) fn item(recorded: Option<&SelectionRecord>, selection: &TableSelection, named: &[String]) -> Item {
     let recorded = recorded.into_iter().flat_map(|record| &record.tables).map(|table| &table.id);
     let left: Vec<&TableId> = recorded.filter(|id| !selection.selects(id)).collect();
     let is_named = |id: &TableId| named.contains(&id.to_string());

@@ -12,7 +12,7 @@ use tributary_source::publish::{TableProblem, Wishes};
 
 /// A table that will be replicated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selected {
+pub(crate) struct Selected {
     /// As the source has it.
     pub catalog: CatalogTable,
     /// As it is published.

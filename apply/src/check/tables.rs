@@ -2,7 +2,6 @@
 
 use super::{Findings, read_history, unreachable, unreadable};
 use crate::bookkeeping::{Bookkeeping, Ownership, TargetRow};
-use crate::commands::task::{Planned, planned};
 use crate::destination::dependents::dependents;
 use crate::destination::rights::rights;
 use crate::destination::{Connection, DestinationError, catalog};
@@ -12,7 +11,7 @@ use crate::merge::dialect::Dialect;
 use crate::merge::limits;
 use crate::merge::target::TargetShape;
 use crate::pipeline::ownership::{Act, refusal};
-use crate::pipeline::table::{Left, TableTask};
+use crate::pipeline::table::{Left, Planned, TableTask, planned};
 use crate::pipeline::worker::{compile, warnings};
 use crate::remedies;
 use crate::topics::history::History;
@@ -153,7 +152,7 @@ async fn examine_once(
 }
 
 /// What keeps apply from beginning a table, and what to do about it; `None` if nothing does.
-pub async fn obstacle(
+pub(crate) async fn obstacle(
     (connection, dialect): (&mut Connection, Dialect),
     bookkeeping: &Bookkeeping,
     task: &TableTask,

@@ -1,126 +1,48 @@
 //! What the source's version and settings mean for a task: facts enter, one [`Item`] each leaves. Pure.
 
 use super::item::{Item, fail, pass, warn};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use tributary_schemas::config::TlsMode;
-use tributary_schemas::gtid::GtidSet;
-use tributary_source::dialect::{BinaryLog, Dialect};
+use tributary_source::dialect::{Dialect, SUPPORTED, refused};
+use tributary_source::facts::Replica;
+use tributary_source::replication;
 
-/// The server as it was when it was asked.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ServerFacts {
-    /// It says it is PolarDB.
-    pub polardb: bool,
-    /// Asks it where its binlog ends.
-    pub status_statement: &'static str,
-    /// Global variables by lower-case name; those it does not have are missing.
-    pub variables: BTreeMap<String, String>,
-    /// `server_id`.
-    pub server_id: u32,
-    /// `server_uuid`.
-    pub server_uuid: String,
-    /// `gtid_executed`.
-    pub gtid_executed: GtidSet,
-    /// `gtid_purged`.
-    pub gtid_purged: GtidSet,
-    /// The binary logs, oldest first.
-    pub binary_logs: Vec<BinaryLog>,
+/// A variable's value; empty if the server does not have it.
+fn variable<'a>(server: &'a Dialect, name: &str) -> &'a str {
+    server.variable(name).unwrap_or_default()
 }
 
-/// The variables that the functions below look at.
-const VARIABLES: [&str; 10] = [
-    "log_bin",
-    "binlog_format",
-    "binlog_row_image",
-    "binlog_row_metadata",
-    "binlog_row_value_options",
-    "binlog_expire_logs_seconds",
-    "expire_logs_days",
-    "gtid_mode",
-    "sync_binlog",
-    "server_uuid",
-];
-
-impl From<&Dialect> for ServerFacts {
-    fn from(dialect: &Dialect) -> Self {
-        let variables = VARIABLES
-            .iter()
-            .filter_map(|name| Some(((*name).to_owned(), dialect.variable(name)?.to_owned())))
-            .collect();
-        Self {
-            polardb: dialect.polardb,
-            status_statement: dialect.status_statement,
-            variables,
-            server_id: dialect.server_id,
-            server_uuid: dialect.server_uuid.clone(),
-            gtid_executed: dialect.gtid_executed.clone(),
-            gtid_purged: dialect.gtid_purged.clone(),
-            binary_logs: dialect.binary_logs.clone(),
-        }
-    }
-}
-
-impl ServerFacts {
-    /// A variable's value; empty if the server does not have it.
-    #[must_use]
-    pub(super) fn variable(&self, name: &str) -> &str {
-        self.variables.get(name).map_or("", String::as_str)
-    }
-
-    /// `gtid_mode` is ON.
-    #[must_use]
-    pub(super) fn has_gtid(&self) -> bool {
-        self.variable("gtid_mode").eq_ignore_ascii_case("ON")
-    }
-}
-
-/// `source-version`: MySQL from 5.7, not MariaDB, whose GTIDs and events are others.
+/// `source-version`.
 #[must_use]
 pub(super) fn version(version: &str) -> Item {
     const NAME: &str = "source-version";
-    let remedy = "use MySQL 5.7 or later, or PolarDB for MySQL 5.7 or later";
-    if version.to_lowercase().contains("mariadb") {
-        return fail(NAME, format!("{version} is MariaDB, whose binlog is another one"), remedy);
-    }
-    match numbers(version) {
-        [major, minor, _] if (major, minor) < (5, 7) => {
-            fail(NAME, format!("version {version} is older than 5.7"), remedy)
-        }
-        _ => pass(NAME, version),
-    }
-}
-
-/// Major, minor and patch number; 0 for what is not there.
-pub(super) fn numbers(version: &str) -> [u32; 3] {
-    let mut parts = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
-    std::array::from_fn(|_| parts.next().unwrap_or(0))
+    refused(version).map_or_else(|| pass(NAME, version), |found| fail(NAME, found, SUPPORTED))
 }
 
 /// The items about the binlog's settings, in the order of the report.
 #[must_use]
-pub(super) fn settings(facts: &ServerFacts) -> Vec<Item> {
-    let enabled = binlog_enabled(facts);
-    if facts.variable("log_bin") != "ON" {
+pub(super) fn settings(server: &Dialect) -> Vec<Item> {
+    let enabled = binlog_enabled(server);
+    if variable(server, "log_bin") != "ON" {
         return vec![enabled];
     }
     vec![
         enabled,
-        binlog_format(facts),
-        binlog_row_image(facts),
-        binlog_row_metadata(facts),
-        row_value_options(facts),
-        gtid_mode(facts),
-        sync_binlog(facts),
+        binlog_format(server),
+        binlog_row_image(server),
+        binlog_row_metadata(server),
+        row_value_options(server),
+        gtid_mode(server),
+        sync_binlog(server),
     ]
 }
 
-fn binlog_enabled(facts: &ServerFacts) -> Item {
+fn binlog_enabled(server: &Dialect) -> Item {
     const NAME: &str = "binlog-enabled";
-    if facts.variable("log_bin") == "ON" {
+    if variable(server, "log_bin") == "ON" {
         return pass(NAME, "log_bin = ON");
     }
-    let remedy = if facts.polardb {
+    let remedy = if server.polardb {
         "set loose_polar_log_bin = ON in the cluster's parameters, let it restart, and use the primary endpoint"
     } else {
         "start the server with log_bin (my.cnf: log_bin = binlog, server_id = 1)"
@@ -128,9 +50,9 @@ fn binlog_enabled(facts: &ServerFacts) -> Item {
     fail(NAME, "log_bin = OFF: the server writes no binlog", remedy)
 }
 
-fn binlog_format(facts: &ServerFacts) -> Item {
+fn binlog_format(server: &Dialect) -> Item {
     const NAME: &str = "binlog-format";
-    match facts.variable("binlog_format") {
+    match variable(server, "binlog_format") {
         // The variable is deprecated; a server without it knows no other format.
         "ROW" | "" => pass(NAME, "binlog_format = ROW"),
         other => fail(
@@ -141,9 +63,9 @@ fn binlog_format(facts: &ServerFacts) -> Item {
     }
 }
 
-fn binlog_row_image(facts: &ServerFacts) -> Item {
+fn binlog_row_image(server: &Dialect) -> Item {
     const NAME: &str = "binlog-row-image";
-    match facts.variable("binlog_row_image") {
+    match variable(server, "binlog_row_image") {
         "FULL" => pass(NAME, "binlog_row_image = FULL"),
         other => fail(
             NAME,
@@ -153,9 +75,9 @@ fn binlog_row_image(facts: &ServerFacts) -> Item {
     }
 }
 
-fn binlog_row_metadata(facts: &ServerFacts) -> Item {
+fn binlog_row_metadata(server: &Dialect) -> Item {
     const NAME: &str = "binlog-row-metadata";
-    match facts.variable("binlog_row_metadata") {
+    match variable(server, "binlog_row_metadata") {
         "FULL" => pass(NAME, "binlog_row_metadata = FULL: the binlog names its columns"),
         "" => pass(NAME, "the server has no binlog_row_metadata: definitions are followed through the DDL"),
         other => pass(
@@ -167,20 +89,20 @@ fn binlog_row_metadata(facts: &ServerFacts) -> Item {
     }
 }
 
-fn row_value_options(facts: &ServerFacts) -> Item {
+fn row_value_options(server: &Dialect) -> Item {
     const NAME: &str = "binlog-row-value-options";
-    match facts.variable("binlog_row_value_options") {
+    match variable(server, "binlog_row_value_options") {
         "" => pass(NAME, "JSON values are logged whole"),
         options => pass(NAME, format!("binlog_row_value_options = {options}: partial updates are applied")),
     }
 }
 
-fn gtid_mode(facts: &ServerFacts) -> Item {
+fn gtid_mode(server: &Dialect) -> Item {
     const NAME: &str = "gtid-mode";
-    if facts.has_gtid() {
+    if server.has_gtid() {
         return pass(NAME, "gtid_mode = ON");
     }
-    let mode = facts.variable("gtid_mode");
+    let mode = variable(server, "gtid_mode");
     let mode = if mode.is_empty() { "OFF" } else { mode };
     warn(
         NAME,
@@ -192,9 +114,9 @@ fn gtid_mode(facts: &ServerFacts) -> Item {
     )
 }
 
-fn sync_binlog(facts: &ServerFacts) -> Item {
+fn sync_binlog(server: &Dialect) -> Item {
     const NAME: &str = "sync-binlog";
-    match facts.variable("sync_binlog") {
+    match variable(server, "sync_binlog") {
         "1" => pass(NAME, "sync_binlog = 1"),
         other => warn(
             NAME,
@@ -209,10 +131,10 @@ fn sync_binlog(facts: &ServerFacts) -> Item {
 
 /// `binlog-expiry`: the binlog must outlive an outage of `outage_minutes`, and a day in any case.
 #[must_use]
-pub(super) fn binlog_expiry(facts: &ServerFacts, outage_minutes: u32) -> Item {
+pub(super) fn binlog_expiry(server: &Dialect, outage_minutes: u32) -> Item {
     const NAME: &str = "binlog-expiry";
     const DAY: u64 = 86_400;
-    let number = |name: &str| facts.variable(name).parse::<u64>().unwrap_or(0);
+    let number = |name: &str| variable(server, name).parse::<u64>().unwrap_or(0);
     let seconds = match number("binlog_expire_logs_seconds") {
         0 => number("expire_logs_days").saturating_mul(DAY),
         seconds => seconds,
@@ -237,17 +159,6 @@ fn hours(seconds: u64) -> f64 {
     f64::from(u32::try_from(seconds).unwrap_or(u32::MAX)) / 3600.0
 }
 
-/// One line of `SHOW REPLICAS`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Replica {
-    pub server_id: u32,
-    /// The host name it reports; [`OWN_HOST`] for Tributary.
-    pub host: String,
-}
-
-/// The host name under which the binlog stream registers.
-pub(super) const OWN_HOST: &str = "tributary";
-
 /// `server-id`: the server ends the stream of a replica as soon as another one comes with the same id.
 #[must_use]
 pub(super) fn server_id(ours: u32, server: u32, replicas: &[Replica]) -> Item {
@@ -257,7 +168,7 @@ pub(super) fn server_id(ours: u32, server: u32, replicas: &[Replica]) -> Item {
         return fail(NAME, format!("{ours} is the source's own server_id"), remedy);
     }
     match replicas.iter().find(|replica| replica.server_id == ours) {
-        Some(own) if own.host == OWN_HOST => {
+        Some(own) if own.host == replication::HOST => {
             pass(NAME, format!("{ours} is in use by Tributary, as it is while this task runs"))
         }
         Some(other) => fail(NAME, format!("{ours} is in use by the replica {:?}", other.host), remedy),
@@ -287,9 +198,10 @@ pub(super) fn encryption(host: &str, mode: TlsMode) -> Item {
 mod tests {
     use super::super::item::Outcome;
     use super::*;
+    use std::collections::HashMap;
 
-    fn facts(variables: &[(&str, &str)]) -> ServerFacts {
-        let mut all: BTreeMap<String, String> = [
+    fn facts(variables: &[(&str, &str)]) -> Dialect {
+        let mut all: HashMap<String, String> = [
             ("log_bin", "ON"),
             ("binlog_format", "ROW"),
             ("binlog_row_image", "FULL"),
@@ -299,10 +211,10 @@ mod tests {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
         all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        ServerFacts { variables: all, ..ServerFacts::default() }
+        Dialect { variables: all, ..Dialect::default() }
     }
 
-    fn outcomes(facts: &ServerFacts) -> Vec<(String, Outcome)> {
+    fn outcomes(facts: &Dialect) -> Vec<(String, Outcome)> {
         let judged = settings(facts).into_iter().filter(|item| item.outcome != Outcome::Pass);
         judged.map(|item| (item.name.to_string(), item.outcome)).collect()
     }
@@ -346,7 +258,7 @@ mod tests {
 
     #[test]
     fn polardb_has_a_switch_of_its_own() {
-        let cluster = ServerFacts { polardb: true, ..facts(&[("log_bin", "OFF")]) };
+        let cluster = Dialect { polardb: true, ..facts(&[("log_bin", "OFF")]) };
         assert!(settings(&cluster)[0].remedy.contains("loose_polar_log_bin"));
     }
 
@@ -369,7 +281,7 @@ mod tests {
         assert_eq!(server_id(7, 1, &[]).outcome, Outcome::Pass);
         assert_eq!(server_id(1, 1, &[]).outcome, Outcome::Fail);
         assert_eq!(server_id(7, 1, &replica("standby")).outcome, Outcome::Fail);
-        assert_eq!(server_id(7, 1, &replica(OWN_HOST)).outcome, Outcome::Pass);
+        assert_eq!(server_id(7, 1, &replica(replication::HOST)).outcome, Outcome::Pass);
         assert_eq!(server_id(8, 1, &replica("standby")).outcome, Outcome::Pass);
     }
 }

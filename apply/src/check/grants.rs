@@ -1,8 +1,8 @@
 //! `--print-grants`: exactly what apply needs in the destination and on Kafka. Pure.
 
 use crate::batches::operations::Operations;
-use crate::commands::task::Planned;
 use crate::merge::names::{TargetName, identifier, literal, quote};
+use crate::pipeline::table::Planned;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use tributary_schemas::config::{Config, DestinationConfig, TargetSchemas};
@@ -11,7 +11,7 @@ use tributary_schemas::table::TableId;
 
 /// SQL and ACLs. `schemas` is what the `[[table]]` rules say; `planned` is what the history adds, and empty while capture
 /// has not written it.
-pub(super) fn print(
+pub(crate) fn print(
     config: &Config,
     destination: &DestinationConfig,
     schemas: &TargetSchemas,

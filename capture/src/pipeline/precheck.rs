@@ -1,8 +1,8 @@
 //! The check at the start of `run`: wrong settings end it, a server that is away is waited for, a table that cannot
 //! be replicated is shown and left out.
 
-use super::{Away, Precheck, Proof, examine};
-use crate::pipeline::session::Shared;
+use super::session::Shared;
+use crate::check::{Away, Outcome, Precheck, Proof, examine};
 use crate::remedies;
 use std::time::Duration;
 use tributary_service::codes::Code;
@@ -34,7 +34,7 @@ impl Transient for Obstacle {
 ///
 /// # Errors
 /// A [`Failure`] with every item that no run can begin with, or with the server that stayed away.
-pub fn precheck(shared: &Shared) -> Result<bool, Failure> {
+pub(super) fn precheck(shared: &Shared) -> Result<bool, Failure> {
     let config = &shared.config;
     let source = &shared.source_config;
     let attempt = async || {
@@ -82,7 +82,7 @@ fn stayed_away(away: &ServersAway, limit: Duration) -> Failure {
 
 /// Warnings go to the log, tables that are left out also into the status.
 fn show(shared: &Shared, check: &Precheck) {
-    for item in check.items.iter().filter(|item| item.outcome != super::Outcome::Pass) {
+    for item in check.items.iter().filter(|item| item.outcome != Outcome::Pass) {
         tracing::warn!(item = %item.name, remedy = %item.remedy, "check: {}", item.found);
     }
     for (id, reason) in &check.excluded {

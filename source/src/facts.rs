@@ -1,19 +1,39 @@
-//! Asking the source for the facts that the other modules judge. Statements leave, facts enter; nothing is decided
-//! here but what a statement that was refused means.
+//! What a check and each session ask the source about, beyond what kind of server it is ([`Dialect`]): a connection enters,
+//! facts leave. What follows from them is decided by whoever asks; here is decided only what a statement that was refused
+//! means.
 
-use super::grants::Grants;
-use super::server::{Replica, ServerFacts};
+use crate::connect::Connection;
+use crate::definition::wait_until_committed;
+use crate::dialect::{Dialect, gtid_executed};
+use crate::error::SourceError;
 use mysql_async::from_row_opt;
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::table::TableId;
-use tributary_source::connect::Connection;
-use tributary_source::definition::wait_until_committed;
-use tributary_source::dialect::{Dialect, gtid_executed};
-use tributary_source::error::SourceError;
+
+/// What the server leaves out of its binlog.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BinlogContents {
+    /// `binlog_do_db`: only these databases are logged; empty for all.
+    pub do_databases: String,
+    /// `binlog_ignore_db`: these databases are not logged.
+    pub ignored_databases: String,
+    /// The server applies the transactions of another one; `None` if the account may not ask.
+    pub replica: Option<bool>,
+    /// `log_replica_updates`.
+    pub logs_replica_updates: bool,
+}
+
+/// One line of `SHOW REPLICAS`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    pub server_id: u32,
+    /// The host name it reports.
+    pub host: String,
+}
 
 /// What was prepared by XA and is undecided.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Prepared {
+pub enum Prepared {
     /// This many transactions.
     Count(usize),
     /// The account may not ask.
@@ -30,38 +50,38 @@ pub enum Cascades {
 }
 
 /// `version()`.
-pub(super) async fn version(connection: &mut Connection) -> Result<String, SourceError> {
+pub async fn version(connection: &mut Connection) -> Result<String, SourceError> {
     Ok(connection.first("reading the version", "SELECT version()").await?.unwrap_or_default())
 }
 
-/// What the account may do.
-pub(super) async fn grants(connection: &mut Connection) -> Result<Grants, SourceError> {
+/// What the account may do: the lines of `SHOW GRANTS`. Called without FOR, the statement already counts in the privileges
+/// of the roles that are active in the session.
+pub async fn grants(connection: &mut Connection) -> Result<Vec<String>, SourceError> {
     let rows = connection.query("reading the grants", "SHOW GRANTS").await?;
-    let lines: Vec<String> = rows.into_iter().filter_map(|row| from_row_opt::<String>(row).ok()).collect();
-    Ok(Grants::parse(lines.iter().map(String::as_str)))
+    Ok(rows.into_iter().filter_map(|row| from_row_opt::<String>(row).ok()).collect())
 }
 
-/// The server's settings. `behind` is waited for if it is not yet in `gtid_executed`: the binlog shows a transaction
+/// What kind of server it is. `published` is waited for if it is not yet in `gtid_executed`: the binlog shows a transaction
 /// before the engine has committed it, and a checkpoint can be that fresh. A source that waits for a replica's
 /// acknowledgement, or for its disk, takes its time over that. What it neither has nor is about to have is not waited for.
-pub(super) async fn server(
+pub async fn dialect_after(
     connection: &mut Connection,
-    behind: Option<&GtidSet>,
-) -> Result<ServerFacts, SourceError> {
-    let dialect = Dialect::probe(connection).await?;
-    let mut facts = ServerFacts::from(&dialect);
-    if let Some(set) = behind.filter(|set| dialect.has_gtid() && !facts.gtid_executed.contains_all(set)) {
+    published: Option<&GtidSet>,
+) -> Result<Dialect, SourceError> {
+    let mut dialect = Dialect::probe(connection).await?;
+    if let Some(set) = published.filter(|set| dialect.has_gtid() && !dialect.gtid_executed.contains_all(set))
+    {
         // Asked for first: a transaction that is in neither answer was not being committed when this one was given.
         let owned: Option<String> =
             connection.first("asking what is being committed", "SELECT @@GLOBAL.gtid_owned").await?;
-        facts.gtid_executed = gtid_executed(connection).await?;
-        if !never_comes(set, &facts.gtid_executed, &facts.server_uuid, &owned.unwrap_or_default()) {
+        dialect.gtid_executed = gtid_executed(connection).await?;
+        if !never_comes(set, &dialect.gtid_executed, &dialect.server_uuid, &owned.unwrap_or_default()) {
             // If they do not come all the same, what is in the set then says so.
             let _ = wait_until_committed(connection, set).await?;
-            facts.gtid_executed = gtid_executed(connection).await?;
+            dialect.gtid_executed = gtid_executed(connection).await?;
         }
     }
-    Ok(facts)
+    Ok(dialect)
 }
 
 /// True if a transaction of `set` is one that this server alone makes, and it has neither committed it nor begun to: `owned`
@@ -71,9 +91,42 @@ fn never_comes(set: &GtidSet, executed: &GtidSet, server_uuid: &str, owned: &str
     own.any(|gtid| !owned.contains(&format!(":{}#", gtid.number)))
 }
 
+/// What the server leaves out of its binlog. `status_statement` is the dialect's.
+pub async fn binlog_contents(
+    connection: &mut Connection,
+    status_statement: &str,
+) -> Result<BinlogContents, SourceError> {
+    const DURING: &str = "reading what the binlog leaves out";
+    let status = connection.query(DURING, status_statement).await?;
+    let text = |place: usize| {
+        let row = status.first()?;
+        row.get_opt::<Option<String>, _>(place)?.ok()?
+    };
+    let updates = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_replica_updates', 'log_slave_updates')";
+    let updates = connection.query(DURING, updates).await?;
+    let mut updates = updates.into_iter().filter_map(|row| from_row_opt::<(String, String)>(row).ok());
+    Ok(BinlogContents {
+        do_databases: text(2).unwrap_or_default(),
+        ignored_databases: text(3).unwrap_or_default(),
+        replica: is_replica(connection).await?,
+        logs_replica_updates: updates.any(|(_, value)| value == "ON"),
+    })
+}
+
+async fn is_replica(connection: &mut Connection) -> Result<Option<bool>, SourceError> {
+    for statement in ["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"] {
+        match connection.query("asking whether the source is a replica", statement).await {
+            Ok(rows) => return Ok(Some(!rows.is_empty())),
+            Err(error) if error.is_transient() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(None)
+}
+
 /// The replicas that stream from the server now. Empty if it may not be asked: then nobody can be in the way whom
 /// this account could see.
-pub(super) async fn replicas(connection: &mut Connection) -> Result<Vec<Replica>, SourceError> {
+pub async fn replicas(connection: &mut Connection) -> Result<Vec<Replica>, SourceError> {
     for statement in ["SHOW REPLICAS", "SHOW SLAVE HOSTS"] {
         match connection.query("listing the replicas", statement).await {
             Ok(rows) => {
@@ -91,7 +144,7 @@ pub(super) async fn replicas(connection: &mut Connection) -> Result<Vec<Replica>
 }
 
 /// `XA RECOVER`.
-pub(super) async fn prepared(connection: &mut Connection) -> Result<Prepared, SourceError> {
+pub async fn prepared(connection: &mut Connection) -> Result<Prepared, SourceError> {
     match connection.query("listing prepared transactions", "XA RECOVER").await {
         Ok(rows) => Ok(Prepared::Count(rows.len())),
         Err(error) if error.is_transient() => Err(error),
