@@ -195,12 +195,6 @@ pub(crate) const fn failed_items() -> &'static str {
     "mend this; `capture check` shows every item"
 }
 
-/// stopped: a server is away
-#[must_use]
-pub(crate) const fn server_away() -> &'static str {
-    "start it, or correct its address; source.retry_minutes and kafka.retry_minutes say how long to wait"
-}
-
 /// a command: neither an instance nor Kafka answers
 #[must_use]
 pub(crate) const fn nobody_answers() -> &'static str {

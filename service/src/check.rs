@@ -1,5 +1,9 @@
-//! The report of `check`: one line an item, what was found and what to do. The services make the items; this only
-//! judges and shows them.
+//! The report of `check`, one line an item, what was found and what to do; and the same check at the start of `run`. The
+//! services make the items; this only judges and shows them.
+
+mod precheck;
+
+pub use precheck::precheck;
 
 use crate::cli::{write_out, write_painted};
 use crate::exit::Exit;
@@ -32,6 +36,9 @@ pub struct CheckItem {
     pub remedy: String,
     /// A failure that `--ignore` named.
     pub ignored: bool,
+    /// A failure that may pass by itself: of a server that did not answer, or was too busy.
+    #[serde(skip)]
+    pub passing: bool,
 }
 
 impl CheckItem {
@@ -50,13 +57,20 @@ impl CheckItem {
         Self::new(name, Outcome::Fail, found, remedy)
     }
 
+    /// The same, which may pass by itself if `passing`.
+    #[must_use]
+    pub fn passing(self, passing: bool) -> Self {
+        Self { passing, ..self }
+    }
+
     fn new(
         name: impl Into<String>,
         outcome: Outcome,
         found: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { name: name.into(), outcome, found: found.into(), remedy: remedy.into(), ignored: false }
+        let (name, found, remedy) = (name.into(), found.into(), remedy.into());
+        Self { name, outcome, found, remedy, ignored: false, passing: false }
     }
 }
 

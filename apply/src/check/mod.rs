@@ -14,7 +14,6 @@ use crate::merge::dialect::Dialect;
 use crate::topics::error::TopicError;
 use crate::topics::history::History;
 use crate::topics::reader::whole_history;
-use std::collections::BTreeSet;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::config::{Config, DestinationConfig};
 use tributary_schemas::topic::history_topic;
@@ -29,33 +28,31 @@ const POOLED: &str = "destination-pooled";
 /// What to do about a missing privilege on it.
 const GRANT: &str = "grant what `apply check --print-grants` lists";
 
-/// What was found.
+/// What was found, in the order of the report.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
-    /// In the order of the report.
-    pub items: Vec<CheckItem>,
-    /// The names of those that failed for a reason that may pass: a server that was away, or too busy.
-    pub passing: BTreeSet<String>,
+pub(crate) struct Findings(pub Vec<CheckItem>);
+
+impl AsRef<[CheckItem]> for Findings {
+    fn as_ref(&self) -> &[CheckItem] {
+        &self.0
+    }
 }
 
 impl Findings {
     fn push(&mut self, item: CheckItem) {
-        self.items.push(item);
+        self.0.push(item);
     }
 
     /// As [`Self::fail`], for an item that had come out well before.
     fn replace(&mut self, name: &str, found: String, error: &impl Transient, remedies: Remedies<'_>) {
-        self.items.retain(|item| item.name != name);
+        self.0.retain(|item| item.name != name);
         self.fail(name, found, error, remedies);
     }
 
     /// An item that could not be looked at.
     fn fail(&mut self, name: &str, found: String, error: &impl Transient, remedies: Remedies<'_>) {
-        if error.is_transient() {
-            self.passing.insert(name.to_owned());
-        }
         let remedy = if error.is_transient() { remedies.passing } else { remedies.lasting };
-        self.push(CheckItem::fail(name, found, remedy));
+        self.push(CheckItem::fail(name, found, remedy).passing(error.is_transient()));
     }
 }
 

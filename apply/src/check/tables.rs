@@ -51,7 +51,7 @@ pub(super) async fn examine(
         let planned = plan(&history);
         let newest = generations(&planned);
         let found = examine_once((connection, dialect), bookkeeping, &known, planned).await;
-        let failed = found.items.iter().any(|item| item.outcome == Outcome::Fail);
+        let failed = found.0.iter().any(|item| item.outcome == Outcome::Fail);
         if failed && round < ROUNDS {
             let now = match targets(connection, bookkeeping).await {
                 Ok(now) => now,
@@ -67,9 +67,8 @@ pub(super) async fn examine(
                 continue;
             }
         }
-        findings.items.extend(found.items);
-        findings.passing.extend(found.passing);
-        findings.items.extend(deselected(config, &rules, &history, &known));
+        findings.0.extend(found.0);
+        findings.0.extend(deselected(config, &rules, &history, &known));
         return;
     }
 }
@@ -140,11 +139,9 @@ async fn examine_once(
         match examine_table((connection, dialect), bookkeeping, known.get(&task.topic), &task).await {
             Ok(item) => findings.push(CheckItem { name, ..item }),
             Err(error) => {
-                if error.is_transient() {
-                    findings.passing.insert(name.clone());
-                }
+                let passing = error.is_transient();
                 let error = error.into_table_error(&task.target.to_string());
-                findings.push(CheckItem::fail(name, error.message, error.remedy));
+                findings.push(CheckItem::fail(name, error.message, error.remedy).passing(passing));
             }
         }
     }

@@ -24,5 +24,5 @@ pub fn run(config: &Config, arguments: &CheckArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let findings = runtime(2)?.block_on(examine(config));
-    Ok(Report::new(findings.items, &arguments.ignore).print(arguments.json))
+    Ok(Report::new(findings.0, &arguments.ignore).print(arguments.json))
 }

@@ -1,5 +1,7 @@
 //! What to do where the service has ended, or a command could not do its work: reasons that are about no table.
 
+use tributary_service::check::CheckItem;
+
 /// stopped: the destination does not come back
 #[must_use]
 pub(crate) const fn destination_away() -> &'static str {
@@ -74,10 +76,11 @@ pub(crate) const fn another_destination() -> &'static str {
      publishes under it"
 }
 
-/// stopped: an item of the check has failed
+/// stopped: items of the check have failed
 #[must_use]
-pub(crate) fn failed_item(remedy: &str, item: &str) -> String {
-    format!("{remedy}; or go on at your own risk with --ignore {item}")
+pub(crate) fn failed_items(items: &[CheckItem]) -> String {
+    let options: String = items.iter().map(|item| format!(" --ignore {}", item.name)).collect();
+    format!("mend this, or go on at your own risk with{options}")
 }
 
 /// a command: the task is in use

@@ -9,7 +9,7 @@ use super::position::{ServerHistory, give_up_purged, resumable};
 use super::probe::Cluster;
 use super::server::{binlog_expiry, server_id, settings};
 use super::tables::{Judgement, Known, judge};
-use super::{Away, Precheck, Proof, completeness, deselected, kafka, server};
+use super::{Precheck, Proof, completeness, deselected, kafka, server};
 use crate::sequencer::bootstrap::is_wanted;
 use crate::topics::lost;
 use crate::topics::names::TopicNames;
@@ -30,13 +30,15 @@ use tributary_source::dialect::Dialect;
 use tributary_source::error::SourceError;
 use tributary_source::{facts, replication};
 
+/// The item about the brokers.
+const KAFKA_REACHABLE: &str = "kafka-reachable";
+
 /// Items in the order of the report.
 #[derive(Debug, Default)]
 struct Findings {
     source: Vec<Item>,
     tables: Judgement,
     kafka: Vec<Item>,
-    away: Vec<Away>,
 }
 
 /// Examines everything that can be reached. With [`Proof::OfNewTasks`] what Kafka can do is not tried again for a task
@@ -62,25 +64,23 @@ pub(super) async fn examine(
     let mut names = stored.history.names(&config.name);
     cluster.iter().flat_map(|cluster| cluster.facts.topics.keys()).for_each(|topic| names.see(topic));
     if let Err(error) = ask_source(config, source, &stored, names, &mut findings).await {
-        if error.is_transient() {
-            findings.away.push(Away::Source(error.to_string()));
-        }
         findings.source.retain(|item| item.name != "source-reachable");
         findings.source.insert(0, unreachable_source(&error));
     }
     if let Some(cluster) = cluster {
         try_kafka(config, cluster, stored, proof, &mut findings).await;
     }
-    let Findings { mut source, mut tables, mut kafka, away } = findings;
+    let Findings { mut source, mut tables, mut kafka } = findings;
     source.append(&mut tables.items);
     source.append(&mut kafka);
-    Precheck { items: source, selected: tables.selected, excluded: tables.excluded, away }
+    Precheck { items: source, selected: tables.selected, excluded: tables.excluded }
 }
 
 fn unreachable_source(error: &SourceError) -> Item {
     let (SourceError::Transient { during, address, reason, remedy, .. }
     | SourceError::Definite { during, address, reason, remedy, .. }) = error;
     fail("source-reachable", format!("{during} at {address} failed: {reason}"), *remedy)
+        .passing(error.is_transient())
 }
 
 /// `kafka-reachable` and `task-state`.
@@ -97,7 +97,7 @@ async fn reach(config: &Config, findings: &mut Findings) -> Option<(Cluster, Sto
     let refusal = match reached {
         Ok(Ok((cluster, stored))) => {
             let brokers = counted(cluster.facts.brokers, "broker");
-            findings.kafka.push(pass("kafka-reachable", format!("{}: {brokers}", config.kafka.brokers)));
+            findings.kafka.push(pass(KAFKA_REACHABLE, format!("{}: {brokers}", config.kafka.brokers)));
             return match stored {
                 Ok(stored) => {
                     let found = stored.state.checkpoint.as_ref().map_or_else(
@@ -119,15 +119,15 @@ async fn reach(config: &Config, findings: &mut Findings) -> Option<(Cluster, Sto
             Refusal { action: "asking Kafka", reason: error.to_string(), denied: false, transient: false }
         }
     };
-    if refusal.transient {
-        findings.away.push(Away::Kafka(refusal.reason.clone()));
-    }
-    findings.kafka.push(fail(
-        "kafka-reachable",
-        format!("{} at {} failed: {}", refusal.action, config.kafka.brokers, refusal.reason),
-        "start the brokers, or correct kafka.brokers and [kafka.client] (security.protocol, sasl.*, ssl.*)",
-    ));
+    findings.kafka.push(unreachable_kafka(config, &refusal));
     None
+}
+
+fn unreachable_kafka(config: &Config, refusal: &Refusal) -> Item {
+    let found = format!("{} at {} failed: {}", refusal.action, config.kafka.brokers, refusal.reason);
+    let remedy =
+        "start the brokers, or correct kafka.brokers and [kafka.client] (security.protocol, sasl.*, ssl.*)";
+    fail(KAFKA_REACHABLE, found, remedy).passing(refusal.transient)
 }
 
 /// The inner error is about what stands in the topics.
@@ -297,12 +297,8 @@ async fn try_kafka(
             probe.settings.as_ref().err().into_iter().chain(transactions).chain(probe.deleted.as_ref().err())
         }))
         .collect();
-    findings.away.extend(
-        refusals
-            .iter()
-            .filter(|refusal| refusal.transient)
-            .map(|refusal| Away::Kafka(refusal.reason.clone())),
-    );
+    let away = refusals.iter().find(|refusal| refusal.transient);
+    let away = away.map(|refusal| unreachable_kafka(config, refusal));
     items.push(kafka::acl(refusals));
     if let Some(probe) = &probe {
         items.push(kafka::transactions(probe));
@@ -312,4 +308,10 @@ async fn try_kafka(
     let recorded = stored.history.selection.as_ref();
     let topics = TaskTopics { own: &own, tables: &tables, recorded, lost: &lost };
     items.push(kafka::topic_settings(topics, &cluster, &config.topics));
+    if let Some(away) = away {
+        // What was tried on a cluster that went away in the middle says nothing about the cluster.
+        items.iter_mut().filter(|item| item.name.starts_with("kafka-")).for_each(|item| item.passing = true);
+        items.retain(|item| item.name != KAFKA_REACHABLE);
+        items.insert(0, away);
+    }
 }

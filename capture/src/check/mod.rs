@@ -25,7 +25,6 @@ pub(crate) use print_grants::print as print_grants;
 pub(crate) use tables::Selected;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use tributary_schemas::config::{Config, SourceConfig};
 use tributary_schemas::table::TableId;
 
@@ -38,50 +37,27 @@ pub(crate) struct Precheck {
     pub selected: Vec<Selected>,
     /// Those that cannot, with the reason and the remedy.
     pub excluded: BTreeMap<TableId, String>,
-    /// The servers that did not answer, and so may answer later.
-    pub away: Vec<Away>,
 }
 
-/// A server that did not answer, with the reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Away {
-    /// MySQL.
-    Source(String),
-    Kafka(String),
-}
-
-impl fmt::Display for Away {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source(reason) => write!(f, "the source is away: {reason}"),
-            Self::Kafka(reason) => write!(f, "Kafka is away: {reason}"),
-        }
+impl AsRef<[Item]> for Precheck {
+    fn as_ref(&self) -> &[Item] {
+        &self.items
     }
 }
 
 /// Items about single tables: they cost only those tables.
 const TABLE_ITEMS: [&str; 5] = ["tables-selected", "primary-keys", "types", "charsets", "names"];
-/// Items that fail when a server is away.
-const REACH_ITEMS: [&str; 2] = ["source-reachable", "kafka-reachable"];
-
 impl Precheck {
-    /// The items, but those that `ignore` names, that no run can begin with. A server that is away counts among them only when there is nothing to
-    /// wait for.
+    /// The items, but those that `ignore` names, that no run can begin with.
     #[must_use]
-    pub(crate) fn obstacles(&self, strict: bool, ignore: &[String]) -> Vec<&Item> {
-        let waiting = !self.away.is_empty();
+    pub(crate) fn obstacles(&self, strict: bool, ignore: &[String]) -> Vec<Item> {
         let ignore = ignorable(ignore);
-        let tolerated = |item: &Item| {
-            let of_tables = TABLE_ITEMS.contains(&item.name.as_str()) && !strict && !self.selected.is_empty();
-            // What was tried on a cluster that went away in the middle says nothing about the cluster.
-            let of_outage =
-                waiting && (REACH_ITEMS.contains(&item.name.as_str()) || item.name.starts_with("kafka-"));
-            of_tables || of_outage
+        let stops = |item: &&Item| {
+            let of_table = TABLE_ITEMS.contains(&item.name.as_str());
+            let tolerated = of_table && !strict && !self.selected.is_empty();
+            item.outcome == Outcome::Fail && !ignore.contains(&item.name) && !tolerated
         };
-        self.items
-            .iter()
-            .filter(|item| item.outcome == Outcome::Fail && !ignore.contains(&item.name) && !tolerated(item))
-            .collect()
+        self.items.iter().filter(stops).cloned().collect()
     }
 }
 
@@ -117,29 +93,20 @@ mod tests {
         item::fail(name, "found", "remedy")
     }
 
-    fn names(items: Vec<Item>, away: Vec<Away>, strict: bool, selected: usize) -> Vec<String> {
+    fn names(items: Vec<Item>, strict: bool, selected: usize) -> Vec<String> {
         let catalog = tables::tests::catalog("shop", "orders");
         let table = tables::tests::published(&catalog);
         let selected = vec![Selected { catalog, table, topic: "t.shop.orders".to_owned() }; selected];
-        let check = Precheck { items, selected, excluded: BTreeMap::new(), away };
-        check.obstacles(strict, &["types".to_owned()]).into_iter().map(|item| item.name.clone()).collect()
+        let check = Precheck { items, selected, excluded: BTreeMap::new() };
+        check.obstacles(strict, &["types".to_owned()]).into_iter().map(|item| item.name).collect()
     }
 
     #[test]
     fn a_table_costs_only_itself_unless_strict_or_alone() {
         let items = || vec![failed("primary-keys"), item::warn("sync-binlog", "", "")];
-        assert_eq!(names(items(), vec![], false, 1), Vec::<String>::new());
-        assert_eq!(names(items(), vec![], true, 1), ["primary-keys"]);
-        assert_eq!(names(vec![failed("types")], vec![], true, 1), Vec::<String>::new(), "ignored");
-        assert_eq!(names(items(), vec![], false, 0), ["primary-keys"]);
-    }
-
-    #[test]
-    fn a_server_that_is_away_is_waited_for_and_a_wrong_setting_is_not() {
-        let away = || vec![Away::Kafka("refused".into())];
-        let items = vec![failed("kafka-reachable"), failed("binlog-row-image")];
-        assert_eq!(names(items, away(), false, 1), ["binlog-row-image"]);
-        assert_eq!(names(vec![failed("kafka-reachable")], away(), false, 1), Vec::<String>::new());
-        assert_eq!(names(vec![failed("kafka-reachable")], vec![], false, 1), ["kafka-reachable"]);
+        assert_eq!(names(items(), false, 1), Vec::<String>::new());
+        assert_eq!(names(items(), true, 1), ["primary-keys"]);
+        assert_eq!(names(vec![failed("types")], true, 1), Vec::<String>::new(), "ignored");
+        assert_eq!(names(items(), false, 0), ["primary-keys"]);
     }
 }

@@ -2,7 +2,7 @@
 //! forced.
 
 use super::leader::Membership;
-use super::precheck::precheck;
+use super::precheck;
 use super::restore::{Restored, restore_lost};
 use super::session::{Carried, End, Shared, lead};
 use super::standby::{Lead, own_topic_missing, wait_for_lead};
@@ -73,7 +73,7 @@ pub fn run(arguments: RunArgs, deselect: Vec<String>) -> Result<Exit, Failure> {
 }
 
 fn work(shared: &Shared) -> Result<Exit, Failure> {
-    if !precheck(shared)? {
+    if !precheck::check(shared)? {
         return Ok(Exit::Done);
     }
     let Some(mut membership) = join_group(shared)? else { return Ok(Exit::Done) };

@@ -138,7 +138,7 @@ fn a_kafka_that_is_away_is_named_with_its_reason() {
     let ended = task.capture(&["run"]);
     assert_eq!(ended.status, 1);
     assert!(
-        ended.stderr.contains("Kafka is away") && ended.stderr.contains("Connection refused"),
+        ended.stderr.contains("kafka-reachable: ") && ended.stderr.contains("Connection refused"),
         "{ended:?}"
     );
 }

@@ -95,13 +95,13 @@ fn a_source_that_is_away_is_waited_for_and_shown() {
     let (port, listen) = (format!("port = {}", servers.mysql_port), format!("127.0.0.1:{}", free_port()));
     task.replace(&port, &format!("port = {}", free_port()));
     let at_once = task.capture(&["run"]);
-    assert!(at_once.status == 1 && at_once.stderr.contains("the source is away"), "{at_once:?}");
+    assert!(at_once.status == 1 && at_once.stderr.contains("source-reachable: connecting at"), "{at_once:?}");
     task.replace("retry_minutes = 0\n[kafka]", "retry_minutes = 60\n[kafka]");
     let mut running = task.start(&["--listen", &listen]);
     let document = eventually("the task retries", || {
         status(&task, &listen).filter(|document| document["state"] == "retrying")
     });
     let error = document["retrying"]["error"].as_str().unwrap();
-    assert!(error.contains("the source is away"), "{error}");
+    assert!(error.contains("source-reachable: connecting at"), "{error}");
     assert_eq!(running.terminate(), 0, "SIGTERM ends the waiting");
 }

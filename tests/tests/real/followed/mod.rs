@@ -78,7 +78,7 @@ const APPLY: &[(&str, Followed)] = &[
         "another_destination",
         In("a_second_destination_under_a_tasks_name_is_refused_and_the_first_has_every_row"),
     ),
-    ("failed_item", Not("the remedy is the item's, and is followed where the item is tried")),
+    ("failed_items", Not("the remedies are the items', and are followed where the items are tried")),
     ("in_use", Not("the command says no until it is followed")),
     ("unlike_version", Not("there is one version only")),
     ("no_such_table", Not("a usage error")),
@@ -161,7 +161,6 @@ const CAPTURE: &[(&str, Followed)] = &[
     ("kafka_unusable", Not("the settings of the connection")),
     ("in_use", Not("the command says no until it is followed")),
     ("failed_items", Not("the remedies are the items', and are followed where the items are tried")),
-    ("server_away", Not("the settings of the connection")),
     ("nobody_answers", Not("the settings of the connection")),
     ("unlike_version", Not("there is one version only")),
 ];

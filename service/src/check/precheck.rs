@@ -1,0 +1,140 @@
+//! The check at the start of `run`: what stands in the way ends the run, what may pass by itself is waited for.
+
+use super::{CheckItem, Outcome};
+use crate::exit::Failure;
+use crate::retry::{Policy, RetryError, Transient, retry_while_transient};
+use crate::shutdown::Shutdown;
+use crate::status::Status;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Items that keep a run from beginning.
+#[derive(Debug)]
+struct Obstacles {
+    items: Vec<CheckItem>,
+    /// They may pass, and there is still time.
+    passing: bool,
+}
+
+impl fmt::Display for Obstacles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let items: Vec<String> =
+            self.items.iter().map(|item| format!("{}: {}", item.name, item.found)).collect();
+        f.write_str(&items.join("; "))
+    }
+}
+
+impl Transient for Obstacles {
+    fn is_transient(&self) -> bool {
+        self.passing
+    }
+}
+
+/// Since when each item has failed for a reason that may pass.
+#[derive(Debug, Default)]
+struct FailingSince(BTreeMap<String, Instant>);
+
+impl FailingSince {
+    /// Takes the items that fail at `now`; true if each is still within its limit.
+    fn go_on(&mut self, items: &[CheckItem], limit: impl Fn(&CheckItem) -> Duration, now: Instant) -> bool {
+        self.0.retain(|name, _| items.iter().any(|item| item.name == *name));
+        for item in items {
+            self.0.entry(item.name.clone()).or_insert(now);
+        }
+        items.iter().all(|item| now.duration_since(self.0[&item.name]) < limit(item))
+    }
+}
+
+/// Examines until nothing stands in the way. `examine` gives everything it found, and of that what does; an item that may
+/// pass is waited for as long as `limit` says. Warnings go to the log. `None` if the end is asked for meanwhile.
+///
+/// # Errors
+/// A [`Failure`] with every item that no run can begin with, and `remedy` for these.
+pub async fn precheck<T: AsRef<[CheckItem]>>(
+    (status, shutdown): (&Status, &Shutdown),
+    what: &str,
+    limit: impl Fn(&CheckItem) -> Duration,
+    remedy: impl Fn(&[CheckItem]) -> String,
+    examine: impl AsyncFn() -> (T, Vec<CheckItem>),
+) -> Result<Option<T>, Failure> {
+    let since = RefCell::new(FailingSince::default());
+    let attempt = async || {
+        let (found, mut items) = examine().await;
+        if items.iter().any(|item| !item.passing) {
+            // Then there is nothing to wait for.
+            items.retain(|item| !item.passing);
+            return Err(Obstacles { items, passing: false });
+        }
+        if items.is_empty() {
+            return Ok(found);
+        }
+        let passing = since.borrow_mut().go_on(&items, &limit, Instant::now());
+        Err(Obstacles { items, passing })
+    };
+    // The limit is that of what is waited for.
+    let policy = Policy::for_limit(Duration::MAX);
+    match retry_while_transient(policy, status, shutdown, what, attempt).await {
+        Ok(found) => {
+            for item in found.as_ref().iter().filter(|item| item.outcome != Outcome::Pass) {
+                tracing::warn!(item = %item.name, remedy = %item.remedy, "check: {}", item.found);
+            }
+            Ok(Some(found))
+        }
+        Err(RetryError::Shutdown) => Ok(None),
+        Err(RetryError::Definite(obstacles) | RetryError::Limit { error: obstacles, .. }) => {
+            let items = &obstacles.items;
+            let lines = items
+                .iter()
+                .map(|CheckItem { name, found, remedy, .. }| format!("{name}: {found}\n  to do: {remedy}"));
+            let lines: Vec<String> = lines.collect();
+            Err(Failure::new("the check before the run failed", lines.join("\n")).remedy(remedy(items)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Service;
+
+    fn failed(name: &str) -> CheckItem {
+        CheckItem::fail(name, "found", "do this")
+    }
+
+    #[test]
+    fn each_item_is_waited_for_as_long_as_its_own_limit_says() {
+        let (now, mut since) = (Instant::now(), FailingSince::default());
+        let limit = |item: &CheckItem| Duration::from_secs(if item.name == "kafka" { 180 } else { 120 });
+        let mut at = |names: &[&str], seconds: u64| {
+            let items: Vec<CheckItem> = names.iter().map(|name| failed(name)).collect();
+            since.go_on(&items, limit, now + Duration::from_secs(seconds))
+        };
+        assert!(at(&["kafka"], 0) && at(&["kafka"], 179) && !at(&["kafka"], 180));
+        assert!(at(&["source"], 200), "another begins anew");
+        assert!(at(&["source", "kafka"], 319) && !at(&["kafka", "source"], 320), "the shorter one is over");
+        assert!(at(&["kafka"], 321), "and it is back");
+    }
+
+    async fn run(obstacles: Vec<CheckItem>, limit: Duration) -> Result<Option<Vec<CheckItem>>, Failure> {
+        let status = Status::new("t", Service::Apply);
+        let examine = async || (vec![], obstacles.clone());
+        let remedy = |items: &[CheckItem]| format!("{} to mend", items.len());
+        let (_handle, shutdown) = crate::shutdown::channel();
+        precheck((&status, &shutdown), "checking", |_| limit, remedy, examine).await
+    }
+
+    #[tokio::test]
+    async fn what_lasts_ends_the_run_and_hides_what_may_pass() {
+        let items = vec![failed("away").passing(true), failed("wrong")];
+        let failure = run(items, Duration::MAX).await.unwrap_err();
+        assert_eq!(
+            (failure.why.as_str(), failure.remedy.as_str()),
+            ("wrong: found\n  to do: do this", "1 to mend")
+        );
+        let failure = run(vec![failed("away").passing(true)], Duration::ZERO).await.unwrap_err();
+        assert!(failure.why.starts_with("away: found"), "{failure}");
+        assert_eq!(run(vec![], Duration::ZERO).await.unwrap(), Some(vec![]));
+    }
+}
