@@ -2,18 +2,12 @@
 //! in `docs/benchmarks` leaves, named by the day.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+use tributary_tests::servers::root;
 
 /// A benchmark has one reader, in front of a terminal: any error ends it, with its text.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-/// The root of the checkout.
-#[must_use]
-pub fn root() -> &'static Path {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest)
-}
 
 /// What a command prints, without the last line's end.
 ///

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::process::Command;
+use std::sync::LazyLock;
 use tributary_capture::ddl::{
     Effect, NeedsCatalogRead, Next, Session, SqlMode, Statement, TableEffect, apply, classify,
 };
@@ -11,29 +11,12 @@ use tributary_schemas::table::{ColumnDefault, TableId};
 use tributary_schemas::types::ColumnType;
 use tributary_source::catalog::{CatalogColumn, CatalogTable, read_table};
 use tributary_source::connect::{Connection, SourceOptions};
-
-/// Output of `deploy/local/servers`.
-fn servers(arguments: &[&str]) -> String {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/local/servers");
-    let output = Command::new(script).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
+use tributary_tests::servers::Servers;
 
 /// A session of root in the new, empty database `name`.
 async fn database(name: &str) -> Connection {
-    servers(&["up", "mysql"]);
-    let environment = servers(&["env"]);
-    let value = |name: &str| {
-        let line = environment.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        line.unwrap().trim_matches('\'').to_owned()
-    };
-    let port: u16 = value("MYSQL_PORT").parse().unwrap();
-    let password = value("MYSQL_ROOT_PASSWORD");
-    let config = serde_json::json!({
-        "host": value("MYSQL_HOST"), "port": port, "user": "root", "password": password,
-    });
-    let options = SourceOptions::new(&serde_json::from_value(config).unwrap()).unwrap();
+    static SERVERS: LazyLock<Servers> = LazyLock::new(|| Servers::of_checkout(&["mysql"]));
+    let options = SourceOptions::new(&serde_json::from_value(SERVERS.source("root")).unwrap()).unwrap();
     let mut connection = options.connect().await.unwrap();
     for statement in [
         format!("DROP DATABASE IF EXISTS {name}"),

@@ -6,37 +6,20 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tributary_schemas::config::{KafkaConfig, TopicsConfig};
 use tributary_service::kafka::{ReadError, admin_client, read_to_end, transactional_producer_config};
+use tributary_tests::servers::Servers;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The local broker, started if it does not run.
 fn kafka() -> KafkaConfig {
-    static BROKERS: OnceLock<String> = OnceLock::new();
-    let brokers = BROKERS.get_or_init(|| {
-        let servers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/local/servers");
-        let run = |arguments: &[&str]| {
-            let output = Command::new(&servers).args(arguments).output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "{} {arguments:?}: {said}", servers.display());
-            String::from_utf8(output.stdout).unwrap()
-        };
-        run(&["up", "kafka"]);
-        let env = run(&["env"]);
-        env.lines()
-            .find_map(|line| line.strip_prefix("KAFKA_BROKERS="))
-            .unwrap()
-            .trim_matches('\'')
-            .to_owned()
-    });
+    static SERVERS: LazyLock<Servers> = LazyLock::new(|| Servers::of_checkout(&["kafka"]));
     KafkaConfig {
-        brokers: brokers.clone(),
+        brokers: SERVERS.get("KAFKA_BROKERS").to_owned(),
         retry_minutes: 0,
         session_timeout_ms: 10_000,
         client: BTreeMap::new(),

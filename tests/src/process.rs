@@ -36,7 +36,7 @@ impl Process {
     /// If it cannot be started.
     #[must_use]
     pub fn start(program: &str, arguments: &[&str], log: PathBuf) -> Self {
-        Self::spawn(&binary(program), arguments, &[], log)
+        Self::spawn(Command::new(binary(program)).args(arguments).env("RUST_LOG", "info"), log)
     }
 
     /// Starts the `program` that can be broken on purpose; `directives` say where (see `service::sabotage`).
@@ -45,23 +45,21 @@ impl Process {
     /// If it cannot be started.
     #[must_use]
     pub fn sabotaged(program: &str, arguments: &[&str], directives: &str, log: PathBuf) -> Self {
-        let binary = binary(&format!("sabotage/{program}"));
-        Self::spawn(&binary, arguments, &[("TRIBUTARY_SABOTAGE", directives)], log)
+        let mut command = Command::new(binary(&format!("sabotage/{program}")));
+        command.args(arguments).env("RUST_LOG", "info").env("TRIBUTARY_SABOTAGE", directives);
+        Self::spawn(&mut command, log)
     }
 
-    fn spawn(binary: &Path, arguments: &[&str], variables: &[(&str, &str)], log: PathBuf) -> Self {
+    /// Starts `command` with nothing to read and its output going to `log`.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn spawn(command: &mut Command, log: PathBuf) -> Self {
         let output = File::options().create(true).append(true).open(&log).expect("the log can be written");
         let errors = output.try_clone().expect("the log can be shared");
-        let child = Command::new(binary)
-            .args(arguments)
-            .env("RUST_LOG", "info")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .expect("the program can be started");
-        Self { child, log }
+        command.stdin(Stdio::null()).stdout(output).stderr(errors);
+        Self { child: command.spawn().expect("the program can be started"), log }
     }
 
     /// What it printed so far.

@@ -1,17 +1,19 @@
 //! The real servers of `deploy/local`, in an instance that belongs to the tests.
 
+use crate::free_port;
 use crate::kafka_proxy::KafkaProxy;
 use mysql_async::prelude::Queryable;
+use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
 /// Where the servers are, and how to get in.
 #[derive(Debug, Clone)]
 pub struct Servers {
-    /// Name of the instance.
-    pub instance: String,
+    /// `None` is the instance that the script takes when it is given no name.
+    instance: Option<String>,
     variables: HashMap<String, String>,
 }
 
@@ -22,20 +24,34 @@ pub fn root() -> &'static Path {
 }
 
 impl Servers {
-    /// The instance all tests share; started by the first that asks.
+    /// The instance all tests of the whole pipeline share; started by the first that asks.
     #[must_use]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Servers> = OnceLock::new();
         SHARED.get_or_init(|| Self::up("test", &[]))
     }
 
+    /// The instance of `make up`, which the tests of one crate share with people; starts those of its servers that are
+    /// `needed` and do not run.
+    #[must_use]
+    pub fn of_checkout(needed: &[&str]) -> Self {
+        let servers = Self { instance: None, variables: HashMap::new() };
+        servers.control(&[&["up"], needed].concat());
+        servers.read_variables()
+    }
+
+    /// An instance, of which nothing is started or asked yet: there is [`Self::control`], and no variable.
+    #[must_use]
+    pub fn named(instance: &str) -> Self {
+        Self { instance: Some(instance.to_owned()), variables: HashMap::new() }
+    }
+
     /// Starts (or finds) an instance; `mysql_flags` are mysqld's own.
     #[must_use]
     pub fn up(instance: &str, mysql_flags: &[&str]) -> Self {
-        let servers = Self { instance: instance.to_owned(), variables: HashMap::new() };
+        let servers = Self::named(instance);
         if !mysql_flags.is_empty() {
-            let arguments: Vec<&str> = ["up", "mysql", "--"].iter().chain(mysql_flags).copied().collect();
-            servers.control(&arguments);
+            servers.control(&[&["up", "mysql", "--"], mysql_flags].concat());
         }
         servers.control(&["up"]);
         servers.read_variables()
@@ -47,8 +63,7 @@ impl Servers {
     /// If a server cannot be started.
     #[must_use]
     pub fn behind_proxy(instance: &str) -> (Self, KafkaProxy) {
-        let servers = Self { instance: instance.to_owned(), variables: HashMap::new() };
-        let mut servers = servers.read_variables();
+        let mut servers = Self::named(instance).read_variables();
         let proxy = KafkaProxy::start_behind(|port| servers.up_behind(port));
         servers.control(&["up"]);
         servers.variables.insert("KAFKA_BROKERS".to_owned(), format!("127.0.0.1:{}", proxy.port()));
@@ -62,8 +77,7 @@ impl Servers {
     /// # Panics
     /// If there is no port, or Kafka cannot be started.
     pub fn up_behind(&self, proxy: u16) -> u16 {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let line = free.expect("there is a port").port();
+        let line = free_port();
         let (own, controller) = (self.get("KAFKA_PORT"), self.get("KAFKA_CONTROLLER_PORT"));
         let at = "127.0.0.1";
         let listeners =
@@ -74,7 +88,9 @@ impl Servers {
         line
     }
 
-    fn read_variables(mut self) -> Self {
+    /// With what `servers env` prints of it now.
+    #[must_use]
+    pub fn read_variables(mut self) -> Self {
         for line in self.control(&["env"]).lines() {
             if let Some((name, value)) = line.split_once('=') {
                 self.variables.insert(name.to_owned(), value.trim_matches('\'').to_owned());
@@ -88,8 +104,9 @@ impl Servers {
     /// # Panics
     /// If it fails.
     pub fn control(&self, arguments: &[&str]) -> String {
-        let script: PathBuf = root().join("deploy/local/servers");
-        let output = Command::new(&script).args(["--instance", &self.instance]).args(arguments).output();
+        let instance = self.instance.iter().flat_map(|name| ["--instance", name]);
+        let output =
+            Command::new(root().join("deploy/local/servers")).args(instance).args(arguments).output();
         let output = output.expect("deploy/local/servers can be run");
         assert!(
             output.status.success(),
@@ -118,17 +135,81 @@ impl Servers {
         self.variables.get(name).unwrap_or_else(|| panic!("servers env has no {name}"))
     }
 
+    /// A port of `servers env`.
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    #[must_use]
+    pub fn port(&self, name: &str) -> u16 {
+        self.get(name).parse().expect("a port")
+    }
+
+    /// The section `source` of a configuration, for `root` or `reader`.
+    #[must_use]
+    pub fn source(&self, user: &str) -> Value {
+        let password = self.get(if user == "root" { "MYSQL_ROOT_PASSWORD" } else { "MYSQL_READER_PASSWORD" });
+        json!({
+            "host": self.get("MYSQL_HOST"), "port": self.port("MYSQL_PORT"), "user": user, "password": password,
+        })
+    }
+
+    /// The section `destination`, for the loader.
+    #[must_use]
+    pub fn destination(&self) -> Value {
+        json!({
+            "host": self.get("PG_HOST"), "port": self.port("PG_PORT"), "database": self.get("PG_DATABASE"),
+            "user": self.get("PG_USER"), "password": self.get("PG_PASSWORD"),
+        })
+    }
+
+    /// One of the sections `source`, `kafka` and `destination` in TOML, with the addresses alone: more keys can follow.
+    ///
+    /// # Panics
+    /// If there is no such section.
+    #[must_use]
+    pub fn section(&self, name: &str) -> String {
+        let keys = match name {
+            "source" => self.source("reader"),
+            "kafka" => json!({ "brokers": self.get("KAFKA_BROKERS") }),
+            "destination" => self.destination(),
+            _ => panic!("no server has a section {name}"),
+        };
+        // Strings without escapes and numbers are written alike in JSON and in TOML.
+        let lines = keys.as_object().into_iter().flatten().map(|(key, value)| format!("{key} = {value}\n"));
+        format!("[{name}]\n{}", lines.collect::<String>())
+    }
+
+    /// How a session of root reaches MySQL.
+    #[must_use]
+    pub fn mysql_options(&self) -> mysql_async::Opts {
+        let builder = mysql_async::OptsBuilder::default()
+            .ip_or_hostname(self.get("MYSQL_HOST"))
+            .tcp_port(self.port("MYSQL_PORT"))
+            .user(Some("root"))
+            .pass(Some(self.get("MYSQL_ROOT_PASSWORD")))
+            .prefer_socket(false);
+        builder.into()
+    }
+
+    /// How a session of the loader reaches PostgreSQL.
+    #[must_use]
+    pub fn postgres_config(&self) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host(self.get("PG_HOST"))
+            .port(self.port("PG_PORT"))
+            .dbname(self.get("PG_DATABASE"))
+            .user(self.get("PG_USER"))
+            .password(self.get("PG_PASSWORD"));
+        config
+    }
+
     /// A connection to MySQL as root, in UTC and without strict mode, so that every edge value can be written.
     ///
     /// # Panics
     /// If it fails.
     pub async fn mysql(&self) -> mysql_async::Conn {
-        let options = mysql_async::OptsBuilder::default()
-            .ip_or_hostname(self.get("MYSQL_HOST"))
-            .tcp_port(self.get("MYSQL_PORT").parse().expect("a port"))
-            .user(Some("root"))
-            .pass(Some(self.get("MYSQL_ROOT_PASSWORD")));
-        let mut connection = mysql_async::Conn::new(options).await.expect("MySQL answers");
+        let mut connection = mysql_async::Conn::new(self.mysql_options()).await.expect("MySQL answers");
         connection
             .query_drop("SET time_zone = '+00:00', sql_mode = ''")
             .await
@@ -141,14 +222,8 @@ impl Servers {
     /// # Panics
     /// If it fails.
     pub async fn postgres(&self) -> tokio_postgres::Client {
-        let mut config = tokio_postgres::Config::new();
-        config
-            .host(self.get("PG_HOST"))
-            .port(self.get("PG_PORT").parse().expect("a port"))
-            .dbname(self.get("PG_DATABASE"))
-            .user(self.get("PG_USER"))
-            .password(self.get("PG_PASSWORD"));
-        let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("PostgreSQL answers");
+        let connected = self.postgres_config().connect(tokio_postgres::NoTls).await;
+        let (client, connection) = connected.expect("PostgreSQL answers");
         tokio::spawn(connection);
         client
             .batch_execute("SET TIME ZONE 'UTC'; SET extra_float_digits = 3")

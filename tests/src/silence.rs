@@ -29,7 +29,7 @@ impl Lines {
     /// If a server does not run.
     #[must_use]
     pub fn before(servers: &Servers) -> Self {
-        let to = |name: &str| Proxy::start(servers.get(name).parse().expect("a port"));
+        let to = |name: &str| Proxy::start(servers.port(name));
         let kafka = Proxy::start_behind(|port| servers.up_behind(port));
         Self { mysql: to("MYSQL_PORT"), kafka, postgres: to("PG_PORT") }
     }

@@ -44,27 +44,14 @@ impl Task {
         let text = format!(
             r#"name = "{name}"
 
-[source]
-host = "{mysql_host}"
-port = {mysql_port}
-user = "reader"
-password = "{reader}"
-retry_minutes = 2
+{source}retry_minutes = 2
 
-[kafka]
-brokers = "{brokers}"
-retry_minutes = 2
+{kafka}retry_minutes = 2
 
 [topics]
 partitions = 4
 
-[destination]
-host = "{pg_host}"
-port = {pg_port}
-database = "{pg_database}"
-user = "{pg_user}"
-password = "{pg_password}"
-retry_minutes = 2
+{destination}retry_minutes = 2
 
 [capture]
 listen = "127.0.0.1:0"
@@ -75,15 +62,9 @@ listen = "127.0.0.1:0"
 [[table]]
 source = "{name}.*"
 "#,
-            mysql_host = servers.get("MYSQL_HOST"),
-            mysql_port = servers.get("MYSQL_PORT"),
-            reader = servers.get("MYSQL_READER_PASSWORD"),
-            brokers = servers.get("KAFKA_BROKERS"),
-            pg_host = servers.get("PG_HOST"),
-            pg_port = servers.get("PG_PORT"),
-            pg_database = servers.get("PG_DATABASE"),
-            pg_user = servers.get("PG_USER"),
-            pg_password = servers.get("PG_PASSWORD"),
+            source = servers.section("source"),
+            kafka = servers.section("kafka"),
+            destination = servers.section("destination"),
         );
         std::fs::write(&config, change(text)).expect("the configuration can be written");
         Self { name, servers: servers.clone(), directory, config, started: AtomicU32::new(0) }

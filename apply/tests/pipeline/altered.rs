@@ -1,12 +1,13 @@
 //! Targets that somebody alters by hand while apply runs, and targets on which rows are not safe.
 
 use crate::process::Process;
-use crate::support::{SOON, Task, Topic, eventually};
+use crate::support::{SOON, Task, Topic};
 use tributary_schemas::envelope::Operation::{Create, Read, Update};
+use tributary_tests::wait_for;
 
 fn parked(apply: &Process, table: &str, code: &str) {
     let expected = ("parked".to_owned(), code.to_owned());
-    eventually(code, SOON, || apply.table(table).filter(|table| *table == expected));
+    wait_for(code, SOON, || apply.table(table).filter(|table| *table == expected));
 }
 
 /// A table whose target somebody has made with this definition, in a task that runs until it has a first row.
@@ -17,7 +18,7 @@ fn running(name: &str, definition: &str, loading: bool) -> (Task, Topic, Process
     task.load(&t, 0, !loading);
     task.transaction(|task| task.write(&t, Read, (1, &[Some("first")])));
     let apply = task.start(&["run"]);
-    eventually("the row", SOON, || (task.rows("t") == "1|first").then_some(()));
+    wait_for("the row", SOON, || (task.rows("t") == "1|first").then_some(()));
     (task, t, apply)
 }
 
@@ -29,7 +30,7 @@ fn a_column_that_is_added_by_hand_keeps_its_values_and_one_that_is_narrowed_stop
     alter("ADD COLUMN mine text");
     task.query(&format!("UPDATE \"{}\".t SET mine = 'kept'", task.name)).unwrap();
     task.transaction(|task| task.write(&t, Update, (1, &[Some("second")])));
-    eventually("the update", SOON, || (task.rows("t") == "1|second|kept").then_some(()));
+    wait_for("the update", SOON, || (task.rows("t") == "1|second|kept").then_some(()));
     // Such a column would fill texts up with blanks, and no statement fails.
     alter("ALTER COLUMN name TYPE character(50)");
     task.transaction(|task| task.write(&t, Create, (2, &[Some("third")])));
@@ -77,7 +78,7 @@ fn a_partition_that_a_crash_would_empty_stops_the_table_as_soon_as_it_is_attache
     task.load(&t, 0, true);
     task.transaction(|task| task.write(&t, Create, (1, &[Some("first")])));
     let mut apply = task.start(&["run"]);
-    eventually("the row", SOON, || (task.rows("t") == "1|first").then_some(()));
+    wait_for("the row", SOON, || (task.rows("t") == "1|first").then_some(()));
     let second = format!(
         "CREATE UNLOGGED TABLE \"{}\".t2 PARTITION OF {table} FOR VALUES FROM (9) TO (99)",
         task.name
@@ -87,7 +88,7 @@ fn a_partition_that_a_crash_would_empty_stops_the_table_as_soon_as_it_is_attache
     parked(&apply, "shop.t", "target-unsafe");
     assert_eq!(task.rows("t"), "1|first");
     task.query(&format!("ALTER TABLE \"{}\".t2 SET LOGGED", task.name)).unwrap();
-    eventually("the row", SOON, || (task.rows("t") == "1|first\n50|second").then_some(()));
+    wait_for("the row", SOON, || (task.rows("t") == "1|first\n50|second").then_some(()));
     apply.stop();
 }
 
@@ -151,7 +152,7 @@ fn targets_on_which_rows_are_not_safe_are_named_by_the_check_and_by_the_start() 
     }
     parked(&apply, "shop.viewed", "target-kind");
     for table in ["stamped", "keyless", "ranges"] {
-        eventually(table, SOON, || (task.rows(table) == "1|x").then_some(()));
+        wait_for(table, SOON, || (task.rows(table) == "1|x").then_some(()));
     }
     apply.stop();
     // What was said is done.

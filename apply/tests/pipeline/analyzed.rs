@@ -1,9 +1,10 @@
 //! What follows a load: statistics and indexes, also of a run that ends once it has caught up.
 
-use crate::support::{SOON, Task, eventually};
+use crate::support::{SOON, Task};
 use tributary_schemas::envelope::Operation::Read;
 use tributary_schemas::history::Cause;
 use tributary_schemas::table::{Index, IndexPart};
+use tributary_tests::wait_for;
 
 #[test]
 fn statistics_follow_each_load_before_a_run_that_catches_up_ends() {
@@ -48,12 +49,10 @@ fn statistics_follow_each_load_before_a_run_that_catches_up_ends() {
     t.table.indexes = vec![index("by_day")];
     // And while a run goes on.
     let mut apply = task.start(&["run"]);
-    eventually("it runs", SOON, || apply.table("shop.t").filter(|(state, _)| state == "synchronizing"));
+    wait_for("it runs", SOON, || apply.table("shop.t").filter(|(state, _)| state == "synchronizing"));
     task.advance(&mut t, Cause::Reset);
     rows(&task, &t, 9);
-    eventually("statistics of the third load", SOON, || {
-        task.query(&statistics).filter(|found| found == "9|t")
-    });
+    wait_for("statistics of the third load", SOON, || task.query(&statistics).filter(|found| found == "9|t"));
     assert_eq!(task.query(&indexes).as_deref(), Some("t.by_day"));
     apply.stop();
 }

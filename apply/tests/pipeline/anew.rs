@@ -2,10 +2,11 @@
 //! statements that it gives have been run.
 
 use crate::process::Process;
-use crate::support::{SOON, Task, env, eventually};
+use crate::support::{SOON, Task, env};
 use std::cell::Cell;
 use tributary_schemas::envelope::Operation::{Create, Read};
 use tributary_schemas::history::Cause;
+use tributary_tests::wait_for;
 
 /// In the target's schema for `S`.
 fn run(task: &Task, sql: &str) {
@@ -127,7 +128,7 @@ fn what_cannot_be_given_back_surely_keeps_the_target_as_it_is() {
 /// Waits until the table is parked by its dependents, and runs what it says: what removes them, and after `followed` what
 /// brings them back.
 fn follow_remedy(task: &Task, apply: &Process, followed: impl Fn() -> bool) -> String {
-    let error = eventually("parked", SOON, || {
+    let error = wait_for("parked", SOON, || {
         let table = apply.status()?["tables"][0].clone();
         (table["state"] == "parked" && table["error"]["code"] == "target-dependents")
             .then(|| table["error"].clone())
@@ -137,7 +138,7 @@ fn follow_remedy(task: &Task, apply: &Process, followed: impl Fn() -> bool) -> S
     let (removal, rest) = remedy.split_once("\napply tries again by itself").unwrap();
     let (_, creation) = rest.split_once(":\n").unwrap();
     task.query(removal).unwrap_or_else(|| panic!("{removal}"));
-    eventually("goes on", SOON, || followed().then_some(()));
+    wait_for("goes on", SOON, || followed().then_some(()));
     task.query(creation).unwrap_or_else(|| panic!("{creation}"));
     error["message"].as_str().unwrap().to_owned()
 }
@@ -315,6 +316,6 @@ fn a_partition_is_detached_made_anew_and_attached_again() {
     });
     assert!(message.contains("partitioned table"), "{message}");
     task.transaction(|task| task.write(&t, Create, (8, &[Some("z")])));
-    eventually("a row of the whole", SOON, || (task.rows("whole") == "7|\\x79\n8|\\x7a").then_some(()));
+    wait_for("a row of the whole", SOON, || (task.rows("whole") == "7|\\x79\n8|\\x7a").then_some(()));
     apply.stop();
 }

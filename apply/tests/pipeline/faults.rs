@@ -1,10 +1,11 @@
 //! The process is killed, again and again.
 
 use crate::process::Process;
-use crate::support::{SOON, Task, eventually};
+use crate::support::{SOON, Task};
 use std::collections::BTreeMap;
 use tributary_schemas::envelope::Operation::{Create, Delete, Update};
 use tributary_schemas::history::Cause;
+use tributary_tests::wait_for;
 
 #[test]
 fn killed_at_any_moment_it_goes_on_where_the_destination_is() {
@@ -45,7 +46,7 @@ fn killed_at_any_moment_it_goes_on_where_the_destination_is() {
         let moment = random.u64(1..400);
         let offsets = format!("SELECT sum(next_offset) FROM bk_{}.offsets", task.name);
         let before: u64 = task.query(&offsets).and_then(|text| text.parse().ok()).unwrap_or(0);
-        eventually("progress", SOON, || {
+        wait_for("progress", SOON, || {
             let now: u64 = task.query(&offsets)?.parse().ok()?;
             (now >= before + moment).then_some(())
         });
@@ -64,7 +65,7 @@ fn a_frozen_instance_that_was_replaced_writes_nothing_any_more() {
     // Rows stay in memory long enough to be frozen there.
     task.configure("", "flush_interval_ms = 4000\n");
     let frozen = task.start(&["run"]);
-    eventually("it has partitions", SOON, || {
+    wait_for("it has partitions", SOON, || {
         frozen.status().filter(|status| status["role"] == "leader" && status["state"] == "synchronizing")
     });
     task.transaction(|task| {
@@ -72,7 +73,7 @@ fn a_frozen_instance_that_was_replaced_writes_nothing_any_more() {
             task.write(&t, Create, (id, &[Some("old")]));
         }
     });
-    eventually("rows were taken and not written", SOON, || {
+    wait_for("rows were taken and not written", SOON, || {
         let lag = frozen.status()?["tables"][0]["lag_seconds"].as_f64()?;
         (lag > 0.0 && task.rows("t").is_empty()).then_some(())
     });
@@ -86,15 +87,15 @@ fn a_frozen_instance_that_was_replaced_writes_nothing_any_more() {
     });
     let expected: Vec<String> = (0..50).map(|id| format!("{id}|new")).collect();
     let expected = expected.join("\n");
-    eventually("the heir has merged both", SOON, || (task.rows("t") == expected).then_some(()));
+    wait_for("the heir has merged both", SOON, || (task.rows("t") == expected).then_some(()));
     frozen.signal("CONT");
     // Whichever it is told first: that its offsets are another's now (it has tried to write), or its partitions (it has
     // thrown its rows away).
-    eventually("the frozen one knows that it was replaced", SOON, || {
+    wait_for("the frozen one knows that it was replaced", SOON, || {
         let output = frozen.output();
         (output.contains("the destination is elsewhere") || output.contains("assigned=false")).then_some(())
     });
-    eventually("the frozen one holds nothing any more", SOON, || {
+    wait_for("the frozen one holds nothing any more", SOON, || {
         let status = frozen.status()?;
         (status["tables"][0]["lag_seconds"].as_f64().unwrap_or(0.0) == 0.0).then_some(())
     });
@@ -113,7 +114,7 @@ fn a_session_in_the_way_of_one_table_ends_neither_the_process_nor_the_others() {
     // A server that is away is not to be waited for at all; a lock is.
     task.configure("retry_minutes = 0\nlock_timeout_ms = 100\n", "");
     let mut apply = task.start(&["run"]);
-    eventually("the row", SOON, || (task.rows("blocked") == "1|old").then_some(()));
+    wait_for("the row", SOON, || (task.rows("blocked") == "1|old").then_some(()));
     let mut reader = task.hold(&format!("SELECT count(*) FROM \"{}\".blocked", task.name));
     task.advance(&mut blocked, Cause::Truncate);
     // While it is waited for, nobody needs to wait for the bookkeeping.
@@ -124,17 +125,17 @@ fn a_session_in_the_way_of_one_table_ends_neither_the_process_nor_the_others() {
         task.name
     );
     let found =
-        eventually("the TRUNCATE waits", SOON, || task.query(&locked).filter(|row| !row.starts_with('0')));
+        wait_for("the TRUNCATE waits", SOON, || task.query(&locked).filter(|row| !row.starts_with('0')));
     assert_eq!(found, "1|2|8", "waiting, rows of targets and of offsets that are free");
-    eventually("the TRUNCATE is tried again", SOON, || {
+    wait_for("the TRUNCATE is tried again", SOON, || {
         (apply.output().matches("tried again").count() > 2).then_some(())
     });
     task.transaction(|task| task.write(&free, Create, (2, &[Some("new")])));
     let rows = |table: &str, expected: &str| {
-        eventually(table, SOON, || (task.rows(table) == expected).then_some(()));
+        wait_for(table, SOON, || (task.rows(table) == expected).then_some(()));
     };
     rows("free", "1|old\n2|new");
-    eventually("the status says who holds it", SOON, || {
+    wait_for("the status says who holds it", SOON, || {
         apply.status()?["retrying"].to_string().contains(&task.name).then_some(())
     });
     reader.kill().unwrap();
@@ -156,7 +157,7 @@ fn ddl_that_waits_leaves_connections_to_the_others_and_readers_of_the_table_go_o
     task.configure("connections = 2\nlock_timeout_ms = 600000\n", "");
     let mut apply = task.start(&["run"]);
     for table in ["a", "b", "c", "free"] {
-        eventually(table, SOON, || (task.rows(table) == "1|old").then_some(()));
+        wait_for(table, SOON, || (task.rows(table) == "1|old").then_some(()));
     }
     let schema = task.name.clone();
     let read = |name: &str| format!("SELECT count(*) FROM \"{schema}\".{name}");
@@ -165,7 +166,7 @@ fn ddl_that_waits_leaves_connections_to_the_others_and_readers_of_the_table_go_o
         table.add_column("more", None);
         task.advance(table, Cause::Alter);
     }
-    eventually("each is tried again", SOON, || {
+    wait_for("each is tried again", SOON, || {
         let output = apply.output();
         ["shop.a", "shop.b", "shop.c"]
             .iter()
@@ -173,13 +174,13 @@ fn ddl_that_waits_leaves_connections_to_the_others_and_readers_of_the_table_go_o
             .then_some(())
     });
     task.transaction(|task| task.write(&free, Create, (2, &[Some("new")])));
-    eventually("free", SOON, || (task.rows("free") == "1|old\n2|new").then_some(()));
+    wait_for("free", SOON, || (task.rows("free") == "1|old\n2|new").then_some(()));
     let analyst = format!("SET statement_timeout = '20s'; {}", read("a"));
-    eventually("an analyst", SOON, || task.query(&analyst).filter(|answer| answer.ends_with('1')));
+    wait_for("an analyst", SOON, || task.query(&analyst).filter(|answer| answer.ends_with('1')));
     reader.kill().unwrap();
     reader.wait().unwrap();
     for table in ["a", "b", "c"] {
-        eventually(table, SOON, || (task.rows(table) == "1|old|").then_some(()));
+        wait_for(table, SOON, || (task.rows(table) == "1|old|").then_some(()));
     }
     apply.stop();
 }
@@ -192,13 +193,13 @@ fn a_session_of_an_instance_that_hangs_is_ended_by_its_heir() {
     task.configure("lock_timeout_ms = 500\n", "");
     task.transaction(|task| task.write(&t, Create, (1, &[Some("old")])));
     let frozen = task.start(&["run"]);
-    eventually("the row", SOON, || (task.rows("t") == "1|old").then_some(()));
+    wait_for("the row", SOON, || (task.rows("t") == "1|old").then_some(()));
     // It waits for a lock while it is stopped, and gets it when nobody is there to go on.
     let mut holder = task.hold(&format!("SELECT FROM \"{}\".t WHERE id = 1 FOR UPDATE", task.name));
     task.transaction(|task| task.write(&t, Update, (1, &[Some("new")])));
     let session = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'tributary apply%' AND ";
     let merge = format!("query LIKE '%{}%' AND ", task.name);
-    eventually("the merge waits", SOON, || {
+    wait_for("the merge waits", SOON, || {
         frozen.signal("STOP");
         let waits = format!("{session}{merge}wait_event_type = 'Lock'");
         let found = task.query(&waits).filter(|count| count == "1").map(drop);
@@ -210,11 +211,11 @@ fn a_session_of_an_instance_that_hangs_is_ended_by_its_heir() {
     holder.kill().unwrap();
     holder.wait().unwrap();
     let hangs = format!("{session}{merge}state = 'idle in transaction'");
-    eventually("the session hangs in its transaction", SOON, || {
+    wait_for("the session hangs in its transaction", SOON, || {
         task.query(&hangs).filter(|count| count == "1")
     });
     let mut heir = task.start(&["run"]);
-    eventually("the heir", SOON, || (task.rows("t") == "1|new").then_some(()));
+    wait_for("the heir", SOON, || (task.rows("t") == "1|new").then_some(()));
     assert!(heir.output().contains("hangs in a transaction was ended"), "{}", heir.output());
     heir.stop();
 }
@@ -232,7 +233,7 @@ fn an_instance_whose_connections_are_all_taken_still_says_that_it_lives() {
     task.configure("connections = 1\n", "");
     task.transaction(|task| task.write(&t, Create, (1, &[Some("old")])));
     let mut apply = task.start(&["run"]);
-    eventually("the row", SOON, || (task.rows("t") == "1|old").then_some(()));
+    wait_for("the row", SOON, || (task.rows("t") == "1|old").then_some(()));
     let schema = task.name.clone();
     task.query(&format!(
         "CREATE FUNCTION \"{schema}\".slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(9); RETURN NULL; END $$; \
@@ -244,17 +245,17 @@ fn an_instance_whose_connections_are_all_taken_still_says_that_it_lives() {
     let merging = format!(
         "SELECT application_name, clock_timestamp() FROM pg_stat_activity WHERE application_name LIKE 'tributary apply%' AND {works}"
     );
-    let found = eventually("the merge", SOON, || task.query(&merging).filter(|row| !row.is_empty()));
+    let found = wait_for("the merge", SOON, || task.query(&merging).filter(|row| !row.is_empty()));
     let (instance, now) = found.split_once('|').unwrap();
     let alive = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{instance}' AND state_change > \
          '{now}'::timestamptz + interval '3 seconds' HAVING EXISTS (SELECT 1 FROM pg_stat_activity WHERE {works})"
     );
-    eventually("a sign of life", SOON, || task.query(&alive).filter(|count| count == "1"));
+    wait_for("a sign of life", SOON, || task.query(&alive).filter(|count| count == "1"));
     // A look at the bookkeeping waits for the connection.
     let taken = format!("the only one is taken (\\\"{schema}\\\".\\\"t\\\" for ");
-    eventually("who has it", SOON, || waits(&apply).contains(&taken).then_some(()));
-    eventually("the row", SOON, || (task.rows("t") == "1|new").then_some(()));
+    wait_for("who has it", SOON, || waits(&apply).contains(&taken).then_some(()));
+    wait_for("the row", SOON, || (task.rows("t") == "1|new").then_some(()));
     apply.stop();
 }
 
@@ -270,7 +271,7 @@ fn tables_whose_rows_are_locked_leave_a_connection_to_the_others() {
     task.configure("connections = 2\nlock_timeout_ms = 600000\n", "");
     let mut apply = task.start(&["run"]);
     for table in ["a", "b", "free"] {
-        eventually(table, SOON, || (task.rows(table) == "1|old").then_some(()));
+        wait_for(table, SOON, || (task.rows(table) == "1|old").then_some(()));
     }
     let schema = task.name.clone();
     let lock = |name: &str| format!("SELECT FROM \"{schema}\".{name} WHERE id = 1 FOR UPDATE");
@@ -279,7 +280,7 @@ fn tables_whose_rows_are_locked_leave_a_connection_to_the_others() {
         task.transaction(|task| task.write(table, Update, (1, &[Some("new")])));
     }
     // Each is known to be locked, and one of them waits for the turn of the other.
-    eventually("a turn is waited for", SOON, || {
+    wait_for("a turn is waited for", SOON, || {
         waits(&apply).contains("a turn to wait for locks at the destination").then_some(())
     });
     for table in ["a", "b"] {
@@ -288,12 +289,12 @@ fn tables_whose_rows_are_locked_leave_a_connection_to_the_others() {
     }
     let began = std::time::Instant::now();
     task.transaction(|task| task.write(&free, Create, (2, &[Some("new")])));
-    eventually("free", SOON, || (task.rows("free") == "1|old\n2|new").then_some(()));
+    wait_for("free", SOON, || (task.rows("free") == "1|old\n2|new").then_some(()));
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
     holder.kill().unwrap();
     holder.wait().unwrap();
     for table in ["a", "b"] {
-        eventually(table, SOON, || (task.rows(table) == "1|new").then_some(()));
+        wait_for(table, SOON, || (task.rows(table) == "1|new").then_some(()));
     }
     apply.stop();
 }
@@ -322,20 +323,20 @@ fn targets_that_are_cleared_or_taken_over_are_waited_for_like_those_that_ddl_cha
         task.transaction(|task| task.write(table, Create, (1, &[Some("new")])));
     }
     let mut apply = task.start(&["run"]);
-    eventually("each is tried again", SOON, || {
+    wait_for("each is tried again", SOON, || {
         let output = apply.output();
         let again = |name: &&str| output.contains(&format!("tried again table=shop.{name}"));
         ["a", "b", "moved"].iter().all(again).then_some(())
     });
-    eventually("free", SOON, || (task.rows("free") == "1|new").then_some(()));
+    wait_for("free", SOON, || (task.rows("free") == "1|new").then_some(()));
     for name in ["a", "b", "moved"] {
         let analyst = format!("SET statement_timeout = '20s'; {}", read(name));
-        eventually("an analyst", SOON, || task.query(&analyst).filter(|answer| answer.ends_with('1')));
+        wait_for("an analyst", SOON, || task.query(&analyst).filter(|answer| answer.ends_with('1')));
     }
     reader.kill().unwrap();
     reader.wait().unwrap();
     for name in ["a", "b", "moved"] {
-        eventually(name, SOON, || (task.rows(name) == "1|new").then_some(()));
+        wait_for(name, SOON, || (task.rows(name) == "1|new").then_some(()));
     }
     apply.stop();
 }

@@ -1,10 +1,11 @@
 //! What disappears while apply runs: time, topics, rows of the bookkeeping, capture, the selection of a table.
 
 use crate::process::Process;
-use crate::support::{SOON, Task, Topic, eventually};
+use crate::support::{SOON, Task, Topic};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tributary_schemas::envelope::Operation::{Create, Update};
 use tributary_schemas::topic::state_topic;
+use tributary_tests::wait_for;
 
 fn running(name: &str) -> (Task, Topic, Process) {
     let mut task = Task::new(name);
@@ -12,13 +13,13 @@ fn running(name: &str) -> (Task, Topic, Process) {
     task.load(&t, 0, true);
     task.transaction(|task| (0..20).for_each(|id| task.write(&t, Create, (id, &[Some("x")]))));
     let apply = task.start(&["run"]);
-    eventually("the rows", SOON, || (task.rows("t").lines().count() == 20).then_some(()));
+    wait_for("the rows", SOON, || (task.rows("t").lines().count() == 20).then_some(()));
     (task, t, apply)
 }
 
 fn parked(apply: &Process, code: &str) {
     let expected = ("parked".to_owned(), code.to_owned());
-    eventually(code, SOON, || apply.table("shop.t").filter(|table| *table == expected));
+    wait_for(code, SOON, || apply.table("shop.t").filter(|table| *table == expected));
 }
 
 fn change(task: &Task, t: &Topic, text: &str) {
@@ -63,18 +64,18 @@ fn a_capture_that_has_gone_and_a_table_that_it_has_left_are_told_apart() {
     });
     let mut apply = task.start(&["run"]);
     // Everything that came is merged, and what has happened on the source for a minute is not known.
-    eventually("the lag grows", SOON, || {
+    wait_for("the lag grows", SOON, || {
         let tables = apply.status()?["tables"].as_array()?.clone();
         let behind = |table: &serde_json::Value| {
             table["lag_seconds"].as_f64().is_some_and(|lag| lag >= 62.0) && table["state"] == "catching-up"
         };
         (tables.len() == 2 && tables.iter().all(behind)).then_some(())
     });
-    let ready = apply.get("/readyz").unwrap();
-    assert!(ready.starts_with("HTTP/1.0 503") && ready.contains("capture was heard 6"), "{ready}");
+    let (code, ready) = apply.get("/readyz").unwrap();
+    assert!(code == 503 && ready.contains("capture was heard 6"), "{code} {ready}");
     task.deselect(&u);
     let left = ("excluded".to_owned(), "deselected".to_owned());
-    eventually("u is left", SOON, || apply.table("shop.u").filter(|table| *table == left));
+    wait_for("u is left", SOON, || apply.table("shop.u").filter(|table| *table == left));
     let status = apply.status().unwrap();
     let lag = status["tables"].as_array().unwrap().iter().find(|table| table["name"] == "shop.u").unwrap();
     assert!(lag["lag_seconds"].is_null(), "{status}");
@@ -99,7 +100,7 @@ fn rows_that_are_removed_from_the_bookkeeping_are_noticed_and_come_back() {
     change(&task, &t, "one");
     parked(&apply, "bookkeeping-incomplete");
     task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
-    eventually("read again", SOON, || (task.rows("t").matches("one").count() == 20).then_some(()));
+    wait_for("read again", SOON, || (task.rows("t").matches("one").count() == 20).then_some(()));
     // Nothing comes for the table, and its target has rows that nobody has written down.
     delete("targets");
     parked(&apply, "existing-data");
@@ -108,7 +109,7 @@ fn rows_that_are_removed_from_the_bookkeeping_are_noticed_and_come_back() {
     task.catch_up();
     assert_eq!(task.rows("t").matches("one").count(), 20);
     let mut apply = task.start(&["run"]);
-    eventually("it works", SOON, || apply.table("shop.t").filter(|table| table.0 == "synchronizing"));
+    wait_for("it works", SOON, || apply.table("shop.t").filter(|table| table.0 == "synchronizing"));
     delete("tasks");
     apply.expect_exit(1);
     assert!(apply.output().contains("does not know this task"), "{}", apply.output());

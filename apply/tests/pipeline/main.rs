@@ -1,5 +1,5 @@
 //! `apply` on real servers, fed by a producer of the tests' own: what reaches the destination from hand-made topics,
-//! whatever happens to the process meanwhile. Needs `deploy/local/servers up`.
+//! whatever happens to the process meanwhile. `deploy/local/servers` starts what does not run.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests: what is missing fails the test")]
 

@@ -1,8 +1,9 @@
 //! What a person mends on the destination while apply runs: the table goes on by itself.
 
-use crate::support::{SOON, Task, env, eventually};
+use crate::support::{SOON, Task};
 use tributary_schemas::envelope::Operation::Create;
 use tributary_schemas::history::Cause;
+use tributary_tests::wait_for;
 
 const PASSWORD: &str = "mended";
 
@@ -15,10 +16,7 @@ fn what_was_parked_goes_on_by_itself_once_a_person_has_mended_it() {
         "CREATE ROLE \"{role}\" LOGIN PASSWORD '{PASSWORD}'; CREATE SCHEMA \"bk_{role}\" AUTHORIZATION \"{role}\""
     );
     task.administer(&role_sql).unwrap();
-    task.configure(&format!("password = \"{PASSWORD}\"\n"), "retry_parked_ms = 1000\n");
-    let config = std::fs::read_to_string(task.config()).unwrap();
-    let own = config.replace(&format!("user = \"{}\"", env("PG_USER")), &format!("user = \"{role}\""));
-    std::fs::write(task.config(), own).unwrap();
+    task.configure_role(&role, PASSWORD, "retry_parked_ms = 1000\n");
     // The grants are printed before there is any history.
     let mut printed = task.start(&["check", "--print-grants"]);
     printed.expect_exit(0);
@@ -29,7 +27,7 @@ fn what_was_parked_goes_on_by_itself_once_a_person_has_mended_it() {
     task.transaction(|task| task.write(&t, Create, (1, &[Some("first")])));
     let mut apply = task.start(&["run"]);
     let parked = |name: &str, code: &str| {
-        eventually(name, SOON, || apply.table(name).filter(|found| *found == ("parked".into(), code.into())))
+        wait_for(name, SOON, || apply.table(name).filter(|found| *found == ("parked".into(), code.into())))
     };
     parked("shop.t", "42501");
     // Each statement of the destination's part, as the administrator; the role and its schema are there.
@@ -38,9 +36,8 @@ fn what_was_parked_goes_on_by_itself_once_a_person_has_mended_it() {
     for statement in statements {
         task.administer(statement).unwrap_or_else(|| panic!("{statement}"));
     }
-    let follows = |name: &str| {
-        eventually(name, SOON, || apply.table(name).filter(|(state, _)| state == "synchronizing"))
-    };
+    let follows =
+        |name: &str| wait_for(name, SOON, || apply.table(name).filter(|(state, _)| state == "synchronizing"));
     follows("shop.t");
     assert_eq!(task.administer(&format!("SELECT * FROM \"{role}\".t")).unwrap(), "1|first");
 
@@ -92,7 +89,7 @@ fn what_was_parked_goes_on_by_itself_once_a_person_has_mended_it() {
     let typed = format!(
         "SELECT atttypmod - 4 FROM pg_attribute WHERE attrelid = '\"{role}\".w'::regclass AND attname = 'name'"
     );
-    eventually("the wider column", SOON, || task.administer(&typed).filter(|width| width == "90"));
+    wait_for("the wider column", SOON, || task.administer(&typed).filter(|width| width == "90"));
     apply.stop();
     // However often they were tried, each reason is told once: between two of the grants there may be one more.
     let output = apply.output();
@@ -111,7 +108,7 @@ fn a_column_that_was_dropped_by_hand_is_back_with_its_values_once_the_remedy_is_
     task.query(&format!("ALTER TABLE \"{}\".t DROP COLUMN name", task.name)).unwrap();
     let mut apply = task.start(&["run"]);
     task.transaction(|task| task.write(&t, Create, (2, &[Some("second")])));
-    let error = eventually("parked", SOON, || {
+    let error = wait_for("parked", SOON, || {
         let table = apply.status()?["tables"][0].clone();
         (table["state"] == "parked").then(|| table["error"].to_string())
     });
@@ -119,7 +116,7 @@ fn a_column_that_was_dropped_by_hand_is_back_with_its_values_once_the_remedy_is_
     assert!(error.contains(&format!("apply {}", command.join(" "))), "{error}");
     task.start(&command).expect_exit(0);
     let rows = format!("SELECT id, name FROM \"{}\".t ORDER BY 1", task.name);
-    eventually("both rows with their names", SOON, || {
+    wait_for("both rows with their names", SOON, || {
         task.query(&rows).filter(|rows| rows == "1|first\n2|second")
     });
     apply.stop();

@@ -1,14 +1,15 @@
 //! Targets that are not a table's alone: what would remove or cut the rows of others is not done to them.
 
 use crate::process::Process;
-use crate::support::{SOON, Task, Topic, eventually};
+use crate::support::{SOON, Task, Topic};
 use tributary_schemas::envelope::Operation::{Create, Read};
 use tributary_schemas::history::Cause;
+use tributary_tests::wait_for;
 
 const APPEND: &str = "existing_data = \"append\"\n";
 
 fn parked(apply: &Process) {
-    eventually("parked", SOON, || {
+    wait_for("parked", SOON, || {
         apply.table("shop.t").filter(|table| *table == ("parked".into(), "target-not-alone".into()))
     });
 }

@@ -1,9 +1,10 @@
 //! A pooler between apply and the server, here pgbouncer: where it shares sessions, that is said before anything goes wrong.
 
-use crate::support::{SOON, Task, env, eventually};
-use std::net::{TcpListener, TcpStream};
+use crate::support::{SOON, Task, env};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use tributary_schemas::envelope::Operation::Create;
+use tributary_tests::{free_port, wait_for};
 
 struct Pooler {
     child: Child,
@@ -13,7 +14,7 @@ struct Pooler {
 
 impl Pooler {
     fn start(task: &Task, mode: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         // Where a user who is not root can read it.
         let folder = std::env::temp_dir().join(format!("{}_{mode}", task.name));
         std::fs::create_dir_all(&folder).unwrap();
@@ -34,7 +35,7 @@ impl Pooler {
             command.args(["-u", "nobody"]);
         }
         let child = command.arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        eventually("the pooler", SOON, || TcpStream::connect(("127.0.0.1", port)).ok());
+        wait_for("the pooler", SOON, || TcpStream::connect(("127.0.0.1", port)).ok());
         Self { child, port, folder }
     }
 }

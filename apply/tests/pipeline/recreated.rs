@@ -1,9 +1,10 @@
 //! Topics that are not those that the destination's offsets belong to, and a history that grows.
 
-use crate::support::{SOON, Task, client, ends, eventually};
+use crate::support::{SOON, Task, client, ends};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tributary_schemas::envelope::Operation::{Create, Read};
 use tributary_schemas::history::Cause;
+use tributary_tests::wait_for;
 
 #[test]
 fn a_topic_that_was_dropped_and_grew_past_the_stored_offsets_is_noticed() {
@@ -64,7 +65,7 @@ fn an_offset_past_the_end_of_one_partition_is_noticed() {
     write(&task, 3, 5);
     assert!(ends(&t.topic)[3] < before[3]);
     let mut apply = task.start(&["run"]);
-    eventually("it is parked", SOON, || {
+    wait_for("it is parked", SOON, || {
         apply.table("shop.t").filter(|table| *table == ("parked".into(), "offset-out-of-range".into()))
     });
     apply.stop();
@@ -149,7 +150,7 @@ fn an_end_of_the_history_that_was_met_before_is_not_taken_for_its_present_end() 
         // The client meets the end, and says so when it is next asked.
         task.advance(&mut t, Cause::Alter);
         // The broker writes the marker of a transaction a moment after it has acknowledged the commit.
-        eventually("the transaction is visible", SOON, || {
+        wait_for("the transaction is visible", SOON, || {
             let ends = asking.each_ref().map(|consumer| consumer.fetch_watermarks(&topic, 0, SOON).ok());
             (ends[0] == ends[1]).then_some(())
         });

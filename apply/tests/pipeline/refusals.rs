@@ -1,8 +1,9 @@
 //! What is refused, and with which status.
 
-use crate::support::{PARTITIONS, SOON, Task, eventually};
+use crate::support::{PARTITIONS, SOON, Task, env};
 use tributary_schemas::envelope::Operation::Create;
 use tributary_schemas::history::{HistoryKey, SelectionRecord};
+use tributary_tests::wait_for;
 
 #[test]
 fn foreign_records_park_their_tables_and_a_replay_goes_on_behind_them() {
@@ -23,11 +24,11 @@ fn foreign_records_park_their_tables_and_a_replay_goes_on_behind_them() {
     });
     let mut apply = task.start(&["run"]);
     for name in ["shop.nowire", "shop.noschema"] {
-        eventually(name, SOON, || {
+        wait_for(name, SOON, || {
             apply.table(name).filter(|table| *table == ("parked".into(), "foreign-record".into()))
         });
     }
-    eventually("the others go on", SOON, || (task.rows("good").lines().count() == 39).then_some(()));
+    wait_for("the others go on", SOON, || (task.rows("good").lines().count() == 39).then_some(()));
     apply.stop();
     let stored = format!("SELECT count(*) FROM bk_{}.targets WHERE state = 'parked'", task.name);
     assert_eq!(task.query(&stored).unwrap(), "2");
@@ -48,7 +49,7 @@ fn foreign_records_park_their_tables_and_a_replay_goes_on_behind_them() {
 #[test]
 fn wrong_arguments_configuration_and_passwords_have_their_statuses() {
     let task = Task::new("statuses");
-    task.configure("password = \"wrong\"\n", "");
+    task.configure_role(env("PG_USER"), "wrong", "");
     let mut refused = task.start(&["run"]);
     refused.expect_exit(1);
     assert!(refused.output().contains("password"), "{}", refused.output());
@@ -72,12 +73,15 @@ fn wrong_arguments_configuration_and_passwords_have_their_statuses() {
 #[test]
 fn a_configuration_that_can_never_connect_is_not_tried_again() {
     let task = Task::new("never");
-    for destination in ["password = \"\"\n", "tls = { mode = \"require\" }\n"] {
-        task.configure(destination, "");
+    let is_refused = || {
         let mut refused = task.start(&["run"]);
         refused.expect_exit(1);
         assert!(!refused.output().contains("retry_in_ms"), "{}", refused.output());
-    }
+    };
+    task.configure_role(env("PG_USER"), "", "");
+    is_refused();
+    task.configure("tls = { mode = \"require\" }\n", "");
+    is_refused();
 }
 
 #[test]
@@ -97,7 +101,7 @@ fn a_run_until_caught_up_ends_beside_a_table_that_others_cannot_begin() {
     let mut others: Vec<_> = (0..PARTITIONS).map(|_| task.start(&["run"])).collect();
     for other in &others {
         let refused = Some(("parked".to_owned(), "existing-data".to_owned()));
-        eventually("t is refused", SOON, || (other.table("shop.t") == refused).then_some(()));
+        wait_for("t is refused", SOON, || (other.table("shop.t") == refused).then_some(()));
     }
     let mut late = task.start(&["run", "--until-caught-up"]);
     late.expect_exit(1);
@@ -166,7 +170,7 @@ fn a_drop_keeps_target_tables_and_waits_for_running_instances() {
     task.load(&t, 0, true);
     task.transaction(|task| task.write(&t, Create, (1, &[Some("kept")])));
     let mut apply = task.start(&["run"]);
-    eventually("the row", SOON, || (task.rows("t") == "1|kept").then_some(()));
+    wait_for("the row", SOON, || (task.rows("t") == "1|kept").then_some(()));
     let mut used = task.start(&["drop", "--yes"]);
     used.expect_exit(1);
     assert!(used.output().contains("in use"), "{}", used.output());
@@ -178,13 +182,11 @@ fn a_drop_keeps_target_tables_and_waits_for_running_instances() {
     );
     let first = task.query(&holder).unwrap();
     task.query(&format!("SELECT pg_terminate_backend({first})")).unwrap();
-    eventually("another session", SOON, || {
-        task.query(&holder).filter(|pid| !pid.is_empty() && *pid != first)
-    });
+    wait_for("another session", SOON, || task.query(&holder).filter(|pid| !pid.is_empty() && *pid != first));
     let mut used = task.start(&["drop", "--yes"]);
     used.expect_exit(1);
     task.transaction(|task| task.write(&t, Create, (1, &[Some("kept still")])));
-    eventually("the row", SOON, || (task.rows("t") == "1|kept still").then_some(()));
+    wait_for("the row", SOON, || (task.rows("t") == "1|kept still").then_some(()));
     apply.stop();
     task.start(&["drop"]).expect_exit(2);
     task.start(&["drop", "--yes"]).expect_exit(0);

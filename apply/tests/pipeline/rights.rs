@@ -1,6 +1,6 @@
 //! A target that belongs to another role: what is printed to be granted is what the chosen operations need, and is enough.
 
-use crate::support::{Task, env};
+use crate::support::Task;
 use tributary_schemas::envelope::Operation::{Create, Delete, Read, Update};
 
 const PASSWORD: &str = "granted";
@@ -14,8 +14,7 @@ fn prepared(name: &str, key: &str, operations: &str) -> Task {
          CREATE SCHEMA \"{role}\"; CREATE TABLE \"{role}\".t (id int{key}, name varchar(50))"
     ))
     .unwrap();
-    task.configure(&format!("password = \"{PASSWORD}\"\n"), &format!("operations = [{operations}]\n"));
-    task.edit(&format!("user = \"{}\"", env("PG_USER")), &format!("user = \"{role}\""));
+    task.configure_role(role, PASSWORD, &format!("operations = [{operations}]\n"));
     task
 }
 

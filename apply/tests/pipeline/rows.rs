@@ -1,9 +1,10 @@
 //! Rows, definitions and replays.
 
-use crate::support::{SOON, Task, eventually};
+use crate::support::{SOON, Task};
 use tributary_schemas::envelope::Operation::{Create, Delete, Read, Update};
 use tributary_schemas::history::Cause;
 use tributary_schemas::table::ColumnDefault;
+use tributary_tests::wait_for;
 
 #[test]
 fn changes_and_definitions_are_followed() {
@@ -103,7 +104,7 @@ fn a_truncate_waits_for_every_partition_of_two_instances() {
     let mut t = task.table("t");
     task.load(&t, 0, true);
     let (mut one, mut two) = (task.start(&["run"]), task.start(&["run"]));
-    eventually("both have partitions", SOON, || {
+    wait_for("both have partitions", SOON, || {
         let works =
             |process: &crate::process::Process| process.status().is_some_and(|s| s["role"] == "leader");
         (works(&one) && works(&two)).then_some(())
@@ -118,9 +119,7 @@ fn a_truncate_waits_for_every_partition_of_two_instances() {
         // Only one key behind the barrier: three partitions arrive without a record.
         task.transaction(|task| task.write(&t, Create, (1000 + round, &[Some("after")])));
         let expected = format!("{}|after", 1000 + round);
-        eventually("the row behind the TRUNCATE is alone", SOON, || {
-            (task.rows("t") == expected).then_some(())
-        });
+        wait_for("the row behind the TRUNCATE is alone", SOON, || (task.rows("t") == expected).then_some(()));
     }
     let done = format!("SELECT count(*), count(DISTINCT generation) FROM bk_{}.generations", task.name);
     assert_eq!(task.query(&done).unwrap(), "5|5");
@@ -140,12 +139,12 @@ fn what_empties_a_table_lifts_it_though_it_was_away_for_too_long() {
         let slept = format!("UPDATE {offsets} SET begun_at = now() - interval '90 days', at_end_at = NULL");
         task.query(&slept).unwrap();
         let mut apply = task.start(&["run"]);
-        eventually("parked", SOON, || {
+        wait_for("parked", SOON, || {
             apply.table("shop.t").filter(|table| *table == ("parked".into(), "retention-exceeded".into()))
         });
         task.advance(&mut t, cause);
         task.transaction(|task| task.write(&t, Read, (2, &[Some("again")])));
-        eventually(name, SOON, || (task.rows("t") == "2|again").then_some(()));
+        wait_for(name, SOON, || (task.rows("t") == "2|again").then_some(()));
         apply.stop();
         // What was missed before is forgotten, also by who takes over before the end is reached.
         let young = format!("SELECT count(*) FROM {offsets} WHERE begun_at > now() - interval '1 hour'");
@@ -187,10 +186,10 @@ fn what_lies_between_a_position_and_an_end_is_found_out() {
     let end = || ends.last_stable(std::slice::from_ref(&place)).unwrap()[&place];
     task.aborted(|task| task.send(&t.topic, Some(0), Some(b"k"), Some(b"v")));
     // The marker is written behind the client's back, soon after the abort.
-    let aborted = eventually("a record and its marker", SOON, || Some(end()).filter(|end| *end >= 2));
+    let aborted = wait_for("a record and its marker", SOON, || Some(end()).filter(|end| *end >= 2));
     assert_eq!(ends.probe(&place, 0, aborted).unwrap(), Some(aborted), "nothing to be seen");
     task.transaction(|task| task.send(&t.topic, Some(0), Some(b"k"), Some(b"v")));
-    let committed = eventually("the marker", SOON, || Some(end()).filter(|end| *end == aborted + 2));
+    let committed = wait_for("the marker", SOON, || Some(end()).filter(|end| *end == aborted + 2));
     assert_eq!(ends.probe(&place, 0, committed).unwrap(), Some(aborted), "the committed record");
     assert_eq!(ends.probe(&place, aborted + 1, committed).unwrap(), Some(committed), "only its marker");
     assert_eq!(ends.low(std::slice::from_ref(&place)).unwrap()[&place], 0);

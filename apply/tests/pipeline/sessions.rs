@@ -1,7 +1,8 @@
 //! What a role's own settings, strangers in its search path and the server's details come to.
 
-use crate::support::{SOON, Task, env, eventually};
+use crate::support::{SOON, Task, env};
 use tributary_schemas::envelope::Operation::{Create, Delete, Read, Update};
+use tributary_tests::wait_for;
 
 fn administer(task: &Task, sql: &str) -> String {
     task.administer(sql).unwrap_or_else(|| panic!("{sql}"))
@@ -59,7 +60,7 @@ fn a_roles_settings_and_operators_in_its_search_path_change_nothing() {
     for setting in SETTINGS {
         administer(&task, &format!("ALTER ROLE {role} SET {setting}"));
     }
-    task.configure_role(&role, "x");
+    task.configure_role(&role, "x", "");
     let t = task.table("t");
     task.load(&t, 2, false);
     task.transaction(|task| {
@@ -69,7 +70,7 @@ fn a_roles_settings_and_operators_in_its_search_path_change_nothing() {
     let mut apply = task.start(&["run"]);
     let rows = |expected: &str| {
         let select = format!("SELECT * FROM \"{}\".t ORDER BY 1", task.name);
-        eventually(expected, SOON, || (task.query_as((&role, "x"), &select)? == expected).then_some(()));
+        wait_for(expected, SOON, || (task.query_as((&role, "x"), &select)? == expected).then_some(()));
     };
     rows("1|one\n2|a\\b'c");
     task.load(&t, 2, true);
@@ -96,7 +97,7 @@ fn values_that_the_server_quotes_are_in_the_status_and_not_in_the_log() {
     }
     let mut apply = task.start(&["run"]);
     for table in ["twice", "raised", "audited"] {
-        eventually(table, SOON, || (task.rows(table) == "1|first").then_some(()));
+        wait_for(table, SOON, || (task.rows(table) == "1|first").then_some(()));
     }
     task.query(&format!(
         "CREATE UNIQUE INDEX ON \"{0}\".twice (name); CREATE FUNCTION \"{0}\".refuse() RETURNS trigger LANGUAGE plpgsql AS \
@@ -116,7 +117,7 @@ fn values_that_the_server_quotes_are_in_the_status_and_not_in_the_log() {
     });
     for (table, code) in [("shop.twice", "23505"), ("shop.raised", "P0001"), ("shop.audited", "42P01")] {
         let parked = ("parked".to_owned(), code.to_owned());
-        eventually(table, SOON, || (apply.table(table)? == parked).then_some(()));
+        wait_for(table, SOON, || (apply.table(table)? == parked).then_some(()));
     }
     let status = apply.status().unwrap().to_string();
     assert_eq!(status.matches("s3cret").count(), 2, "{status}");
@@ -140,7 +141,7 @@ fn a_server_without_a_connection_to_spare_is_waited_for_and_named() {
             env("PG_DATABASE")
         ),
     );
-    task.configure_role(&role, "x");
+    task.configure_role(&role, "x", "");
     let t = task.table("t");
     task.load(&t, 0, true);
     task.transaction(|task| task.write(&t, Create, (1, &[Some("one")])));
@@ -152,9 +153,9 @@ fn a_server_without_a_connection_to_spare_is_waited_for_and_named() {
     };
     let rows = |expected: &str| {
         let select = format!("SELECT * FROM \"{}\".t ORDER BY 1", task.name);
-        eventually(expected, SOON, || (task.administer(&select)? == expected).then_some(()));
+        wait_for(expected, SOON, || (task.administer(&select)? == expected).then_some(()));
     };
-    eventually("refused at the start", SOON, refused);
+    wait_for("refused at the start", SOON, refused);
     administer(&task, &format!("ALTER ROLE {role} CONNECTION LIMIT -1"));
     rows("1|one");
     // And in the middle of the work.
@@ -162,7 +163,7 @@ fn a_server_without_a_connection_to_spare_is_waited_for_and_named() {
     let end = "SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity WHERE usename =";
     assert_eq!(administer(&task, &format!("{end} '{role}'")), "t");
     task.transaction(|task| task.write(&t, Create, (2, &[Some("two")])));
-    eventually("refused in the middle", SOON, refused);
+    wait_for("refused in the middle", SOON, refused);
     administer(&task, &format!("ALTER ROLE {role} CONNECTION LIMIT -1"));
     rows("1|one\n2|two");
     apply.stop();

@@ -6,11 +6,10 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::envelope::{Operation, key_schema, value_schema};
 use tributary_schemas::history::{
@@ -20,37 +19,18 @@ use tributary_schemas::key::partition;
 use tributary_schemas::position::Position;
 use tributary_schemas::table::{Column, Table, TableId};
 use tributary_schemas::topic::{history_topic, key_subject, table_topic, value_subject};
+use tributary_tests::servers::Servers;
+use tributary_tests::wait_for;
 
 pub(crate) const PARTITIONS: u32 = 4;
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-/// Addresses and passwords of the local servers.
-fn environment() -> &'static BTreeMap<String, String> {
-    static ENVIRONMENT: OnceLock<BTreeMap<String, String>> = OnceLock::new();
-    ENVIRONMENT.get_or_init(|| {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-        let output = Command::new(root.join("deploy/local/servers")).arg("env").output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let pairs = text.lines().filter_map(|line| line.split_once('='));
-        pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect()
-    })
-}
+/// The servers; those that the tests need are started on the first call.
+pub(crate) static SERVERS: LazyLock<Servers> = LazyLock::new(|| Servers::of_checkout(&["kafka", "postgres"]));
 
-/// One of them.
+/// One of their addresses and passwords.
 pub(crate) fn env(name: &str) -> &'static str {
-    environment().get(name).unwrap_or_else(|| panic!("the local servers do not run: {name} is missing"))
-}
-
-/// Polls until `condition` gives something.
-pub(crate) fn eventually<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(value) = condition() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "not within {} s: {what}", limit.as_secs());
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
+    SERVERS.get(name)
 }
 
 /// A table of the source as the test plays it.
@@ -134,21 +114,12 @@ impl Task {
     pub(crate) fn configure(&self, destination: &str, apply: &str) {
         let Self { name, .. } = self;
         let text = format!(
-            "name = \"{name}\"\n[kafka]\nbrokers = \"{}\"\nretry_minutes = 1\nsession_timeout_ms = 6000\n\
-             [destination]\nhost = \"{}\"\nport = {}\ndatabase = \"{}\"\nuser = \"{}\"\n\
-             schema = \"bk_{name}\"\n{}{}\n\
+            "name = \"{name}\"\n{}retry_minutes = 1\nsession_timeout_ms = 6000\n{}schema = \"bk_{name}\"\n\
+             {}{destination}\n\
              [[table]]\nsource = \"shop.*\"\ntarget = \"{name}.{{table}}\"\n[apply]\nlisten = \"127.0.0.1:0\"\n{apply}\n",
-            env("KAFKA_BROKERS"),
-            env("PG_HOST"),
-            env("PG_PORT"),
-            env("PG_DATABASE"),
-            env("PG_USER"),
+            SERVERS.section("kafka"),
+            SERVERS.section("destination"),
             if destination.contains("retry_minutes") { "" } else { "retry_minutes = 1\n" },
-            if destination.contains("password") {
-                destination.to_owned()
-            } else {
-                format!("password = \"{}\"\n{destination}", env("PG_PASSWORD"))
-            },
         );
         std::fs::write(self.config(), text).unwrap();
     }
@@ -161,11 +132,10 @@ impl Task {
     }
 
     /// As [`Self::configure`], with another role.
-    pub(crate) fn configure_role(&self, role: &str, password: &str) {
-        self.configure(&format!("password = \"{password}\"\n"), "");
-        let text = std::fs::read_to_string(self.config()).unwrap();
-        let own = format!("user = \"{}\"", env("PG_USER"));
-        std::fs::write(self.config(), text.replace(&own, &format!("user = \"{role}\""))).unwrap();
+    pub(crate) fn configure_role(&self, role: &str, password: &str, apply: &str) {
+        self.configure("", apply);
+        self.edit(&format!("password = \"{}\"", env("PG_PASSWORD")), &format!("password = \"{password}\""));
+        self.edit(&format!("user = \"{}\"", env("PG_USER")), &format!("user = \"{role}\""));
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -176,7 +146,7 @@ impl Task {
         let new =
             NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", "compact");
         // A topic that was just deleted is in the way for a moment.
-        eventually("a new topic", SOON, || {
+        wait_for("a new topic", SOON, || {
             let created = blocking(admin().create_topics([&new], &AdminOptions::new())).unwrap();
             created[0].is_ok().then_some(())
         });
@@ -239,8 +209,7 @@ impl Task {
             id: id.clone(),
             columns: vec![column(1, "id", "int", false), column(2, "name", "varchar(50)", true)],
             key: vec![1],
-            indexes: vec![],
-            comment: String::new(),
+            ..Table::default()
         };
         let mut new =
             Topic { table, topic: topic.clone(), generation: 0, key_schema_id: 0, value_schema_id: 0 };
@@ -347,23 +316,14 @@ impl Task {
     pub(crate) fn start(&self, command: &[&str]) -> Process {
         self.started.set(self.started.get() + 1);
         let log = self.directory.join(format!("{:02}.log", self.started.get()));
-        let file = std::fs::File::create(&log).unwrap();
         // What asks a person before it empties a target is answered, unless the test is about that.
         let asks = command.contains(&"--clear") && !command.contains(&"--yes") && !self.unanswered.get();
         // What only looks has an output that people read.
         let writes = ["run", "replay", "drop"].iter().any(|name| command.contains(name));
-        let child = Command::new(env!("CARGO_BIN_EXE_apply"))
-            .args(command)
-            .args(asks.then_some("--yes"))
-            .arg("--config")
-            .arg(self.config())
-            .env("RUST_LOG", if writes { crate::order::FILTER } else { "info" })
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .spawn()
-            .unwrap();
-        Process { child, log }
+        let mut apply = Command::new(env!("CARGO_BIN_EXE_apply"));
+        apply.args(command).args(asks.then_some("--yes")).arg("--config").arg(self.config());
+        apply.env("RUST_LOG", if writes { crate::order::FILTER } else { "info" });
+        Process::spawn(&mut apply, log)
     }
 
     /// `apply run --until-caught-up`, which must work.
@@ -388,7 +348,7 @@ impl Task {
             "SELECT 1 FROM pg_stat_activity WHERE application_name = '{}' AND state = 'idle in transaction'",
             self.name
         );
-        eventually("a session in a transaction", SOON, || self.query(&held).filter(|row| row == "1"));
+        wait_for("a session in a transaction", SOON, || self.query(&held).filter(|row| row == "1"));
         session
     }
 
@@ -430,7 +390,7 @@ pub(crate) fn ends(topic: &str) -> Vec<i64> {
     let consumer: BaseConsumer = client().create().unwrap();
     let end = |number: u32| {
         let number = i32::try_from(number).unwrap();
-        eventually("watermarks", SOON, || consumer.fetch_watermarks(topic, number, SOON).ok()).1
+        wait_for("watermarks", SOON, || consumer.fetch_watermarks(topic, number, SOON).ok()).1
     };
     (0..PARTITIONS).map(end).collect()
 }

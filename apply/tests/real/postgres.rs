@@ -3,47 +3,20 @@
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::pin::pin;
-use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use tokio_postgres::{Client, NoTls};
 use tributary_apply::destination::{Connection, Connector};
 use tributary_apply::merge::names::{TargetName, quote};
 use tributary_apply::merge::target::{TargetColumn, TargetShape};
 use tributary_schemas::config::DestinationConfig;
+use tributary_tests::servers::Servers;
 
-/// Connection string of the server, started on the first call.
-fn server() -> &'static str {
-    static SERVER: OnceLock<String> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/local/servers");
-        let run = |arguments: &[&str]| {
-            let output = Command::new(script).args(arguments).output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8(output.stdout).unwrap()
-        };
-        run(&["up", "postgres"]);
-        let text = run(&["env"]);
-        let value = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap();
-            line.trim_matches('\'').to_owned()
-        };
-        ["HOST", "PORT", "DATABASE", "USER", "PASSWORD"]
-            .map(|part| {
-                let key = if part == "DATABASE" { "dbname".to_owned() } else { part.to_lowercase() };
-                format!("{key}={}", value(&format!("PG_{part}")))
-            })
-            .join(" ")
-    })
-}
+/// The server, started on the first call.
+static SERVERS: LazyLock<Servers> = LazyLock::new(|| Servers::of_checkout(&["postgres"]));
 
 /// A session of the product's own.
 pub(crate) async fn connection() -> Connection {
-    let parts = server().split(' ').map(|part| {
-        let (name, value) = part.split_once('=').unwrap();
-        let name = if name == "dbname" { "database" } else { name };
-        if name == "port" { format!("{name} = {value}") } else { format!("{name} = \"{value}\"") }
-    });
-    let config: DestinationConfig = toml::from_str(&parts.collect::<Vec<_>>().join("\n")).unwrap();
+    let config: DestinationConfig = serde_json::from_value(SERVERS.destination()).unwrap();
     Connector::new(&config).unwrap().connect().await.unwrap()
 }
 
@@ -56,7 +29,7 @@ pub(crate) struct Session {
 impl Session {
     /// In the schema `<name>_<process>`.
     pub(crate) async fn new(name: &str) -> Self {
-        let (client, connection) = tokio_postgres::connect(server(), NoTls).await.unwrap();
+        let (client, connection) = SERVERS.postgres_config().connect(NoTls).await.unwrap();
         tokio::spawn(connection);
         let schema = format!("{name}_{}", std::process::id());
         client

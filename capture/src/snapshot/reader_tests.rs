@@ -2,9 +2,8 @@
 
 use super::planner::{OrderId, Planner, Work};
 use super::reader::{ReadFailure, ReaderLimits, ReaderMessage, ReaderOrder, TableReader, Visibility, run};
-use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tributary_schemas::checkpoint::{KeyRange, KeyValue};
@@ -15,28 +14,14 @@ use tributary_source::chunk::ChunkSql;
 use tributary_source::connect::{Connection, SourceOptions};
 use tributary_source::publish::{PRIMARY, Wishes};
 use tributary_source::rows::RowEncoder;
+use tributary_tests::servers::Servers;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const ROWS: i64 = 20_000;
 
 fn options(user: &str) -> SourceOptions {
-    let servers = |arguments: &[&str]| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/local/servers");
-        let output = Command::new(script).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    servers(&["up", "mysql"]);
-    let text = servers(&["env"]);
-    let value = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap();
-        line.trim_matches('\'').to_owned()
-    };
-    let port: u16 = value("MYSQL_PORT").parse().unwrap();
-    let password = value(if user == "root" { "MYSQL_ROOT_PASSWORD" } else { "MYSQL_READER_PASSWORD" });
-    let host = value("MYSQL_HOST");
-    let section = serde_json::json!({"host": host, "port": port, "user": user, "password": password});
-    let config: SourceConfig = serde_json::from_value(section).unwrap();
+    static SERVERS: LazyLock<Servers> = LazyLock::new(|| Servers::of_checkout(&["mysql"]));
+    let config: SourceConfig = serde_json::from_value(SERVERS.source(user)).unwrap();
     SourceOptions::new(&config).unwrap()
 }
 

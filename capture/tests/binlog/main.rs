@@ -12,41 +12,21 @@ mod types;
 
 use mysql_async::prelude::FromRow;
 use replay::Replay;
-use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use tributary_schemas::table::{Table, TableId};
 use tributary_source::catalog::read_table;
 use tributary_source::charset::Charset;
 use tributary_source::connect::{Connection, SourceOptions};
 use tributary_source::publish::Wishes;
+use tributary_tests::servers::Servers;
 
 /// `binlog_row_metadata` is a setting of the whole server: tests that set it take turns.
 static METADATA: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Output of `deploy/local/servers`.
-fn servers(arguments: &[&str]) -> String {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/local/servers");
-    let output = Command::new(script).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// How to reach the server as root.
+/// How to reach the server as root; it is started on the first call.
 fn options() -> SourceOptions {
-    static CONFIG: OnceLock<serde_json::Value> = OnceLock::new();
-    let config = CONFIG.get_or_init(|| {
-        servers(&["up", "mysql"]);
-        let environment = servers(&["env"]);
-        let value = |name: &str| {
-            let line = environment.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-            line.unwrap().trim_matches('\'').to_owned()
-        };
-        let port: u16 = value("MYSQL_PORT").parse().unwrap();
-        serde_json::json!({
-            "host": value("MYSQL_HOST"), "port": port, "user": "root", "password": value("MYSQL_ROOT_PASSWORD"),
-        })
-    });
-    SourceOptions::new(&serde_json::from_value(config.clone()).unwrap()).unwrap()
+    static SERVERS: LazyLock<Servers> = LazyLock::new(|| Servers::of_checkout(&["mysql"]));
+    SourceOptions::new(&serde_json::from_value(SERVERS.source("root")).unwrap()).unwrap()
 }
 
 /// A session of root in the new, empty database `name`, in which zero dates and other oddities are allowed.

@@ -1,7 +1,8 @@
 //! `capture check` against servers that are in order, and everything that a task can ask too much of them.
 
-use crate::servers::Servers;
-use crate::{Task, free_port};
+use crate::Task;
+use crate::servers::{SERVERS, database, sql};
+use tributary_tests::free_port;
 
 const ITEMS: [&str; 32] = [
     "source-reachable",
@@ -40,9 +41,8 @@ const ITEMS: [&str; 32] = [
 
 #[test]
 fn everything_in_order_passes_every_item_in_the_same_order() {
-    let servers = Servers::shared();
-    servers.database("commands_fine", &["CREATE TABLE t (id INT PRIMARY KEY, n VARCHAR(9))"]);
-    let task = Task::new(servers, "commands_fine", &["commands_fine.t"]);
+    database(&SERVERS, "commands_fine", &["CREATE TABLE t (id INT PRIMARY KEY, n VARCHAR(9))"]);
+    let task = Task::new(&SERVERS, "commands_fine", &["commands_fine.t"]);
     let report = task.check();
     let names: Vec<&str> = report.items.iter().map(|item| item.0.as_str()).collect();
     assert_eq!(names, ITEMS);
@@ -54,15 +54,14 @@ fn everything_in_order_passes_every_item_in_the_same_order() {
 
 #[test]
 fn tables_that_cannot_be_replicated_are_named_with_what_is_wrong() {
-    let servers = Servers::shared();
     let tables = [
         "CREATE TABLE orders (id INT PRIMARY KEY)",
         "CREATE TABLE keyless (a INT)",
         "CREATE TABLE places (id INT PRIMARY KEY, a POINT, b INT, c GEOMETRY)",
     ];
-    servers.database("commands_tables", &tables);
+    database(&SERVERS, "commands_tables", &tables);
     let selected = ["commands_tables.order", "commands_tables.*", "commands_none.*"];
-    let task = Task::new(servers, "commands_tables", &selected);
+    let task = Task::new(&SERVERS, "commands_tables", &selected);
     let report = task.check();
     assert_eq!(report.failed(), ["tables-selected", "primary-keys", "types"]);
     assert!(report.status == 1 && !report.passed);
@@ -81,12 +80,11 @@ fn tables_that_cannot_be_replicated_are_named_with_what_is_wrong() {
 
 #[test]
 fn a_wrong_password_is_definite() {
-    let servers = Servers::shared();
-    servers.database("commands_password", &["CREATE TABLE t (id INT PRIMARY KEY)"]);
-    let mut task = Task::new(servers, "commands_password", &["commands_password.t"]);
-    let password = format!("password = \"{}\"\nretry_minutes = 0", servers.reader_password);
+    database(&SERVERS, "commands_password", &["CREATE TABLE t (id INT PRIMARY KEY)"]);
+    let mut task = Task::new(&SERVERS, "commands_password", &["commands_password.t"]);
+    task.replace(SERVERS.get("MYSQL_READER_PASSWORD"), "wrong");
     // Would be waited for, if it were taken for an outage.
-    task.replace(&password, "password = \"wrong\"\nretry_minutes = 60");
+    task.replace("retry_minutes = 0\n[kafka]", "retry_minutes = 60\n[kafka]");
     let ended = task.capture(&["run"]);
     assert_eq!(ended.status, 1);
     assert!(ended.stderr.contains("the check before the run failed"), "{ended:?}");
@@ -99,39 +97,42 @@ fn a_wrong_password_is_definite() {
 
 #[test]
 fn the_printed_grants_are_enough_and_each_is_needed() {
-    let servers = Servers::shared();
-    servers.database("commands_grants", &["CREATE TABLE t (id INT PRIMARY KEY)"]);
-    let mut task = Task::new(servers, "commands_grants", &["commands_grants.t"]);
+    database(&SERVERS, "commands_grants", &["CREATE TABLE t (id INT PRIMARY KEY)"]);
+    let mut task = Task::new(&SERVERS, "commands_grants", &["commands_grants.t"]);
     let user = format!("commands_{}", std::process::id());
     task.replace("user = \"reader\"", &format!("user = \"{user}\""));
-    let printed =
-        task.capture(&["check", "--print-grants"]).stdout.replace("<password>", &servers.reader_password);
+    let printed = task
+        .capture(&["check", "--print-grants"])
+        .stdout
+        .replace("<password>", SERVERS.get("MYSQL_READER_PASSWORD"));
     let statements: Vec<&str> = printed.lines().filter(|line| line.ends_with(';')).collect();
     assert_eq!(statements.len(), 3, "{printed}");
-    servers.sql(&statements);
+    sql(&SERVERS, &statements);
     let report = task.check();
     assert_eq!(report.failed(), Vec::<&str>::new());
-    servers.sql(&[&format!("REVOKE REPLICATION CLIENT ON *.* FROM {user}")]);
+    sql(&SERVERS, &[&format!("REVOKE REPLICATION CLIENT ON *.* FROM {user}")]);
     let report = task.check();
     assert_eq!(report.get("privileges"), ("fail", "REPLICATION CLIENT ON *.* is missing"));
-    servers.sql(&[
-        &format!("GRANT REPLICATION CLIENT ON *.* TO {user}"),
-        &format!("REVOKE REPLICATION SLAVE ON *.* FROM {user}"),
-        &format!("REVOKE SELECT ON commands_grants.t FROM {user}"),
-        &format!("GRANT SELECT (id) ON commands_grants.t TO {user}"),
-    ]);
+    sql(
+        &SERVERS,
+        &[
+            &format!("GRANT REPLICATION CLIENT ON *.* TO {user}"),
+            &format!("REVOKE REPLICATION SLAVE ON *.* FROM {user}"),
+            &format!("REVOKE SELECT ON commands_grants.t FROM {user}"),
+            &format!("GRANT SELECT (id) ON commands_grants.t TO {user}"),
+        ],
+    );
     let report = task.check();
     let expected = "REPLICATION SLAVE ON *.* is missing\nSELECT ON commands_grants.t is missing";
     assert_eq!(report.get("privileges"), ("fail", expected));
-    servers.sql(&[&format!("DROP USER {user}")]);
+    sql(&SERVERS, &[&format!("DROP USER {user}")]);
 }
 
 #[test]
 fn a_kafka_that_is_away_is_named_with_its_reason() {
-    let servers = Servers::shared();
-    servers.database("commands_away", &["CREATE TABLE t (id INT PRIMARY KEY)"]);
-    let mut task = Task::new(servers, "commands_away", &["commands_away.t"]);
-    task.replace(&servers.brokers, &format!("127.0.0.1:{}", free_port()));
+    database(&SERVERS, "commands_away", &["CREATE TABLE t (id INT PRIMARY KEY)"]);
+    let mut task = Task::new(&SERVERS, "commands_away", &["commands_away.t"]);
+    task.replace(SERVERS.get("KAFKA_BROKERS"), &format!("127.0.0.1:{}", free_port()));
     let report = task.check();
     assert_eq!(report.failed(), ["kafka-reachable"]);
     assert!(report.get("kafka-reachable").1.contains("Connection refused"), "{report:?}");

@@ -9,10 +9,15 @@ mod servers;
 mod settings;
 mod usage;
 
-use servers::Servers;
+use servers::SERVERS;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+use tributary_tests::process::Process;
+use tributary_tests::servers::Servers;
+
+/// How long a state may take to come about.
+const SOON: Duration = Duration::from_secs(30);
 
 /// A task's configuration file, and the binary that reads it.
 struct Task {
@@ -40,16 +45,16 @@ impl From<Output> for Ended {
 }
 
 impl Task {
-    /// A task that reads `tables` from `servers`; nothing is waited for if a server is away. Its name is not used by
-    /// a run of the tests beside this one.
-    fn new(servers: &Servers, name: &str, tables: &[&str]) -> Self {
+    /// A task that reads `tables` from `mysql`; nothing is waited for if a server is away. Its name is not used by a run
+    /// of the tests beside this one.
+    fn new(mysql: &Servers, name: &str, tables: &[&str]) -> Self {
         let name = format!("{name}_{}", std::process::id());
         let rules: String = tables.iter().map(|table| format!("[[table]]\nsource = \"{table}\"\n")).collect();
         let text = format!(
-            "name = \"{name}\"\n[source]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"reader\"\npassword = \"{}\"\n\
-             retry_minutes = 0\n[kafka]\nbrokers = \"{}\"\nretry_minutes = 0\n[topics]\npartitions = 2\n\
+            "name = \"{name}\"\n{}retry_minutes = 0\n{}retry_minutes = 0\n[topics]\npartitions = 2\n\
              [capture]\nlisten = \"127.0.0.1:0\"\n{rules}",
-            servers.mysql_port, servers.reader_password, servers.brokers
+            mysql.section("source"),
+            SERVERS.section("kafka"),
         );
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.toml"));
         let task = Self { name, path, text };
@@ -93,10 +98,9 @@ impl Task {
         }
     }
 
-    /// Starts `run`, its log in the test's own output.
-    fn start(&self, arguments: &[&str]) -> Running {
-        let mut command = self.command(&["run"]);
-        Running(command.args(arguments).stdout(Stdio::null()).spawn().unwrap())
+    /// Starts `run`.
+    fn start(&self, arguments: &[&str]) -> Process {
+        Process::spawn(self.command(&["run"]).args(arguments), self.path.with_extension("log"))
     }
 }
 
@@ -130,43 +134,9 @@ impl Items {
     }
 }
 
-/// A process that is ended with the test.
-struct Running(Child);
-
-impl Running {
-    /// SIGTERM, and the status it led to.
-    fn terminate(&mut self) -> i32 {
-        assert!(Command::new("kill").arg(self.0.id().to_string()).status().unwrap().success());
-        self.0.wait().unwrap().code().unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The binary.
 fn capture(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_capture"));
     command.args(arguments).stdin(Stdio::null());
     command
-}
-
-/// A port of 127.0.0.1 that nobody listens on.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Asks `look` until it has an answer.
-fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within 30 s: {what}");
-    }
 }

@@ -1,7 +1,8 @@
 //! `run`, `status` and `drop` of one task.
 
-use crate::servers::Servers;
-use crate::{Running, Task, eventually, free_port};
+use crate::servers::{SERVERS, database, sql};
+use crate::{SOON, Task};
+use tributary_tests::{free_port, wait_for};
 
 fn status(task: &Task, listen: &str) -> Option<serde_json::Value> {
     let ended = task.capture(&["status", "--json", "--listen", listen]);
@@ -10,14 +11,16 @@ fn status(task: &Task, listen: &str) -> Option<serde_json::Value> {
 
 #[test]
 fn a_task_is_shown_protected_and_dropped() {
-    let servers = Servers::shared();
-    servers
-        .database("commands_life", &["CREATE TABLE t (id INT PRIMARY KEY)", "CREATE TABLE keyless (id INT)"]);
-    servers.sql(&["INSERT INTO commands_life.t VALUES (1), (2), (3)"]);
-    let task = Task::new(servers, "commands_life", &["commands_life.*"]);
+    database(
+        &SERVERS,
+        "commands_life",
+        &["CREATE TABLE t (id INT PRIMARY KEY)", "CREATE TABLE keyless (id INT)"],
+    );
+    sql(&SERVERS, &["INSERT INTO commands_life.t VALUES (1), (2), (3)"]);
+    let task = Task::new(&SERVERS, "commands_life", &["commands_life.*"]);
     let listen = format!("127.0.0.1:{}", free_port());
-    let mut running: Running = task.start(&["--listen", &listen]);
-    let document = eventually("the task is synchronizing", || {
+    let mut running = task.start(&["--listen", &listen]);
+    let document = wait_for("the task is synchronizing", SOON, || {
         status(&task, &listen).filter(|document| document["state"] == "synchronizing")
     });
     assert_eq!((&document["role"], &document["task"]), (&"leader".into(), &task.name.as_str().into()));
@@ -27,7 +30,7 @@ fn a_task_is_shown_protected_and_dropped() {
     assert!(people.stdout.contains("excluded") && people.stdout.contains("has no primary key"), "{people:?}");
     let refused = task.capture(&["drop", "--yes"]);
     assert!(refused.status == 1 && refused.stderr.contains("the task is in use"), "{refused:?}");
-    assert_eq!(running.terminate(), 0);
+    running.stop();
 
     let stopped = task.capture(&["status"]);
     assert_eq!(stopped.status, 1);
@@ -41,7 +44,7 @@ fn a_task_is_shown_protected_and_dropped() {
     for topic in ["history", "state", "commands_life.t"] {
         assert!(dropped.stdout.contains(&format!("{}.{topic}\n", task.name)), "{dropped:?}");
     }
-    eventually("the topics are gone", || {
+    wait_for("the topics are gone", SOON, || {
         let again = task.capture(&["drop", "--yes"]);
         again.stdout.starts_with("nothing to drop").then_some(())
     });
@@ -49,9 +52,8 @@ fn a_task_is_shown_protected_and_dropped() {
 
 #[test]
 fn a_partition_count_that_changes_is_refused() {
-    let servers = Servers::shared();
-    servers.database("commands_count", &["CREATE TABLE t (id INT PRIMARY KEY)"]);
-    let mut task = Task::new(servers, "commands_count", &["commands_count.t"]);
+    database(&SERVERS, "commands_count", &["CREATE TABLE t (id INT PRIMARY KEY)"]);
+    let mut task = Task::new(&SERVERS, "commands_count", &["commands_count.t"]);
     let first = task.capture(&["run", "--until-caught-up"]);
     assert_eq!(first.status, 0, "{first:?}");
     let report = task.check();
@@ -65,12 +67,12 @@ fn a_partition_count_that_changes_is_refused() {
 
 #[test]
 fn strict_ends_a_run_that_would_leave_a_table_out() {
-    let servers = Servers::shared();
-    servers.database(
+    database(
+        &SERVERS,
         "commands_strict",
         &["CREATE TABLE t (id INT PRIMARY KEY)", "CREATE TABLE keyless (id INT)"],
     );
-    let mut task = Task::new(servers, "commands_strict", &["commands_strict.*"]);
+    let mut task = Task::new(&SERVERS, "commands_strict", &["commands_strict.*"]);
     task.replace("[source]", "strict = true\n[source]");
     let ended = task.capture(&["run", "--until-caught-up"]);
     assert_eq!(ended.status, 1);
@@ -79,8 +81,7 @@ fn strict_ends_a_run_that_would_leave_a_table_out() {
 
 #[test]
 fn a_port_that_is_taken_is_named() {
-    let servers = Servers::shared();
-    let task = Task::new(servers, "commands_port", &["commands_port.t"]);
+    let task = Task::new(&SERVERS, "commands_port", &["commands_port.t"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let ended = task.capture(&["run", "--listen", &address]);
@@ -90,18 +91,19 @@ fn a_port_that_is_taken_is_named() {
 
 #[test]
 fn a_source_that_is_away_is_waited_for_and_shown() {
-    let servers = Servers::shared();
-    let mut task = Task::new(servers, "commands_wait", &["commands_wait.t"]);
-    let (port, listen) = (format!("port = {}", servers.mysql_port), format!("127.0.0.1:{}", free_port()));
+    let mut task = Task::new(&SERVERS, "commands_wait", &["commands_wait.t"]);
+    let (port, listen) =
+        (format!("port = {}", SERVERS.port("MYSQL_PORT")), format!("127.0.0.1:{}", free_port()));
     task.replace(&port, &format!("port = {}", free_port()));
     let at_once = task.capture(&["run"]);
     assert!(at_once.status == 1 && at_once.stderr.contains("source-reachable: connecting at"), "{at_once:?}");
     task.replace("retry_minutes = 0\n[kafka]", "retry_minutes = 60\n[kafka]");
     let mut running = task.start(&["--listen", &listen]);
-    let document = eventually("the task retries", || {
+    let document = wait_for("the task retries", SOON, || {
         status(&task, &listen).filter(|document| document["state"] == "retrying")
     });
     let error = document["retrying"]["error"].as_str().unwrap();
     assert!(error.contains("source-reachable: connecting at"), "{error}");
-    assert_eq!(running.terminate(), 0, "SIGTERM ends the waiting");
+    // SIGTERM ends the waiting.
+    running.stop();
 }

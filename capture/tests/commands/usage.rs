@@ -1,6 +1,6 @@
 //! What is wrong before any server is asked: status 2, and words that lead to the mistake.
 
-use crate::servers::Servers;
+use crate::servers::SERVERS;
 use crate::{Ended, Task, capture};
 
 fn bare(arguments: &[&str]) -> Ended {
@@ -9,7 +9,7 @@ fn bare(arguments: &[&str]) -> Ended {
 
 #[test]
 fn an_unknown_key_is_answered_with_its_place_and_the_nearest_one() {
-    let mut task = Task::new(Servers::shared(), "commands_key", &["commands_key.t"]);
+    let mut task = Task::new(&SERVERS, "commands_key", &["commands_key.t"]);
     task.replace("partitions = 2", "partitons = 2");
     for command in ["run", "check", "status", "drop"] {
         let ended = task.capture(&[command]);

@@ -10,40 +10,17 @@ mod replication;
 mod rows;
 mod session;
 
-use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use tributary_schemas::config::SourceConfig;
 use tributary_source::connect::{Connection, SourceOptions};
 use tributary_source::error::SourceError;
+use tributary_tests::servers::Servers;
 
-/// Address and password of the server, started on the first call.
-fn server() -> &'static (String, u16, String, String) {
-    static SERVER: OnceLock<(String, u16, String, String)> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/local/servers");
-        let run = |arguments: &[&str]| {
-            let output = Command::new(script).args(arguments).output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8(output.stdout).unwrap()
-        };
-        run(&["up", "mysql"]);
-        let text = run(&["env"]);
-        let value = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap();
-            line.trim_matches('\'').to_owned()
-        };
-        let port = value("MYSQL_PORT").parse().unwrap();
-        (value("MYSQL_HOST"), port, value("MYSQL_ROOT_PASSWORD"), value("MYSQL_READER_PASSWORD"))
-    })
-}
+/// The server, started on the first call.
+static SERVERS: LazyLock<Servers> = LazyLock::new(|| Servers::of_checkout(&["mysql"]));
 
 fn config(user: &str) -> SourceConfig {
-    let (host, port, root, reader) = server();
-    let password = if user == "root" { root } else { reader };
-    serde_json::from_value(
-        serde_json::json!({"host": host, "port": port, "user": user, "password": password}),
-    )
-    .unwrap()
+    serde_json::from_value(SERVERS.source(user)).unwrap()
 }
 
 async fn connect(config: &SourceConfig) -> Result<Connection, SourceError> {

@@ -36,7 +36,7 @@ pub fn image_bytes(servers: &Servers, position: &Position) -> Result<u64> {
             .with_non_blocking()
             .with_filename(position.file.as_bytes())
             .with_pos(position.offset);
-        let connection = Conn::new(servers.source_config()?).await?;
+        let connection = Conn::new(servers.mysql_options()).await?;
         let mut stream = connection.get_binlog_stream(request).await?;
         let mut bytes = 0;
         while let Some(event) = stream.next().await {

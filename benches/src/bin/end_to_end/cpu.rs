@@ -29,7 +29,7 @@ impl ServerCpu {
         // SAFETY: no memory is involved.
         let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
         let seconds = |variable| -> Result<f64> {
-            let root = servers.get(variable)?.parse()?;
+            let root = servers.get(variable).parse()?;
             Ok(ticks(&processes, root) as f64 / ticks_per_second)
         };
         Ok(Self {

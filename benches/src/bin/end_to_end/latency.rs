@@ -109,8 +109,8 @@ fn replicate(transactions: u32, servers: &Servers) -> Result<Run> {
     }
     let before = ServerCpu::now(servers)?;
     let poller =
-        Poller::start(servers.warehouse_config()?, &format!("{DATABASE}.events"), transactions, LIMIT)?;
-    let written = writers::run(servers.source_config()?, &format!("{DATABASE}.events"), RATE, transactions)?;
+        Poller::start(servers.postgres_config(), &format!("{DATABASE}.events"), transactions, LIMIT)?;
+    let written = writers::run(servers.mysql_options(), &format!("{DATABASE}.events"), RATE, transactions)?;
     let observed = poller.finish()?;
     let cpu = ServerCpu::now(servers)? - before;
     let (capture, apply) = (capture.stop(END)?, apply.stop(END)?);

@@ -99,11 +99,11 @@ fn run(options: &Options, page: &mut Page, servers: &Servers) -> Result<()> {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let versions = servers::versions()?;
+    let versions = servers::versions();
     let mut page = Page::default();
     let done = Servers::start().and_then(|servers| run(&options, &mut page, &servers));
     if !options.keep {
-        servers::delete()?;
+        servers::delete();
     }
     done?;
     if !options.quick {

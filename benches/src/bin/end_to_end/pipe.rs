@@ -12,7 +12,7 @@ pub const SCHEMA: &str = "pipe";
 /// Two tables at a time, into tables that have the primary key only; how long it took.
 pub fn run(servers: &Servers, tables: Tables) -> Result<Duration> {
     let mut scripts = ["set -euo pipefail".to_owned(), "set -euo pipefail".to_owned()];
-    let (mysql, psql) = (servers.get("MYSQL_CLI")?, servers.get("PSQL_CLI")?);
+    let (mysql, psql) = (servers.get("MYSQL_CLI"), servers.get("PSQL_CLI"));
     servers.warehouse(&format!("CREATE SCHEMA {SCHEMA}"))?;
     for (number, script) in (1..=tables.tables).zip([0, 1].into_iter().cycle()) {
         servers.warehouse(&create_table(SCHEMA, number))?;

@@ -1,10 +1,11 @@
 //! The real servers of `deploy/local`, in an instance of the benchmark's own: a name enters; addresses, statements and
 //! what the servers have consumed leave.
 
-use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::Path;
 use std::process::Command;
-use tributary_benches::{Result, output, root};
+use tributary_benches::{Result, output};
+use tributary_tests::servers;
 
 /// The instance of `deploy/local/servers`.
 const INSTANCE: &str = "bench";
@@ -13,63 +14,39 @@ const REDO_LOG: &str = "--innodb-redo-log-capacity=1G";
 
 /// The servers, running.
 pub struct Servers {
-    variables: HashMap<String, String>,
+    servers: servers::Servers,
     runtime: tokio::runtime::Runtime,
     warehouse: tokio_postgres::Client,
 }
 
-fn control(arguments: &[&str]) -> Result<String> {
-    output(Command::new(root().join("deploy/local/servers")).args(["--instance", INSTANCE]).args(arguments))
-}
-
 /// What of the three is installed.
-pub fn versions() -> Result<String> {
-    control(&["install"])
+pub fn versions() -> String {
+    servers::Servers::named(INSTANCE).control(&["install"])
 }
 
 /// Stops the servers and deletes their data: gigabytes that nobody asked to keep.
-pub fn delete() -> Result<()> {
-    control(&["reset"]).map(drop)
+pub fn delete() {
+    servers::Servers::named(INSTANCE).discard();
+}
+
+impl Deref for Servers {
+    type Target = servers::Servers;
+
+    fn deref(&self) -> &Self::Target {
+        &self.servers
+    }
 }
 
 impl Servers {
     /// Deletes what an earlier benchmark left, and starts.
     pub fn start() -> Result<Self> {
-        delete()?;
-        control(&["up", "mysql", "--", REDO_LOG])?;
-        control(&["up"])?;
-        let mut variables = HashMap::new();
-        for line in control(&["env"])?.lines() {
-            if let Some((name, value)) = line.split_once('=') {
-                variables.insert(name.to_owned(), value.trim_matches('\'').to_owned());
-            }
-        }
+        delete();
+        let servers = servers::Servers::up(INSTANCE, &[REDO_LOG]);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let (warehouse, connection) =
-            runtime.block_on(warehouse_config(&variables)?.connect(tokio_postgres::NoTls))?;
+        let connected = runtime.block_on(servers.postgres_config().connect(tokio_postgres::NoTls));
+        let (warehouse, connection) = connected?;
         runtime.spawn(connection);
-        Ok(Self { variables, runtime, warehouse })
-    }
-
-    /// A variable of `servers env`.
-    pub fn get(&self, name: &str) -> Result<&str> {
-        get(&self.variables, name)
-    }
-
-    /// How a session of its own reaches the warehouse.
-    pub fn warehouse_config(&self) -> Result<tokio_postgres::Config> {
-        warehouse_config(&self.variables)
-    }
-
-    /// How a session of its own reaches the source, as root.
-    pub fn source_config(&self) -> Result<mysql_async::Opts> {
-        let builder = mysql_async::OptsBuilder::default()
-            .ip_or_hostname(self.get("MYSQL_HOST")?)
-            .tcp_port(self.get("MYSQL_PORT")?.parse()?)
-            .user(Some("root"))
-            .pass(Some(self.get("MYSQL_ROOT_PASSWORD")?))
-            .prefer_socket(false);
-        Ok(builder.into())
+        Ok(Self { servers, runtime, warehouse })
     }
 
     /// Runs statements in the warehouse; leaves the first column of every row.
@@ -84,7 +61,7 @@ impl Servers {
 
     /// Runs statements on the source, as root; leaves the rows, columns separated by tabs.
     pub fn source(&self, sql: &str) -> Result<Vec<String>> {
-        let mut words = self.get("MYSQL_CLI")?.split_whitespace();
+        let mut words = self.get("MYSQL_CLI").split_whitespace();
         let mut command = Command::new(words.next().unwrap_or("mysql"));
         Ok(output(command.args(words).args(["-N", "-B", "-e", sql]))?.lines().map(str::to_owned).collect())
     }
@@ -104,7 +81,7 @@ impl Servers {
     /// Bytes of the log segments of all topics whose names begin with `prefix`; indexes are not counted.
     pub fn topic_bytes(&self, prefix: &str) -> Result<u64> {
         let mut bytes = 0;
-        for partition in std::fs::read_dir(Path::new(self.get("INSTANCE_DIR")?).join("kafka/data"))? {
+        for partition in std::fs::read_dir(Path::new(self.get("INSTANCE_DIR")).join("kafka/data"))? {
             let partition = partition?;
             if !partition.file_name().to_string_lossy().starts_with(prefix) {
                 continue;
@@ -118,16 +95,4 @@ impl Servers {
         }
         Ok(bytes)
     }
-}
-
-fn get<'a>(variables: &'a HashMap<String, String>, name: &str) -> Result<&'a str> {
-    Ok(variables.get(name).ok_or_else(|| format!("servers env has no {name}"))?)
-}
-
-fn warehouse_config(variables: &HashMap<String, String>) -> Result<tokio_postgres::Config> {
-    let mut config = tokio_postgres::Config::new();
-    config.host(get(variables, "PG_HOST")?).port(get(variables, "PG_PORT")?.parse()?);
-    config.dbname(get(variables, "PG_DATABASE")?);
-    config.user(get(variables, "PG_USER")?).password(get(variables, "PG_PASSWORD")?);
-    Ok(config)
 }

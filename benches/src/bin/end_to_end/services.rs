@@ -7,8 +7,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use tributary_benches::{Result, root};
+use tributary_benches::Result;
 use tributary_service::load::Service as Role;
+use tributary_tests::servers::root;
 
 /// How often a child is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(5);
@@ -53,26 +54,12 @@ impl Task {
         let directory = root().join("target/bench");
         std::fs::create_dir_all(&directory)?;
         let config = directory.join(format!("{name}.toml"));
-        let get = |variable| servers.get(variable);
         let text = format!(
             r#"name = "{name}"
 
-[source]
-host = "{}"
-port = {}
-user = "reader"
-password = "{}"
-
-[kafka]
-brokers = "{}"
-
-[destination]
-host = "{}"
-port = {}
-database = "{}"
-user = "{}"
-password = "{}"
-
+{}
+{}
+{}
 [capture]
 listen = "127.0.0.1:0"
 
@@ -83,15 +70,9 @@ listen = "127.0.0.1:0"
 source = "{database}.*"
 target = "{schema}.{{table}}"
 "#,
-            get("MYSQL_HOST")?,
-            get("MYSQL_PORT")?,
-            get("MYSQL_READER_PASSWORD")?,
-            get("KAFKA_BROKERS")?,
-            get("PG_HOST")?,
-            get("PG_PORT")?,
-            get("PG_DATABASE")?,
-            get("PG_USER")?,
-            get("PG_PASSWORD")?,
+            servers.section("source"),
+            servers.section("kafka"),
+            servers.section("destination"),
         );
         std::fs::write(&config, text)?;
         Ok(Self { name, schema: schema.to_owned(), config })

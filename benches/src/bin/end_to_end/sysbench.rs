@@ -91,7 +91,7 @@ impl Tables {
         for (option, variable) in
             [("host", "MYSQL_HOST"), ("port", "MYSQL_PORT"), ("password", "MYSQL_ROOT_PASSWORD")]
         {
-            command.arg(format!("--mysql-{option}={}", servers.get(variable)?));
+            command.arg(format!("--mysql-{option}={}", servers.get(variable)));
         }
         command.arg("--mysql-user=root").arg(format!("--threads={THREADS}"));
         command.arg(format!("--mysql-db={DATABASE}")).arg(format!("--tables={}", self.tables));
