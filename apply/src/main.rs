@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use tributary_apply::commands::replay::ReplayArgs;
 use tributary_apply::commands::verify::{self, VerifyArgs};
 use tributary_apply::commands::{check, drop, replay, run, status};
+use tributary_service::Service;
 use tributary_service::cli::{CheckArgs, ConfigCommand, DropArgs, RunArgs, StatusArgs};
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::load::Service;
 use tributary_service::shell;
 
 /// Merges the topics of a task into a PostgreSQL-compatible warehouse, exactly once

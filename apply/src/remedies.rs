@@ -7,7 +7,7 @@
 
 use crate::merge::dependents::{self, Dependent};
 use crate::merge::names::{TargetName, quote};
-use crate::merge::plan::PlanError;
+use crate::merge::plan::error::PlanError;
 use std::fmt::Display;
 use tributary_schemas::table::TableId;
 

@@ -5,9 +5,9 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tributary_capture::commands::{DeselectArgs, check, drop, status};
 use tributary_capture::pipeline;
+use tributary_service::Service;
 use tributary_service::cli::{CheckArgs, ConfigCommand, DropArgs, RunArgs, StatusArgs};
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::load::Service;
 use tributary_service::shell;
 
 /// Messages are allocated by one thread and freed by another, which the C library's allocator does slowly: 30% of

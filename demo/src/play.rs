@@ -16,9 +16,9 @@ use tokio::process::Command;
 use tokio::time::MissedTickBehavior;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
+use tributary_service::Service;
 use tributary_service::ask;
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::load::Service;
 
 /// Far more than anything here takes, even on a machine that does other things.
 const LIMIT: Duration = Duration::from_secs(900);

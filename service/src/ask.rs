@@ -1,7 +1,7 @@
 //! One GET of the `/status` of a running instance. HTTP/1.0, so that the answer is neither chunked nor kept open; a client
 //! library would be the larger part of the binaries for it.
 
-use crate::load::Service;
+use crate::Service;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -15,7 +15,7 @@ pub use properties::check_client;
 pub use read::{ReadError, Record, TopicContents, read_to_end};
 pub use renewal::{Absence, Failing, RenewedConsumer, retire, unique_client_id};
 
-use crate::retry::Transient;
+use crate::transient::Transient;
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::{Client, ClientContext};

@@ -6,6 +6,7 @@ mod environment;
 mod file;
 mod value;
 
+use crate::Service;
 use crate::exit::{Exit, Failure};
 use crate::keys::{Absent, KEYS};
 use config::{Map, Value};
@@ -15,43 +16,6 @@ use std::path::{Path, PathBuf};
 use tributary_schemas::config::{
     Config, ConfigIssue, DestinationConfig, SourceConfig, TableRules, unsupported, validate,
 };
-
-/// Which of the two reads the file: each needs sections that the other can do without.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
-    /// Needs `[source]`.
-    Capture,
-    /// Needs `[destination]`.
-    Apply,
-}
-
-impl Service {
-    /// As it is written: `capture` or `apply`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Capture => "capture",
-            Self::Apply => "apply",
-        }
-    }
-
-    /// What it follows, in the words of the status.
-    #[must_use]
-    pub const fn follows(self) -> &'static str {
-        match self {
-            Self::Capture => "source",
-            Self::Apply => "capture",
-        }
-    }
-
-    /// The section it cannot do without, and the one it can.
-    const fn sections(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Capture => ("source", "destination"),
-            Self::Apply => ("destination", "source"),
-        }
-    }
-}
 
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

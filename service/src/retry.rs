@@ -3,16 +3,10 @@
 
 use crate::shutdown::Shutdown;
 use crate::status::Status;
+use crate::transient::Transient;
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
-
-/// Errors that say whether trying again can help. A server that is away can come back; a wrong password, a missing
-/// privilege and broken data stay as they are.
-pub trait Transient {
-    /// True if the same attempt may succeed later.
-    fn is_transient(&self) -> bool;
-}
 
 /// How often and how long to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +151,7 @@ pub fn random() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Service;
+    use crate::Service;
     use std::cell::Cell;
 
     const MINUTE: Duration = Duration::from_secs(60);

@@ -1,10 +1,11 @@
 //! The life of a process of either service: from `main` to the exit status, and of a run from its first signal handler to
 //! its last span.
 
+use crate::Service;
 use crate::cli::{Common, parse};
 use crate::codes::Code;
 use crate::exit::{Exit, Failure, conclude, ends_with};
-use crate::load::{Service, load};
+use crate::load::load;
 use crate::registry::Registry;
 use crate::shutdown::{self, Shutdown, ShutdownHandle};
 use crate::status::{ErrorDocument, State, Status};

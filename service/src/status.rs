@@ -17,7 +17,7 @@ pub use state::{Role, State, TableState};
 pub use table::TableStatus;
 pub use window::{Window, as_f64};
 
-use crate::load::Service;
+use crate::Service;
 use crate::waits::{Wait, WaitDocument, Waits};
 use contact::Contact;
 use std::collections::BTreeMap;

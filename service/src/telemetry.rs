@@ -1,8 +1,8 @@
 //! Logs to stderr, and metrics and traces over OTLP where `OTEL_EXPORTER_OTLP_ENDPOINT` is set. Metrics are read
 //! from the status when they are exported; no hot loop knows about them.
 
+use crate::Service;
 use crate::exit::{Exit, Failure};
-use crate::load::Service;
 use crate::status::{MetricKind, Status, metrics};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider};

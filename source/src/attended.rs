@@ -1,7 +1,7 @@
 //! Looking at a session of the source from a second one, while its answer does not come.
 
-use crate::connect::SourceOptions;
 use crate::error::SourceError;
+use crate::options::SourceOptions;
 use crate::replication::Replication;
 use std::pin::pin;
 use std::time::{Duration, Instant};

@@ -3,9 +3,10 @@
 //!
 //! Invariant: `columns` has every column of the row images, in their order, also those that are not published.
 
+mod exact;
+
 use crate::connect::Connection;
 use crate::error::SourceError;
-use crate::exact;
 use mysql_async::{FromRowError, Row, Value, from_row_opt};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

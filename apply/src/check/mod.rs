@@ -19,7 +19,7 @@ use tributary_schemas::config::{Config, DestinationConfig};
 use tributary_schemas::topic::history_topic;
 use tributary_service::check::CheckItem;
 use tributary_service::load::destination;
-use tributary_service::retry::Transient;
+use tributary_service::transient::Transient;
 
 /// The item about the tables of the destination's schema.
 const BOOKKEEPING: &str = "bookkeeping";

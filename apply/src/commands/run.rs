@@ -6,10 +6,10 @@ use crate::remedies;
 use std::sync::Arc;
 use std::time::Duration;
 use tributary_schemas::config::{Config, DestinationConfig};
+use tributary_service::Service;
 use tributary_service::check::{self, CheckItem, Outcome};
 use tributary_service::cli::RunArgs;
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::load::Service;
 use tributary_service::shell::{self, Life};
 
 /// Threads that encode rows and talk to the destination.

@@ -6,10 +6,11 @@ use crate::destination::{Connector, DestinationError, TableError};
 use crate::pipeline::run::destination_failure;
 use crate::remedies;
 use tributary_schemas::config::Config;
+use tributary_service::Service;
 use tributary_service::ask::ask;
 use tributary_service::cli::{StatusArgs, write_out};
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::load::{Service, destination};
+use tributary_service::load::destination;
 use tributary_service::shell::runtime;
 use tributary_service::status::{Answer, AnsweredTable, ErrorDocument};
 

@@ -1,16 +1,15 @@
 //! The way to the destination: the section `[destination]` enters, connections leave on which nothing has been said yet.
 
 use super::error::{DestinationError, describe, may_connect_later};
-use native_tls::{Certificate, Identity, TlsConnector};
 use postgres_native_tls::MakeTlsConnector;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio_postgres::{Client, Error, NoTls};
-use tributary_schemas::config::{DestinationConfig, TlsConfig, TlsMode};
+use tributary_schemas::config::DestinationConfig;
 use tributary_service::exit::{Exit, Failure};
+use tributary_service::tls;
 use tributary_service::waits::Waits;
 
 /// When an idle connection is probed by the kernel: a peer that vanished must not be waited for.
@@ -34,10 +33,10 @@ impl Dial {
     /// Nothing is opened yet but the files that `destination.tls` names. `application`: what the sessions are called.
     pub(super) fn new(destination: &DestinationConfig, application: &str) -> Result<Self, Failure> {
         let address = format!("{}:{}/{}", destination.host, destination.port, destination.database);
-        let tls = tls_connector(&destination.tls).map_err(|why| {
+        let connector = tls::connector(&destination.tls).map_err(|why| {
             Failure::new("cannot set up encryption to the destination", why)
                 .at("destination.tls")
-                .remedy("ca, cert and key are PEM files, key in PKCS #8")
+                .remedy(tls::FILES)
                 .exit(Exit::Usage)
         })?;
         let connect_timeout = Duration::from_millis(destination.connect_timeout_ms);
@@ -55,12 +54,13 @@ impl Dial {
         if !destination.password.is_empty() {
             config.password(destination.password.reveal());
         }
-        if tls.is_some() {
+        if connector.is_some() {
             config.ssl_mode(tokio_postgres::config::SslMode::Require);
         } else {
             config.ssl_mode(tokio_postgres::config::SslMode::Disable);
         }
         let (waits, doubts) = (Waits::of_process(), Arc::default());
+        let tls = connector.map(MakeTlsConnector::new);
         Ok(Self { config, tls, address, connect_timeout, waits, doubts })
     }
 
@@ -126,31 +126,4 @@ impl Dial {
             Err(_) => Err(failed(format!("no answer within {} ms", self.connect_timeout.as_millis()), true)),
         }
     }
-}
-
-/// The TLS side of `destination.tls`; `None` for plain TCP.
-fn tls_connector(tls: &TlsConfig) -> Result<Option<MakeTlsConnector>, String> {
-    if tls.mode == TlsMode::Disable {
-        return Ok(None);
-    }
-    let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
-    let mut builder = TlsConnector::builder();
-    builder
-        .danger_accept_invalid_certs(tls.mode == TlsMode::Require)
-        .danger_accept_invalid_hostnames(tls.mode != TlsMode::VerifyFull);
-    if let Some(path) = &tls.ca {
-        let authorities = Certificate::stack_from_pem(&read(path)?)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        builder.disable_built_in_roots(true);
-        for authority in authorities {
-            builder.add_root_certificate(authority);
-        }
-    }
-    if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
-        let identity = Identity::from_pkcs8(&read(cert)?, &read(key)?)
-            .map_err(|error| format!("{} and {}: {error}", cert.display(), key.display()))?;
-        builder.identity(identity);
-    }
-    let connector = builder.build().map_err(|error| error.to_string())?;
-    Ok(Some(MakeTlsConnector::new(connector)))
 }

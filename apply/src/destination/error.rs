@@ -268,7 +268,7 @@ pub(crate) fn may_connect_later(error: &tokio_postgres::Error) -> bool {
     std::iter::successors(first, |cause| cause.source()).any(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
-impl tributary_service::retry::Transient for DestinationError {
+impl tributary_service::transient::Transient for DestinationError {
     fn is_transient(&self) -> bool {
         Self::is_transient(self)
     }

@@ -1,15 +1,17 @@
 //! Running a plan: what enters is a record's Avro bytes, what leaves is one tuple of binary COPY at the end of a
 //! buffer, or nothing and an error that names the column. Input is treated as hostile; nothing is allocated per row.
 
+mod value;
+
 use super::copy;
 use super::pairing::Writer;
 use super::plan::{DeleteField, Field, TransferPlan};
-use super::value::{Fault, skip, value};
 use super::zero_date::nearest_micros;
 use crate::batches::raw::RawValues;
 use thiserror::Error;
 use tributary_schemas::avro::{AvroError, Reader};
 use tributary_schemas::config::ZeroDatePolicy;
+use value::{Fault, skip, value};
 
 /// Most columns MySQL allows in a key.
 const KEY_COLUMNS_MAX: usize = 16;

@@ -18,6 +18,5 @@ mod pairing;
 pub mod plan;
 pub mod sql;
 pub mod target;
-mod value;
 mod widened;
 pub(crate) mod zero_date;

@@ -9,7 +9,7 @@ use super::target::{TargetColumn, TargetKind, TargetShape};
 use super::{copy, numeric};
 use tributary_schemas::table::{Column, Table};
 
-mod error;
+pub(crate) mod error;
 
 use error::COLUMNS_MAX;
 pub use error::PlanError;

@@ -10,8 +10,8 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 use tributary_schemas::history::RegisteredSchema;
 use tributary_service::exit::Failure;
-use tributary_service::retry::Transient;
 use tributary_service::shutdown::Shutdown;
+use tributary_service::transient::Transient;
 
 /// How long a record is waited for before requests are looked for.
 const FOLLOW: Duration = Duration::from_millis(50);

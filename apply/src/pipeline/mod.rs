@@ -9,7 +9,6 @@ mod name;
 pub(crate) mod ownership;
 pub(crate) mod run;
 pub mod table;
-mod until;
 pub(crate) mod worker;
 
 #[cfg(test)]

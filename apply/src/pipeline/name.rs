@@ -5,7 +5,7 @@ use crate::topics::error::TopicError;
 use std::collections::BTreeSet;
 use tributary_schemas::config::Config;
 use tributary_service::exit::Failure;
-use tributary_service::retry::Transient;
+use tributary_service::transient::Transient;
 
 /// Why a look at the group does not let this destination in.
 #[derive(Debug, thiserror::Error)]

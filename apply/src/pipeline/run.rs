@@ -1,10 +1,11 @@
 //! `apply run`, put together: servers are waited for, the history is read to its end, and the threads start. Returns
 //! once the end was asked for and everything is drained, or with what ended it.
 
+mod until;
+
 use super::engine::{Ask, Engine, Event, Parts};
 use super::follow::{Followed, follow, schemas};
 use super::name::{Look, shared_name};
-use super::until::until_caught_up;
 use super::worker::Worker;
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::{Connector, DestinationError, Pool};
@@ -29,10 +30,12 @@ use tributary_service::kafka::Place;
 use tributary_service::kafka::consumer_config;
 use tributary_service::load::{destination, rules};
 use tributary_service::registry::Registry;
-use tributary_service::retry::{Policy, RetryError, Transient, retry_while_transient};
+use tributary_service::retry::{Policy, RetryError, retry_while_transient};
 use tributary_service::shutdown::{Shutdown, ShutdownHandle};
 use tributary_service::status::Status;
+use tributary_service::transient::Transient;
 use tributary_service::waits::Waits;
+use until::until_caught_up;
 
 /// How long the history is waited for at a time, at first and in the end: capture may be starting this very moment.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);

@@ -4,7 +4,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::Duration;
 use thiserror::Error;
 use tributary_schemas::record::RecordError;
-use tributary_service::retry::Transient;
+use tributary_service::transient::Transient;
 
 /// Why a topic cannot be read.
 #[derive(Debug, Error)]

@@ -3,7 +3,6 @@
 //! time in which nothing moves.
 
 use super::error::VerifyError;
-use super::select::SILENCE;
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::Connection as Destination;
 use crate::remedies;
@@ -29,6 +28,8 @@ use tributary_service::waits::Waits;
 use tributary_source::connect::Connection as Source;
 use tributary_source::dialect::Dialect;
 
+/// How long is waited without a word.
+pub(super) const SILENCE: Duration = Duration::from_secs(3);
 /// How long nothing may move. Capture moves its checkpoint every five seconds where little is written.
 pub(super) const STALL: Duration = Duration::from_secs(60);
 /// How long the state topic may take to read.

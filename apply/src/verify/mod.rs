@@ -33,10 +33,11 @@ use std::path::PathBuf;
 use tokio::task::block_in_place;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::config::{Config, SourceConfig, TableRules, TableSelector};
+use tributary_service::Service;
 use tributary_service::cli::write_out;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::rules;
-use tributary_service::load::{Overrides, Service, load};
+use tributary_service::load::{Overrides, load};
 use tributary_source::connect::SourceOptions;
 use tributary_source::dialect::Dialect as SourceDialect;
 

@@ -4,7 +4,7 @@
 use super::compare::Subject;
 use super::error::VerifyError;
 use super::judge::Judged;
-use super::lag::STALL;
+use super::lag::{SILENCE, STALL};
 use crate::batches::operations::Operations;
 use crate::bookkeeping::{Bookkeeping, TaskView};
 use crate::check::obstacle;
@@ -24,8 +24,6 @@ use tributary_schemas::topic::history_topic;
 use tributary_service::cli::write_out;
 use tributary_service::kafka::consumer_config;
 
-/// How long is waited without a word.
-pub(super) const SILENCE: Duration = Duration::from_secs(3);
 /// How often a table that is not ready is looked at again.
 const BEAT: Duration = Duration::from_millis(200);
 

@@ -2,7 +2,7 @@
 //! fields with variable-length integers), and the set of PREVIOUS_GTIDS.
 
 use super::cursor::Cursor;
-use super::event::{DecodeError, kind};
+use super::format::{DecodeError, kind};
 use std::fmt::Write as _;
 use tributary_schemas::gtid::{Gtid, GtidSet, GtidSource};
 

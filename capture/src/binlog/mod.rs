@@ -19,6 +19,7 @@ pub mod event;
 #[cfg(test)]
 mod event_tests;
 mod filter;
+mod format;
 pub mod gtid;
 pub mod intake;
 mod json;

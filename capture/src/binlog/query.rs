@@ -2,7 +2,7 @@
 //! XA_PREPARE events. The statement's text stays bytes: its character set is the client's.
 
 use super::cursor::Cursor;
-use super::event::{DecodeError, FormatContext};
+use super::format::{DecodeError, FormatContext};
 use std::borrow::Cow;
 use std::fmt;
 use tributary_source::charset::{Charset, charset_of_collation};
@@ -157,7 +157,7 @@ pub(super) fn parse_xa_prepare(cursor: &mut Cursor<'_>) -> Option<(Xid, bool)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::kind;
+    use super::super::format::kind;
     use super::*;
 
     #[test]

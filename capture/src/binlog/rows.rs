@@ -2,7 +2,7 @@
 //! PARTIAL_UPDATE events. Leaves: table id, present bitmaps and the undecoded images.
 
 use super::cursor::Cursor;
-use super::event::{DecodeError, FormatContext, kind};
+use super::format::{DecodeError, FormatContext, kind};
 
 /// A bitmap of the binlog: the first column is the lowest bit of the first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use tributary_schemas::table::TableId;
 use tributary_service::kafka::{
     Place, TracingContext, await_leader, client_config, close, log, offsets, partitions,
 };
-use tributary_service::retry::Transient;
+use tributary_service::transient::Transient;
 
 /// How long the cluster has to answer a request.
 const REQUEST: Duration = Duration::from_secs(15);

@@ -5,7 +5,7 @@ use super::kafka::Refusal;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::{Duration, Instant};
 use tributary_service::kafka::{ReadError, error_code};
-use tributary_service::retry::Transient;
+use tributary_service::transient::Transient;
 
 /// How long is waited between two attempts.
 const REST: Duration = Duration::from_millis(100);

@@ -5,10 +5,10 @@ use crate::remedies;
 use crate::topics::stored::Stored;
 use tributary_schemas::checkpoint::ReadPhase;
 use tributary_schemas::config::Config;
+use tributary_service::Service;
 use tributary_service::ask::ask;
 use tributary_service::cli::StatusArgs;
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::load::Service;
 use tributary_service::shell::runtime;
 use tributary_service::status::{Answer, AnsweredTable, ErrorDocument};
 

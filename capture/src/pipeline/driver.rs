@@ -1,7 +1,7 @@
 //! Carries out what the sequencer decides: records go to Kafka, questions to the source and to Kafka, orders to the readers.
 //! Decides nothing: an action is answered, or its error ends the session.
 
-use super::session::Shared;
+use super::shared::Shared;
 use crate::sequencer::halt::Halt;
 use crate::sequencer::port::{Action, Answered, Committed, DefinitionQuestion};
 use crate::sequencer::{Now, Sequencer};

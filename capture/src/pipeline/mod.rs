@@ -7,6 +7,7 @@ mod restore;
 pub(crate) mod seek;
 mod service;
 pub(crate) mod session;
+mod shared;
 mod source;
 mod standby;
 mod stream;

@@ -1,7 +1,7 @@
 //! The check at the start of `run`: wrong settings end it, a server that is away is waited for, a table that cannot
 //! be replicated is shown and left out.
 
-use super::session::Shared;
+use super::shared::Shared;
 use crate::check::{Proof, examine};
 use crate::remedies;
 use tributary_service::check::{CheckItem, precheck};

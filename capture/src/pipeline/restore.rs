@@ -7,8 +7,7 @@
 //! is fenced, the state topic must not name another leader.
 
 use super::leader::still_leads;
-use super::service::{OWN_TOPIC_GONE, RIVAL_BEAT, own_settings, pause};
-use super::session::{Shared, leader, producer_config};
+use super::shared::{OWN_TOPIC_GONE, RIVAL_BEAT, Shared, leader, own_settings, pause, producer_config};
 use crate::sequencer::own_topic_gone;
 use crate::topics::admin::{TopicError, Topics};
 use crate::topics::incarnation::Found;

@@ -4,24 +4,24 @@
 use super::leader::Membership;
 use super::precheck;
 use super::restore::{Restored, restore_lost};
-use super::session::{Carried, End, Shared, lead};
+use super::session::{Carried, End, lead};
+use super::shared::{OWN_TOPIC_GONE, RIVAL_BEAT, Shared, own_settings, pause};
 use super::standby::{Lead, own_topic_missing, wait_for_lead};
 use super::target::verdict;
 use crate::remedies;
 use crate::sequencer::READING;
-use crate::topics::admin::{TopicSettings, Topics};
+use crate::topics::admin::Topics;
 use crate::topics::state::TaskState;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tributary_schemas::config::Config;
 use tributary_schemas::topic::{capture_group, history_topic, state_topic};
+use tributary_service::Service;
 use tributary_service::cli::RunArgs;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka;
-use tributary_service::load::{Service, source};
+use tributary_service::load::source;
 use tributary_service::retry::{Backoff, Policy, random};
 use tributary_service::shell::{self, Life};
-use tributary_service::shutdown::Shutdown;
 use tributary_service::status::Role;
 use tributary_source::connect::SourceOptions;
 
@@ -35,10 +35,6 @@ const SESSION: &str = "publishing";
 const RIVAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long Kafka may take to say who it is.
 const RIVAL_READ: Duration = Duration::from_secs(10);
-pub(super) const RIVAL_BEAT: Duration = Duration::from_millis(500);
-/// For how long every look must find one of the task's own topics gone: what follows from it is for good, and the brokers of
-/// a cluster that is being restarted learn of their topics one after the other.
-pub(super) const OWN_TOPIC_GONE: Duration = Duration::from_secs(10);
 /// A session that worked this long starts the count of failures anew.
 const HEALTHY: Duration = Duration::from_secs(30);
 
@@ -240,26 +236,4 @@ fn try_join(shared: &Shared) -> Result<Membership, String> {
     }
     let group = capture_group(&config.name);
     Membership::join(&client, &group, &state).map_err(|error| error.to_string())
-}
-
-/// Settings of the task's own topics.
-pub(super) fn own_settings(config: &Config) -> TopicSettings {
-    TopicSettings {
-        partitions: 1,
-        replication_factor: u32::from(config.topics.replication_factor),
-        max_message_bytes: usize::try_from(config.topics.max_message_bytes).unwrap_or(usize::MAX),
-        // Compaction may run at once: a replaced checkpoint is of no use to anybody.
-        min_compaction_lag_ms: 0,
-        delete_retention_ms: config.topics.retention_ms(),
-    }
-}
-
-/// False if the end is asked for meanwhile.
-pub(super) fn pause(runtime: &tokio::runtime::Handle, shutdown: &Shutdown, delay: Duration) -> bool {
-    runtime.block_on(async {
-        tokio::select! {
-            () = tokio::time::sleep(delay) => true,
-            () = shutdown.wait() => false,
-        }
-    })
 }

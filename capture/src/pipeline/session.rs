@@ -3,6 +3,7 @@
 
 use super::driver::{self, Driver};
 use super::seek::Seek;
+use super::shared::{Shared, leader, producer_config};
 use super::source::{self, Answer};
 use super::stream::{self, StreamMessage, StreamRequest};
 use super::target::Target;
@@ -21,24 +22,19 @@ use crate::topics::lost;
 use crate::topics::mirror::Mirror;
 use crate::topics::producer::{Publisher, RefusedRecord};
 use crate::topics::state::{TaskHistory, TaskState};
-use rdkafka::ClientConfig;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
-use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::checkpoint::{Checkpoint, Leader, StateKey};
-use tributary_schemas::config::{Config, SourceConfig, TableSelection};
+use tributary_schemas::checkpoint::{Checkpoint, StateKey};
+use tributary_schemas::config::TableSelection;
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::position::Position;
 use tributary_schemas::record::RecordError;
 use tributary_schemas::topic::{capture_group, history_topic, state_topic};
 use tributary_service::exit::Failure;
 use tributary_service::kafka;
-use tributary_service::registry::Registry;
-use tributary_service::shutdown::Shutdown;
-use tributary_service::status::{Role, Status};
-use tributary_source::connect::SourceOptions;
+use tributary_service::status::Role;
 use tributary_source::dialect::Dialect;
 use tributary_source::facts::{BinlogContents, Cascades};
 use tributary_source::replication::default_server_id;
@@ -51,32 +47,6 @@ const WATCHED: Duration = Duration::from_secs(1);
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the task's own topics may be read without a record.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// What every session of a process shares.
-pub(crate) struct Shared {
-    /// The configuration.
-    pub config: Config,
-    /// Its `[source]`.
-    pub source_config: SourceConfig,
-    /// Connects to the source.
-    pub source: SourceOptions,
-    /// What HTTP shows.
-    pub status: Status,
-    /// The schemas that HTTP serves.
-    pub registry: Registry,
-    /// Where HTTP answers.
-    pub address: String,
-    /// Asks for the end.
-    pub shutdown: Shutdown,
-    /// Where blocking calls are made from.
-    pub runtime: tokio::runtime::Handle,
-    /// End once everything that exists now is published.
-    pub until_caught_up: bool,
-    /// Items of the check whose failure does not end the run.
-    pub ignore: Vec<String>,
-    /// Tables that the configuration leaves out on purpose.
-    pub deselect: Vec<String>,
-}
 
 /// How a session ended.
 #[derive(Debug)]
@@ -364,16 +334,6 @@ fn start(
     })
 }
 
-/// This instance, as the first record of a session names it.
-pub(super) fn leader(shared: &Shared) -> Leader {
-    Leader {
-        format: FORMAT_VERSION,
-        instance: shared.status.instance().to_owned(),
-        address: shared.address.clone(),
-        beat: None,
-    }
-}
-
 fn setup(shared: &Shared, dialect: &Dialect, ddl_session: ddl::Session) -> Result<Setup, Halt> {
     let config = &shared.config;
     let task = config.name.to_string();
@@ -404,16 +364,6 @@ fn setup(shared: &Shared, dialect: &Dialect, ddl_session: ddl::Session) -> Resul
         status: shared.status.clone(),
         registry: shared.registry.clone(),
     })
-}
-
-/// Settings of the task's producer.
-pub(super) fn producer_config(config: &Config) -> ClientConfig {
-    kafka::transactional_producer_config(
-        &config.kafka,
-        &config.topics,
-        &config.name,
-        config.capture.transaction_timeout_ms,
-    )
 }
 
 enum Input {

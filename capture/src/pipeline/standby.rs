@@ -2,8 +2,7 @@
 //! and whether the task's own topics are still there.
 
 use super::leader::Membership;
-use super::service::pause;
-use super::session::Shared;
+use super::shared::{Shared, pause};
 use crate::sequencer::own_topic_gone;
 use crate::topics::admin::Topics;
 use std::collections::BTreeSet;

@@ -47,7 +47,7 @@ pub(super) fn verdict(tables: &[TableDocument]) -> Result<Exit, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tributary_service::load::Service;
+    use tributary_service::Service;
     use tributary_service::status::{ErrorDocument, Status};
 
     #[test]

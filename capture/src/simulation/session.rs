@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::Leader;
 use tributary_schemas::config::{Config, TableSelection};
-use tributary_service::load::Service;
+use tributary_service::Service;
 use tributary_service::registry::Registry;
 use tributary_service::status::Status;
 

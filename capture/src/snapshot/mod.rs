@@ -2,7 +2,6 @@
 //! in the meantime, which chunk is read next, and the readers that run the SELECTs.
 
 pub(crate) mod batch;
-mod plan;
 pub(crate) mod planner;
 #[cfg(test)]
 mod planner_tests;

@@ -5,8 +5,10 @@
 //! other row up to the cap is inside. Keys are only moved about, never compared by order: only the source can.
 //! Without IO, clock and chance.
 
-use super::plan::{Answered, TablePlan};
+mod plan;
+
 use super::windows::TableNumber;
+use plan::{Answered, TablePlan};
 use std::collections::BTreeMap;
 use tributary_schemas::checkpoint::{KeyRange, KeyValue, ReadPhase, TableProgress};
 use tributary_schemas::position::Position;

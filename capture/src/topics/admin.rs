@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use thiserror::Error;
 use tributary_service::kafka::{self, Place, RenewedConsumer};
-use tributary_service::retry::Transient;
+use tributary_service::transient::Transient;
 
 /// How long one request may take.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

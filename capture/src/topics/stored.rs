@@ -10,7 +10,7 @@ use tributary_schemas::record::RecordError;
 use tributary_schemas::table::{Table, TableId};
 use tributary_schemas::topic::{capture_group, history_topic, state_topic};
 use tributary_service::kafka::{ReadError, Record, read_to_end};
-use tributary_service::retry::Transient;
+use tributary_service::transient::Transient;
 
 /// How long each topic may take.
 const LIMIT: Duration = Duration::from_secs(30);

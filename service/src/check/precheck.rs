@@ -2,9 +2,10 @@
 
 use super::{CheckItem, Outcome};
 use crate::exit::Failure;
-use crate::retry::{Policy, RetryError, Transient, retry_while_transient};
+use crate::retry::{Policy, RetryError, retry_while_transient};
 use crate::shutdown::Shutdown;
 use crate::status::Status;
+use crate::transient::Transient;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -97,7 +98,7 @@ pub async fn precheck<T: AsRef<[CheckItem]>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Service;
+    use crate::Service;
 
     fn failed(name: &str) -> CheckItem {
         CheckItem::fail(name, "found", "do this")

@@ -1,5 +1,5 @@
 use super::*;
-use crate::load::Service;
+use crate::Service;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

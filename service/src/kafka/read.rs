@@ -5,7 +5,7 @@
 //! markers and compaction leave gaps, and behind a marker no record comes that could be waited for.
 
 use super::{TracingContext, close, consumer_config};
-use crate::retry::Transient;
+use crate::transient::Transient;
 use crate::waits::{Wait, Waits};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

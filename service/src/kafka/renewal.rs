@@ -3,7 +3,7 @@
 //! brokers are down" from then on, though every new client works. The decisions are pure.
 
 use super::{TracingContext, close, leave};
-use crate::retry::Transient;
+use crate::transient::Transient;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;

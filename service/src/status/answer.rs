@@ -2,9 +2,9 @@
 //! task has stored. A field that is missing stays empty, so that an instance of another version can be shown, too.
 
 use super::document::{ErrorDocument, RetryDocument, headline, place_in_list};
+use crate::Service;
 use crate::cli::write_out;
 use crate::exit::{Exit, Failure};
-use crate::load::Service;
 use crate::waits::WaitDocument;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;

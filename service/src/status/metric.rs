@@ -162,7 +162,7 @@ pub fn prometheus(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Service;
+    use crate::Service;
     use crate::status::TableState;
     use std::collections::BTreeSet;
     use std::sync::atomic::Ordering;

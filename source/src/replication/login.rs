@@ -175,6 +175,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
+    use tributary_schemas::config::{TlsConfig, TlsMode};
+    use tributary_service::tls::connector;
 
     const FIRST: &[u8; NONCE_BYTES] = b"abcdefghijklmnopqrst";
     const SECOND: &[u8; NONCE_BYTES] = b"ABCDEFGHIJKLMNOPQRST";
@@ -309,7 +311,8 @@ mod tests {
         });
         let transport = Transport::connect("127.0.0.1", port, Duration::from_secs(30)).await.unwrap();
         let mut wire = Wire::new(transport, 1 << 24);
-        let connector = native_tls::TlsConnector::builder().build().unwrap().into();
+        let connector =
+            connector(&TlsConfig { mode: TlsMode::Require, ..TlsConfig::default() }).unwrap().unwrap().into();
         let account = Account {
             user: "u",
             password: "secret",

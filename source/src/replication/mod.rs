@@ -11,14 +11,13 @@ mod wire;
 
 pub use frames::{Frame, Skipped};
 
-use crate::connect::{OPTIONAL, SESSION, SourceOptions, UNKNOWN_VARIABLE};
 use crate::error::SourceError;
+use crate::options::{Endpoint, OPTIONAL, SESSION, SourceOptions, UNKNOWN_VARIABLE};
 use login::{Account, login};
 use mysql_async::{Error, Sid};
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::binlog_request::BinlogRequest;
 use mysql_common::packets::{BinlogDumpFlags, ComRegisterSlave};
-use std::time::Duration;
 use transport::Transport;
 use wire::{Wire, refuse_error, unexpected};
 
@@ -41,18 +40,6 @@ const END_BYTES: usize = 8;
 pub fn default_server_id(task: &str) -> u32 {
     // The upper half of the range is hardly ever used by hand.
     tributary_schemas::key::murmur2(task.as_bytes()) | 0x8000_0000
-}
-
-/// What the parts of [`SourceOptions`] are for this client.
-#[derive(Debug, Clone)]
-pub(crate) struct Endpoint {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) user: String,
-    pub(crate) password: tributary_schemas::config::Secret,
-    pub(crate) tls: Option<tokio_native_tls::TlsConnector>,
-    pub(crate) keepalive: Duration,
-    pub(crate) max_packet_bytes: usize,
 }
 
 /// What to ask for.

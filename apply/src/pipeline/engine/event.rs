@@ -1,6 +1,6 @@
 //! What reaches the loop from other threads, and what it asks of them.
 
-use super::tables::TableIndex;
+use super::index::TableIndex;
 use crate::batches::compact::Batch;
 use crate::bookkeeping::TaskView;
 use crate::destination::DestinationError;

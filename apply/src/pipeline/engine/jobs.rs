@@ -1,8 +1,7 @@
 //! Jobs on their way out and back, and what becomes of a table whose job failed.
 
+use super::index::TableIndex;
 use super::retries::Next;
-use super::table::EngineTable;
-use super::tables::TableIndex;
 use super::{Engine, Event};
 use crate::batches::compact::Batch;
 use crate::destination::DestinationError;
@@ -73,7 +72,7 @@ impl Engine {
                 table.status.set_generation(table.flow.done());
                 self.parts.status.add_bytes_applied(report.bytes);
                 table.retries.succeeded(now);
-                self.parts.status.retried(&retry_name(table));
+                self.parts.status.retried(&table.retry_name());
                 Ok(())
             }
             // It is another instance's now, and so is whatever stood in the way.
@@ -114,7 +113,7 @@ impl Engine {
             return Err(self.kafka_stays_away(error));
         }
         tracing::warn!(table = %table.task.id, error = %error, "tried again");
-        self.parts.status.retrying(&retry_name(table), &error.to_string());
+        self.parts.status.retrying(&table.retry_name(), &error.to_string());
         Ok(())
     }
 
@@ -131,7 +130,7 @@ impl Engine {
         match table.retries.failed(error.is_conflict(), others, now, random()) {
             Next::Again => {
                 tracing::warn!(table = %table.task.id, error = %error, "tried again");
-                self.parts.status.retrying(&retry_name(table), &error.full());
+                self.parts.status.retrying(&table.retry_name(), &error.full());
                 Ok(())
             }
             Next::Park => {
@@ -143,8 +142,4 @@ impl Engine {
                 .remedy(remedies::destination_away())),
         }
     }
-}
-
-pub(super) fn retry_name(table: &EngineTable) -> String {
-    format!("writing {}", table.task.target)
 }

@@ -4,7 +4,7 @@
 //! Invariant: a table that was loaded, at first or anew, has statistics before `--until-caught-up` ends, unless the server
 //! refuses them; an attempt that belongs to an earlier load says nothing of the later one.
 
-use super::tables::TableIndex;
+use super::index::TableIndex;
 use super::{Engine, Event};
 use crate::destination::DestinationError;
 use crate::pipeline::worker::statistics_of;

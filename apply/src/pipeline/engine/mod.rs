@@ -5,6 +5,7 @@ mod beats;
 mod ends;
 mod event;
 mod group;
+mod index;
 mod jobs;
 mod loaded;
 mod records;
@@ -14,10 +15,11 @@ mod standing;
 mod table;
 mod tables;
 mod topics;
+mod transition;
 
 pub(crate) use event::{Ask, Event};
+pub(crate) use index::TableIndex;
 pub(crate) use table::EngineTable;
-pub(crate) use tables::TableIndex;
 
 use tables::Tables;
 

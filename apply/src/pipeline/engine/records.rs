@@ -1,8 +1,8 @@
 //! A record on its way into a batch: what it must look like, and what becomes of one that is not capture's.
 
 use super::Engine;
+use super::index::TableIndex;
 use super::table::{EngineTable, Reading};
-use super::tables::TableIndex;
 use crate::destination::TableError;
 use crate::pipeline::flow::Verdict;
 use crate::pipeline::table::TableTask;

@@ -105,6 +105,11 @@ impl Unknown {
 }
 
 impl EngineTable {
+    /// What is tried again, in the words of the status.
+    pub(super) fn retry_name(&self) -> String {
+        format!("writing {}", self.task.target)
+    }
+
     pub(super) fn new(task: TableTask, service: &Status, (limit, kafka): (Duration, Duration)) -> Self {
         let operations = task.operations;
         let status = service.table(&task.id.to_string());

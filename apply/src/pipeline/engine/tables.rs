@@ -1,12 +1,9 @@
 //! The tables of the loop, by index and by topic. A table, once there, stays.
 
+use super::index::TableIndex;
 use super::table::EngineTable;
 use rustc_hash::FxHashMap;
 use std::ops::{Index, IndexMut};
-
-/// A table of the loop. Only [`Tables`] gives one out: it cannot miss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TableIndex(usize);
 
 /// See the module.
 #[derive(Default)]

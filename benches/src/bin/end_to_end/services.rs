@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tributary_benches::Result;
-use tributary_service::load::Service as Role;
+use tributary_service::Service as Role;
 use tributary_tests::servers::root;
 
 /// How often a child is asked whether it has ended.

@@ -8,7 +8,7 @@ pub use agreement::{HIDDEN_ROW_ID, Mismatch};
 pub use metadata::{ColumnMap, ImageType, TableMap};
 
 use super::cursor::Cursor;
-use super::event::{DecodeError, FormatContext, kind};
+use super::format::{DecodeError, FormatContext, kind};
 
 /// A TABLE_MAP event, its columns not decoded: one comes with every statement, nearly always equal to the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! One value from Avro into a COPY field. What enters is a reader at the value and the writer that the plan chose;
 //! what leaves is the field, or what is wrong with the value.
 
-use super::copy;
-use super::encode::Encoded;
-use super::numeric::{self, DoesNotFit};
-use super::pairing::{Skip, Writer};
+use super::Encoded;
+use crate::merge::copy;
+use crate::merge::numeric::{self, DoesNotFit};
+use crate::merge::pairing::{Skip, Writer};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use std::collections::HashSet;

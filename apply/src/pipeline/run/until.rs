@@ -4,11 +4,11 @@
 //! Invariant: a table that is parked is not caught up, also if nothing of it is left to merge. One that was parked before is
 //! tried before the end, so that its old mark says nothing.
 
-use super::run::{Run, kafka_failure};
-use super::table::{Left, TableTask};
-use super::worker::{Worker, check_identity};
+use super::{Run, kafka_failure};
 use crate::bookkeeping::{Refusal, StoredOffset, TargetRow};
 use crate::destination::{DestinationError, TableError, loggable};
+use crate::pipeline::table::{Left, TableTask};
+use crate::pipeline::worker::{Worker, check_identity};
 use crate::remedies;
 use crate::topics::ends::Ends;
 use crate::topics::error::TopicError;

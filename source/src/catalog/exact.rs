@@ -6,10 +6,11 @@
 //! Invariant: what could not be asked is marked (`inexact_labels`, `inexact_default`, `unasked`); nothing is guessed. A table
 //! that somebody holds locked costs a second: the others do not wait for it.
 
-use crate::catalog::{CatalogColumn, CatalogTable};
+use super::{CatalogColumn, CatalogTable};
 use crate::chunk::quote;
-use crate::connect::{Connection, LOCK_WAIT};
+use crate::connect::Connection;
 use crate::error::SourceError;
+use crate::options::LOCK_WAIT;
 use tributary_schemas::table::ColumnDefault;
 use tributary_schemas::types::ColumnType;
 

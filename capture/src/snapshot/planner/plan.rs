@@ -1,7 +1,7 @@
 //! The plan of one table: its key's range in segments, in key order. What is done is gone; a segment that is being
 //! read is cut at the last published key.
 
-use super::planner::{OrderId, Work};
+use super::{OrderId, Work};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::{KeyRange, KeyValue, ReadPhase, TableProgress};
 use tributary_schemas::position::Position;
