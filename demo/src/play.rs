@@ -431,7 +431,7 @@ source = "{DATABASE}.*"
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tributary_schemas::config::{Config, unsupported, validate};
+    use tributary_config::{Config, unsupported, validate};
 
     #[test]
     fn the_config_is_one_that_the_services_accept() {

@@ -4,7 +4,6 @@
 pub mod avro;
 pub mod calendar;
 pub mod checkpoint;
-pub mod config;
 pub mod conversion;
 pub mod decimal;
 pub mod envelope;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tributary_schemas::printed::line;
 
-/// Exit status of `capture` and `apply` (DESIGN.md, section 8).
+/// Exit status of `capture` and `apply`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// The work is done, or SIGTERM was followed.

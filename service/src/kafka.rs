@@ -21,7 +21,7 @@ use rdkafka::admin::AdminClient;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::Duration;
-use tributary_schemas::config::{KafkaConfig, TopicsConfig};
+use tributary_config::{KafkaConfig, TopicsConfig};
 
 /// Records that a producer holds until they are acknowledged, at most: the library takes some 450 bytes for each besides
 /// its own, and what comes faster than this many in the time of linger and acknowledgement together waits. Measured on
@@ -209,7 +209,7 @@ const fn is_away(code: RDKafkaErrorCode) -> bool {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use tributary_schemas::config::Secret;
+    use tributary_config::Secret;
 
     fn kafka(client: &[(&str, &str)]) -> KafkaConfig {
         let client = client.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value)));

@@ -13,7 +13,7 @@ use config::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use tributary_schemas::config::{
+use tributary_config::{
     Config, ConfigIssue, DestinationConfig, SourceConfig, TableRules, unsupported, validate,
 };
 

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tributary_schemas::config::Config;
+use tributary_config::Config;
 
 /// How long work that blocks may go on behind the end.
 const LEFT_WORK: Duration = Duration::from_secs(5);

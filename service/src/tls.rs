@@ -5,7 +5,7 @@ use openssl::pkcs12::Pkcs12;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
 use std::path::Path;
-use tributary_schemas::config::{TlsConfig, TlsMode};
+use tributary_config::{TlsConfig, TlsMode};
 
 /// What the files have to be, for whoever corrects the configuration.
 pub const FILES: &str = "ca, cert and key are PEM files, key in PKCS #8";

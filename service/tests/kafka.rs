@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tributary_schemas::config::{KafkaConfig, TopicsConfig};
+use tributary_config::{KafkaConfig, TopicsConfig};
 use tributary_service::kafka::{ReadError, admin_client, read_to_end, transactional_producer_config};
 use tributary_tests::servers::Servers;
 

@@ -3,7 +3,7 @@
 use crate::error::SourceError;
 use mysql_async::{ClientIdentity, Opts, OptsBuilder, SslOpts};
 use std::time::Duration;
-use tributary_schemas::config::{SourceConfig, TlsConfig, TlsMode};
+use tributary_config::{SourceConfig, TlsConfig, TlsMode};
 use tributary_service::tls::{self, client_archive, read};
 use tributary_service::waits::Waits;
 
@@ -57,7 +57,7 @@ pub(crate) struct Endpoint {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) user: String,
-    pub(crate) password: tributary_schemas::config::Secret,
+    pub(crate) password: tributary_config::Secret,
     pub(crate) tls: Option<tokio_native_tls::TlsConnector>,
     pub(crate) keepalive: Duration,
     pub(crate) max_packet_bytes: usize,

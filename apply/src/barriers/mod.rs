@@ -1,4 +1,4 @@
-//! DDL in order, without markers (DESIGN.md, section 4): where each generation of a topic begins, and who carries out
+//! DDL in order, without markers: where each generation of a topic begins, and who carries out
 //! its DDL. Pure: definitions of generations enter, decisions leave.
 //!
 //! Invariant: the DDL of a generation is carried out exactly once, after every row of earlier generations and before

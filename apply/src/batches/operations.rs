@@ -2,7 +2,7 @@
 //! reading its row.
 
 use thiserror::Error;
-use tributary_schemas::config;
+use tributary_config::Operation as Listed;
 use tributary_schemas::envelope::Operation;
 
 /// The changes of rows that a destination table takes.
@@ -28,13 +28,9 @@ impl Operations {
 
     /// As the config lists them.
     #[must_use]
-    pub fn of(listed: &[config::Operation]) -> Self {
+    pub fn of(listed: &[Listed]) -> Self {
         let has = |operation| listed.contains(&operation);
-        Self {
-            insert: has(config::Operation::Insert),
-            update: has(config::Operation::Update),
-            delete: has(config::Operation::Delete),
-        }
+        Self { insert: has(Listed::Insert), update: has(Listed::Update), delete: has(Listed::Delete) }
     }
 
     /// True if no record has to be left out.

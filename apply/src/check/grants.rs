@@ -5,7 +5,7 @@ use crate::merge::names::{TargetName, identifier, literal, quote};
 use crate::pipeline::table::Planned;
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use tributary_schemas::config::{Config, DestinationConfig, TargetSchemas};
+use tributary_config::{Config, DestinationConfig, TargetSchemas};
 use tributary_schemas::printed::{line, shell_word};
 use tributary_schemas::table::TableId;
 
@@ -86,7 +86,7 @@ fn on_target(id: &TableId, target: &TargetName, operations: Operations, user: &s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tributary_schemas::config::TableRules;
+    use tributary_config::TableRules;
 
     fn grants(config: &Config) -> String {
         let schemas = TableRules::new(config).unwrap().schemas(&config.name);

@@ -16,7 +16,7 @@ use crate::pipeline::worker::{compile, warnings};
 use crate::remedies;
 use crate::topics::history::History;
 use std::collections::BTreeMap;
-use tributary_schemas::config::{Config, ExistingData, TableRules};
+use tributary_config::{Config, ExistingData, TableRules};
 use tributary_schemas::history::SelectedTable;
 use tributary_schemas::table::{Table, TableId};
 use tributary_service::check::{CheckItem, Outcome};

@@ -3,7 +3,7 @@
 use crate::check::{examine, print_grants};
 use crate::pipeline::table::planned;
 use crate::topics::reader::whole_history;
-use tributary_schemas::config::Config;
+use tributary_config::Config;
 use tributary_service::check::Report;
 use tributary_service::cli::{CheckArgs, write_out};
 use tributary_service::exit::{Exit, Failure};

@@ -7,7 +7,7 @@ use crate::merge::names::{TargetName, WRITERS};
 use crate::pipeline::run::destination_failure;
 use crate::remedies;
 use std::collections::BTreeSet;
-use tributary_schemas::config::Config;
+use tributary_config::Config;
 use tributary_service::cli::{DropArgs, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::destination;

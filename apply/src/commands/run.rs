@@ -5,7 +5,7 @@ use crate::pipeline::run::Run;
 use crate::remedies;
 use std::sync::Arc;
 use std::time::Duration;
-use tributary_schemas::config::{Config, DestinationConfig};
+use tributary_config::{Config, DestinationConfig};
 use tributary_service::Service;
 use tributary_service::check::{self, CheckItem, Outcome};
 use tributary_service::cli::RunArgs;

@@ -5,7 +5,7 @@ use crate::bookkeeping::{Bookkeeping, Refusal, TaskView};
 use crate::destination::{Connector, DestinationError, TableError};
 use crate::pipeline::run::destination_failure;
 use crate::remedies;
-use tributary_schemas::config::Config;
+use tributary_config::Config;
 use tributary_service::Service;
 use tributary_service::ask::ask;
 use tributary_service::cli::{StatusArgs, write_out};

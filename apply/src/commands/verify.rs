@@ -3,7 +3,7 @@
 use crate::verify::{self, Options};
 use clap::Args;
 use std::path::PathBuf;
-use tributary_schemas::config::Config;
+use tributary_config::Config;
 use tributary_service::cli::Common;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::shell::runtime;

@@ -14,7 +14,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_postgres::types::{BorrowToSql, ToSql};
 use tokio_postgres::{Client, CopyInSink, Error, Row, RowStream, SimpleQueryMessage, Statement, ToStatement};
-use tributary_schemas::config::DestinationConfig;
+use tributary_config::DestinationConfig;
 use tributary_service::exit::Failure;
 use tributary_service::retry::random;
 use tributary_service::waits::Waits;

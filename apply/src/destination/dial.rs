@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio_postgres::{Client, Error, NoTls};
-use tributary_schemas::config::DestinationConfig;
+use tributary_config::DestinationConfig;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::tls;
 use tributary_service::waits::Waits;

@@ -7,7 +7,7 @@ use super::layout::{ColumnRule, Layout, LayoutError, Origin, PlannedColumn};
 use super::limits::{self, BTREE_BYTES_MAX, COLUMNS_MAX, may_be_too_long};
 use super::names::{TargetName, literal, quote, quote_list};
 use thiserror::Error;
-use tributary_schemas::config::{Indexes, Storage};
+use tributary_config::{Indexes, Storage};
 use tributary_schemas::table::{Column, Index, Table};
 use tributary_schemas::types::ColumnType;
 

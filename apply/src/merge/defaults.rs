@@ -4,7 +4,7 @@
 use super::layout::ColumnRule;
 use super::names::literal;
 use super::zero_date::nearest_text;
-use tributary_schemas::config::ZeroDatePolicy;
+use tributary_config::ZeroDatePolicy;
 use tributary_schemas::printed::hexadecimal;
 use tributary_schemas::table::{Column, ColumnDefault};
 use tributary_schemas::types::ColumnType;

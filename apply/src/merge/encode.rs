@@ -9,8 +9,8 @@ use super::plan::{DeleteField, Field, TransferPlan};
 use super::zero_date::nearest_micros;
 use crate::batches::raw::RawValues;
 use thiserror::Error;
+use tributary_config::ZeroDatePolicy;
 use tributary_schemas::avro::{AvroError, Reader};
-use tributary_schemas::config::ZeroDatePolicy;
 use value::{Fault, skip, value};
 
 /// Most columns MySQL allows in a key.

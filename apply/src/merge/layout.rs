@@ -3,7 +3,7 @@
 
 use super::names::identifier;
 use thiserror::Error;
-use tributary_schemas::config::{NulBytePolicy, ZeroDatePolicy};
+use tributary_config::{NulBytePolicy, ZeroDatePolicy};
 use tributary_schemas::table::{Column, Table, same_name};
 use tributary_schemas::types::{TargetType, UnsupportedType};
 

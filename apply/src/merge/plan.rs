@@ -13,7 +13,7 @@ pub(crate) mod error;
 
 use error::COLUMNS_MAX;
 pub use error::PlanError;
-use tributary_schemas::config::ZeroDatePolicy;
+use tributary_config::ZeroDatePolicy;
 
 /// One field of the Avro record of a row.
 #[derive(Debug, Clone)]

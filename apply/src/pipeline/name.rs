@@ -3,7 +3,7 @@
 use crate::remedies;
 use crate::topics::error::TopicError;
 use std::collections::BTreeSet;
-use tributary_schemas::config::Config;
+use tributary_config::Config;
 use tributary_service::exit::Failure;
 use tributary_service::transient::Transient;
 

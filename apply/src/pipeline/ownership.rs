@@ -6,7 +6,7 @@ use crate::bookkeeping::{Feeder, Ownership};
 use crate::destination::TableError;
 use crate::merge::changes::{Change, changes};
 use crate::remedies;
-use tributary_schemas::config::ExistingData;
+use tributary_config::ExistingData;
 use tributary_schemas::history::GenerationRecord;
 use tributary_service::codes::Code;
 

@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tributary_schemas::config::Config;
+use tributary_config::Config;
 use tributary_schemas::topic::history_topic;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::Place;

@@ -12,7 +12,7 @@ use crate::remedies;
 use crate::topics::history::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tributary_schemas::config::{self, Config, ExistingData, Indexes, Operation, Storage, TableRules};
+use tributary_config::{Config, ExistingData, Indexes, Operation, Storage, TableRules};
 use tributary_schemas::history::{Cause, GenerationRecord, Run, SelectedTable};
 use tributary_schemas::table::{Table, TableId};
 use tributary_service::codes::Code;
@@ -80,7 +80,7 @@ impl TableTask {
     /// [`Left`] if the config does not want it, or contradicts itself about it.
     pub fn new(
         config: &Config,
-        rules: &config::TableRules,
+        rules: &TableRules,
         history: &History,
         table: &SelectedTable,
     ) -> Result<Self, Left> {

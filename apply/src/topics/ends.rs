@@ -1,7 +1,7 @@
 //! Where partitions begin and end, and whether anything is left to read before an end. Own consumers without a group.
 //!
-//! A partition's position is to be the larger of its last record + 1 and the offset of an end-of-partition event
-//! (DESIGN.md, section 4). The client's binding drops topic and offset of that event, so the same knowledge is
+//! A partition's position is to be the larger of its last record + 1 and the offset of an end-of-partition event.
+//! The client's binding drops topic and offset of that event, so the same knowledge is
 //! gathered in two steps: the consumer's own position counts transaction markers; and where an end still lies ahead
 //! though nothing comes, [`Ends::probe`] reads from the position to that end and finds the next record or none.
 //! A client that Kafka does not answer for long is replaced.

@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tributary_schemas::config::Config;
+use tributary_config::Config;
 use tributary_schemas::record::RawRecord;
 use tributary_schemas::topic::history_topic;
 use tributary_service::kafka::{Failing, TracingContext, consumer_config, partitions, retire};

@@ -17,7 +17,7 @@ use crate::topics::reader::HistoryReader;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
-use tributary_schemas::config::{Config, ExistingData, TableRules, TableSelector};
+use tributary_config::{Config, ExistingData, TableRules, TableSelector};
 use tributary_schemas::history::{Cause, SelectedTable};
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::history_topic;

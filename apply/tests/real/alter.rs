@@ -9,7 +9,7 @@ use tributary_apply::merge::ddl::Creation;
 use tributary_apply::merge::layout::ColumnRule;
 use tributary_apply::merge::names::TargetName;
 use tributary_apply::merge::plan::TransferPlan;
-use tributary_schemas::config::{Indexes, Storage, ZeroDatePolicy};
+use tributary_config::{Indexes, Storage, ZeroDatePolicy};
 use tributary_schemas::table::{Column, ColumnDefault, Index, IndexPart, Table, TableId};
 
 fn create<'a>(

@@ -6,7 +6,7 @@ use tributary_apply::merge::dialect::{Dialect, Probe};
 use tributary_apply::merge::layout::{ColumnRule, Layout};
 use tributary_apply::merge::limits::{notes, notes_on};
 use tributary_apply::merge::names::TargetName;
-use tributary_schemas::config::{Indexes, Storage};
+use tributary_config::{Indexes, Storage};
 use tributary_schemas::table::{Column, Table, TableId};
 
 fn table(key: &str, count: u32, declaration: &str) -> Table {

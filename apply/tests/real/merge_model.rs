@@ -20,7 +20,7 @@ use tributary_apply::merge::sql::{
     Merge, UNIQUE_VIOLATION, clear_target, copy_statement, drop_stage, stage_table_ddl, take_stage,
     truncate_stage,
 };
-use tributary_schemas::config::{Indexes, Storage};
+use tributary_config::{Indexes, Storage};
 use tributary_schemas::table::{Table, TableId};
 
 /// Key, then (value, or none) as text.

@@ -8,7 +8,7 @@ use tokio_postgres::{Client, NoTls};
 use tributary_apply::destination::{Connection, Connector};
 use tributary_apply::merge::names::{TargetName, quote};
 use tributary_apply::merge::target::{TargetColumn, TargetShape};
-use tributary_schemas::config::DestinationConfig;
+use tributary_config::DestinationConfig;
 use tributary_tests::servers::Servers;
 
 /// The server, started on the first call.

@@ -15,7 +15,7 @@ use tributary_apply::merge::names::TargetName;
 use tributary_apply::merge::plan::TransferPlan;
 use tributary_apply::merge::sql::copy_statement;
 use tributary_apply::merge::target::{TargetColumn, TargetShape};
-use tributary_schemas::config::{Indexes, Storage};
+use tributary_config::{Indexes, Storage};
 use tributary_schemas::table::Table;
 use tributary_schemas::types::ColumnType;
 

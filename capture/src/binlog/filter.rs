@@ -8,7 +8,7 @@ use super::event::{EventHeader, FormatContext, kind};
 use super::table_map::TableMapEvent;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tributary_schemas::config::TableSelection;
+use tributary_config::TableSelection;
 use tributary_schemas::table::TableId;
 
 /// As much of a row event's data as tells its table.

@@ -11,7 +11,7 @@ use super::payload::parse_payload;
 use super::stream::{Checksum, accept, accept_unseen};
 use super::unfold::Unfolder;
 use std::sync::Arc;
-use tributary_schemas::config::TableSelection;
+use tributary_config::TableSelection;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -114,7 +114,7 @@ impl Intake {
 mod tests {
     use super::*;
     use crate::binlog::FormatContext;
-    use tributary_schemas::config::Config;
+    use tributary_config::Config;
 
     fn header(kind: u8, bytes: usize, next_offset: u32) -> EventHeader {
         let size_bytes = u32::try_from(EventHeader::SIZE_BYTES + bytes).unwrap();

@@ -3,7 +3,7 @@
 //! when the right file comes back. So they are left only if a flag names them. Pure.
 
 use super::item::{Item, fail, pass, warn};
-use tributary_schemas::config::TableSelection;
+use tributary_config::TableSelection;
 use tributary_schemas::history::SelectionRecord;
 use tributary_schemas::table::TableId;
 

@@ -3,7 +3,7 @@
 
 use super::item::{Item, fail, pass, warn};
 use std::collections::{BTreeMap, BTreeSet};
-use tributary_schemas::config::TopicsConfig;
+use tributary_config::TopicsConfig;
 use tributary_schemas::history::SelectionRecord;
 use tributary_schemas::printed::counted;
 

@@ -25,7 +25,7 @@ pub(crate) use print_grants::print as print_grants;
 pub(crate) use tables::Selected;
 
 use std::collections::BTreeMap;
-use tributary_schemas::config::{Config, SourceConfig};
+use tributary_config::{Config, SourceConfig};
 use tributary_schemas::table::TableId;
 
 /// What a check found.

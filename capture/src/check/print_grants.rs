@@ -3,7 +3,7 @@
 
 use super::tables;
 use std::fmt::Write;
-use tributary_schemas::config::{Config, SourceConfig, TableSelector};
+use tributary_config::{Config, SourceConfig, TableSelector};
 use tributary_schemas::printed::shell_word;
 use tributary_source::chunk;
 

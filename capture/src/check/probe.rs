@@ -17,7 +17,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tributary_schemas::config::{Config, KafkaConfig};
+use tributary_config::{Config, KafkaConfig};
 use tributary_schemas::table::TableId;
 use tributary_service::kafka::{
     Place, TracingContext, await_leader, client_config, close, log, offsets, partitions,

@@ -2,7 +2,7 @@
 
 use super::item::{Item, fail, pass, warn};
 use std::net::IpAddr;
-use tributary_schemas::config::TlsMode;
+use tributary_config::TlsMode;
 use tributary_source::dialect::{Dialect, SUPPORTED, refused};
 use tributary_source::facts::Replica;
 use tributary_source::replication;

@@ -4,7 +4,7 @@
 use super::item::{Item, fail, left_out, pass, warn};
 use crate::topics::names::{TopicNames, field_clash};
 use std::collections::BTreeMap;
-use tributary_schemas::config::{Config, RuleConflict, TableRules, TableSelection, TableSelector};
+use tributary_config::{Config, RuleConflict, TableRules, TableSelection, TableSelector};
 use tributary_schemas::printed::counted;
 use tributary_schemas::table::{Table, TableId};
 use tributary_source::catalog::CatalogTable;

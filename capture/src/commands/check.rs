@@ -1,7 +1,7 @@
 //! `capture check`: arguments enter, a report on stdout and an exit status leave.
 
 use crate::check::{Proof, examine, ignorable, print_grants};
-use tributary_schemas::config::Config;
+use tributary_config::Config;
 use tributary_service::check::Report;
 use tributary_service::cli::{CheckArgs, write_out};
 use tributary_service::exit::{Exit, Failure};

@@ -9,7 +9,7 @@ use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tributary_schemas::config::Config;
+use tributary_config::Config;
 use tributary_schemas::topic::{capture_group, history_topic, state_topic, table_topic};
 use tributary_service::cli::{DropArgs, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};

@@ -3,8 +3,8 @@
 
 use crate::remedies;
 use crate::topics::stored::Stored;
+use tributary_config::Config;
 use tributary_schemas::checkpoint::ReadPhase;
-use tributary_schemas::config::Config;
 use tributary_service::Service;
 use tributary_service::ask::ask;
 use tributary_service::cli::StatusArgs;

@@ -3,9 +3,9 @@
 use crate::topics::admin::TopicSettings;
 use rdkafka::ClientConfig;
 use std::time::Duration;
+use tributary_config::{Config, SourceConfig};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::checkpoint::Leader;
-use tributary_schemas::config::{Config, SourceConfig};
 use tributary_service::kafka;
 use tributary_service::registry::Registry;
 use tributary_service::shutdown::Shutdown;

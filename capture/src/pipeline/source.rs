@@ -6,7 +6,7 @@ use crate::ddl;
 use crate::sequencer::bootstrap::{Found, is_wanted};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tributary_schemas::config::TableSelection;
+use tributary_config::TableSelection;
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::table::TableId;
 use tributary_source::catalog::{CatalogTable, read_tables};

@@ -12,7 +12,7 @@ use mysql_async::Sid;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tributary_schemas::config::TableSelection;
+use tributary_config::TableSelection;
 use tributary_schemas::gtid::{GtidSet, GtidSource};
 use tributary_schemas::position::Position;
 use tributary_service::waits::{SHOWN, Waits};

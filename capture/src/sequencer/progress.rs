@@ -138,7 +138,7 @@ impl StreamProgress {
         self.offset
     }
 
-    /// Every transaction the stream has reached, the open one included: S_w of DESIGN.md section 2. So is one that a
+    /// Every transaction the stream has reached, the open one included: the set a chunk waits for before it is read. So is one that a
     /// predecessor published in part and that has not come again: its rows are skipped when it does, so a chunk that
     /// was read without them would stay outdated (`snapshot::simulation`, `WaitWithoutPartTransaction`).
     #[must_use]

@@ -1,5 +1,5 @@
 //! DDL in the stream: a barrier between what was before and what comes after, written to the history in one Kafka
-//! transaction with the checkpoint behind the statement (DESIGN.md, section 4). What a statement did to rows without
+//! transaction with the checkpoint behind the statement. What a statement did to rows without
 //! row events, or what cannot be followed, leads to a re-read of the table.
 
 use super::Sequencer;

@@ -16,7 +16,7 @@ use tributary_apply::pipeline::flow::{Flow, Verdict};
 use tributary_apply::pipeline::job::{Job, Outcome};
 use tributary_apply::pipeline::table::TableTask;
 use tributary_apply::topics::history::History;
-use tributary_schemas::config::TableRules;
+use tributary_config::TableRules;
 use tributary_schemas::wire;
 
 const INSTANCES: usize = 2;

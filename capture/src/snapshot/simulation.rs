@@ -1,4 +1,4 @@
-//! A seeded simulation of DESIGN.md section 2: a source whose transactions are in the binlog before their rows are
+//! A seeded simulation of reading a table while it is being written: a source whose transactions are in the binlog before their rows are
 //! visible, a stream that reads them at once, readers, Kafka transactions, crashes, DDL. The real windows and the real
 //! planner run in it. `TRIBUTARY_SEED=17 cargo test simulation` replays one schedule.
 //!

@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tributary_schemas::config::KafkaConfig;
+use tributary_config::KafkaConfig;
 use tributary_service::kafka::{client_config, log};
 use tributary_service::waits::Waits;
 

@@ -4,7 +4,7 @@
 use super::state::{TaskHistory, TaskState};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tributary_schemas::config::Config;
+use tributary_config::Config;
 use tributary_schemas::history::Cause;
 use tributary_schemas::record::RecordError;
 use tributary_schemas::table::{Table, TableId};

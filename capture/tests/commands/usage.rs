@@ -36,6 +36,6 @@ fn bad_usage_is_2_and_help_is_0() {
 fn config_print_is_a_file_that_can_be_used() {
     let printed = bare(&["config", "print"]);
     assert_eq!(printed.status, 0);
-    let config: tributary_schemas::config::Config = toml::from_str(&printed.stdout).unwrap();
-    assert_eq!(config.topics, tributary_schemas::config::TopicsConfig::default());
+    let config: tributary_config::Config = toml::from_str(&printed.stdout).unwrap();
+    assert_eq!(config.topics, tributary_config::TopicsConfig::default());
 }

@@ -4,7 +4,7 @@
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use std::collections::BTreeMap;
-use tributary_schemas::config::{ConfigIssue, Secret};
+use tributary_config::{ConfigIssue, Secret};
 
 /// Refused properties and why; librdkafka's aliases stand beside the names.
 const REFUSED: &[(&[&str], &str)] = &[

@@ -14,7 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tributary_schemas::config::KafkaConfig;
+use tributary_config::KafkaConfig;
 use tributary_schemas::record::RawRecord;
 
 /// Longest wait in one call into librdkafka, so that a deadline is kept.

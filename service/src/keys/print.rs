@@ -69,7 +69,7 @@ pub(crate) fn describe(kind: Kind) -> String {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-    use tributary_schemas::config::{Config, unsupported, validate};
+    use tributary_config::{Config, unsupported, validate};
 
     /// The printed file with every commented key in effect.
     fn everything() -> String {

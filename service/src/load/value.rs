@@ -5,7 +5,7 @@ use super::{Located, Place, Reading};
 use crate::keys::{Key, Kind};
 use config::{ConfigError, Map, Source, Value};
 use std::path::Path;
-use tributary_schemas::config::{ConfigIssue, TaskName};
+use tributary_config::{ConfigIssue, TaskName};
 
 /// Checked values under paths such as `source.port` and `table[0].target`, as a layer of the `config` crate.
 #[derive(Debug, Clone)]

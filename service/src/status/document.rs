@@ -1,4 +1,4 @@
-//! `/status` as JSON. The first fields of each are the contract (DESIGN.md, section 8); the others are extras.
+//! `/status` as JSON. The first fields of each are the contract; the others are extras.
 
 use super::contact::ContactDocument;
 use super::state::{Role, State, TableState};

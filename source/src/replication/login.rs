@@ -175,7 +175,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
-    use tributary_schemas::config::{TlsConfig, TlsMode};
+    use tributary_config::{TlsConfig, TlsMode};
     use tributary_service::tls::connector;
 
     const FIRST: &[u8; NONCE_BYTES] = b"abcdefghijklmnopqrst";

@@ -2,7 +2,7 @@
 
 use crate::{config, connect, database, reader, run};
 use std::collections::BTreeSet;
-use tributary_schemas::config::{Secret, SourceConfig, TlsConfig, TlsMode};
+use tributary_config::{Secret, SourceConfig, TlsConfig, TlsMode};
 use tributary_schemas::table::{ColumnDefault, TableId};
 use tributary_source::catalog::{list_tables, read_table, read_tables};
 use tributary_source::connect::SourceOptions;

@@ -11,7 +11,7 @@ mod rows;
 mod session;
 
 use std::sync::LazyLock;
-use tributary_schemas::config::SourceConfig;
+use tributary_config::SourceConfig;
 use tributary_source::connect::{Connection, SourceOptions};
 use tributary_source::error::SourceError;
 use tributary_tests::servers::Servers;

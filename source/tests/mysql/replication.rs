@@ -1,7 +1,7 @@
 //! The client of the replication stream: how it logs in, and what the stream gives.
 
 use crate::{config, connect, database, run};
-use tributary_schemas::config::{Secret, SourceConfig, TlsConfig, TlsMode};
+use tributary_config::{Secret, SourceConfig, TlsConfig, TlsMode};
 use tributary_source::connect::SourceOptions;
 use tributary_source::error::SourceError;
 use tributary_source::replication::{DumpRequest, Packet, Replication, ReplicationStream};

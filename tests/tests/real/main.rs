@@ -9,6 +9,7 @@ mod columns;
 mod compressed;
 mod definitions;
 mod destination;
+mod documents;
 mod equality;
 mod followed;
 mod format;

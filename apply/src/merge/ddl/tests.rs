@@ -1,6 +1,6 @@
 use super::*;
 use crate::merge::dialect::Probe;
-use tributary_schemas::config::ZeroDatePolicy;
+use tributary_config::ZeroDatePolicy;
 use tributary_schemas::table::{ColumnDefault, IndexPart, TableId};
 
 fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {

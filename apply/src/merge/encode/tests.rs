@@ -4,8 +4,8 @@ use crate::merge::layout::ColumnRule;
 use crate::merge::names::TargetName;
 use crate::merge::target::{TargetColumn, TargetShape};
 use proptest::prelude::*;
+use tributary_config::NulBytePolicy;
 use tributary_schemas::avro::{NULL_BRANCH, VALUE_BRANCH, put_bytes, put_long};
-use tributary_schemas::config::NulBytePolicy;
 use tributary_schemas::table::{Column, Table, TableId};
 
 /// A plan of key `id int` and one more column, into a destination column of this type.

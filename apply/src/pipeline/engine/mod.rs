@@ -34,7 +34,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tributary_schemas::config::{Config, TableRules};
+use tributary_config::{Config, TableRules};
 use tributary_service::exit::Failure;
 use tributary_service::registry::Registry;
 use tributary_service::retry::{Backoff, Policy};

@@ -247,7 +247,7 @@ mod tests {
     use crate::pipeline::job::{Job, Loaded, Outcome};
     use crate::pipeline::table::TableTask;
     use crate::topics::history::History;
-    use tributary_schemas::config::{Config, TableRules};
+    use tributary_config::{Config, TableRules};
     use tributary_schemas::history::SelectedTable;
     use tributary_schemas::table::TableId;
     use tributary_service::Service;

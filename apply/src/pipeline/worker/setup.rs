@@ -19,7 +19,7 @@ use crate::remedies;
 use crate::topics::error::TopicError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tributary_schemas::config::ExistingData;
+use tributary_config::ExistingData;
 use tributary_schemas::history::GenerationRecord;
 use tributary_schemas::table::Table;
 use tributary_service::codes::Code;

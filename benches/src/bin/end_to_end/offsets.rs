@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use tributary_apply::topics::ends::Ends;
 use tributary_benches::Result;
-use tributary_schemas::config::KafkaConfig;
+use tributary_config::KafkaConfig;
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::table_topic;
 use tributary_service::kafka::Place;

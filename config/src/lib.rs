@@ -1,4 +1,4 @@
-//! The configuration file as types (DESIGN.md, section 8). TOML enters through `service::load`, which adds file and
+//! The configuration file as types. TOML enters through `service::load`, which adds file and
 //! line to what is wrong; what leaves is a [`Config`] whose every key is known and whose names have been checked.
 //!
 //! Defaults are given here once; `service::keys` explains each key, and a test keeps the two in step.

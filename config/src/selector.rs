@@ -1,10 +1,10 @@
 //! Patterns over table names: `shop.orders`, `shop_*.orders`, `*.*`. `*` stands for any run of characters, in the
 //! database and in the table apart; letters are compared exactly. The first dot divides.
 
-use crate::table::TableId;
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
+use tributary_schemas::table::TableId;
 
 /// Databases that belong to the server. No pattern reaches them.
 const SYSTEM_DATABASES: [&str; 5] =

@@ -1,7 +1,7 @@
 //! The tables in which gh-ost, pt-online-schema-change and DMS build a table's next form, log its changes, and leave its
 //! last one, by their names. Pure.
 
-use crate::table::TableId;
+use tributary_schemas::table::TableId;
 
 /// The tables that `table` may be a shadow, log or remainder of, if its name is one that these tools give:
 /// gh-ost's `_t_gho`, `_t_ghc`, `_t_del` and `_t_20240131235959_del`; pt-osc's `_t_new`, `__t_new`, `_t_old`; DMS's

@@ -5,9 +5,9 @@ use super::check::ConfigIssue;
 use super::selector::{TableSelector, glob};
 use super::shadow::shadowed;
 use super::{Config, TableRule};
-use crate::table::TableId;
 use std::collections::BTreeSet;
 use thiserror::Error;
+use tributary_schemas::table::TableId;
 
 /// PostgreSQL's `NAMEDATALEN` less one, bytes: longer names are cut off silently by the server.
 const MAX_NAME_BYTES: usize = 63;
