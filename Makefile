@@ -3,7 +3,7 @@
 SERVERS := deploy/local/servers
 
 .DEFAULT_GOAL := help
-.PHONY: help deps up down status reset build demo demo-down lint test test-faults soak fuzz bench
+.PHONY: help deps up down status reset build demo demo-down lint deny test test-faults soak fuzz bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,6 +38,9 @@ lint: deps ## formatting, and clippy with every warning an error
 
 # Servers that did not run before are stopped again.
 AROUND := deploy/local/around
+
+deny: ## licences, doubled versions, sources and advisories of the dependencies (needs cargo-deny and the network)
+	cargo deny check -D unmatched-skip
 
 test: deps ## unit and property tests, and those against the real servers
 	cargo build --workspace --bins --locked
