@@ -10,11 +10,11 @@ use tributary_capture::ddl::{
 use tributary_schemas::table::{ColumnDefault, TableId};
 use tributary_schemas::types::ColumnType;
 use tributary_source::catalog::{CatalogColumn, CatalogTable, read_table};
-use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::connect::{SourceConnection, SourceOptions};
 use tributary_tests::servers::Servers;
 
 /// A session of root in the new, empty database `name`.
-async fn database(name: &str) -> Connection {
+async fn database(name: &str) -> SourceConnection {
     static SERVERS: LazyLock<Servers> = LazyLock::new(|| Servers::of_checkout(&["mysql"]));
     let options = SourceOptions::new(&serde_json::from_value(SERVERS.source("root")).unwrap()).unwrap();
     let mut connection = options.connect().await.unwrap();
@@ -40,7 +40,7 @@ fn session() -> Session {
 }
 
 /// Runs a statement and returns it as the binlog has it.
-async fn logged(connection: &mut Connection, database: &str, statement: &str) -> String {
+async fn logged(connection: &mut SourceConnection, database: &str, statement: &str) -> String {
     let prefix = format!("use `{database}`; ");
     let events = events_of(connection, statement).await;
     let mut own = events.iter().filter_map(|event| event.strip_prefix(&prefix));
@@ -48,7 +48,7 @@ async fn logged(connection: &mut Connection, database: &str, statement: &str) ->
 }
 
 /// What the binlog says while a statement runs, also of other sessions.
-async fn events_of(connection: &mut Connection, statement: &str) -> Vec<String> {
+async fn events_of(connection: &mut SourceConnection, statement: &str) -> Vec<String> {
     type Status = (String, u64, Option<String>, Option<String>, Option<String>);
     let status: Vec<Status> = rows(connection, "SHOW BINARY LOG STATUS").await;
     let (file, position, ..) = status.into_iter().next().unwrap();
@@ -60,14 +60,14 @@ async fn events_of(connection: &mut Connection, statement: &str) -> Vec<String> 
 }
 
 async fn rows<R: mysql_async::prelude::FromRow + Send + 'static>(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     statement: &str,
 ) -> Vec<R> {
     let rows = connection.query("asking", statement).await.unwrap();
     rows.into_iter().map(mysql_async::from_row).collect()
 }
 
-async fn catalog(connection: &mut Connection, id: &TableId) -> CatalogTable {
+async fn catalog(connection: &mut SourceConnection, id: &TableId) -> CatalogTable {
     read_table(connection, id).await.unwrap().unwrap_or_else(|| panic!("{id} is not there"))
 }
 

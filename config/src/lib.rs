@@ -21,7 +21,7 @@ pub use servers::{
     TopicsConfig,
 };
 pub use services::{
-    ApplyConfig, CaptureConfig, ColumnRules, ExistingData, Indexes, NulBytePolicy, Operation, Storage,
+    AllowedOperation, ApplyConfig, CaptureConfig, ColumnRules, ExistingData, Indexes, NulBytePolicy, Storage,
     TableRule, ZeroDatePolicy,
 };
 pub use task::{TaskName, TaskNameError};

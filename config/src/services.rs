@@ -45,7 +45,7 @@ pub struct ApplyConfig {
     /// What to do with a target table that has rows before its first load; `refuse`.
     pub existing_data: ExistingData,
     /// What is applied; everything.
-    pub operations: Vec<Operation>,
+    pub operations: Vec<AllowedOperation>,
     /// Age at which a batch is merged though it is small; 100.
     pub flush_interval_ms: u64,
     /// Rows after which a batch of a table is merged; 200,000.
@@ -80,7 +80,7 @@ pub enum ExistingData {
 /// A member of `apply.operations`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Operation {
+pub enum AllowedOperation {
     /// New rows, and rows read from the table.
     Insert,
     /// Changed rows.
@@ -91,7 +91,7 @@ pub enum Operation {
     Alter,
 }
 
-impl Operation {
+impl AllowedOperation {
     /// Every operation.
     pub const ALL: [Self; 4] = [Self::Insert, Self::Update, Self::Delete, Self::Alter];
 }
@@ -185,7 +185,7 @@ pub struct TableRule {
     pub primary_key: Vec<String>,
     /// As `apply.operations`, which it overrides.
     #[serde(default)]
-    pub operations: Option<Vec<Operation>>,
+    pub operations: Option<Vec<AllowedOperation>>,
     /// As `apply.existing_data`, which it overrides.
     #[serde(default)]
     pub existing_data: Option<ExistingData>,
@@ -204,7 +204,7 @@ pub struct ColumnRules {
 impl TableRule {
     /// What is applied to this table.
     #[must_use]
-    pub fn operations<'a>(&'a self, apply: &'a ApplyConfig) -> &'a [Operation] {
+    pub fn operations<'a>(&'a self, apply: &'a ApplyConfig) -> &'a [AllowedOperation] {
         self.operations.as_deref().unwrap_or(&apply.operations)
     }
 
@@ -245,7 +245,7 @@ impl Default for ApplyConfig {
         Self {
             listen: "127.0.0.1:8082".to_owned(),
             existing_data: ExistingData::Refuse,
-            operations: Operation::ALL.to_vec(),
+            operations: AllowedOperation::ALL.to_vec(),
             flush_interval_ms: 100,
             flush_rows: 200_000,
             flush_bytes: 64 * MEBIBYTE,

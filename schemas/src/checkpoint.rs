@@ -133,7 +133,7 @@ pub struct Undecided {
     pub gtid: Option<String>,
     /// Where the stream of a source without GTID must be resumed to get its rows again: before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<Place>,
+    pub place: Option<BinlogPlace>,
     /// The selected tables that it writes; and those that were selected later, for what it writes of them is not known
     /// unless it is read again.
     pub tables: Vec<TableId>,
@@ -141,7 +141,7 @@ pub struct Undecided {
 
 /// A place in the binlog of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct BinlogPlace {
     /// Binlog file.
     pub file: String,
     /// Offset in it, bytes.

@@ -10,7 +10,7 @@ mod renewal;
 
 pub use closing::{close, finish_closing, leave};
 pub use context::{TracingContext, log};
-pub use places::{Place, group_members, offsets, partitions};
+pub use places::{TopicPartition, group_members, offsets, partitions};
 pub use properties::check_client;
 pub use read::{ReadError, Record, TopicContents, read_to_end};
 pub use renewal::{Absence, Failing, RenewedConsumer, retire, unique_client_id};

@@ -63,7 +63,7 @@ pub struct Overrides {
 
 /// Where a key was set, or where a problem is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum KeyPlace {
     /// Line of the file, from 1.
     Line(usize),
     /// An environment variable.
@@ -78,7 +78,7 @@ pub enum Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
     /// Where.
-    pub place: Place,
+    pub place: KeyPlace,
     /// Key, what is wrong, what to do.
     pub issue: ConfigIssue,
 }
@@ -99,10 +99,10 @@ impl fmt::Display for ConfigError {
                 f.write_str("\n")?;
             }
             match place {
-                Place::Line(line) => write!(f, "{}:{line}: ", self.path.display())?,
-                Place::Variable(name) => write!(f, "{name}: ")?,
-                Place::File => write!(f, "{}: ", self.path.display())?,
-                Place::Option(name) => write!(f, "{name}: ")?,
+                KeyPlace::Line(line) => write!(f, "{}:{line}: ", self.path.display())?,
+                KeyPlace::Variable(name) => write!(f, "{name}: ")?,
+                KeyPlace::File => write!(f, "{}: ", self.path.display())?,
+                KeyPlace::Option(name) => write!(f, "{name}: ")?,
             }
             if !issue.key.is_empty() {
                 write!(f, "{}: ", issue.key)?;
@@ -138,7 +138,7 @@ pub fn load(path: &Path, service: Service, overrides: &Overrides) -> Result<Conf
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let fail = |message: String, remedy: &str| ConfigError {
         path: path.to_owned(),
-        problems: vec![Located { place: Place::File, issue: ConfigIssue::new("", message, remedy) }],
+        problems: vec![Located { place: KeyPlace::File, issue: ConfigIssue::new("", message, remedy) }],
     };
     let text = std::fs::read_to_string(path).map_err(|error| {
         fail(format!("cannot be read: {error}"), "give the configuration with --config FILE")
@@ -183,14 +183,14 @@ struct Reading {
     variables: BTreeMap<String, String>,
     service: Service,
     /// Every key that is set, well or badly, and every section that is begun.
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, KeyPlace>,
     problems: Vec<Located>,
     /// References to files and variables that are not there: a problem only if the value is needed.
     unresolved: Vec<(String, Located)>,
 }
 
 impl Reading {
-    fn report(&mut self, place: Place, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
+    fn report(&mut self, place: KeyPlace, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
         self.problems.push(Located { place, issue: ConfigIssue::new(key, message, remedy) });
     }
 
@@ -219,7 +219,7 @@ impl Reading {
     /// Reports the keys that must be set and are not.
     fn require(&mut self) {
         let (needed, _) = self.service.sections();
-        let begun = |section: &str, places: &BTreeMap<String, Place>| {
+        let begun = |section: &str, places: &BTreeMap<String, KeyPlace>| {
             places.keys().any(|path| path == section || path.starts_with(&format!("{section}.")))
         };
         let tables: BTreeSet<String> = self
@@ -240,7 +240,7 @@ impl Reading {
                     continue;
                 }
                 let section = path.rsplit_once('.').map_or("", |(section, _)| section);
-                let place = self.places.get(section).cloned().unwrap_or(Place::File);
+                let place = self.places.get(section).cloned().unwrap_or(KeyPlace::File);
                 let Absent::Required(example) = key.absent else { continue };
                 let name = path.rsplit('.').next().unwrap_or_default();
                 self.report(place, &path, "is missing", format!("add {name} = {example}; {}", key.about));
@@ -260,14 +260,14 @@ impl Reading {
         if let Some(listen) = &overrides.listen {
             let key = format!("{}.listen", self.service);
             builder = builder.set_override(&key, listen.clone()).ok()?;
-            self.places.insert(key, Place::Option("--listen"));
+            self.places.insert(key, KeyPlace::Option("--listen"));
         }
         let config: Config = match builder.build().and_then(config::Config::try_deserialize) {
             Ok(config) => config,
             Err(error) => {
                 // Whatever was reported before is the reason; without that, the table of keys has a gap.
                 if self.problems.is_empty() {
-                    self.report(Place::File, "", error.to_string(), "");
+                    self.report(KeyPlace::File, "", error.to_string(), "");
                 }
                 return None;
             }
@@ -284,7 +284,7 @@ impl Reading {
     }
 
     /// Where `key`, or else what it is a part of, was set.
-    fn place_of(&self, key: &str) -> Place {
+    fn place_of(&self, key: &str) -> KeyPlace {
         let mut path = key;
         loop {
             if let Some(place) = self.places.get(path) {
@@ -292,7 +292,7 @@ impl Reading {
             }
             match path.rfind(['.', '[']) {
                 Some(end) => path = path.get(..end).unwrap_or_default(),
-                None => return Place::File,
+                None => return KeyPlace::File,
             }
         }
     }

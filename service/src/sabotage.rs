@@ -34,7 +34,7 @@ mod armed {
     const VARIABLE: &str = "TRIBUTARY_SABOTAGE";
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    enum Deed {
+    enum Fault {
         Kill,
         Strike,
         Freeze,
@@ -42,7 +42,7 @@ mod armed {
 
     #[derive(Debug)]
     struct Trap {
-        deed: Deed,
+        fault: Fault,
         point: String,
         at: u64,
         passes: AtomicU64,
@@ -59,16 +59,16 @@ mod armed {
         let mut plan = Plan::default();
         for directive in text.split(',').filter(|directive| !directive.is_empty()) {
             let parts: Vec<&str> = directive.split(':').collect();
-            let trap = |deed: Deed, point: &str, at: &str| Trap {
-                deed,
+            let trap = |fault: Fault, point: &str, at: &str| Trap {
+                fault,
                 point: point.to_owned(),
                 at: at.parse().unwrap_or_else(|_| panic!("{VARIABLE}: {at:?} is not a number")),
                 passes: AtomicU64::new(0),
             };
             match parts[..] {
-                ["kill", point, at] => plan.traps.push(trap(Deed::Kill, point, at)),
-                ["strike", point, at] => plan.traps.push(trap(Deed::Strike, point, at)),
-                ["freeze", point, at] => plan.traps.push(trap(Deed::Freeze, point, at)),
+                ["kill", point, at] => plan.traps.push(trap(Fault::Kill, point, at)),
+                ["strike", point, at] => plan.traps.push(trap(Fault::Strike, point, at)),
+                ["freeze", point, at] => plan.traps.push(trap(Fault::Freeze, point, at)),
                 ["skip", step] => plan.skipped.push(step.to_owned()),
                 _ => panic!(
                     "{VARIABLE}: {directive:?} is not kill:POINT:N, strike:POINT:N, freeze:POINT:N or skip:STEP"
@@ -85,23 +85,23 @@ mod armed {
 
     impl Plan {
         /// What is due at this pass of `point`.
-        fn due(&self, point: &str) -> Option<Deed> {
+        fn due(&self, point: &str) -> Option<Fault> {
             let here = self.traps.iter().filter(|trap| trap.point == point);
             let due = here.filter(|trap| trap.passes.fetch_add(1, Ordering::Relaxed) + 1 == trap.at);
-            due.map(|trap| trap.deed).last()
+            due.map(|trap| trap.fault).last()
         }
     }
 
     /// Passes a named point, unless this is the pass at which something is to happen to the process.
     pub fn pass(point: &str) {
-        let Some(deed) = plan().due(point) else { return };
-        let signal = if deed == Deed::Freeze { "STOP" } else { "KILL" };
+        let Some(fault) = plan().due(point) else { return };
+        let signal = if fault == Fault::Freeze { "STOP" } else { "KILL" };
         eprintln!("sabotage: SIG{signal} at {point}");
         // No unsafe code, and so no libc: the signal comes from outside, as it does when an operator sends it.
         let (signal, pid) = (format!("-{signal}"), std::process::id().to_string());
         let mut kill = Command::new("kill");
         kill.args([&signal, &pid]).stdin(Stdio::null());
-        if deed == Deed::Freeze {
+        if fault == Fault::Freeze {
             // It ends once the signal is sent, and nothing here goes on before that.
             let status = kill.status();
             assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "kill -STOP: {status:?}");
@@ -109,7 +109,7 @@ mod armed {
         }
         let sent = kill.spawn();
         assert!(sent.is_ok(), "kill cannot be run: {sent:?}");
-        if deed == Deed::Kill {
+        if fault == Fault::Kill {
             loop {
                 std::thread::park();
             }
@@ -131,10 +131,10 @@ mod armed {
             let plan = parse("kill:commit:2,strike:other:1,freeze:check:1,skip:wait");
             assert_eq!(plan.due("commit"), None);
             assert_eq!(plan.due("nowhere"), None);
-            assert_eq!(plan.due("commit"), Some(Deed::Kill));
+            assert_eq!(plan.due("commit"), Some(Fault::Kill));
             assert_eq!(plan.due("commit"), None);
-            assert_eq!(plan.due("other"), Some(Deed::Strike));
-            assert_eq!(plan.due("check"), Some(Deed::Freeze));
+            assert_eq!(plan.due("other"), Some(Fault::Strike));
+            assert_eq!(plan.due("check"), Some(Fault::Freeze));
             assert_eq!(plan.skipped, ["wait"]);
             assert!(parse("").traps.is_empty());
         }

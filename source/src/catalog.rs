@@ -5,7 +5,7 @@
 
 mod exact;
 
-use crate::connect::Connection;
+use crate::connect::SourceConnection;
 use crate::error::SourceError;
 use mysql_async::{FromRowError, Row, Value, from_row_opt};
 use serde::{Deserialize, Serialize};
@@ -126,7 +126,7 @@ const INDEXES: &str = "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, NON_UNIQUE, 
     FROM information_schema.STATISTICS WHERE ";
 
 /// The names of all base tables outside of the server's own databases, in name order.
-pub async fn list_tables(connection: &mut Connection) -> Result<Vec<TableId>, SourceError> {
+pub async fn list_tables(connection: &mut SourceConnection) -> Result<Vec<TableId>, SourceError> {
     let rows = connection.query("listing the tables", TABLES).await?;
     let names = rows.into_iter().map(from_row_opt::<(String, String)>);
     let ids = names.map(|name| name.map(|(database, table)| TableId { database, table }));
@@ -135,7 +135,7 @@ pub async fn list_tables(connection: &mut Connection) -> Result<Vec<TableId>, So
 
 /// The tables that `selected` accepts, in name order; it is given a table and the names of all.
 pub async fn read_tables(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     selected: impl Fn(&TableId, &BTreeSet<TableId>) -> bool,
 ) -> Result<Vec<CatalogTable>, SourceError> {
     let mut ids = list_tables(connection).await?;
@@ -150,7 +150,7 @@ pub async fn read_tables(
 
 /// One table; `None` if it is not there.
 pub async fn read_table(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     id: &TableId,
 ) -> Result<Option<CatalogTable>, SourceError> {
     let mut tables = BTreeMap::new();
@@ -161,7 +161,7 @@ pub async fn read_table(
 /// Adds the tables of `group`. The server may compare names without regard to case, so whatever else it returns is
 /// left out.
 async fn read_group(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     group: &[TableId],
     tables: &mut BTreeMap<TableId, CatalogTable>,
 ) -> Result<(), SourceError> {
@@ -205,7 +205,7 @@ fn filter<'a>(ids: impl ExactSizeIterator<Item = &'a TableId>) -> (String, Vec<V
 
 /// Adds the server's estimates to the tables of `group` that may be asked for them.
 async fn read_estimates(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     group: &[TableId],
     tables: &mut BTreeMap<TableId, CatalogTable>,
 ) -> Result<(), SourceError> {
@@ -228,7 +228,7 @@ async fn read_estimates(
     Ok(())
 }
 
-fn shape(connection: &Connection, _: &FromRowError) -> SourceError {
+fn shape(connection: &SourceConnection, _: &FromRowError) -> SourceError {
     let remedy = "report this with the server's version";
     SourceError::definite("reading the catalog", connection.address(), "an answer of unknown shape", remedy)
 }

@@ -1,4 +1,4 @@
-//! Connections to the source: [`SourceOptions`] enter, a [`Connection`] leaves whose session is the same whatever the
+//! Connections to the source: [`SourceOptions`] enter, a [`SourceConnection`] leaves whose session is the same whatever the
 //! server's defaults are. Invariant: in every session times are in UTC, text is utf8mb4 and no SQL mode changes what
 //! a SELECT returns.
 
@@ -19,15 +19,15 @@ impl SourceOptions {
     ///
     /// # Errors
     /// Transient if the server is away, definite if it refuses us.
-    pub async fn connect(&self) -> Result<Connection, SourceError> {
+    pub async fn connect(&self) -> Result<SourceConnection, SourceError> {
         self.within_connect_timeout(self.open()).await
     }
 
-    async fn open(&self) -> Result<Connection, SourceError> {
+    async fn open(&self) -> Result<SourceConnection, SourceError> {
         let conn = Conn::new(self.opts.clone()).await;
         let conn = conn.map_err(|error| SourceError::from_driver(CONNECTING, self.address(), &error))?;
         let attendant = Attendant::new(self.clone());
-        let mut connection = Connection { conn, address: self.address().to_owned(), attendant };
+        let mut connection = SourceConnection { conn, address: self.address().to_owned(), attendant };
         for statement in SESSION {
             connection.execute("setting up the session", statement).await?;
         }
@@ -51,13 +51,13 @@ impl SourceOptions {
 
 /// An open session on the source. Errors name the server and what was being done.
 #[derive(Debug)]
-pub struct Connection {
+pub struct SourceConnection {
     conn: Conn,
     address: String,
     attendant: Attendant,
 }
 
-impl Connection {
+impl SourceConnection {
     /// `host:port`, for messages.
     #[must_use]
     pub fn address(&self) -> &str {

@@ -3,8 +3,8 @@
 
 use crate::catalog::{CatalogTable, read_table};
 use crate::chunk::quote;
-use crate::connect::{Connection, SourceOptions};
-use crate::dialect::{Dialect, gtid_executed};
+use crate::connect::{SourceConnection, SourceOptions};
+use crate::dialect::{SourceDialect, gtid_executed};
 use crate::error::SourceError;
 use std::time::Duration;
 use tributary_schemas::gtid::GtidSet;
@@ -24,8 +24,8 @@ pub fn unanswered(during: &str, source: &SourceOptions, waited: Duration) -> Sou
 }
 
 /// What the source has committed: `gtid_executed`, and file and offset for sources without GTID.
-pub async fn executed(connection: &mut Connection) -> Result<Position, SourceError> {
-    let dialect = Dialect::probe(connection).await?;
+pub async fn executed(connection: &mut SourceConnection) -> Result<Position, SourceError> {
+    let dialect = SourceDialect::probe(connection).await?;
     let mut position = dialect.current_position(connection).await?;
     if dialect.has_gtid() {
         // Not the set of the binlog's end: a transaction there may not be visible to readers yet.
@@ -35,7 +35,10 @@ pub async fn executed(connection: &mut Connection) -> Result<Position, SourceErr
 }
 
 /// Waits until everything in `set` is committed and visible; false if that takes longer than a commit ever should.
-pub async fn wait_until_committed(connection: &mut Connection, set: &GtidSet) -> Result<bool, SourceError> {
+pub async fn wait_until_committed(
+    connection: &mut SourceConnection,
+    set: &GtidSet,
+) -> Result<bool, SourceError> {
     const SECONDS: u32 = 30;
     if set.is_empty() {
         return Ok(true);
@@ -84,7 +87,7 @@ pub async fn current_definition(
 }
 
 /// Waits for the table's lock, but not for as long as somebody else may hold it; true if somebody still does.
-async fn is_locked(connection: &mut Connection, id: &TableId) -> Result<bool, SourceError> {
+async fn is_locked(connection: &mut SourceConnection, id: &TableId) -> Result<bool, SourceError> {
     connection.execute(DURING, "SET SESSION lock_wait_timeout = 10").await?;
     let touch = format!("SELECT 1 FROM {}.{} LIMIT 0", quote(&id.database), quote(&id.table));
     match connection.execute(DURING, &touch).await {
@@ -96,7 +99,10 @@ async fn is_locked(connection: &mut Connection, id: &TableId) -> Result<bool, So
 }
 
 /// The first of these tables that the source has.
-async fn first_of(connection: &mut Connection, tables: &[TableId]) -> Result<Option<TableId>, SourceError> {
+async fn first_of(
+    connection: &mut SourceConnection,
+    tables: &[TableId],
+) -> Result<Option<TableId>, SourceError> {
     for id in tables {
         if read_table(connection, id).await?.is_some() {
             return Ok(Some(id.clone()));
@@ -108,7 +114,7 @@ async fn first_of(connection: &mut Connection, tables: &[TableId]) -> Result<Opt
 /// The table's definition and a place where it holds: the same before and after the place was taken, so that no DDL can lie
 /// between. `None` if there is no such table.
 async fn stable_definition(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     id: &TableId,
 ) -> Result<Option<(CatalogTable, Position)>, SourceError> {
     for _ in 0..ROUNDS {

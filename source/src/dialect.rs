@@ -1,7 +1,7 @@
 //! What kind of server the source is: probed, not guessed from its version. A connection enters, facts leave; what
 //! follows from them is decided by whoever asks.
 
-use crate::connect::Connection;
+use crate::connect::SourceConnection;
 use crate::error::SourceError;
 use mysql_async::from_row_opt;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use tributary_schemas::position::Position;
 
 /// The facts of one server, as they were when it was asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Dialect {
+pub struct SourceDialect {
     /// `version()`.
     pub version: String,
     /// The server says it is PolarDB.
@@ -53,12 +53,12 @@ const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('binlog_c
 /// Syntax error: the server does not know the statement.
 const SYNTAX_ERROR: u16 = 1064;
 
-impl Dialect {
+impl SourceDialect {
     /// Asks the server.
     ///
     /// # Errors
     /// What the server or the network said; definite for MySQL 5.6 and older and for MariaDB.
-    pub async fn probe(connection: &mut Connection) -> Result<Self, SourceError> {
+    pub async fn probe(connection: &mut SourceConnection) -> Result<Self, SourceError> {
         const DURING: &str = "probing the server";
         let version: String = connection.first(DURING, "SELECT version()").await?.unwrap_or_default();
         if let Some(reason) = refused(&version) {
@@ -124,7 +124,7 @@ impl Dialect {
     ///
     /// # Errors
     /// What the server or the network said; definite if there is no binlog.
-    pub async fn current_position(&self, connection: &mut Connection) -> Result<Position, SourceError> {
+    pub async fn current_position(&self, connection: &mut SourceConnection) -> Result<Position, SourceError> {
         const DURING: &str = "reading the binlog's position";
         let rows = connection.query(DURING, self.status_statement).await?;
         let row = rows.into_iter().next().and_then(|row| {
@@ -143,17 +143,17 @@ impl Dialect {
 }
 
 /// The transactions that are visible to every read that begins now.
-pub async fn gtid_executed(connection: &mut Connection) -> Result<GtidSet, SourceError> {
+pub async fn gtid_executed(connection: &mut SourceConnection) -> Result<GtidSet, SourceError> {
     gtid_variable(connection, "SELECT @@GLOBAL.gtid_executed").await
 }
 
 /// Asked for with SELECT: SHOW VARIABLES cuts values off at 1,024 characters.
-async fn gtid_variable(connection: &mut Connection, sql: &str) -> Result<GtidSet, SourceError> {
+async fn gtid_variable(connection: &mut SourceConnection, sql: &str) -> Result<GtidSet, SourceError> {
     let text: Option<String> = connection.first("reading the GTID set", sql).await?;
     parse_gtid(connection, &text.unwrap_or_default())
 }
 
-fn parse_gtid(connection: &Connection, text: &str) -> Result<GtidSet, SourceError> {
+fn parse_gtid(connection: &SourceConnection, text: &str) -> Result<GtidSet, SourceError> {
     text.parse().map_err(|error: tributary_schemas::gtid::ParseGtidError| {
         let remedy = "report this with the server's version";
         SourceError::definite("reading the GTID set", connection.address(), error.to_string(), remedy)
@@ -162,7 +162,7 @@ fn parse_gtid(connection: &Connection, text: &str) -> Result<GtidSet, SourceErro
 
 /// The first of two statements that the server's grammar has.
 async fn choose(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     [new, old]: [&'static str; 2],
 ) -> Result<&'static str, SourceError> {
     match connection.query("probing the server's grammar", new).await {
@@ -173,7 +173,7 @@ async fn choose(
 }
 
 /// `SHOW BINARY LOGS`.
-pub async fn binary_logs(connection: &mut Connection) -> Result<Vec<BinaryLog>, SourceError> {
+pub async fn binary_logs(connection: &mut SourceConnection) -> Result<Vec<BinaryLog>, SourceError> {
     let rows = connection.query("listing the binary logs", "SHOW BINARY LOGS").await?;
     let logs = rows
         .into_iter()

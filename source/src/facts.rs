@@ -1,10 +1,10 @@
-//! What a check and each session ask the source about, beyond what kind of server it is ([`Dialect`]): a connection enters,
+//! What a check and each session ask the source about, beyond what kind of server it is ([`SourceDialect`]): a connection enters,
 //! facts leave. What follows from them is decided by whoever asks; here is decided only what a statement that was refused
 //! means.
 
-use crate::connect::Connection;
+use crate::connect::SourceConnection;
 use crate::definition::wait_until_committed;
-use crate::dialect::{Dialect, gtid_executed};
+use crate::dialect::{SourceDialect, gtid_executed};
 use crate::error::SourceError;
 use mysql_async::from_row_opt;
 use tributary_schemas::gtid::GtidSet;
@@ -50,13 +50,13 @@ pub enum Cascades {
 }
 
 /// `version()`.
-pub async fn version(connection: &mut Connection) -> Result<String, SourceError> {
+pub async fn version(connection: &mut SourceConnection) -> Result<String, SourceError> {
     Ok(connection.first("reading the version", "SELECT version()").await?.unwrap_or_default())
 }
 
 /// What the account may do: the lines of `SHOW GRANTS`. Called without FOR, the statement already counts in the privileges
 /// of the roles that are active in the session.
-pub async fn grants(connection: &mut Connection) -> Result<Vec<String>, SourceError> {
+pub async fn grants(connection: &mut SourceConnection) -> Result<Vec<String>, SourceError> {
     let rows = connection.query("reading the grants", "SHOW GRANTS").await?;
     Ok(rows.into_iter().filter_map(|row| from_row_opt::<String>(row).ok()).collect())
 }
@@ -65,10 +65,10 @@ pub async fn grants(connection: &mut Connection) -> Result<Vec<String>, SourceEr
 /// before the engine has committed it, and a checkpoint can be that fresh. A source that waits for a replica's
 /// acknowledgement, or for its disk, takes its time over that. What it neither has nor is about to have is not waited for.
 pub async fn dialect_after(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     published: Option<&GtidSet>,
-) -> Result<Dialect, SourceError> {
-    let mut dialect = Dialect::probe(connection).await?;
+) -> Result<SourceDialect, SourceError> {
+    let mut dialect = SourceDialect::probe(connection).await?;
     if let Some(set) = published.filter(|set| dialect.has_gtid() && !dialect.gtid_executed.contains_all(set))
     {
         // Asked for first: a transaction that is in neither answer was not being committed when this one was given.
@@ -93,7 +93,7 @@ fn never_comes(set: &GtidSet, executed: &GtidSet, server_uuid: &str, owned: &str
 
 /// What the server leaves out of its binlog. `status_statement` is the dialect's.
 pub async fn binlog_contents(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     status_statement: &str,
 ) -> Result<BinlogContents, SourceError> {
     const DURING: &str = "reading what the binlog leaves out";
@@ -113,7 +113,7 @@ pub async fn binlog_contents(
     })
 }
 
-async fn is_replica(connection: &mut Connection) -> Result<Option<bool>, SourceError> {
+async fn is_replica(connection: &mut SourceConnection) -> Result<Option<bool>, SourceError> {
     for statement in ["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"] {
         match connection.query("asking whether the source is a replica", statement).await {
             Ok(rows) => return Ok(Some(!rows.is_empty())),
@@ -126,7 +126,7 @@ async fn is_replica(connection: &mut Connection) -> Result<Option<bool>, SourceE
 
 /// The replicas that stream from the server now. Empty if it may not be asked: then nobody can be in the way whom
 /// this account could see.
-pub async fn replicas(connection: &mut Connection) -> Result<Vec<Replica>, SourceError> {
+pub async fn replicas(connection: &mut SourceConnection) -> Result<Vec<Replica>, SourceError> {
     for statement in ["SHOW REPLICAS", "SHOW SLAVE HOSTS"] {
         match connection.query("listing the replicas", statement).await {
             Ok(rows) => {
@@ -144,7 +144,7 @@ pub async fn replicas(connection: &mut Connection) -> Result<Vec<Replica>, Sourc
 }
 
 /// `XA RECOVER`.
-pub async fn prepared(connection: &mut Connection) -> Result<Prepared, SourceError> {
+pub async fn prepared(connection: &mut SourceConnection) -> Result<Prepared, SourceError> {
     match connection.query("listing prepared transactions", "XA RECOVER").await {
         Ok(rows) => Ok(Prepared::Count(rows.len())),
         Err(error) if error.is_transient() => Err(error),
@@ -154,7 +154,7 @@ pub async fn prepared(connection: &mut Connection) -> Result<Prepared, SourceErr
 
 /// The foreign keys that change rows by themselves. From 9.6 the server carries them out above the engine and logs
 /// them, unless `innodb_native_foreign_keys` is ON; an older server does not have the variable.
-pub async fn cascades(connection: &mut Connection) -> Result<Cascades, SourceError> {
+pub async fn cascades(connection: &mut SourceConnection) -> Result<Cascades, SourceError> {
     const DURING: &str = "reading the foreign keys";
     let variable = "SHOW GLOBAL VARIABLES LIKE 'innodb_native_foreign_keys'";
     let native: Option<(String, String)> = connection.first(DURING, variable).await?;

@@ -2,7 +2,7 @@
 //! reading its row.
 
 use thiserror::Error;
-use tributary_config::Operation as Listed;
+use tributary_config::AllowedOperation;
 use tributary_schemas::envelope::Operation;
 
 /// The changes of rows that a destination table takes.
@@ -28,9 +28,13 @@ impl Operations {
 
     /// As the config lists them.
     #[must_use]
-    pub fn of(listed: &[Listed]) -> Self {
+    pub fn of(listed: &[AllowedOperation]) -> Self {
         let has = |operation| listed.contains(&operation);
-        Self { insert: has(Listed::Insert), update: has(Listed::Update), delete: has(Listed::Delete) }
+        Self {
+            insert: has(AllowedOperation::Insert),
+            update: has(AllowedOperation::Update),
+            delete: has(AllowedOperation::Delete),
+        }
     }
 
     /// True if no record has to be left out.

@@ -11,7 +11,7 @@ use crate::merge::dialect::Dialect;
 use crate::merge::limits;
 use crate::merge::target::TargetShape;
 use crate::pipeline::ownership::{Act, refusal};
-use crate::pipeline::table::{Left, Planned, TableTask, planned};
+use crate::pipeline::table::{Planned, TableRefusal, TableTask, planned};
 use crate::pipeline::worker::{compile, warnings};
 use crate::remedies;
 use crate::topics::history::History;
@@ -77,7 +77,7 @@ pub(super) async fn examine(
 /// one, under the name of this task would leave its target as it is without a word. It is left only if `--ignore` names it.
 fn deselected(config: &Config, rules: &TableRules, history: &History, known: &Targets) -> Vec<CheckItem> {
     let unmatched = |table: &&SelectedTable| {
-        matches!(TableTask::new(config, rules, history, table), Err(Left::Unmatched))
+        matches!(TableTask::new(config, rules, history, table), Err(TableRefusal::Unmatched))
     };
     let left = history.replicated().filter(unmatched).filter_map(|table| {
         // Capture may have left its topic for another meanwhile.
@@ -122,8 +122,8 @@ async fn examine_once(
         let name = format!("table-{id}");
         let task = match task {
             Ok(task) => task,
-            Err(Left::Unmatched) => continue,
-            Err(Left::Error(error)) => {
+            Err(TableRefusal::Unmatched) => continue,
+            Err(TableRefusal::Error(error)) => {
                 findings.push(CheckItem::fail(name, error.message, error.remedy));
                 continue;
             }

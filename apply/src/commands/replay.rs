@@ -17,7 +17,7 @@ use std::time::Duration;
 use tributary_config::Config;
 use tributary_service::cli::{Common, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::kafka::{Place, consumer_config};
+use tributary_service::kafka::{TopicPartition, consumer_config};
 use tributary_service::load::{destination, rules};
 use tributary_service::shell::runtime;
 use tributary_service::waits::Waits;
@@ -190,7 +190,8 @@ async fn plan(
         return Ok(Some(Replay::Clear));
     }
     let partitions = i32::try_from(task.partitions).unwrap_or(i32::MAX);
-    let places: Vec<Place> = (0..partitions).map(|partition| (task.topic.clone(), partition)).collect();
+    let places: Vec<TopicPartition> =
+        (0..partitions).map(|partition| (task.topic.clone(), partition)).collect();
     let (asked, from) = (Arc::clone(ends), arguments.from.clone());
     let _wait = Waits::of_process().answer("Kafka: the beginnings and ends of partitions", None);
     let answer = tokio::task::spawn_blocking(move || {
@@ -204,7 +205,7 @@ async fn plan(
     .await
     .map_err(|error| Failure::new("cannot ask for offsets", error))?;
     let (lows, highs, at_time) = answer.map_err(kafka_failure(config))?;
-    let by_partition = |map: BTreeMap<Place, i64>| -> BTreeMap<i32, i64> {
+    let by_partition = |map: BTreeMap<TopicPartition, i64>| -> BTreeMap<i32, i64> {
         map.into_iter().map(|((_, partition), offset)| (partition, offset)).collect()
     };
     let (lows, highs) = (by_partition(lows), by_partition(highs));

@@ -112,7 +112,7 @@ pub struct Loaded {
 
 /// What came of a job.
 #[derive(Debug)]
-pub enum Outcome<B> {
+pub enum JobOutcome<B> {
     /// [`Job::Load`].
     Loaded {
         /// Newest generation that is done.

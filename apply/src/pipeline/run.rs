@@ -3,7 +3,7 @@
 
 mod until;
 
-use super::engine::{Ask, Engine, Event, Parts};
+use super::engine::{Ask, Engine, EngineContext, Event};
 use super::follow::{Followed, follow, schemas};
 use super::name::{Look, shared_name};
 use super::worker::Worker;
@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use tributary_config::Config;
 use tributary_schemas::topic::history_topic;
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::kafka::Place;
+use tributary_service::kafka::TopicPartition;
 use tributary_service::kafka::consumer_config;
 use tributary_service::load::{destination, rules};
 use tributary_service::registry::Registry;
@@ -110,7 +110,7 @@ impl Run {
         let client = consumer_config(&self.config.kafka, &self.config.name);
         let consumer = GroupConsumer::new(&client, worker.identity()).map_err(kafka_failure(&self.config))?;
         let rules = rules(&self.config)?;
-        let parts = Parts {
+        let parts = EngineContext {
             config: Arc::clone(&self.config),
             rules,
             worker,
@@ -332,9 +332,9 @@ fn answer((ends, group, waits): (&Ends, &str, &Waits), questions: &Receiver<Ask>
         let _wait = waits.answer(question.in_words(), None);
         let answer = match question {
             Ask::Ends(places) => {
-                let names: Vec<Place> = places.iter().map(|(place, _)| place.clone()).collect();
+                let names: Vec<TopicPartition> = places.iter().map(|(place, _)| place.clone()).collect();
                 ends.some_last_stable(&names).map(|found| {
-                    let pairs: BTreeMap<Place, (i64, i64)> = places
+                    let pairs: BTreeMap<TopicPartition, (i64, i64)> = places
                         .into_iter()
                         .filter_map(|(place, position)| {
                             let end = *found.get(&place)?;

@@ -8,8 +8,8 @@
     reason = "a model of three partitions and a few hundred offsets"
 )]
 
-use super::flow::{Flow, Verdict};
-use super::job::{Job, Loaded, Outcome, Rows};
+use super::flow::{Flow, RecordVerdict};
+use super::job::{Job, JobOutcome, Loaded, Rows};
 use crate::barriers::{Arrival, Barrier, Barriers, Passage, arrive};
 use crate::batches::flush::FlushLimits;
 use crate::bookkeeping::Move;
@@ -161,10 +161,10 @@ impl Destination {
     }
 
     /// One transaction: all of the job or nothing.
-    fn run(&mut self, job: &Job<Held>, log: &Log) -> Outcome<Held> {
+    fn run(&mut self, job: &Job<Held>, log: &Log) -> JobOutcome<Held> {
         let mut draft = self.clone();
         let outcome = match job {
-            Job::Load { partitions } => Outcome::Loaded {
+            Job::Load { partitions } => JobOutcome::Loaded {
                 done: draft.applied,
                 offsets: partitions
                     .iter()
@@ -176,13 +176,13 @@ impl Destination {
             },
             Job::Flush { rows, moves, .. } => {
                 draft.merged.extend(rows.0.iter().map(|row| Merged::Row(row.0, row.1)));
-                if draft.compare_and_set(moves, None) { Outcome::Written } else { Outcome::Lost }
+                if draft.compare_and_set(moves, None) { JobOutcome::Written } else { JobOutcome::Lost }
             }
             Job::Advance { moves } => {
                 if draft.compare_and_set(moves, None) {
-                    Outcome::Written
+                    JobOutcome::Written
                 } else {
-                    Outcome::Lost
+                    JobOutcome::Lost
                 }
             }
             Job::Arrive { from, generation, passage, moves } => {
@@ -196,13 +196,13 @@ impl Destination {
                         draft.merged.push(Merged::Ddl(*generation));
                         draft.applied = *generation;
                     }
-                    Outcome::Arrived { generation: *generation, done: draft.applied }
+                    JobOutcome::Arrived { generation: *generation, done: draft.applied }
                 } else {
-                    Outcome::Lost
+                    JobOutcome::Lost
                 }
             }
         };
-        if !matches!(outcome, Outcome::Lost) {
+        if !matches!(outcome, JobOutcome::Lost) {
             *self = draft;
         }
         outcome
@@ -250,12 +250,14 @@ impl Instance {
                     _ => None,
                 };
                 match self.flow.offer(partition, cursor, generation, Instant::now()) {
-                    Verdict::Take(rows) => {
+                    RecordVerdict::Take(rows) => {
                         rows.0.push((partition, cursor));
                         self.cursors[partition as usize] += 1;
                     }
-                    Verdict::Wait | Verdict::Ignore => {}
-                    Verdict::Corrupt { record, allowed } => panic!("{record} where {allowed} is allowed"),
+                    RecordVerdict::Wait | RecordVerdict::Ignore => {}
+                    RecordVerdict::Corrupt { record, allowed } => {
+                        panic!("{record} where {allowed} is allowed")
+                    }
                 }
             }
         }
@@ -280,14 +282,14 @@ impl Instance {
         let fault = if faults { rng.u32(..8) } else { 7 };
         let outcome = match (fault, job) {
             // Rolled back; the rows are still here.
-            (0, Job::Flush { generation, rows, .. }) => Outcome::Again(Some((generation, rows))),
-            (0, _) => Outcome::Again(None),
+            (0, Job::Flush { generation, rows, .. }) => JobOutcome::Again(Some((generation, rows))),
+            (0, _) => JobOutcome::Again(None),
             // The answer to the COMMIT was lost: it happened, or it did not.
             (1, job) if !matches!(job, Job::Load { .. }) => {
                 if rng.bool() {
                     destination.run(&job, log);
                 }
-                Outcome::Lost
+                JobOutcome::Lost
             }
             (_, job) => destination.run(&job, log),
         };

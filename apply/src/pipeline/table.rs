@@ -12,7 +12,7 @@ use crate::remedies;
 use crate::topics::history::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tributary_config::{Config, ExistingData, Indexes, Operation, Storage, TableRules};
+use tributary_config::{AllowedOperation, Config, ExistingData, Indexes, Storage, TableRules};
 use tributary_schemas::history::{Cause, GenerationRecord, Run, SelectedTable};
 use tributary_schemas::table::{Table, TableId};
 use tributary_service::codes::Code;
@@ -54,7 +54,7 @@ pub struct TableTask {
 
 /// Why a selected table is not applied here, though capture publishes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Left {
+pub enum TableRefusal {
     /// No `[[table]]` names it.
     Unmatched,
     /// It cannot be applied.
@@ -62,14 +62,14 @@ pub enum Left {
 }
 
 /// A table that capture publishes, and what the configuration makes of it.
-pub(crate) type Planned = (TableId, Result<TableTask, Left>);
+pub(crate) type Planned = (TableId, Result<TableTask, TableRefusal>);
 
 /// The tables that are replicated.
 pub(crate) fn planned(config: &Config, rules: &TableRules, history: &History) -> Vec<Planned> {
     history
         .replicated()
         .map(|selected| (selected.id.clone(), TableTask::new(config, rules, history, selected)))
-        .filter(|(_, task)| !matches!(task, Err(Left::Unmatched)))
+        .filter(|(_, task)| !matches!(task, Err(TableRefusal::Unmatched)))
         .collect()
 }
 
@@ -77,20 +77,20 @@ impl TableTask {
     /// The task of a selected table.
     ///
     /// # Errors
-    /// [`Left`] if the config does not want it, or contradicts itself about it.
+    /// [`TableRefusal`] if the config does not want it, or contradicts itself about it.
     pub fn new(
         config: &Config,
         rules: &TableRules,
         history: &History,
         table: &SelectedTable,
-    ) -> Result<Self, Left> {
+    ) -> Result<Self, TableRefusal> {
         let wrong = |code: Code, message: String, remedy: &str| {
-            Left::Error(TableError::new(code, message, &table.id, remedy))
+            TableRefusal::Error(TableError::new(code, message, &table.id, remedy))
         };
         let rule = rules
             .select(&table.id)
             .map_err(|conflict| wrong(Code::RuleConflict, conflict.to_string(), remedies::rule_conflict()))?
-            .ok_or(Left::Unmatched)?;
+            .ok_or(TableRefusal::Unmatched)?;
         let (target_schema, target_table) = rule
             .target(&config.name, &table.id)
             .map_err(|error| wrong(Code::TargetName, error.to_string(), remedies::target_name()))?;
@@ -113,7 +113,7 @@ impl TableTask {
                 nul_bytes: config.apply.on_nul_byte,
             },
             operations: Operations::of(operations),
-            alter: operations.contains(&Operation::Alter),
+            alter: operations.contains(&AllowedOperation::Alter),
             existing: rule.existing_data(&config.apply),
             distributed_by: rule.distributed_by.clone(),
             indexes: rule.indexes(&config.apply),

@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tributary_service::kafka::{self, Place, RenewedConsumer, TracingContext};
+use tributary_service::kafka::{self, RenewedConsumer, TopicPartition, TracingContext};
 
 /// Asks brokers about offsets. Every call blocks.
 pub struct Ends {
@@ -45,7 +45,10 @@ impl Ends {
     }
 
     /// The last stable offset of each: nothing committed lies at or behind it yet.
-    pub fn last_stable(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
+    pub fn last_stable(
+        &self,
+        places: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, i64>, TopicError> {
         offsets(&self.committed, places, Offset::End, true)
     }
 
@@ -54,23 +57,30 @@ impl Ends {
     ///
     /// # Errors
     /// [`TopicError`] if none could be had.
-    pub fn some_last_stable(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
+    pub fn some_last_stable(
+        &self,
+        places: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, i64>, TopicError> {
         offsets(&self.committed, places, Offset::End, false)
     }
 
     /// The high watermark of each, records of open transactions included.
-    pub fn high(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
+    pub fn high(&self, places: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, i64>, TopicError> {
         offsets(&self.uncommitted, places, Offset::End, true)
     }
 
     /// The offset that each begins at.
-    pub fn low(&self, places: &[Place]) -> Result<BTreeMap<Place, i64>, TopicError> {
+    pub fn low(&self, places: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, i64>, TopicError> {
         offsets(&self.committed, places, Offset::Beginning, true)
     }
 
     /// The first offset for each whose record is not older than `time_ms` (milliseconds since 1970); its end if
     /// there is none.
-    pub fn at_time(&self, places: &[Place], time_ms: i64) -> Result<BTreeMap<Place, i64>, TopicError> {
+    pub fn at_time(
+        &self,
+        places: &[TopicPartition],
+        time_ms: i64,
+    ) -> Result<BTreeMap<TopicPartition, i64>, TopicError> {
         let found = offsets(&self.committed, places, Offset::Offset(time_ms), true)?;
         let ends = self.last_stable(places)?;
         Ok(ends
@@ -84,7 +94,7 @@ impl Ends {
 
     /// The offset of the first record at or behind `position`, or `end` if there is none before `end`, which must be
     /// a last stable offset that was asked for earlier. `None` if that could not be found out in time.
-    pub fn probe(&self, place: &Place, position: i64, end: i64) -> Result<Option<i64>, TopicError> {
+    pub fn probe(&self, place: &TopicPartition, position: i64, end: i64) -> Result<Option<i64>, TopicError> {
         let probed = self.prober.ask(|consumer| probe(consumer, place, position, end));
         match probed {
             Ok(next) => Ok(Some(next)),
@@ -99,7 +109,7 @@ impl Ends {
 /// The next offset as [`Ends::probe`] gives it; [`KafkaError::NoMessageReceived`] if nothing came in time.
 fn probe(
     consumer: &BaseConsumer<TracingContext>,
-    place: &Place,
+    place: &TopicPartition,
     position: i64,
     end: i64,
 ) -> Result<i64, KafkaError> {
@@ -123,19 +133,19 @@ fn probe(
 /// What [`kafka::offsets`] finds. `all`: one that cannot be had is an error; else only if no other can.
 fn offsets(
     consumer: &RenewedConsumer,
-    places: &[Place],
+    places: &[TopicPartition],
     wanted: Offset,
     all: bool,
-) -> Result<BTreeMap<Place, i64>, TopicError> {
+) -> Result<BTreeMap<TopicPartition, i64>, TopicError> {
     consumer.ask(|consumer| ask_offsets(consumer, places, wanted, all))
 }
 
 fn ask_offsets(
     consumer: &BaseConsumer<TracingContext>,
-    places: &[Place],
+    places: &[TopicPartition],
     wanted: Offset,
     all: bool,
-) -> Result<BTreeMap<Place, i64>, TopicError> {
+) -> Result<BTreeMap<TopicPartition, i64>, TopicError> {
     let answer = kafka::offsets(consumer, places, wanted, REQUEST_TIMEOUT)
         .map_err(TopicError::during("asking for offsets"))?;
     let mut found = BTreeMap::new();

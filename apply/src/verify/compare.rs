@@ -7,7 +7,7 @@ use super::canonical::Canonical;
 use super::destination::DestinationSide;
 use super::error::VerifyError;
 use super::hash::Hash128;
-use super::judge::{Difference, Judged, Sight, Verdict, judge};
+use super::judge::{Difference, Judged, RowVerdict, Sight, judge};
 use super::keys::describe;
 use super::lag::Lag;
 use super::matching::{Matcher, Suspects};
@@ -256,12 +256,12 @@ impl<'a> Comparison<'a> {
                     after: take(&mut after),
                 };
                 match judge(self.subject.judged, previous.remove(id).as_ref(), sight) {
-                    Verdict::Equal => false,
-                    Verdict::Different(difference) => {
+                    RowVerdict::Equal => false,
+                    RowVerdict::Different(difference) => {
                         compared.differences.insert(describe(&self.table, key), difference);
                         false
                     }
-                    Verdict::Open(sight) => {
+                    RowVerdict::Open(sight) => {
                         sights.insert(*id, sight);
                         true
                     }

@@ -52,7 +52,7 @@ pub(super) enum Difference {
 
 /// What is known of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum RowVerdict {
     /// The destination has what the source has, or what it had.
     Equal,
     /// It differs.
@@ -63,9 +63,9 @@ pub(super) enum Verdict {
 
 /// Judges a sight, given the one before.
 #[must_use]
-pub(super) fn judge(judged: Judged, previous: Option<&Sight>, sight: Sight) -> Verdict {
+pub(super) fn judge(judged: Judged, previous: Option<&Sight>, sight: Sight) -> RowVerdict {
     if sight.destination == sight.before || sight.destination == sight.after {
-        return Verdict::Equal;
+        return RowVerdict::Equal;
     }
     let difference = difference(&sight.after, &sight.destination);
     let counts = match &difference {
@@ -76,9 +76,9 @@ pub(super) fn judge(judged: Judged, previous: Option<&Sight>, sight: Sight) -> V
     };
     let steady = sight.before == sight.after;
     match (steady, counts) {
-        (true, false) => Verdict::Equal,
-        (true, true) if previous == Some(&sight) => Verdict::Different(difference),
-        _ => Verdict::Open(sight),
+        (true, false) => RowVerdict::Equal,
+        (true, true) if previous == Some(&sight) => RowVerdict::Different(difference),
+        _ => RowVerdict::Open(sight),
     }
 }
 
@@ -117,10 +117,10 @@ mod tests {
             (Some(1), Some(2), Difference::Values(vec![1, 2])),
         ] {
             let seen = sight(source, destination, source);
-            assert_eq!(judge(Judged::ALL, None, seen.clone()), Verdict::Open(seen.clone()));
-            assert_eq!(judge(Judged::ALL, Some(&seen), seen.clone()), Verdict::Different(expected));
+            assert_eq!(judge(Judged::ALL, None, seen.clone()), RowVerdict::Open(seen.clone()));
+            assert_eq!(judge(Judged::ALL, Some(&seen), seen.clone()), RowVerdict::Different(expected));
             let other = sight(Some(9), destination, Some(9));
-            assert!(matches!(judge(Judged::ALL, Some(&other), seen), Verdict::Open(_)));
+            assert!(matches!(judge(Judged::ALL, Some(&other), seen), RowVerdict::Open(_)));
         }
         let twice = Sight {
             destination: [stored(Some(1)), stored(Some(1))].concat(),
@@ -128,7 +128,7 @@ mod tests {
         };
         assert_eq!(
             judge(Judged::ALL, Some(&twice), twice.clone()),
-            Verdict::Different(Difference::Repeated(2))
+            RowVerdict::Different(Difference::Repeated(2))
         );
     }
 
@@ -143,7 +143,7 @@ mod tests {
         ] {
             // Even if the last round saw the same.
             let verdict = judge(Judged::ALL, Some(&sight.clone()), sight.clone());
-            assert_eq!(verdict, if equal { Verdict::Equal } else { Verdict::Open(sight) });
+            assert_eq!(verdict, if equal { RowVerdict::Equal } else { RowVerdict::Open(sight) });
         }
     }
 
@@ -151,10 +151,10 @@ mod tests {
     fn what_the_task_does_not_carry_over_is_not_judged() {
         let judged = Judged { missing: false, surplus: false, values: true };
         for seen in [sight(None, Some(1), None), sight(Some(1), None, Some(1))] {
-            assert_eq!(judge(judged, Some(&seen.clone()), seen), Verdict::Equal);
+            assert_eq!(judge(judged, Some(&seen.clone()), seen), RowVerdict::Equal);
         }
         let seen = sight(Some(1), Some(2), Some(1));
-        assert!(matches!(judge(judged, Some(&seen.clone()), seen), Verdict::Different(_)));
+        assert!(matches!(judge(judged, Some(&seen.clone()), seen), RowVerdict::Different(_)));
     }
 
     proptest! {
@@ -172,9 +172,9 @@ mod tests {
                 let destination = before + lag;
                 now += lag + second;
                 match judge(Judged::ALL, previous.as_ref(), sight(Some(before), Some(destination), Some(now))) {
-                    Verdict::Open(seen) => previous = Some(seen),
-                    Verdict::Equal => previous = None,
-                    Verdict::Different(difference) => prop_assert!(false, "{:?}", difference),
+                    RowVerdict::Open(seen) => previous = Some(seen),
+                    RowVerdict::Equal => previous = None,
+                    RowVerdict::Different(difference) => prop_assert!(false, "{:?}", difference),
                 }
             }
         }

@@ -22,11 +22,11 @@ use tributary_schemas::record::{RawRecord, StateRecord};
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::state_topic;
 use tributary_service::cli::write_out;
-use tributary_service::kafka::Place;
+use tributary_service::kafka::TopicPartition;
 use tributary_service::kafka::{TracingContext, consumer_config, read_to_end, retire};
 use tributary_service::waits::Waits;
-use tributary_source::connect::Connection as Source;
-use tributary_source::dialect::Dialect;
+use tributary_source::connect::SourceConnection as Source;
+use tributary_source::dialect::SourceDialect;
 
 /// How long is waited without a word.
 pub(super) const SILENCE: Duration = Duration::from_secs(3);
@@ -160,7 +160,7 @@ pub(super) struct Lag {
     /// The ends of the topics.
     ends: Ends,
     bookkeeping: Bookkeeping,
-    dialect: Dialect,
+    dialect: SourceDialect,
 }
 
 impl Lag {
@@ -168,7 +168,7 @@ impl Lag {
     pub(super) fn open(
         config: &Config,
         bookkeeping: Bookkeeping,
-        dialect: Dialect,
+        dialect: SourceDialect,
     ) -> Result<Self, VerifyError> {
         let ends = Ends::new(&consumer_config(&config.kafka, &config.name))?;
         Ok(Self { state: StateFollower::open(config)?, ends, bookkeeping, dialect })
@@ -187,7 +187,7 @@ impl Lag {
     ) -> Result<(), VerifyError> {
         let wanted = self.dialect.current_position(source).await?;
         let partitions = (0..partitions).filter_map(|partition| i32::try_from(partition).ok());
-        let places: Vec<Place> = partitions.map(|partition| (topic.to_owned(), partition)).collect();
+        let places: Vec<TopicPartition> = partitions.map(|partition| (topic.to_owned(), partition)).collect();
         let mut ahead = block_in_place(|| {
             let _wait =
                 Waits::of_process().work("capture: passing where the source stands", Instant::now(), None);
@@ -198,7 +198,7 @@ impl Lag {
         let mut last = BTreeMap::new();
         loop {
             let stored = self.bookkeeping.all_offsets(destination).await?;
-            let stored: BTreeMap<Place, i64> =
+            let stored: BTreeMap<TopicPartition, i64> =
                 stored.into_iter().map(|row| ((row.topic, row.partition), row.next_offset)).collect();
             ahead.retain(|place, end| stored.get(place).is_none_or(|next| next < end));
             if ahead.is_empty() {
@@ -232,10 +232,10 @@ impl Lag {
     /// end only at a slow beat.
     fn skip_markers(
         &self,
-        stored: &BTreeMap<Place, i64>,
-        ahead: &mut BTreeMap<Place, i64>,
+        stored: &BTreeMap<TopicPartition, i64>,
+        ahead: &mut BTreeMap<TopicPartition, i64>,
     ) -> Result<(), VerifyError> {
-        let places: Vec<Place> = ahead.keys().cloned().collect();
+        let places: Vec<TopicPartition> = ahead.keys().cloned().collect();
         let _wait = Waits::of_process().answer("Kafka: the ends of partitions", None);
         let stable = self.ends.last_stable(&places)?;
         for place in places {

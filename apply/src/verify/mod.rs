@@ -27,7 +27,7 @@ use crate::remedies;
 use compare::{Servers, compare};
 use error::VerifyError;
 use lag::Lag;
-use report::{Outcome, TableReport, summary};
+use report::{TableComparison, TableReport, summary};
 use select::{Catalog, Wanted};
 use std::path::PathBuf;
 use tokio::task::block_in_place;
@@ -39,7 +39,7 @@ use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::rules;
 use tributary_service::load::{Overrides, load};
 use tributary_source::connect::SourceOptions;
-use tributary_source::dialect::Dialect as SourceDialect;
+use tributary_source::dialect::SourceDialect;
 
 /// What the command line says beside the configuration.
 #[derive(Debug, Clone, Default)]
@@ -178,10 +178,10 @@ impl Session {
         let (source, target) = (wanted.id.to_string(), wanted.target.clone());
         let mut notes = Vec::new();
         let outcome = match wanted.left {
-            Some(why) => Outcome::Left(why),
+            Some(why) => TableComparison::NotCarried(why),
             None => match self.try_table(config, rules, &wanted, &mut notes).await {
                 Ok(outcome) => outcome,
-                Err(error) => Outcome::Failed(error.to_string(), error.remedy().to_owned()),
+                Err(error) => TableComparison::Failed(error.to_string(), error.remedy().to_owned()),
             },
         };
         TableReport { source, target, notes, outcome }
@@ -193,7 +193,7 @@ impl Session {
         rules: &TableRules,
         wanted: &Wanted,
         notes: &mut Vec<String>,
-    ) -> Result<Outcome, VerifyError> {
+    ) -> Result<TableComparison, VerifyError> {
         let parked = self.lag.state.parked(&wanted.id);
         if let Some(parked) = parked {
             return Err(VerifyError::Parked {
@@ -204,7 +204,7 @@ impl Session {
             });
         }
         let Some(ready) = self.catalog.ready(&mut self.connection, config, rules, wanted).await? else {
-            return Ok(Outcome::Left("it was dropped on the source".to_owned()));
+            return Ok(TableComparison::NotCarried("it was dropped on the source".to_owned()));
         };
         notes.extend(ready.notes);
         let outcome = compare(&self.servers, &mut self.lag, &ready.subject).await;
@@ -221,6 +221,6 @@ impl Session {
                 ready.subject.target
             ));
         }
-        Ok(Outcome::Compared(compared))
+        Ok(TableComparison::Compared(compared))
     }
 }

@@ -13,13 +13,13 @@ const KEYS_MAX: usize = 20;
 
 /// What came of a table.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum TableComparison {
     /// It was compared.
     Compared(Compared),
     /// It could not be compared, though it should be the same: why, what to do.
     Failed(String, String),
     /// The task does not carry it over: why.
-    Left(String),
+    NotCarried(String),
 }
 
 /// A table and what came of it.
@@ -32,7 +32,7 @@ pub(super) struct TableReport {
     /// What was not judged, and why.
     pub notes: Vec<String>,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: TableComparison,
 }
 
 impl TableReport {
@@ -44,15 +44,15 @@ impl TableReport {
             target => format!("{} → {target}", self.source),
         };
         let mut out = match &self.outcome {
-            Outcome::Compared(compared) => compared_text(&name, &self.source, compared),
-            Outcome::Failed(why, remedy) => {
+            TableComparison::Compared(compared) => compared_text(&name, &self.source, compared),
+            TableComparison::Failed(why, remedy) => {
                 let mut out = format!("not compared  {name}: {why}\n");
                 if !remedy.is_empty() {
                     push(&mut out, format_args!("    to do: {remedy}"));
                 }
                 out
             }
-            Outcome::Left(why) => format!("left out      {name}: {why}\n"),
+            TableComparison::NotCarried(why) => format!("left out      {name}: {why}\n"),
         };
         for note in &self.notes {
             push(&mut out, format_args!("    note: {note}"));
@@ -150,14 +150,14 @@ pub(super) fn summary(reports: &[TableReport], strict: bool) -> (String, Exit) {
     let (mut tables, mut rows, mut differences, mut different, mut failed, mut left) = (0, 0_u64, 0, 0, 0, 0);
     for report in reports {
         match &report.outcome {
-            Outcome::Compared(compared) => {
+            TableComparison::Compared(compared) => {
                 tables += 1;
                 rows += compared.source_rows;
                 differences += compared.count();
                 different += u64::from(compared.count() > 0);
             }
-            Outcome::Failed(..) => failed += 1,
-            Outcome::Left(_) => left += 1,
+            TableComparison::Failed(..) => failed += 1,
+            TableComparison::NotCarried(_) => left += 1,
         }
     }
     let mut out = format!("{} compared, {rows} rows: ", counted(tables, "table"));
@@ -205,7 +205,7 @@ mod tests {
         }
     }
 
-    fn report(outcome: Outcome) -> TableReport {
+    fn report(outcome: TableComparison) -> TableReport {
         TableReport { source: "shop.a".into(), target: "dw.a".into(), notes: vec![], outcome }
     }
 
@@ -217,7 +217,7 @@ mod tests {
             ("id=3", Difference::Surplus),
             ("id=4", Difference::Repeated(2)),
         ];
-        let text = report(Outcome::Compared(compared(&differences))).text();
+        let text = report(TableComparison::Compared(compared(&differences))).text();
         let expected = "different     shop.a → dw.a: 100 rows, 0.5 s, 200 rows/s, 4 differences\n    \
                         differs in price, note: id=1\n    missing in the destination: id=2\n    \
                         surplus in the destination: id=3\n    2 times in the destination: id=4\n    \
@@ -227,16 +227,16 @@ mod tests {
                         if they differ again after that, the topic is not like the source (writes with sql_log_bin = 0, for \
                         one): have capture read the table anew: ";
         assert!(text.starts_with(expected), "{text}");
-        let text = report(Outcome::Compared(compared(&differences[..2]))).text();
+        let text = report(TableComparison::Compared(compared(&differences[..2]))).text();
         assert!(text.contains("--from beginning --merge\n"), "{text}");
-        let equal = report(Outcome::Compared(compared(&[]))).text();
+        let equal = report(TableComparison::Compared(compared(&[]))).text();
         assert_eq!(equal, "equal         shop.a → dw.a: 100 rows, 0.5 s, 200 rows/s\n");
     }
 
     #[test]
     fn counts_that_differ_only_because_of_writes_are_no_puzzle() {
         let written = Compared { destination_rows: 98, ..compared(&[]) };
-        let text = report(Outcome::Compared(written)).text();
+        let text = report(TableComparison::Compared(written)).text();
         assert!(
             text.starts_with("equal") && text.contains("about 100 rows (they were being written)"),
             "{text}"
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn rows_that_are_not_judged_are_not_called_written() {
         let partly = Compared { destination_rows: 103, partly: true, ..compared(&[]) };
-        let text = report(Outcome::Compared(partly)).text();
+        let text = report(TableComparison::Compared(partly)).text();
         assert!(
             text.contains("100 rows in the source, 103 in the destination, of which not all are judged"),
             "{text}"
@@ -259,17 +259,17 @@ mod tests {
             (100..125).map(|id| (format!("id={id}"), Difference::Missing)).collect();
         let many: Vec<(&str, Difference)> =
             many.iter().map(|(key, kind)| (key.as_str(), kind.clone())).collect();
-        let text = report(Outcome::Compared(compared(&many))).text();
+        let text = report(TableComparison::Compared(compared(&many))).text();
         assert_eq!(text.matches("missing").count(), 20);
         assert!(text.contains("25 differences") && text.contains("    and 5 more\n"), "{text}");
     }
 
     #[test]
     fn the_exit_status_tells_equal_different_and_unknown_apart() {
-        let equal = || report(Outcome::Compared(compared(&[])));
-        let different = || report(Outcome::Compared(compared(&[("id=1", Difference::Missing)])));
-        let failed = || report(Outcome::Failed("parked".into(), "replay".into()));
-        let left = || report(Outcome::Left("no primary key".into()));
+        let equal = || report(TableComparison::Compared(compared(&[])));
+        let different = || report(TableComparison::Compared(compared(&[("id=1", Difference::Missing)])));
+        let failed = || report(TableComparison::Failed("parked".into(), "replay".into()));
+        let left = || report(TableComparison::NotCarried("no primary key".into()));
         for (reports, strict, exit) in [
             (vec![equal(), equal()], false, Exit::Done),
             (vec![equal(), left()], false, Exit::Done),

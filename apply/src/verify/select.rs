@@ -10,7 +10,7 @@ use crate::bookkeeping::{Bookkeeping, TaskView};
 use crate::check::obstacle;
 use crate::destination::Connection;
 use crate::merge::dialect::Dialect;
-use crate::pipeline::table::{Left, TableTask};
+use crate::pipeline::table::{TableRefusal, TableTask};
 use crate::remedies;
 use crate::topics::history::History;
 use crate::topics::reader::HistoryReader;
@@ -155,8 +155,8 @@ fn wanted(config: &Config, rules: &TableRules, history: &History, selected: &Sel
     let (mut id, mut target) = (selected.id.clone(), String::new());
     let left = match (&selected.excluded, TableTask::new(config, rules, history, selected)) {
         (Some(why), _) => Some(format!("capture leaves it out: {why}")),
-        (None, Err(Left::Unmatched)) => Some("no [[table]] names it".to_owned()),
-        (None, Err(Left::Error(error))) => Some(format!("{}; {}", error.message, error.remedy)),
+        (None, Err(TableRefusal::Unmatched)) => Some("no [[table]] names it".to_owned()),
+        (None, Err(TableRefusal::Error(error))) => Some(format!("{}; {}", error.message, error.remedy)),
         (None, Ok(task)) => {
             target = format!("{}.{}", task.target.schema, task.target.table);
             id = task.id;

@@ -19,7 +19,7 @@ use tributary_schemas::checkpoint::KeyRange;
 use tributary_schemas::row::EncodedRow;
 use tributary_schemas::table::Table;
 use tributary_source::chunk::{ChunkSql, quote};
-use tributary_source::connect::Connection;
+use tributary_source::connect::SourceConnection;
 use tributary_source::error::SourceError;
 use tributary_source::publish::PRIMARY;
 use tributary_source::rows::RowEncoder;
@@ -29,7 +29,7 @@ const LOOKUP_KEYS: usize = 100;
 
 /// The table on the source.
 pub(super) struct SourceSide {
-    connection: Connection,
+    connection: SourceConnection,
     table: Arc<Table>,
     sql: ChunkSql,
     piece_rows: u64,
@@ -42,7 +42,7 @@ impl SourceSide {
     /// # Errors
     /// A definition that cannot be read in pieces or encoded.
     pub(super) fn new(
-        connection: Connection,
+        connection: SourceConnection,
         table: &Arc<Table>,
         plan: &Arc<TransferPlan>,
         canonical: Canonical,
@@ -67,7 +67,7 @@ impl SourceSide {
     }
 
     /// The session, for other questions.
-    pub(super) const fn connection(&mut self) -> &mut Connection {
+    pub(super) const fn connection(&mut self) -> &mut SourceConnection {
         &mut self.connection
     }
 
@@ -143,7 +143,7 @@ impl SourceSide {
 
 /// Runs a SELECT of the table's columns.
 async fn read(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     rows: &mut RowMaker,
     sql: &str,
     params: Vec<Value>,

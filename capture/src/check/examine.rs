@@ -25,8 +25,8 @@ use tributary_service::sabotage;
 use tributary_service::waits::Waits;
 use tributary_source::catalog::{list_tables, read_tables};
 use tributary_source::charset::Charset;
-use tributary_source::connect::{Connection, SourceOptions};
-use tributary_source::dialect::Dialect;
+use tributary_source::connect::{SourceConnection, SourceOptions};
+use tributary_source::dialect::SourceDialect;
 use tributary_source::error::SourceError;
 use tributary_source::{facts, replication};
 
@@ -211,13 +211,13 @@ async fn ask_source(
 }
 
 /// The server would otherwise log an aborted connection; that it could not be told does not matter.
-async fn close(connection: Connection) {
+async fn close(connection: SourceConnection) {
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "closing the connection of the check");
     }
 }
 
-fn position_retained(checkpoint: Option<&Checkpoint>, server: &Dialect) -> Item {
+fn position_retained(checkpoint: Option<&Checkpoint>, server: &SourceDialect) -> Item {
     const NAME: &str = "position-retained";
     let Some(mut checkpoint) = checkpoint.cloned() else {
         return pass(NAME, "the task has no position yet: it begins at the end of the binlog");

@@ -2,7 +2,7 @@
 //! reason leaves.
 
 use crate::remedies;
-use tributary_schemas::checkpoint::{Checkpoint, Place};
+use tributary_schemas::checkpoint::{BinlogPlace, Checkpoint};
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::position::Position;
 use tributary_service::exit::Failure;
@@ -45,7 +45,7 @@ pub(crate) fn give_up_purged(checkpoint: &mut Checkpoint, server: &ServerHistory
 
 /// Bytes of the binlog from a place to the position; `None` if the place's file is not listed. Files are listed in their
 /// order.
-fn distance(files: &[(String, u64)], place: &Place, here: &Position) -> Option<u64> {
+fn distance(files: &[(String, u64)], place: &BinlogPlace, here: &Position) -> Option<u64> {
     let first = files.iter().position(|(name, _)| *name == place.file)?;
     let between = files.iter().skip(first).take_while(|(name, _)| *name != here.file);
     let whole = between.fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     /// Prepared on shop.orders without a GTID, behind `place`.
-    fn prepared_at(place: Place) -> Undecided {
+    fn prepared_at(place: BinlogPlace) -> Undecided {
         let tables = vec![tributary_schemas::table::TableId::new("shop", "orders")];
         Undecided { xid: "X'61',X'',1".into(), gtid: None, place: Some(place), tables }
     }
@@ -206,7 +206,7 @@ mod tests {
     fn the_place_of_a_prepared_transaction_is_given_up_with_its_file() {
         let mut server = server("", "");
         server.has_gtid = false;
-        let undecided = |file: &str| prepared_at(Place { file: file.to_owned(), offset: 4 });
+        let undecided = |file: &str| prepared_at(BinlogPlace { file: file.to_owned(), offset: 4 });
         let mut checkpoint = checkpoint(at(""), vec![undecided("binlog.000002"), undecided("binlog.000003")]);
         give_up_purged(&mut checkpoint, &server);
         let places: Vec<bool> =
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_place_too_far_back_is_given_up() {
-        let place = |number: u32, offset| Place { file: format!("binlog.00000{number}"), offset };
+        let place = |number: u32, offset| BinlogPlace { file: format!("binlog.00000{number}"), offset };
         let gib = 1024 * 1024 * 1024;
         let files: Vec<(String, u64)> = (1..=4).map(|number| (place(number, 4).file, 4 * gib)).collect();
         let here = at("");
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(distance(&files, &place(9, 4), &here), None);
         let mut server = server("", "");
         (server.has_gtid, server.files) = (false, files);
-        let kept = |place: Place| {
+        let kept = |place: BinlogPlace| {
             let mut checkpoint = checkpoint(at(""), vec![prepared_at(place)]);
             give_up_purged(&mut checkpoint, &server);
             checkpoint.undecided[0].place.is_some()

@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use tributary_config::{Config, KafkaConfig};
 use tributary_schemas::table::TableId;
 use tributary_service::kafka::{
-    Place, TracingContext, await_leader, client_config, close, log, offsets, partitions,
+    TopicPartition, TracingContext, await_leader, client_config, close, log, offsets, partitions,
 };
 use tributary_service::transient::Transient;
 
@@ -223,7 +223,7 @@ impl Cluster {
     /// checkpoint before the first of them.
     pub(super) fn find_orphans(&mut self, topics: &[String], begun: impl FnOnce() -> Result<bool, Refusal>) {
         let partitions = topics.iter().filter_map(|topic| Some((topic, *self.facts.topics.get(topic)?)));
-        let places: Vec<Place> = partitions
+        let places: Vec<TopicPartition> = partitions
             .flat_map(|(topic, count)| {
                 (0..i32::try_from(count).unwrap_or(i32::MAX)).map(|at| (topic.clone(), at))
             })

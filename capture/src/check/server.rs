@@ -3,12 +3,12 @@
 use super::item::{Item, fail, pass, warn};
 use std::net::IpAddr;
 use tributary_config::TlsMode;
-use tributary_source::dialect::{Dialect, SUPPORTED, refused};
+use tributary_source::dialect::{SUPPORTED, SourceDialect, refused};
 use tributary_source::facts::Replica;
 use tributary_source::replication;
 
 /// A variable's value; empty if the server does not have it.
-fn variable<'a>(server: &'a Dialect, name: &str) -> &'a str {
+fn variable<'a>(server: &'a SourceDialect, name: &str) -> &'a str {
     server.variable(name).unwrap_or_default()
 }
 
@@ -21,7 +21,7 @@ pub(super) fn version(version: &str) -> Item {
 
 /// The items about the binlog's settings, in the order of the report.
 #[must_use]
-pub(super) fn settings(server: &Dialect) -> Vec<Item> {
+pub(super) fn settings(server: &SourceDialect) -> Vec<Item> {
     let enabled = binlog_enabled(server);
     if variable(server, "log_bin") != "ON" {
         return vec![enabled];
@@ -37,7 +37,7 @@ pub(super) fn settings(server: &Dialect) -> Vec<Item> {
     ]
 }
 
-fn binlog_enabled(server: &Dialect) -> Item {
+fn binlog_enabled(server: &SourceDialect) -> Item {
     const NAME: &str = "binlog-enabled";
     if variable(server, "log_bin") == "ON" {
         return pass(NAME, "log_bin = ON");
@@ -50,7 +50,7 @@ fn binlog_enabled(server: &Dialect) -> Item {
     fail(NAME, "log_bin = OFF: the server writes no binlog", remedy)
 }
 
-fn binlog_format(server: &Dialect) -> Item {
+fn binlog_format(server: &SourceDialect) -> Item {
     const NAME: &str = "binlog-format";
     match variable(server, "binlog_format") {
         // The variable is deprecated; a server without it knows no other format.
@@ -63,7 +63,7 @@ fn binlog_format(server: &Dialect) -> Item {
     }
 }
 
-fn binlog_row_image(server: &Dialect) -> Item {
+fn binlog_row_image(server: &SourceDialect) -> Item {
     const NAME: &str = "binlog-row-image";
     match variable(server, "binlog_row_image") {
         "FULL" => pass(NAME, "binlog_row_image = FULL"),
@@ -75,7 +75,7 @@ fn binlog_row_image(server: &Dialect) -> Item {
     }
 }
 
-fn binlog_row_metadata(server: &Dialect) -> Item {
+fn binlog_row_metadata(server: &SourceDialect) -> Item {
     const NAME: &str = "binlog-row-metadata";
     match variable(server, "binlog_row_metadata") {
         "FULL" => pass(NAME, "binlog_row_metadata = FULL: the binlog names its columns"),
@@ -89,7 +89,7 @@ fn binlog_row_metadata(server: &Dialect) -> Item {
     }
 }
 
-fn row_value_options(server: &Dialect) -> Item {
+fn row_value_options(server: &SourceDialect) -> Item {
     const NAME: &str = "binlog-row-value-options";
     match variable(server, "binlog_row_value_options") {
         "" => pass(NAME, "JSON values are logged whole"),
@@ -97,7 +97,7 @@ fn row_value_options(server: &Dialect) -> Item {
     }
 }
 
-fn gtid_mode(server: &Dialect) -> Item {
+fn gtid_mode(server: &SourceDialect) -> Item {
     const NAME: &str = "gtid-mode";
     if server.has_gtid() {
         return pass(NAME, "gtid_mode = ON");
@@ -114,7 +114,7 @@ fn gtid_mode(server: &Dialect) -> Item {
     )
 }
 
-fn sync_binlog(server: &Dialect) -> Item {
+fn sync_binlog(server: &SourceDialect) -> Item {
     const NAME: &str = "sync-binlog";
     match variable(server, "sync_binlog") {
         "1" => pass(NAME, "sync_binlog = 1"),
@@ -131,7 +131,7 @@ fn sync_binlog(server: &Dialect) -> Item {
 
 /// `binlog-expiry`: the binlog must outlive an outage of `outage_minutes`, and a day in any case.
 #[must_use]
-pub(super) fn binlog_expiry(server: &Dialect, outage_minutes: u32) -> Item {
+pub(super) fn binlog_expiry(server: &SourceDialect, outage_minutes: u32) -> Item {
     const NAME: &str = "binlog-expiry";
     const DAY: u64 = 86_400;
     let number = |name: &str| variable(server, name).parse::<u64>().unwrap_or(0);
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    fn facts(variables: &[(&str, &str)]) -> Dialect {
+    fn facts(variables: &[(&str, &str)]) -> SourceDialect {
         let mut all: HashMap<String, String> = [
             ("log_bin", "ON"),
             ("binlog_format", "ROW"),
@@ -211,10 +211,10 @@ mod tests {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
         all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Dialect { variables: all, ..Dialect::default() }
+        SourceDialect { variables: all, ..SourceDialect::default() }
     }
 
-    fn outcomes(facts: &Dialect) -> Vec<(String, Outcome)> {
+    fn outcomes(facts: &SourceDialect) -> Vec<(String, Outcome)> {
         let judged = settings(facts).into_iter().filter(|item| item.outcome != Outcome::Pass);
         judged.map(|item| (item.name.to_string(), item.outcome)).collect()
     }
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn polardb_has_a_switch_of_its_own() {
-        let cluster = Dialect { polardb: true, ..facts(&[("log_bin", "OFF")]) };
+        let cluster = SourceDialect { polardb: true, ..facts(&[("log_bin", "OFF")]) };
         assert!(settings(&cluster)[0].remedy.contains("loose_polar_log_bin"));
     }
 

@@ -48,13 +48,13 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
     let metadata = consumer.fetch_metadata(None, LIMIT).map_err(|error| failed(&error))?;
     drop(wait);
     let existing: BTreeSet<String> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
-    let doomed = doomed(config, &stored, &existing);
-    if doomed.is_empty() {
+    let to_remove = to_remove(config, &stored, &existing);
+    if to_remove.is_empty() {
         write_out(&format!("nothing to drop: task {} has no topics\n", config.name));
         return Ok(Exit::Done);
     }
     let mut list = format!("to be removed from {}:\n", config.kafka.brokers);
-    for topic in &doomed {
+    for topic in &to_remove {
         list.push_str(&format!("  topic           {topic}\n"));
     }
     list.push_str(&format!("  consumer group  {group}\n"));
@@ -70,7 +70,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
     let topics = Topics::new(&client_config(&config.kafka), runtime.handle().clone())
         .map_err(|error| failed(&error))?;
     // One by one and in this order: as long as the history is there, a drop that was cut off can be done again.
-    for topic in &doomed {
+    for topic in &to_remove {
         let _wait = Waits::of_process().answer(format!("Kafka: deleting {topic}"), None);
         topics.delete(&[topic]).map_err(|error| failed(&error))?;
     }
@@ -80,7 +80,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
     if let Err(error) = runtime.block_on(admin.delete_groups(&[&group], &AdminOptions::new())) {
         tracing::debug!(%error, "deleting the group");
     }
-    write_out(&format!("removed {} topics of task {}\n", doomed.len(), config.name));
+    write_out(&format!("removed {} topics of task {}\n", to_remove.len(), config.name));
     Ok(Exit::Done)
 }
 
@@ -92,7 +92,7 @@ fn members(consumer: &BaseConsumer<Listener>, group: &str) -> Result<usize, rdka
 }
 
 /// The task's topics that exist, the ones that name the others last.
-fn doomed(config: &Config, stored: &Stored, existing: &BTreeSet<String>) -> Vec<String> {
+fn to_remove(config: &Config, stored: &Stored, existing: &BTreeSet<String>) -> Vec<String> {
     let selected =
         stored.history.selection.iter().flat_map(|selection| &selection.tables).map(|table| &table.topic);
     let defined =
@@ -139,7 +139,7 @@ mod tests {
             ["shop.a.b", "shop.a.foreign", "shop.history", "shop.state", "shop.probe-1", "shop2.state"];
         let existing = existing.map(str::to_owned).into();
         assert_eq!(
-            doomed(&config, &stored, &existing),
+            to_remove(&config, &stored, &existing),
             ["shop.a.b", "shop.probe-1", "shop.history", "shop.state"]
         );
     }
@@ -152,6 +152,6 @@ mod tests {
         stored.state.catalog.insert(TableId::new("a", "b"), Default::default());
         let existing = ["shop.a.b", "shop.a.b.r2", "shop.a.b.r", "shop.a.bc", "shop.a.b.rx", "shop.state"];
         let existing = existing.map(str::to_owned).into();
-        assert_eq!(doomed(&config, &stored, &existing), ["shop.a.b", "shop.a.b.r2", "shop.state"]);
+        assert_eq!(to_remove(&config, &stored, &existing), ["shop.a.b", "shop.a.b.r2", "shop.state"]);
     }
 }

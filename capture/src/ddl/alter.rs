@@ -12,19 +12,19 @@ use tributary_schemas::table::{IndexPart, TableId};
 pub enum AlterStep {
     AddColumn {
         definition: ColumnDefinition,
-        position: Position,
+        position: ColumnPosition,
     },
     DropColumn {
         name: String,
     },
     ModifyColumn {
         definition: ColumnDefinition,
-        position: Position,
+        position: ColumnPosition,
     },
     ChangeColumn {
         old: String,
         definition: ColumnDefinition,
-        position: Position,
+        position: ColumnPosition,
     },
     RenameColumn {
         old: String,
@@ -92,7 +92,7 @@ pub enum AlterStep {
 
 /// Where a column goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Position {
+pub enum ColumnPosition {
     /// Not said: a new column goes last, a known one stays.
     Unsaid,
     First,
@@ -186,7 +186,7 @@ impl Alteration {
                 self.steps.push(constraint_step(constraint(&mut element)?));
             } else {
                 let definition = column_definition(element.name()?, &mut element)?;
-                self.steps.push(AlterStep::AddColumn { definition, position: Position::Unsaid });
+                self.steps.push(AlterStep::AddColumn { definition, position: ColumnPosition::Unsaid });
             }
             element.is_empty().then_some(())?;
         }
@@ -258,13 +258,13 @@ pub(super) fn constraint_step(constraint: Constraint) -> AlterStep {
     }
 }
 
-fn position(cursor: &mut Cursor<'_, '_>) -> Option<Position> {
+fn position(cursor: &mut Cursor<'_, '_>) -> Option<ColumnPosition> {
     if cursor.word("FIRST") {
-        Some(Position::First)
+        Some(ColumnPosition::First)
     } else if cursor.word("AFTER") {
-        cursor.name().map(Position::After)
+        cursor.name().map(ColumnPosition::After)
     } else {
-        Some(Position::Unsaid)
+        Some(ColumnPosition::Unsaid)
     }
 }
 

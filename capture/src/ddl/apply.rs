@@ -1,7 +1,7 @@
 //! The next definition of a table, step by step as MySQL does it: first every known column is dropped, changed or
 //! kept by the name it had, then new and moved columns are put in by the names that hold when all is done.
 
-use super::alter::{AlterStep, Position};
+use super::alter::{AlterStep, ColumnPosition};
 use super::catalog::{Change, NeedsCatalogRead, Next, Session};
 use super::charset::named_collation;
 use super::conversion::{fills_row_by_row, is_same_type, recomputed, value_change};
@@ -200,7 +200,7 @@ fn place(
             }
             AlterStep::ModifyColumn { definition, position }
             | AlterStep::ChangeColumn { definition, position, .. }
-                if *position != Position::Unsaid =>
+                if *position != ColumnPosition::Unsaid =>
             {
                 let found = drafts.iter().position(|draft| {
                     draft.origin.is_some() && same_name(&draft.column.name, &definition.name)
@@ -214,9 +214,9 @@ fn place(
     }
     for (draft, position) in moving {
         let at = match position {
-            Position::Unsaid => drafts.len(),
-            Position::First => 0,
-            Position::After(name) => {
+            ColumnPosition::Unsaid => drafts.len(),
+            ColumnPosition::First => 0,
+            ColumnPosition::After(name) => {
                 let found = drafts.iter().position(|other| same_name(&other.column.name, name));
                 found.ok_or_else(|| format!("there is no column {name} to come after"))? + 1
             }

@@ -21,7 +21,7 @@ mod stated;
 mod statement;
 mod token;
 
-pub use alter::{AlterStep, Position};
+pub use alter::{AlterStep, ColumnPosition};
 pub use apply::apply;
 pub use catalog::{Change, NeedsCatalogRead, Next, Session};
 pub use classify::classify;
@@ -29,7 +29,7 @@ pub use column::ColumnDefinition;
 pub use default::DefaultClause;
 pub use index::{Constraint, IndexDefinition};
 pub use mode::SqlMode;
-pub use stated::{Stated, Verdict, follow, unlike};
+pub use stated::{Stated, StatedVerdict, follow, unlike};
 pub use statement::{Effect, Statement, TableEffect};
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub struct Stated<'a> {
 
 /// How to go on after a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum StatedVerdict {
     /// With this definition.
     Follow {
         /// Its columns as the server states them, where it does.
@@ -40,14 +40,14 @@ pub enum Verdict {
 
 /// Judges the definition that follows from a statement on `old`.
 #[must_use]
-pub fn follow(old: &CatalogTable, mut next: Next, stated: Stated<'_>, session: &Session) -> Verdict {
+pub fn follow(old: &CatalogTable, mut next: Next, stated: Stated<'_>, session: &Session) -> StatedVerdict {
     let names = |table: &CatalogTable| -> Vec<String> {
         table.columns.iter().map(|column| column.name.clone()).collect()
     };
     if let Some(table) = stated.table.filter(|_| stated.here)
         && names(table) != names(&next.table)
     {
-        return Verdict::Reread(format!(
+        return StatedVerdict::Reread(format!(
             "the server's columns ({}) are not those that follow from the statement ({})",
             names(table).join(", "),
             names(&next.table).join(", ")
@@ -65,7 +65,7 @@ pub fn follow(old: &CatalogTable, mut next: Next, stated: Stated<'_>, session: &
                 unproven = true;
             }
             (_, Some(doubt)) => {
-                return Verdict::Reread(format!(
+                return StatedVerdict::Reread(format!(
                     "column {}: {doubt} cannot be told from the statement, and the server has gone on since",
                     said.name
                 ));
@@ -73,7 +73,7 @@ pub fn follow(old: &CatalogTable, mut next: Next, stated: Stated<'_>, session: &
         }
         let added = next.origins.get(place).is_none_or(Option::is_none);
         if said.inexact_default && added {
-            return Verdict::Reread(format!(
+            return StatedVerdict::Reread(format!(
                 "column {}: the server does not state its default exactly",
                 said.name
             ));
@@ -81,8 +81,8 @@ pub fn follow(old: &CatalogTable, mut next: Next, stated: Stated<'_>, session: &
     }
     next.judge(old, session);
     match next.rereads {
-        Some(why) => Verdict::Reread(why),
-        None => Verdict::Follow { next: Box::new(next), unproven },
+        Some(why) => StatedVerdict::Reread(why),
+        None => StatedVerdict::Follow { next: Box::new(next), unproven },
     }
 }
 

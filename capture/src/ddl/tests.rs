@@ -221,7 +221,7 @@ fn clauses_are_told_apart() {
          AddIndex DropIndex DropPrimaryKey AddPrimaryKey AddForeignKey TableCharset Harmless TableComment Unknown \
          Engine Harmless"
     );
-    assert!(matches!(&kinds[0], S::AddColumn { position: Position::After(name), .. } if name == "b"));
+    assert!(matches!(&kinds[0], S::AddColumn { position: ColumnPosition::After(name), .. } if name == "b"));
     assert_eq!(kinds[17], S::Unknown { clause: "WAT".to_owned() });
     assert!(matches!(&steps("ADD a UUID, ADD b INT")[..], [S::Unknown { .. }, S::AddColumn { .. }]));
     assert!(matches!(

@@ -41,7 +41,7 @@ impl Seek {
 
 /// What an event says of the place.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum SeekVerdict {
     /// Nothing yet.
     Open,
     /// It is the place.
@@ -66,52 +66,52 @@ impl<'a> Doubt<'a> {
     }
 
     /// The next event, from the first.
-    pub(crate) fn judge(&mut self, event: BatchedEvent<'_>) -> Verdict {
+    pub(crate) fn judge(&mut self, event: BatchedEvent<'_>) -> SeekVerdict {
         match event.header.kind {
             // Of the file that was asked for; those that follow are of other files.
             kind::FORMAT_DESCRIPTION if !self.described => {
                 self.described = true;
                 let created = event.header.timestamp_seconds;
                 if created == self.seek.created_seconds {
-                    Verdict::Open
+                    SeekVerdict::Open
                 } else {
-                    Verdict::Refuted(format!(
+                    SeekVerdict::Refuted(format!(
                         "the file is of {created} (seconds since 1970), the one that was read of {}",
                         self.seek.created_seconds
                     ))
                 }
             }
-            kind::FORMAT_DESCRIPTION | kind::ROTATE | kind::STOP => Verdict::Open,
-            _ if !self.described => Verdict::Refuted("no file was described".to_owned()),
+            kind::FORMAT_DESCRIPTION | kind::ROTATE | kind::STOP => SeekVerdict::Open,
+            _ if !self.described => SeekVerdict::Refuted("no file was described".to_owned()),
             // At the end of the binlog; or among transactions that are known, where it says nothing either.
             kind::HEARTBEAT | kind::HEARTBEAT_V2 if self.known.contains_all(&self.seek.executed) => {
-                Verdict::Open
+                SeekVerdict::Open
             }
-            kind::HEARTBEAT | kind::HEARTBEAT_V2 => Verdict::Refuted(
+            kind::HEARTBEAT | kind::HEARTBEAT_V2 => SeekVerdict::Refuted(
                 "the server has committed more than what was read, and none of it follows".to_owned(),
             ),
             kind::GTID | kind::GTID_TAGGED | kind::PREVIOUS_GTIDS => {
                 match parse(event.header.kind, event.data, &FormatContext::default()) {
-                    Ok(EventBody::Gtid(first)) if follows(&first.gtid, self.known) => Verdict::Proven,
-                    Ok(EventBody::Gtid(first)) => Verdict::Refuted(format!(
+                    Ok(EventBody::Gtid(first)) if follows(&first.gtid, self.known) => SeekVerdict::Proven,
+                    Ok(EventBody::Gtid(first)) => SeekVerdict::Refuted(format!(
                         "transaction {} is there, and the one before it was not read",
                         first.gtid
                     )),
                     // Of the next file: all that is in those before it.
                     Ok(EventBody::PreviousGtids(before)) if self.known.contains_all(&before) => {
-                        Verdict::Proven
+                        SeekVerdict::Proven
                     }
                     Ok(_) => {
-                        Verdict::Refuted("the next file begins behind more than what was read".to_owned())
+                        SeekVerdict::Refuted("the next file begins behind more than what was read".to_owned())
                     }
-                    Err(error) => Verdict::Refuted(error.to_string()),
+                    Err(error) => SeekVerdict::Refuted(error.to_string()),
                 }
             }
             // Lost events have no GTID; searching for one would pass over them.
-            kind::INCIDENT => Verdict::Proven,
-            _ if event.header.is_ignorable() => Verdict::Open,
+            kind::INCIDENT => SeekVerdict::Proven,
+            _ if event.header.is_ignorable() => SeekVerdict::Open,
             other => {
-                Verdict::Refuted(format!("an event of type {other} is there, not a transaction's first"))
+                SeekVerdict::Refuted(format!("an event of type {other} is there, not a transaction's first"))
             }
         }
     }
@@ -176,13 +176,13 @@ mod tests {
     }
 
     /// The last verdict on events of type, timestamp and data.
-    fn verdict(server: &ServerHistory, events: &[(u8, u32, Vec<u8>)]) -> Verdict {
+    fn verdict(server: &ServerHistory, events: &[(u8, u32, Vec<u8>)]) -> SeekVerdict {
         let checkpoint = checkpoint();
         let seek = Seek::of(&checkpoint, server).unwrap();
         let mut doubt = Doubt::new(&seek, &checkpoint.position.gtid_set);
-        let mut last = Verdict::Open;
+        let mut last = SeekVerdict::Open;
         for (kind, timestamp_seconds, data) in events {
-            assert_eq!(last, Verdict::Open);
+            assert_eq!(last, SeekVerdict::Open);
             let header = EventHeader {
                 timestamp_seconds: *timestamp_seconds,
                 kind: *kind,
@@ -205,21 +205,21 @@ mod tests {
         let beginning =
             [bare(kind::ROTATE, 0), bare(kind::FORMAT_DESCRIPTION, 1000), bare(kind::IGNORABLE, 1)];
         let after = |events: &[(u8, u32, Vec<u8>)]| verdict(&server(), &[&beginning[..], events].concat());
-        assert_eq!(after(&[]), Verdict::Open);
-        assert_eq!(after(&[gtid(51)]), Verdict::Proven);
-        assert_eq!(after(&[bare(kind::HEARTBEAT_V2, 0), gtid(51)]), Verdict::Proven);
+        assert_eq!(after(&[]), SeekVerdict::Open);
+        assert_eq!(after(&[gtid(51)]), SeekVerdict::Proven);
+        assert_eq!(after(&[bare(kind::HEARTBEAT_V2, 0), gtid(51)]), SeekVerdict::Proven);
         // It had been read to its end, and others follow.
         assert_eq!(
             after(&[bare(kind::ROTATE, 0), bare(kind::FORMAT_DESCRIPTION, 3000), previous(51)]),
-            Verdict::Proven
+            SeekVerdict::Proven
         );
-        assert_eq!(after(&[bare(kind::INCIDENT, 9)]), Verdict::Proven, "it stops the task");
+        assert_eq!(after(&[bare(kind::INCIDENT, 9)]), SeekVerdict::Proven, "it stops the task");
     }
 
     #[test]
     fn another_file_of_the_same_name_is_refuted_by_whatever_shows_it() {
         let refuted = |server: &ServerHistory, events: &[(u8, u32, Vec<u8>)]| match verdict(server, events) {
-            Verdict::Refuted(why) => why,
+            SeekVerdict::Refuted(why) => why,
             other => panic!("{other:?}"),
         };
         let behind = |event| refuted(&server(), &[bare(kind::FORMAT_DESCRIPTION, 1000), event]);

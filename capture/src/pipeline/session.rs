@@ -35,7 +35,7 @@ use tributary_schemas::topic::{capture_group, history_topic, state_topic};
 use tributary_service::exit::Failure;
 use tributary_service::kafka;
 use tributary_service::status::Role;
-use tributary_source::dialect::Dialect;
+use tributary_source::dialect::SourceDialect;
 use tributary_source::facts::{BinlogContents, Cascades};
 use tributary_source::replication::default_server_id;
 
@@ -261,7 +261,7 @@ fn warn_of_cascades(cascades: &Cascades, found: &Found) {
 }
 
 /// Where the source stood when the process started.
-fn beginning_target(server: &ServerHistory, dialect: &Dialect, beginning: &Beginning) -> Position {
+fn beginning_target(server: &ServerHistory, dialect: &SourceDialect, beginning: &Beginning) -> Position {
     let mut position = beginning.checkpoint.position.clone();
     if server.has_gtid {
         position.gtid_set = server.executed.clone();
@@ -281,7 +281,7 @@ fn selection(shared: &Shared) -> Result<TableSelection, Halt> {
 
 fn start(
     shared: &Shared,
-    (dialect, ddl_session): (&Dialect, ddl::Session),
+    (dialect, ddl_session): (&SourceDialect, ddl::Session),
     (publisher, topics): (Publisher, Topics),
     (beginning, seek): (Beginning, Option<Seek>),
     refused: Option<RefusedRecord>,
@@ -334,7 +334,7 @@ fn start(
     })
 }
 
-fn setup(shared: &Shared, dialect: &Dialect, ddl_session: ddl::Session) -> Result<Setup, Halt> {
+fn setup(shared: &Shared, dialect: &SourceDialect, ddl_session: ddl::Session) -> Result<Setup, Halt> {
     let config = &shared.config;
     let task = config.name.to_string();
     let selection =

@@ -10,9 +10,9 @@ use tributary_config::TableSelection;
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::table::TableId;
 use tributary_source::catalog::{CatalogTable, read_tables};
-use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::connect::{SourceConnection, SourceOptions};
 use tributary_source::definition::{executed, unanswered, wait_until_committed};
-use tributary_source::dialect::{Dialect, binary_logs};
+use tributary_source::dialect::{SourceDialect, binary_logs};
 use tributary_source::error::SourceError;
 use tributary_source::facts::{self, BinlogContents, Cascades};
 
@@ -24,7 +24,7 @@ const CATALOG_ROUNDS: usize = 50;
 /// What the source says.
 pub(super) struct Answer {
     /// What kind of server it is.
-    pub dialect: Dialect,
+    pub dialect: SourceDialect,
     /// What its DDL statements leave out.
     pub ddl_session: ddl::Session,
     /// Which transactions and files it has.
@@ -58,7 +58,7 @@ async fn answer(
     published: &GtidSet,
 ) -> Result<Answer, SourceError> {
     let mut connection = source.connect().await?;
-    let dialect = Dialect::probe(&mut connection).await?;
+    let dialect = SourceDialect::probe(&mut connection).await?;
     if dialect.has_gtid() {
         // A server that never will commit it is found out, and named, by what follows.
         let _ = wait_until_committed(&mut connection, published).await?;
@@ -83,7 +83,10 @@ async fn answer(
 }
 
 /// What the server fills in where a DDL statement leaves it out.
-async fn ddl_session(connection: &mut Connection, dialect: &Dialect) -> Result<ddl::Session, SourceError> {
+async fn ddl_session(
+    connection: &mut SourceConnection,
+    dialect: &SourceDialect,
+) -> Result<ddl::Session, SourceError> {
     const DURING: &str = "reading the server's defaults";
     let default_of = "SELECT DEFAULT_COLLATE_NAME FROM information_schema.CHARACTER_SETS WHERE CHARACTER_SET_NAME = 'utf8mb4'";
     let utf8mb4_collation: Option<String> = connection.first(DURING, default_of).await?;
@@ -102,7 +105,7 @@ async fn ddl_session(connection: &mut Connection, dialect: &Dialect) -> Result<d
 }
 
 /// When the server was started, by its clock, seconds since 1970; a second more or less. `None` if it does not say.
-async fn started(connection: &mut Connection) -> Result<Option<u64>, SourceError> {
+async fn started(connection: &mut SourceConnection) -> Result<Option<u64>, SourceError> {
     const DURING: &str = "asking since when the server runs";
     let uptime: Option<(String, String)> =
         connection.first(DURING, "SHOW GLOBAL STATUS LIKE 'Uptime'").await?;
@@ -113,7 +116,7 @@ async fn started(connection: &mut Connection) -> Result<Option<u64>, SourceError
 
 /// The definitions of all selected tables and a place where they hold.
 async fn stable_definitions(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     selects: impl Fn(&TableId, &BTreeSet<TableId>) -> bool,
 ) -> Result<Found, SourceError> {
     let same = |left: &[CatalogTable], right: &[CatalogTable]| {

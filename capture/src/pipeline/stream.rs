@@ -3,7 +3,7 @@
 //! silent past its heartbeats, ends the stream with an error, never quietly. One that was to begin inside a file and finds
 //! another there begins anew, by its GTIDs alone, before a transaction of the other has left.
 
-use super::seek::{Doubt, Seek, Verdict};
+use super::seek::{Doubt, Seek, SeekVerdict};
 use crate::binlog::DecodeError;
 use crate::binlog::batch::EventBatch;
 use crate::binlog::intake::Intake;
@@ -117,7 +117,7 @@ pub(super) async fn run(options: SourceOptions, mut request: StreamRequest, mut 
                 let _ = sender.messages.send(last).await;
                 return;
             }
-            End::Elsewhere(why) => {
+            End::NotContinuous(why) => {
                 request.seek = None;
                 tracing::info!(
                     position = %request.position,
@@ -133,7 +133,7 @@ enum End {
     /// Its last message.
     Failed(StreamMessage),
     /// What is at the position is not proven to follow what was read.
-    Elsewhere(String),
+    NotContinuous(String),
 }
 
 impl From<SourceError> for End {
@@ -223,8 +223,8 @@ async fn stream(options: &SourceOptions, request: &StreamRequest, sender: &mut S
     loop {
         let mut batch = sender.empty_batch();
         let read = read_batch(&mut packets, reading, (&mut intake, &mut doubt), (&mut batch, sender)).await;
-        if let Err(End::Elsewhere(why)) = read {
-            return Err(End::Elsewhere(why));
+        if let Err(End::NotContinuous(why)) = read {
+            return Err(End::NotContinuous(why));
         }
         if !sender.pass_on(batch).await {
             return Ok(());
@@ -261,11 +261,11 @@ async fn read_batch(
     (batch, sender): (&mut EventBatch, &mut Sender),
 ) -> Result<(), End> {
     let failed = |error: SourceError, in_doubt: bool| match in_doubt && may_be_the_place(&error) {
-        true => End::Elsewhere(error.to_string()),
+        true => End::NotContinuous(error.to_string()),
         false => End::from(error),
     };
     let damaged = |damage: DecodeError, in_doubt: bool| match in_doubt {
-        true => End::Elsewhere(damage.to_string()),
+        true => End::NotContinuous(damage.to_string()),
         false => End::Failed(StreamMessage::Damaged(damage)),
     };
     loop {
@@ -327,12 +327,12 @@ async fn unfold(
 /// What the event that came last says of the place where the stream began.
 fn judge(doubt: &mut Option<Doubt<'_>>, batch: &EventBatch) -> Result<(), End> {
     match doubt.as_mut().and_then(|doubt| Some(doubt.judge(batch.last()?))) {
-        None | Some(Verdict::Open) => Ok(()),
-        Some(Verdict::Proven) => {
+        None | Some(SeekVerdict::Open) => Ok(()),
+        Some(SeekVerdict::Proven) => {
             *doubt = None;
             Ok(())
         }
-        Some(Verdict::Refuted(why)) => Err(End::Elsewhere(why)),
+        Some(SeekVerdict::Refuted(why)) => Err(End::NotContinuous(why)),
     }
 }
 

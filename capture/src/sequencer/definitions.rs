@@ -8,7 +8,7 @@
 use super::Sequencer;
 use super::port::{Action, Answered, DefinitionQuestion};
 use super::tables::TableIndex;
-use crate::ddl::{Next, Stated, Verdict, follow, unlike};
+use crate::ddl::{Next, Stated, StatedVerdict, follow, unlike};
 use crate::topics::state::StoredCatalog;
 use std::collections::BTreeMap;
 use tributary_schemas::checkpoint::StateKey;
@@ -18,7 +18,7 @@ use tributary_source::catalog::CatalogTable;
 
 /// Definitions that hold at one place of the source.
 #[derive(Debug)]
-struct Place {
+struct StatedPlace {
     position: Position,
     tables: BTreeMap<TableIndex, Expected>,
 }
@@ -34,7 +34,7 @@ struct Expected {
 /// What the server stated of tables, at places that the stream has not reached; the last word of each table only.
 #[derive(Debug, Default)]
 pub(super) struct Expectations {
-    places: Vec<Place>,
+    places: Vec<StatedPlace>,
 }
 
 impl Expectations {
@@ -46,13 +46,13 @@ impl Expectations {
     ) -> Self {
         let expected = |(index, catalog)| (index, Expected { catalog, unproven: false });
         let tables: BTreeMap<_, _> = catalogs.into_iter().map(expected).collect();
-        Self { places: if tables.is_empty() { Vec::new() } else { vec![Place { position, tables }] } }
+        Self { places: if tables.is_empty() { Vec::new() } else { vec![StatedPlace { position, tables }] } }
     }
 
     fn add(&mut self, position: Position, (index, catalog): (TableIndex, CatalogTable), unproven: bool) {
         self.forget(index);
         let tables = BTreeMap::from([(index, Expected { catalog, unproven })]);
-        self.places.push(Place { position, tables });
+        self.places.push(StatedPlace { position, tables });
     }
 
     /// Drops what is expected of a table; true if something stood on it.
@@ -80,9 +80,9 @@ impl Expectations {
     fn arrived(&mut self, here: &Position) -> BTreeMap<TableIndex, Expected> {
         let (arrived, waiting) = std::mem::take(&mut self.places)
             .into_iter()
-            .partition(|place: &Place| here.covers(&place.position));
+            .partition(|place: &StatedPlace| here.covers(&place.position));
         self.places = waiting;
-        arrived.into_iter().flat_map(|place: Place| place.tables).collect()
+        arrived.into_iter().flat_map(|place: StatedPlace| place.tables).collect()
     }
 }
 
@@ -119,13 +119,13 @@ impl Sequencer {
         let here = found.as_ref().is_some_and(|(_, place)| self.reached().covers(place));
         let stated = Stated { table: found.as_ref().map(|(catalog, _)| catalog), here };
         match follow(&table.catalog, next, stated, &self.setup.session) {
-            Verdict::Follow { next, unproven } => {
+            StatedVerdict::Follow { next, unproven } => {
                 if let Some((catalog, place)) = found {
                     self.expected.add(place, (index, catalog), unproven);
                 }
                 Some((*next, unproven))
             }
-            Verdict::Reread(why) => {
+            StatedVerdict::Reread(why) => {
                 self.tables.reread(index, why);
                 None
             }

@@ -4,7 +4,7 @@
 use super::table::SequencedTable;
 use crate::snapshot::batch::BatchRow;
 use crate::topics::outbox::{Address, Outbox, TooLarge};
-use crate::topics::records::{Place, put_key, put_value};
+use crate::topics::records::{RecordPlace, put_key, put_value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tributary_schemas::envelope::{Operation, Source};
@@ -114,7 +114,7 @@ impl Output {
     ) {
         place.sequence.write_to(&mut self.sequence);
         let RowPlace { offset, row_in_event, .. } = place;
-        let place = Place { offset, row: row_in_event, operation, handled_ms: self.handled_ms };
+        let place = RecordPlace { offset, row: row_in_event, operation, handled_ms: self.handled_ms };
         let (id, source) = (table.value_schema_id, &self.source);
         self.outbox.put(
             self.now,
@@ -130,8 +130,12 @@ impl Output {
     pub(crate) fn delete(&mut self, table: &SequencedTable, key: &[u8], place: RowPlace) {
         place.sequence.write_to(&mut self.sequence);
         let RowPlace { offset, row_in_event, .. } = place;
-        let place =
-            Place { offset, row: row_in_event, operation: Operation::Delete, handled_ms: self.handled_ms };
+        let place = RecordPlace {
+            offset,
+            row: row_in_event,
+            operation: Operation::Delete,
+            handled_ms: self.handled_ms,
+        };
         for with_value in [true, false] {
             let (id, source) = (table.value_schema_id, &self.source);
             let value = with_value.then_some(|out: &mut Vec<u8>| put_value(out, id, None, source, place));

@@ -12,7 +12,7 @@ use crate::binlog::event::kind;
 use crate::binlog::query::Xid;
 use crate::binlog::{EventBody, EventHeader, parse};
 use crate::ddl::{SqlMode, Statement, classify};
-use tributary_schemas::checkpoint::{Checkpoint, Place};
+use tributary_schemas::checkpoint::{BinlogPlace, Checkpoint};
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::position::Position;
 
@@ -26,7 +26,7 @@ const FIRST_OFFSET: u64 = 4;
 pub(crate) fn resume_from(checkpoint: &Checkpoint) -> Position {
     let here = &checkpoint.position;
     let places = checkpoint.undecided.iter().filter_map(|undecided| undecided.place.as_ref());
-    let at = |place: &Place| Position {
+    let at = |place: &BinlogPlace| Position {
         file: place.file.clone(),
         offset: place.offset,
         gtid_set: GtidSet::default(),
@@ -248,7 +248,7 @@ mod tests {
         let undecided = |place: Option<(usize, u64)>| Undecided {
             xid: "X'61',X'',1".into(),
             gtid: None,
-            place: place.map(|(file, offset)| Place { file: at(file, offset).file, offset }),
+            place: place.map(|(file, offset)| BinlogPlace { file: at(file, offset).file, offset }),
             tables: Vec::new(),
         };
         let mut checkpoint = Checkpoint {

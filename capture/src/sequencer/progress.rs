@@ -7,7 +7,7 @@
 use super::tables::TableIndex;
 use std::collections::BTreeMap;
 use tributary_schemas::FORMAT_VERSION;
-use tributary_schemas::checkpoint::{Checkpoint, Partial, Place, PublishedRows, Undecided};
+use tributary_schemas::checkpoint::{BinlogPlace, Checkpoint, Partial, PublishedRows, Undecided};
 use tributary_schemas::gtid::{Gtid, GtidSet};
 use tributary_schemas::position::Position;
 use tributary_schemas::table::TableId;
@@ -240,7 +240,7 @@ impl StreamProgress {
         let Position { file, offset, .. } = &self.position;
         let tables: Vec<TableId> = tables.collect();
         let needed = gtid.is_none() && !tables.is_empty();
-        let place = needed.then(|| Place { file: file.clone(), offset: *offset });
+        let place = needed.then(|| BinlogPlace { file: file.clone(), offset: *offset });
         self.prepared.retain(|undecided| undecided.xid != xid);
         self.prepared.push(Undecided { xid: xid.to_owned(), gtid, place, tables });
     }

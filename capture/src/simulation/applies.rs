@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tributary_apply::batches::compact::Batch;
 use tributary_apply::batches::flush::FlushLimits;
-use tributary_apply::pipeline::flow::{Flow, Verdict};
-use tributary_apply::pipeline::job::{Job, Outcome};
+use tributary_apply::pipeline::flow::{Flow, RecordVerdict};
+use tributary_apply::pipeline::job::{Job, JobOutcome};
 use tributary_apply::pipeline::table::TableTask;
 use tributary_apply::topics::history::History;
 use tributary_config::TableRules;
@@ -114,13 +114,13 @@ impl Topic {
             return Ok(false);
         }
         match self.flow.offer(partition, cursor, generation.flatten(), Instant::now()) {
-            Verdict::Take(batch) => {
+            RecordVerdict::Take(batch) => {
                 let value = value.map(|(_, datum)| datum);
                 batch.push(partition, cursor, key, value, &[]).map_err(|error| error.to_string())?;
                 self.cursors.insert(partition, cursor + 1);
             }
-            Verdict::Wait | Verdict::Ignore => {}
-            Verdict::Corrupt { record, allowed } => {
+            RecordVerdict::Wait | RecordVerdict::Ignore => {}
+            RecordVerdict::Corrupt { record, allowed } => {
                 let topic = &self.task.topic;
                 return Err(format!(
                     "{topic}-{partition} at {cursor}: generation {record} where {allowed} is allowed"
@@ -150,14 +150,14 @@ impl Topic {
         };
         let outcome = match (if quiet { 7 } else { random.u8(0..8) }, job) {
             // Rolled back; the rows are still here.
-            (0, Job::Flush { generation, rows, .. }) => Outcome::Again(Some((generation, rows))),
-            (0, _) => Outcome::Again(None),
+            (0, Job::Flush { generation, rows, .. }) => JobOutcome::Again(Some((generation, rows))),
+            (0, _) => JobOutcome::Again(None),
             // The answer to the COMMIT was lost: it happened, or it did not.
             (1, job) if !matches!(job, Job::Load { .. }) => {
                 if random.bool() {
                     warehouse.run(&job, &self.task)?;
                 }
-                Outcome::Lost
+                JobOutcome::Lost
             }
             (_, job) => warehouse.run(&job, &self.task)?,
         };

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use tributary_apply::barriers::{Arrival, Passage, arrive};
 use tributary_apply::batches::compact::Batch;
 use tributary_apply::bookkeeping::Move;
-use tributary_apply::pipeline::job::{Job, Loaded, Outcome};
+use tributary_apply::pipeline::job::{Job, JobOutcome, Loaded};
 use tributary_apply::pipeline::table::TableTask;
 use tributary_schemas::history::Cause;
 
@@ -117,7 +117,7 @@ impl Warehouse {
     }
 
     /// One transaction: all of the job or nothing.
-    pub(super) fn run(&mut self, job: &Job<Batch>, task: &TableTask) -> Result<Outcome<Batch>, Violation> {
+    pub(super) fn run(&mut self, job: &Job<Batch>, task: &TableTask) -> Result<JobOutcome<Batch>, Violation> {
         let fault = self.fault;
         let target = self.targets.entry(task.topic.clone()).or_insert_with(|| Target::new(task));
         let mut draft = target.clone();
@@ -128,13 +128,13 @@ impl Warehouse {
                     Loaded { partition: *partition, epoch: *epoch, next_offset, generation }
                 };
                 let offsets = partitions.iter().map(loaded).collect();
-                return Ok(Outcome::Loaded { done: draft.applied, offsets });
+                return Ok(JobOutcome::Loaded { done: draft.applied, offsets });
             }
             Job::Flush { generation, target: known, rows, moves } => {
                 draft.merge(task, (*generation, *known), rows);
-                draft.moves(moves, None, fault).then_some(Outcome::Written)
+                draft.moves(moves, None, fault).then_some(JobOutcome::Written)
             }
-            Job::Advance { moves } => draft.moves(moves, None, fault).then_some(Outcome::Written),
+            Job::Advance { moves } => draft.moves(moves, None, fault).then_some(JobOutcome::Written),
             Job::Arrive { from, generation, passage, moves } => {
                 let moved = draft.moves(moves, Some((*from, *generation)), fault);
                 let there = draft.offsets.iter().filter(|(_, arrived)| arrived >= generation).count();
@@ -149,10 +149,10 @@ impl Warehouse {
                     }
                     draft.define(task, *generation);
                 }
-                moved.then_some(Outcome::Arrived { generation: *generation, done: draft.applied })
+                moved.then_some(JobOutcome::Arrived { generation: *generation, done: draft.applied })
             }
         };
-        let Some(outcome) = outcome else { return Ok(Outcome::Lost) };
+        let Some(outcome) = outcome else { return Ok(JobOutcome::Lost) };
         let offsets = target.offsets.iter().zip(&draft.offsets);
         if let Some(((before, _), (after, _))) =
             offsets.into_iter().find(|(before, after)| before.0 > after.0)

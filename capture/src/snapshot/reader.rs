@@ -21,7 +21,7 @@ use tributary_schemas::row::{EncodedRow, RowError};
 use tributary_service::sabotage;
 use tributary_service::waits::SHOWN;
 use tributary_source::chunk::{ChunkError, ChunkSql, Statement};
-use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::connect::{SourceConnection, SourceOptions};
 use tributary_source::error::SourceError;
 use tributary_source::rows::{ColumnMismatch, RowEncoder};
 
@@ -208,7 +208,7 @@ struct Session {
     options: SourceOptions,
     limits: ReaderLimits,
     messages: mpsc::Sender<(usize, ReaderMessage)>,
-    connection: Option<Connection>,
+    connection: Option<SourceConnection>,
     row: EncodedRow,
 }
 
@@ -264,7 +264,7 @@ impl Session {
 
     async fn perform(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut SourceConnection,
         order: &ReaderOrder,
     ) -> Result<ReaderMessage, Stop> {
         let (id, table) = (order.id, &order.table);
@@ -306,7 +306,7 @@ async fn until(cancelled: &AtomicBool) {
     }
 }
 
-async fn connect(options: &SourceOptions) -> Result<Connection, SourceError> {
+async fn connect(options: &SourceOptions) -> Result<SourceConnection, SourceError> {
     let mut connection = options.connect().await?;
     let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
     connection.execute("setting up the session", isolation).await?;
@@ -315,7 +315,7 @@ async fn connect(options: &SourceOptions) -> Result<Connection, SourceError> {
 
 /// Waits as `visibility` says; the locking clause to read with.
 async fn become_visible(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     visibility: &Visibility,
     limits: &ReaderLimits,
 ) -> Result<Option<&'static str>, ReadFailure> {
@@ -338,7 +338,7 @@ async fn become_visible(
 
 /// Runs a statement that returns at most one key.
 async fn find(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     table: &TableReader,
     statement: Statement,
     limit: Duration,
@@ -375,7 +375,7 @@ struct RowStream<'a> {
 }
 
 impl RowStream<'_> {
-    async fn run(self, connection: &mut Connection, statement: Statement) -> Result<(), Stop> {
+    async fn run(self, connection: &mut SourceConnection, statement: Statement) -> Result<(), Stop> {
         const DURING: &str = "reading a chunk";
         let Self { reader, limits, messages, row: encoded, order } = self;
         let (address, attendant) = (connection.address().to_owned(), connection.attendant());

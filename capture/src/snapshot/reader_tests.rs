@@ -11,7 +11,7 @@ use tributary_schemas::checkpoint::{KeyRange, KeyValue};
 use tributary_schemas::table::TableId;
 use tributary_source::catalog::read_table;
 use tributary_source::chunk::ChunkSql;
-use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::connect::{SourceConnection, SourceOptions};
 use tributary_source::publish::{PRIMARY, Wishes};
 use tributary_source::rows::RowEncoder;
 use tributary_tests::servers::Servers;
@@ -27,7 +27,7 @@ fn options(user: &str) -> SourceOptions {
 
 /// A table of [`ROWS`] rows in a database of its own, a reader of it, and root.
 struct Scene {
-    root: Connection,
+    root: SourceConnection,
     table: Arc<TableReader>,
     orders: mpsc::Sender<ReaderOrder>,
     messages: mpsc::Receiver<(usize, ReaderMessage)>,

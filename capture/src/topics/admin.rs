@@ -10,7 +10,7 @@ use rdkafka::groups::GroupMemberInfo;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use thiserror::Error;
-use tributary_service::kafka::{self, Place, RenewedConsumer};
+use tributary_service::kafka::{self, RenewedConsumer, TopicPartition};
 use tributary_service::transient::Transient;
 
 /// How long one request may take.
@@ -325,7 +325,7 @@ impl Topics {
     fn ask_ends(&self, topics: &[(&str, u32)]) -> Result<Vec<Vec<i64>>, TopicError> {
         let place =
             |topic: &str, partition: u32| (topic.to_owned(), i32::try_from(partition).unwrap_or(i32::MAX));
-        let places: Vec<Place> =
+        let places: Vec<TopicPartition> =
             topics.iter().flat_map(|(topic, count)| (0..*count).map(|number| place(topic, number))).collect();
         let asked =
             self.watermarks.ask(|consumer| kafka::offsets(consumer, &places, Offset::End, REQUEST_TIMEOUT));

@@ -6,7 +6,7 @@ use tributary_schemas::wire;
 
 /// The parts of an envelope that differ from row to row.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct RecordPlace {
     /// Offset in bytes of the event in its binlog file.
     pub offset: u64,
     /// Index of the row in its event.
@@ -25,7 +25,13 @@ pub(crate) fn put_key(out: &mut Vec<u8>, schema_id: u32, datum: &[u8]) {
 
 /// Appends a value. `row` is the datum of the row after the change; `None` for a delete. `source` is the shared part of the
 /// envelope's `source`.
-pub(crate) fn put_value(out: &mut Vec<u8>, schema_id: u32, row: Option<&[u8]>, source: &[u8], place: Place) {
+pub(crate) fn put_value(
+    out: &mut Vec<u8>,
+    schema_id: u32,
+    row: Option<&[u8]>,
+    source: &[u8],
+    place: RecordPlace,
+) {
     wire::put_header(out, schema_id);
     out.push(NULL_BRANCH);
     match row {
@@ -73,7 +79,7 @@ mod tests {
         for (row, operation, letter) in
             [(Some(&[0x54_u8][..]), Operation::Read, "r"), (None, Operation::Delete, "d")]
         {
-            let place = Place { offset: 5 << 33, row: 2, operation, handled_ms: 99 };
+            let place = RecordPlace { offset: 5 << 33, row: 2, operation, handled_ms: 99 };
             let mut value = Vec::new();
             put_value(&mut value, 8, row, &shared, place);
             let (id, mut datum) = wire::split(&value).unwrap();

@@ -8,7 +8,7 @@ use tributary_capture::binlog::stream::{Checksum, accept};
 use tributary_capture::binlog::{EventBody, FormatContext, parse};
 use tributary_schemas::gtid::GtidSet;
 use tributary_schemas::row::RowError;
-use tributary_source::connect::Connection;
+use tributary_source::connect::SourceConnection;
 use tributary_source::replication::{DumpRequest, Packet, Replication};
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn gtids_with_and_without_tags() {
 
 /// The server's `gtid_executed` once it has all that was replayed. Other tests commit meanwhile, and a transaction is in
 /// the binlog before it is in the set.
-async fn executed_after(connection: &mut Connection, replay: &Replay) -> GtidSet {
+async fn executed_after(connection: &mut SourceConnection, replay: &Replay) -> GtidSet {
     for event in &replay.gtids {
         let waited: Vec<i64> =
             rows(connection, &format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{}', 60)", event.gtid)).await;

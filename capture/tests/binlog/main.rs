@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 use tributary_schemas::table::{Table, TableId};
 use tributary_source::catalog::read_table;
 use tributary_source::charset::Charset;
-use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::connect::{SourceConnection, SourceOptions};
 use tributary_source::publish::Wishes;
 use tributary_tests::servers::Servers;
 
@@ -30,7 +30,7 @@ fn options() -> SourceOptions {
 }
 
 /// A session of root in the new, empty database `name`, in which zero dates and other oddities are allowed.
-async fn database(name: &str) -> Connection {
+async fn database(name: &str) -> SourceConnection {
     let mut connection = options().connect().await.unwrap();
     run(
         &mut connection,
@@ -45,7 +45,7 @@ async fn database(name: &str) -> Connection {
     connection
 }
 
-async fn run(connection: &mut Connection, statements: &[&str]) {
+async fn run(connection: &mut SourceConnection, statements: &[&str]) {
     for statement in statements {
         connection
             .execute("running", statement)
@@ -54,7 +54,7 @@ async fn run(connection: &mut Connection, statements: &[&str]) {
     }
 }
 
-async fn rows<R: FromRow + Send + 'static>(connection: &mut Connection, statement: &str) -> Vec<R> {
+async fn rows<R: FromRow + Send + 'static>(connection: &mut SourceConnection, statement: &str) -> Vec<R> {
     let rows = connection.query("asking", statement).await;
     rows.unwrap_or_else(|error| panic!("{statement}: {error}"))
         .into_iter()
@@ -64,7 +64,7 @@ async fn rows<R: FromRow + Send + 'static>(connection: &mut Connection, statemen
 
 /// The table as the catalog has it, but for the columns `excluded`, and how many columns it has in all.
 async fn published(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     database: &str,
     table: &str,
     excluded: &[String],
@@ -83,7 +83,7 @@ async fn published(
 }
 
 /// The place in the binlog that the next event is written to.
-async fn place(connection: &mut Connection) -> (String, u64) {
+async fn place(connection: &mut SourceConnection) -> (String, u64) {
     type Status = (String, u64, Option<String>, Option<String>, Option<String>);
     let status: Vec<Status> = rows(connection, "SHOW BINARY LOG STATUS").await;
     let (file, offset, ..) = status.into_iter().next().unwrap();
@@ -91,7 +91,7 @@ async fn place(connection: &mut Connection) -> (String, u64) {
 }
 
 /// Runs statements, replays what they left in the binlog of `tables`, and compares each with what it holds now.
-async fn check(connection: &mut Connection, tables: &[(Table, u32)], statements: &[&str]) -> Replay {
+async fn check(connection: &mut SourceConnection, tables: &[(Table, u32)], statements: &[&str]) -> Replay {
     let (file, offset) = place(connection).await;
     run(connection, statements).await;
     let replay = Replay::read(&file, offset, tables).await;

@@ -10,11 +10,11 @@ use tributary_schemas::envelope::value_schema;
 use tributary_schemas::row::EncodedRow;
 use tributary_schemas::table::{Column, Table};
 use tributary_schemas::types::ColumnType;
-use tributary_source::connect::Connection;
+use tributary_source::connect::SourceConnection;
 use tributary_source::rows::RowEncoder;
 
 /// Compares the rows of a table with what it holds.
-pub(crate) async fn compare(connection: &mut Connection, table: &Table, rows: &Rows) {
+pub(crate) async fn compare(connection: &mut SourceConnection, table: &Table, rows: &Rows) {
     let name = table.id.to_string();
     let columns =
         |of: &dyn Fn(&Column) -> String| table.columns.iter().map(of).collect::<Vec<_>>().join(", ");

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Topic and partition.
-pub type Place = (String, i32);
+pub type TopicPartition = (String, i32);
 
 /// How many partitions a topic has; `None` if it does not exist, or was created so lately that it has none yet. Makes
 /// the client ask, also one that remembers that there was no such topic.
@@ -57,10 +57,10 @@ pub fn group_members<C: ClientContext>(
 /// No answer at all within `limit`.
 pub fn offsets<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
-    places: &[Place],
+    places: &[TopicPartition],
     wanted: Offset,
     limit: Duration,
-) -> Result<BTreeMap<Place, Result<i64, KafkaError>>, KafkaError> {
+) -> Result<BTreeMap<TopicPartition, Result<i64, KafkaError>>, KafkaError> {
     if places.is_empty() {
         return Ok(BTreeMap::new());
     }

@@ -4,7 +4,7 @@
 
 use super::file::{read_value, schema_path};
 use super::value::Scalar;
-use super::{Place, Reading};
+use super::{KeyPlace, Reading};
 use crate::keys::{self, Branch, Key, Kind};
 use config::{Map, Value};
 
@@ -21,7 +21,7 @@ pub(super) fn read(reading: &mut Reading) -> Map<String, Value> {
         .collect();
     let mut clients: Map<String, Map<String, Value>> = Map::new();
     for (name, text) in variables {
-        let place = Place::Variable(format!("{PREFIX}{name}"));
+        let place = KeyPlace::Variable(format!("{PREFIX}{name}"));
         let path = path(&name);
         let schema = schema_path(&path);
         if keys::find(&schema).is_some() || keys::branch(&schema) == Some(Branch::List) {
@@ -77,7 +77,7 @@ fn free_key(path: &str) -> Option<(&'static Key, String)> {
     })
 }
 
-fn value(reading: &mut Reading, place: &Place, path: &str, schema: &str, text: &str) -> Option<Value> {
+fn value(reading: &mut Reading, place: &KeyPlace, path: &str, schema: &str, text: &str) -> Option<Value> {
     let Some(key) = keys::find(schema) else { return read_value(reading, place, path, text) };
     let scalar = match key.kind {
         Kind::TextMap | Kind::SecretMap => return read_value(reading, place, path, text),
@@ -108,7 +108,7 @@ fn value(reading: &mut Reading, place: &Place, path: &str, schema: &str, text: &
 
 /// Tables may be added behind those of the file, but not with a gap between them.
 fn check_indexes(reading: &mut Reading) {
-    let mut indexes: Vec<(usize, Place)> = Vec::new();
+    let mut indexes: Vec<(usize, KeyPlace)> = Vec::new();
     for (path, place) in &reading.places {
         let index = path.strip_prefix("table[").and_then(|rest| rest.split_once(']')?.0.parse().ok());
         indexes.extend(index.map(|index| (index, place.clone())));

@@ -1,7 +1,7 @@
 //! The file's layer: every key looked up, every value checked, with the line it stands on.
 
 use super::value::Scalar;
-use super::{Place, Reading};
+use super::{KeyPlace, Reading};
 use crate::keys::{self, Branch, Key, Kind};
 use config::{Map, Value};
 use toml::Spanned;
@@ -15,14 +15,14 @@ pub(super) fn read(reading: &mut Reading, text: &str) -> Map<String, Value> {
         return walk.table(table.get_ref(), "", "");
     }
     for error in errors {
-        let line = error.span().map_or(Place::File, |span| walk.place(span.start));
+        let line = error.span().map_or(KeyPlace::File, |span| walk.place(span.start));
         walk.reading.report(line, "", format!("not valid TOML: {}", error.message()), "");
     }
     Map::new()
 }
 
 /// Reads one TOML value that stands in an environment variable, for keys that take more than a scalar.
-pub(super) fn read_value(reading: &mut Reading, place: &Place, path: &str, text: &str) -> Option<Value> {
+pub(super) fn read_value(reading: &mut Reading, place: &KeyPlace, path: &str, text: &str) -> Option<Value> {
     let (value, errors) = DeValue::parse_recoverable(text);
     if let Some(error) = errors.first() {
         reading.report(place.clone(), path, format!("not a TOML value: {}", error.message()), "");
@@ -64,9 +64,9 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn place(&self, offset: usize) -> Place {
+    fn place(&self, offset: usize) -> KeyPlace {
         let before = self.text.as_bytes().iter().take(offset);
-        Place::Line(1 + before.filter(|byte| **byte == b'\n').count())
+        KeyPlace::Line(1 + before.filter(|byte| **byte == b'\n').count())
     }
 
     fn table(&mut self, table: &DeTable<'_>, path: &str, schema: &str) -> Map<String, Value> {
@@ -93,7 +93,7 @@ impl Walk<'_> {
         out
     }
 
-    fn unknown(&mut self, place: Place, path: &str, schema: &str) {
+    fn unknown(&mut self, place: KeyPlace, path: &str, schema: &str) {
         let remedy = match keys::nearest(schema) {
             Some(near) => format!("did you mean {}?", near.trim_end_matches("[]")),
             None => {

@@ -1,7 +1,7 @@
 //! One value against what its key takes. File and environment share these rules; a value that passes is stored in
 //! the form the types read.
 
-use super::{Located, Place, Reading};
+use super::{KeyPlace, Located, Reading};
 use crate::keys::{Key, Kind};
 use config::{ConfigError, Map, Source, Value};
 use std::path::Path;
@@ -43,7 +43,13 @@ impl Scalar {
 
 impl Reading {
     /// Checks `scalar` against `kind`, which for a list or a map is that of its elements.
-    pub(super) fn scalar(&mut self, place: &Place, path: &str, key: &Key, scalar: Scalar) -> Option<Value> {
+    pub(super) fn scalar(
+        &mut self,
+        place: &KeyPlace,
+        path: &str,
+        key: &Key,
+        scalar: Scalar,
+    ) -> Option<Value> {
         let mut wrong = |message: String| {
             self.problems
                 .push(Located { place: place.clone(), issue: ConfigIssue::new(path, message, key.about) });
@@ -90,7 +96,13 @@ impl Reading {
     }
 
     /// The text behind `{ file = "…" }` or `{ env = "…" }`.
-    pub(super) fn reference(&mut self, place: &Place, path: &str, way: &str, name: &str) -> Option<String> {
+    pub(super) fn reference(
+        &mut self,
+        place: &KeyPlace,
+        path: &str,
+        way: &str,
+        name: &str,
+    ) -> Option<String> {
         let failed = match way {
             "env" => match self.variables.get(name) {
                 Some(text) => return Some(text.clone()),

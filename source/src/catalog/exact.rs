@@ -8,7 +8,7 @@
 
 use super::{CatalogColumn, CatalogTable};
 use crate::chunk::quote;
-use crate::connect::Connection;
+use crate::connect::SourceConnection;
 use crate::error::SourceError;
 use crate::options::LOCK_WAIT;
 use tributary_schemas::table::ColumnDefault;
@@ -27,7 +27,7 @@ const IMPATIENT: &str = "SET SESSION lock_wait_timeout = 1";
 /// # Errors
 /// What the server or the network said, if asking again can help.
 pub(crate) async fn complete(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     tables: Vec<&mut CatalogTable>,
 ) -> Result<(), SourceError> {
     let asks = tables.iter().flat_map(|table| &table.columns).any(is_asked);
@@ -40,7 +40,10 @@ pub(crate) async fn complete(
     if asks { connection.execute(DURING, LOCK_WAIT).await } else { Ok(()) }
 }
 
-async fn complete_table(connection: &mut Connection, table: &mut CatalogTable) -> Result<(), SourceError> {
+async fn complete_table(
+    connection: &mut SourceConnection,
+    table: &mut CatalogTable,
+) -> Result<(), SourceError> {
     let place = format!("{}.{}", quote(&table.id.database), quote(&table.id.table));
     for column in &mut table.columns {
         match complete_labels(connection, &place, column).await {
@@ -69,7 +72,7 @@ fn is_asked(column: &CatalogColumn) -> bool {
 }
 
 async fn complete_labels(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     place: &str,
     column: &mut CatalogColumn,
 ) -> Result<(), SourceError> {
@@ -104,7 +107,7 @@ async fn complete_labels(
 /// The labels by number, without a row: the column of a recursive expression has the type of its first member, so that
 /// a number put into it comes out as its label. `None` if the server refuses (before 8.0 there is no such expression).
 async fn ask_labels(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     place: &str,
     column: &str,
     count: usize,
@@ -129,7 +132,7 @@ async fn ask_labels(
 }
 
 async fn complete_defaults(
-    connection: &mut Connection,
+    connection: &mut SourceConnection,
     place: &str,
     columns: &mut [CatalogColumn],
 ) -> Result<(), SourceError> {

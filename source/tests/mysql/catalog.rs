@@ -6,7 +6,7 @@ use tributary_config::{Secret, SourceConfig, TlsConfig, TlsMode};
 use tributary_schemas::table::{ColumnDefault, TableId};
 use tributary_source::catalog::{list_tables, read_table, read_tables};
 use tributary_source::connect::SourceOptions;
-use tributary_source::dialect::Dialect;
+use tributary_source::dialect::SourceDialect;
 use tributary_source::publish::Wishes;
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn refusals_are_told_from_outages() {
 #[tokio::test]
 async fn the_dialect_is_what_the_server_has() {
     let mut connection = reader().await;
-    let dialect = Dialect::probe(&mut connection).await.unwrap();
+    let dialect = SourceDialect::probe(&mut connection).await.unwrap();
     assert!(dialect.has_gtid() && dialect.log_bin() && !dialect.polardb, "{dialect:?}");
     assert_eq!(dialect.status_statement, "SHOW BINARY LOG STATUS");
     assert_eq!(dialect.shared_lock, "FOR SHARE");

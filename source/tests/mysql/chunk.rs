@@ -8,7 +8,7 @@ use tributary_schemas::checkpoint::{KeyRange, KeyValue};
 use tributary_schemas::table::TableId;
 use tributary_source::catalog::read_table;
 use tributary_source::chunk::{ChunkSql, Statement};
-use tributary_source::connect::Connection;
+use tributary_source::connect::SourceConnection;
 use tributary_source::publish::{PRIMARY, Wishes};
 
 /// Columns and key, then the rows' values, then whether the index gives the order without a sort.
@@ -159,7 +159,7 @@ const CASES: &[Case] = &[
 
 const ROWS: u64 = 100;
 
-async fn select(connection: &mut Connection, statement: Statement) -> Vec<Row> {
+async fn select(connection: &mut SourceConnection, statement: Statement) -> Vec<Row> {
     connection.driver().exec(statement.sql, statement.params).await.unwrap()
 }
 
@@ -168,7 +168,7 @@ fn stored(key: &[KeyValue]) -> Vec<KeyValue> {
     serde_json::from_str(&serde_json::to_string(key).unwrap()).unwrap()
 }
 
-async fn assert_plan(connection: &mut Connection, statement: &Statement, case: &Case) {
+async fn assert_plan(connection: &mut SourceConnection, statement: &Statement, case: &Case) {
     let sql = format!("EXPLAIN FORMAT=TRADITIONAL {}", statement.sql);
     let plan: Vec<Row> = connection.driver().exec(sql, statement.params.clone()).await.unwrap();
     let kind: String = plan[0].get("type").unwrap();

@@ -12,7 +12,7 @@ mod session;
 
 use std::sync::LazyLock;
 use tributary_config::SourceConfig;
-use tributary_source::connect::{Connection, SourceOptions};
+use tributary_source::connect::{SourceConnection, SourceOptions};
 use tributary_source::error::SourceError;
 use tributary_tests::servers::Servers;
 
@@ -23,12 +23,12 @@ fn config(user: &str) -> SourceConfig {
     serde_json::from_value(SERVERS.source(user)).unwrap()
 }
 
-async fn connect(config: &SourceConfig) -> Result<Connection, SourceError> {
+async fn connect(config: &SourceConfig) -> Result<SourceConnection, SourceError> {
     SourceOptions::new(config).unwrap().connect().await
 }
 
 /// A session of root in a new, empty database.
-async fn database(name: &str) -> Connection {
+async fn database(name: &str) -> SourceConnection {
     let mut connection = connect(&config("root")).await.unwrap();
     run(&mut connection, &[&format!("DROP DATABASE IF EXISTS {name}"), &format!("CREATE DATABASE {name}")])
         .await;
@@ -36,13 +36,13 @@ async fn database(name: &str) -> Connection {
     connection
 }
 
-async fn run(connection: &mut Connection, statements: &[&str]) {
+async fn run(connection: &mut SourceConnection, statements: &[&str]) {
     for statement in statements {
         connection.execute(statement, statement).await.unwrap();
     }
 }
 
 /// A session of the account that Tributary is given.
-async fn reader() -> Connection {
+async fn reader() -> SourceConnection {
     connect(&config("reader")).await.unwrap()
 }

@@ -12,7 +12,7 @@ use tributary_schemas::table::{Table, TableId};
 use tributary_schemas::types::ColumnType;
 use tributary_source::catalog::read_table;
 use tributary_source::chunk::{ChunkSql, quote};
-use tributary_source::connect::Connection;
+use tributary_source::connect::SourceConnection;
 use tributary_source::publish::{PRIMARY, Wishes};
 use tributary_source::rows::RowEncoder;
 
@@ -150,7 +150,7 @@ fn normal(text: Option<String>, column_type: &ColumnType) -> Option<String> {
     })
 }
 
-async fn published(connection: &mut Connection, database: &str, table: &str) -> Table {
+async fn published(connection: &mut SourceConnection, database: &str, table: &str) -> Table {
     let table = read_table(connection, &TableId::new(database, table)).await.unwrap().unwrap();
     let wishes =
         Wishes { excluded: &[], previous: None, highest_id: 0, key_index: None, charset_supported: |_| true };

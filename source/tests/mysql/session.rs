@@ -1,9 +1,9 @@
 //! What a session is set to, whatever the server's defaults are.
 
 use crate::{config, connect, database, run};
-use tributary_source::connect::Connection;
+use tributary_source::connect::SourceConnection;
 
-async fn ask(connection: &mut Connection, expression: &str) -> String {
+async fn ask(connection: &mut SourceConnection, expression: &str) -> String {
     let sql = format!("SELECT CONCAT({expression})");
     let rows = connection.query("asking", &sql).await.unwrap();
     rows.into_iter().next().unwrap().take::<String, _>(0).unwrap()

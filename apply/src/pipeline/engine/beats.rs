@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tributary_schemas::history::{Cause, RegisteredSchema};
 use tributary_service::exit::Failure;
-use tributary_service::kafka::Place;
+use tributary_service::kafka::TopicPartition;
 use tributary_service::status::{Role, State, TableState};
 
 /// The consumer's own positions, transaction markers included.
@@ -88,7 +88,7 @@ fn due(last: &mut Instant, interval: Duration, now: Instant) -> bool {
 
 impl Engine {
     pub(super) fn beat(&mut self, now: Instant) {
-        let hurried = self.parts.until_caught_up;
+        let hurried = self.context.until_caught_up;
         if due(&mut self.beats.positions, POSITIONS, now) {
             self.observe_positions();
         }
@@ -97,7 +97,7 @@ impl Engine {
         if !self.beats.ends_asked && due(&mut self.beats.ends, ends, now) {
             let positions = self.tables.iter().flat_map(|table| table.positions()).collect();
             self.beats.ends_asked = true;
-            self.ask(Ask::Ends(asked_about(positions, &self.parts.config.name)));
+            self.ask(Ask::Ends(asked_about(positions, &self.context.config.name)));
         }
         let waits = self.tables.iter().any(|table| table.flow.waits_for_others());
         let view = if waits { VIEW_HURRIED } else { VIEW };
@@ -127,16 +127,16 @@ impl Engine {
 
     pub(super) fn ask(&self, ask: Ask) {
         // The thread that answers ends only with the loop.
-        let _ = self.parts.asks.send(ask);
+        let _ = self.context.asks.send(ask);
     }
 
-    pub(super) fn places(&self) -> Vec<Place> {
+    pub(super) fn places(&self) -> Vec<TopicPartition> {
         self.tables.iter().flat_map(|table| table.positions()).map(|(place, _)| place).collect()
     }
 
     fn ask_view(&self) {
-        let (worker, sender) = (Arc::clone(&self.parts.worker), self.parts.sender.clone());
-        self.parts.runtime.spawn(async move {
+        let (worker, sender) = (Arc::clone(&self.context.worker), self.context.sender.clone());
+        self.context.runtime.spawn(async move {
             let view = async {
                 let mut lease = worker.pool().acquire("a look at the bookkeeping").await?;
                 let view = worker.bookkeeping().view(&mut lease).await?;
@@ -205,7 +205,7 @@ impl Engine {
         token: Option<u64>,
     ) -> Result<(), Failure> {
         for schema in schemas {
-            self.parts.registry.insert(schema);
+            self.context.registry.insert(schema);
         }
         self.history = history;
         self.refresh_tables()?;
@@ -221,7 +221,7 @@ impl Engine {
                 .partitions()
                 .filter_map(move |partition| Some((topic, partition, table.flow.committed(partition)?)))
         });
-        self.parts.consumer.commit(offsets);
+        self.context.consumer.commit(offsets);
     }
 
     /// States, lags and what is due after a load.
@@ -271,7 +271,7 @@ impl Engine {
         }
         loaded.into_iter().for_each(|index| self.start_after_load(index, Instant::now()));
         let joined = self.shows_joined();
-        self.parts.status.set_role(match (working, joined) {
+        self.context.status.set_role(match (working, joined) {
             (true, _) => Role::Leader,
             (false, true) => Role::Standby,
             (false, false) => Role::Starting,
@@ -280,7 +280,7 @@ impl Engine {
         // group.
         let loading = loading || !self.history.is_complete();
         let behind = behind || !joined;
-        self.parts.status.set_state(match (loading, behind) {
+        self.context.status.set_state(match (loading, behind) {
             (true, _) => State::Loading,
             (false, true) => State::CatchingUp,
             (false, false) => State::Synchronizing,

@@ -12,7 +12,7 @@ use std::time::Instant;
 use tributary_schemas::topic::history_topic;
 use tributary_service::codes::Code;
 use tributary_service::exit::Failure;
-use tributary_service::kafka::Place;
+use tributary_service::kafka::TopicPartition;
 use tributary_service::retry::random;
 
 /// A position is behind the end of its partition for good after this many answers: leaders may differ for a moment.
@@ -33,7 +33,10 @@ enum Reach {
 
 /// The partitions whose ends are asked for. A standby has none, and asks for the end of the history of `task`: the
 /// answer says that Kafka is there, without which the failures of days would add up to an outage.
-pub(super) fn asked_about(mut positions: Vec<(Place, i64)>, task: &str) -> Vec<(Place, i64)> {
+pub(super) fn asked_about(
+    mut positions: Vec<(TopicPartition, i64)>,
+    task: &str,
+) -> Vec<(TopicPartition, i64)> {
     if positions.is_empty() {
         positions.push(((history_topic(task), 0), 0));
     }
@@ -64,7 +67,7 @@ impl Engine {
 
     /// What the consumer has handed over counts as passed, unless some of it is held back here.
     pub(super) fn observe_positions(&mut self) {
-        for ((topic, partition), position) in self.parts.consumer.positions() {
+        for ((topic, partition), position) in self.context.consumer.positions() {
             let index = self.tables.of(&topic);
             let table = &mut self.tables[index];
             if table.partitions.get(&partition).is_some_and(|reading| reading.stash.is_empty()) {
@@ -73,10 +76,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn take_ends(&mut self, ends: &BTreeMap<Place, (i64, i64)>) {
+    pub(super) fn take_ends(&mut self, ends: &BTreeMap<TopicPartition, (i64, i64)>) {
         self.beats.ends_asked = false;
         self.kafka.succeeded();
-        self.parts.status.retried(&self.kafka_name());
+        self.context.status.retried(&self.kafka_name());
         self.observe_positions();
         self.show_position(ends);
         let mut probes = Vec::new();
@@ -117,12 +120,12 @@ impl Engine {
         for (index, error) in recreated {
             // What parks a table under `strict` ends the loop with the next event.
             if let Err(failure) = self.park(index, error) {
-                let _ = self.parts.sender.send(Event::Fatal(failure));
+                let _ = self.context.sender.send(Event::Fatal(failure));
             }
         }
     }
 
-    fn show_position(&self, ends: &BTreeMap<Place, (i64, i64)>) {
+    fn show_position(&self, ends: &BTreeMap<TopicPartition, (i64, i64)>) {
         let (mut behind, mut partitions) = (0, 0);
         for ((topic, partition), (_, end)) in ends {
             let Some(table) = self.tables.find(topic).map(|index| &self.tables[index]) else { continue };
@@ -131,12 +134,12 @@ impl Engine {
             let committed = table.flow.committed(*partition).filter(|_| !table.flow.is_at_end());
             behind += committed.map_or(0, |committed| (end - committed).max(0));
         }
-        self.parts
+        self.context
             .status
             .set_position(format!("{behind} offsets behind the ends of {partitions} partitions"));
     }
 
-    pub(super) fn take_lows(&mut self, lows: &BTreeMap<Place, i64>) -> Result<(), Failure> {
+    pub(super) fn take_lows(&mut self, lows: &BTreeMap<TopicPartition, i64>) -> Result<(), Failure> {
         let mut lost = Vec::new();
         for ((topic, partition), low) in lows {
             let index = self.tables.of(topic);
@@ -156,19 +159,19 @@ impl Engine {
         if self.kafka.failed(now, random()).is_none() {
             return Err(self.kafka_stays_away(error));
         }
-        self.parts.status.retrying(&self.kafka_name(), error);
+        self.context.status.retrying(&self.kafka_name(), error);
         Ok(())
     }
 
     /// Kafka has failed for as long as it may.
     pub(super) fn kafka_stays_away(&self, error: impl Display) -> Failure {
         Failure::new("Kafka does not come back", error)
-            .at(&self.parts.config.kafka.brokers)
+            .at(&self.context.config.kafka.brokers)
             .remedy(remedies::kafka_away())
     }
 
     fn kafka_name(&self) -> String {
-        format!("reading from Kafka at {}", self.parts.config.kafka.brokers)
+        format!("reading from Kafka at {}", self.context.config.kafka.brokers)
     }
 }
 

@@ -4,14 +4,14 @@ use super::index::TableIndex;
 use crate::batches::compact::Batch;
 use crate::bookkeeping::TaskView;
 use crate::destination::DestinationError;
-use crate::pipeline::job::Outcome;
+use crate::pipeline::job::JobOutcome;
 use crate::pipeline::worker::{Failed, Report};
 use crate::topics::history::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tributary_schemas::history::RegisteredSchema;
 use tributary_service::exit::Failure;
-use tributary_service::kafka::Place;
+use tributary_service::kafka::TopicPartition;
 
 /// Something happened elsewhere.
 pub(crate) enum Event {
@@ -28,12 +28,12 @@ pub(crate) enum Event {
     Done {
         table: TableIndex,
         /// What came of it.
-        result: Result<(Outcome<Batch>, Report), Failed>,
+        result: Result<(JobOutcome<Batch>, Report), Failed>,
     },
     /// Position as it was when it was asked, and last stable offset, of partitions.
-    Ends(BTreeMap<Place, (i64, i64)>),
+    Ends(BTreeMap<TopicPartition, (i64, i64)>),
     /// Beginnings of partitions.
-    Lows(BTreeMap<Place, i64>),
+    Lows(BTreeMap<TopicPartition, i64>),
     /// Client ids of the members of the task's group; `None` if Kafka did not say.
     Members(Option<Vec<String>>),
     /// How many partitions topics have; `None` for one that does not exist.
@@ -41,7 +41,7 @@ pub(crate) enum Event {
     /// Nothing lies between `position` and `next`.
     Probed {
         /// Partition.
-        place: Place,
+        place: TopicPartition,
         /// Where the probe began.
         position: i64,
         /// The next record, or the end.
@@ -85,9 +85,9 @@ impl Ask {
 /// A question to the brokers.
 pub(crate) enum Ask {
     /// The last stable offset of each, with the position it is asked at.
-    Ends(Vec<(Place, i64)>),
+    Ends(Vec<(TopicPartition, i64)>),
     /// The beginning of each.
-    Lows(Vec<Place>),
+    Lows(Vec<TopicPartition>),
     /// The members of the task's group.
     Members,
     /// How many partitions each topic has.
@@ -95,7 +95,7 @@ pub(crate) enum Ask {
     /// What lies between a position and an end that is known.
     Probe {
         /// Partition.
-        place: Place,
+        place: TopicPartition,
         position: i64,
         /// A last stable offset.
         end: i64,

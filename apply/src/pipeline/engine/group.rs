@@ -51,12 +51,12 @@ impl Engine {
     /// another's by now.
     fn join_anew(&mut self) -> Result<(), Failure> {
         tracing::warn!("the consumer group does not know this instance any more: it joins anew");
-        let config = &self.parts.config;
-        let consumer = GroupConsumer::new(&self.parts.client, self.parts.worker.identity())
+        let config = &self.context.config;
+        let consumer = GroupConsumer::new(&self.context.client, self.context.worker.identity())
             .map_err(kafka_failure(config))?;
         let topics: Vec<&str> = self.subscribed.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(kafka_failure(config))?;
-        close(std::mem::replace(&mut self.parts.consumer, consumer));
+        close(std::mem::replace(&mut self.context.consumer, consumer));
         for table in self.tables.iter_mut() {
             let partitions: Vec<i32> = table.partitions.keys().copied().collect();
             for partition in &partitions {
@@ -76,7 +76,7 @@ impl Engine {
         }
         // One that has partitions is in its group, whatever a list says that may lack it for other reasons; if its client has
         // lost the brokers, it loses the partitions, too.
-        let present = !self.is_without_partitions() || self.parts.consumer.is_among(client_ids);
+        let present = !self.is_without_partitions() || self.context.consumer.is_among(client_ids);
         if self.membership.absence.look(present, now) { self.join_anew() } else { Ok(()) }
     }
 
@@ -86,14 +86,14 @@ impl Engine {
         if joined {
             self.membership.wait = None;
         } else if self.membership.wait.is_none() {
-            let what = format!("joining the consumer group {}", self.parts.config.name);
-            self.membership.wait = Some(self.parts.status.wait(&what));
+            let what = format!("joining the consumer group {}", self.context.config.name);
+            self.membership.wait = Some(self.context.status.wait(&what));
         }
         joined
     }
 
     pub(super) fn take_assignments(&mut self) -> bool {
-        let assignments = self.parts.consumer.assignments();
+        let assignments = self.context.consumer.assignments();
         let rebalanced = !assignments.is_empty();
         if rebalanced {
             self.membership.absence.doubt();
@@ -112,7 +112,7 @@ impl Engine {
                 {
                     (true, true) => {
                         // The client keeps a pause through revocation and return.
-                        self.parts.consumer.set_paused(&topic, &[partition], false);
+                        self.context.consumer.set_paused(&topic, &[partition], false);
                         table.assign(partition);
                     }
                     // The answer to it comes with the next round of events.
@@ -138,11 +138,11 @@ impl Engine {
         self.membership.asked = false;
         let Some(client_ids) = client_ids else { return Ok(()) };
         self.look_for_itself(client_ids, now)?;
-        let identity = self.parts.worker.identity();
+        let identity = self.context.worker.identity();
         let strangers = strangers(client_ids, identity);
-        let session = Duration::from_millis(u64::from(self.parts.config.kafka.session_timeout_ms));
+        let session = Duration::from_millis(u64::from(self.context.config.kafka.session_timeout_ms));
         if self.company.must_yield(client_ids, identity, session, now) {
-            return Err(shared_name(&self.parts.config, &strangers));
+            return Err(shared_name(&self.context.config, &strangers));
         }
         if !strangers.is_empty() {
             tracing::warn!(
@@ -174,7 +174,7 @@ impl Engine {
                 Ok(())
             }
             _ => Err(Failure::new("Kafka refuses to serve the tables' topics", error)
-                .at(&self.parts.config.kafka.brokers)
+                .at(&self.context.config.kafka.brokers)
                 .remedy(remedies::kafka_refuses())),
         }
     }

@@ -5,7 +5,7 @@ use super::retries::Next;
 use super::{Engine, Event};
 use crate::batches::compact::Batch;
 use crate::destination::DestinationError;
-use crate::pipeline::job::{Job, Outcome};
+use crate::pipeline::job::{Job, JobOutcome};
 use crate::pipeline::worker::{Failed, Report, WorkError};
 use crate::remedies;
 use crate::topics::error::TopicError;
@@ -27,8 +27,8 @@ impl Engine {
             table.oldest_flying_ms = table.oldest_flying_ms.or_else(|| table.oldest_waiting_ms.take());
         }
         let (task, memory) = (Arc::clone(&table.task), Arc::clone(&table.memory));
-        let (worker, sender) = (Arc::clone(&self.parts.worker), self.parts.sender.clone());
-        self.parts.runtime.spawn(async move {
+        let (worker, sender) = (Arc::clone(&self.context.worker), self.context.sender.clone());
+        self.context.runtime.spawn(async move {
             let result = worker.run(&task, &memory, job).await;
             // A loop that is gone needs no answer.
             let _ = sender.send(Event::Done { table: index, result });
@@ -38,25 +38,25 @@ impl Engine {
     pub(super) fn take_outcome(
         &mut self,
         index: TableIndex,
-        result: Result<(Outcome<Batch>, Report), Failed>,
+        result: Result<(JobOutcome<Batch>, Report), Failed>,
         now: Instant,
     ) -> Result<(), Failure> {
         let table = &mut self.tables[index];
         match result {
             Ok((outcome, report)) => {
-                let lost = matches!(outcome, Outcome::Lost);
+                let lost = matches!(outcome, JobOutcome::Lost);
                 if lost {
                     tracing::info!(table = %table.task.id, "the destination is elsewhere: reading its offsets again");
                 }
-                if matches!(outcome, Outcome::Loaded { .. }) {
+                if matches!(outcome, JobOutcome::Loaded { .. }) {
                     table.loaded_at = Some(self.beats.views());
                 }
                 table.oldest_flying_ms = None;
-                if report.rows > 0 || matches!(outcome, Outcome::Arrived { .. }) {
+                if report.rows > 0 || matches!(outcome, JobOutcome::Arrived { .. }) {
                     table.recovered();
                 }
                 table.stuck_since = None;
-                if let Outcome::Arrived { generation, .. } = &outcome
+                if let JobOutcome::Arrived { generation, .. } = &outcome
                     && table.task.is_reset(*generation)
                 {
                     // Read anew, and then analyzed anew.
@@ -70,27 +70,27 @@ impl Engine {
                 table.status.add_rows_applied(report.rows);
                 table.status.add_values_substituted(report.substituted);
                 table.status.set_generation(table.flow.done());
-                self.parts.status.add_bytes_applied(report.bytes);
+                self.context.status.add_bytes_applied(report.bytes);
                 table.retries.succeeded(now);
-                self.parts.status.retried(&table.retry_name());
+                self.context.status.retried(&table.retry_name());
                 Ok(())
             }
             // It is another instance's now, and so is whatever stood in the way.
             Err(Failed { error, rows }) if error.is_transient() && !table.has_partitions() => {
-                table.flow.finish(Outcome::Again(rows));
+                table.flow.finish(JobOutcome::Again(rows));
                 Ok(())
             }
             Err(Failed { error: WorkError::Kafka(error), rows }) => {
-                table.flow.finish(Outcome::Again(rows));
+                table.flow.finish(JobOutcome::Again(rows));
                 self.kafka_failed_for(index, &error, now)
             }
             Err(Failed { error: WorkError::Destination(error), rows }) if error.is_transient() => {
-                table.flow.finish(Outcome::Again(rows));
+                table.flow.finish(JobOutcome::Again(rows));
                 self.failed_for_now(index, error, now)
             }
             Err(Failed { error: WorkError::Destination(error), rows }) => {
                 let void = table.flow.is_void();
-                table.flow.finish(Outcome::Again(rows));
+                table.flow.finish(JobOutcome::Again(rows));
                 if void {
                     tracing::info!(table = %table.task.id, error = %error, "what failed does not matter any more");
                     return Ok(());
@@ -113,7 +113,7 @@ impl Engine {
             return Err(self.kafka_stays_away(error));
         }
         tracing::warn!(table = %table.task.id, error = %error, "tried again");
-        self.parts.status.retrying(&table.retry_name(), &error.to_string());
+        self.context.status.retrying(&table.retry_name(), &error.to_string());
         Ok(())
     }
 
@@ -130,7 +130,7 @@ impl Engine {
         match table.retries.failed(error.is_conflict(), others, now, random()) {
             Next::Again => {
                 tracing::warn!(table = %table.task.id, error = %error, "tried again");
-                self.parts.status.retrying(&table.retry_name(), &error.full());
+                self.context.status.retrying(&table.retry_name(), &error.full());
                 Ok(())
             }
             Next::Park => {

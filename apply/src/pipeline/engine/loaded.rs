@@ -107,10 +107,10 @@ impl Engine {
         if !table.after_load.starts(attempt, now) {
             return;
         }
-        let (worker, task) = (Arc::clone(&self.parts.worker), Arc::clone(&table.task));
+        let (worker, task) = (Arc::clone(&self.context.worker), Arc::clone(&table.task));
         let memory = Arc::clone(&table.memory);
-        let sender = self.parts.sender.clone();
-        self.parts.runtime.spawn(async move {
+        let sender = self.context.sender.clone();
+        self.context.runtime.spawn(async move {
             let result = worker.after_load(&task, &memory).await;
             // A loop that is gone needs no answer.
             let _ = sender.send(Event::AfterLoad { table: index, attempt, result });
@@ -136,24 +136,24 @@ impl Engine {
         match result {
             Err(error) if again => {
                 if table.has_partitions() {
-                    self.parts.status.retrying(&what, &error.full());
+                    self.context.status.retrying(&what, &error.full());
                 }
             }
             Ok(_) => {
-                self.parts.status.retried(&what);
+                self.context.status.retried(&what);
             }
             Err(error) => {
                 // Rows are in; without statistics or indexes queries are slower, and the next start tries again.
                 tracing::warn!(table = %table.task.id, error = %error, "no statistics and indexes after the load");
-                self.parts.status.retried(&what);
+                self.context.status.retried(&what);
             }
         }
     }
 
     /// Asks for the end of a run that ends once everything is there: the rows are, and so is what follows their load.
     pub(super) fn end_if_caught_up(&mut self, now: Instant) {
-        if self.parts.caught_up.load(Ordering::Relaxed) && !self.is_analyzing(now) {
-            self.parts.handle.request();
+        if self.context.caught_up.load(Ordering::Relaxed) && !self.is_analyzing(now) {
+            self.context.handle.request();
         }
     }
 

@@ -53,7 +53,7 @@ const PRESSED_PATIENCE: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// What the loop works with.
-pub(crate) struct Parts {
+pub(crate) struct EngineContext {
     /// The configuration.
     pub config: Arc<Config>,
     /// `[[table]]`.
@@ -90,7 +90,7 @@ pub(crate) struct Parts {
 
 /// The loop's state.
 pub(crate) struct Engine {
-    parts: Parts,
+    context: EngineContext,
     tables: Tables,
     history: Arc<History>,
     limits: FlushLimits,
@@ -119,8 +119,8 @@ pub(crate) struct Engine {
 impl Engine {
     /// A loop that knows the history, and the bookkeeping's epoch, as they were read.
     #[must_use]
-    pub(crate) fn new(parts: Parts, history: Arc<History>, epoch: i64) -> Self {
-        let apply = &parts.config.apply;
+    pub(crate) fn new(context: EngineContext, history: Arc<History>, epoch: i64) -> Self {
+        let apply = &context.config.apply;
         let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let limits = FlushLimits {
             keys: number(apply.flush_rows),
@@ -129,9 +129,9 @@ impl Engine {
         };
         let retry_parked = Duration::from_millis(apply.retry_parked_ms);
         let budget = MemoryBudget::new(number(apply.memory_bytes));
-        let kafka = Backoff::new(Policy::for_limit(parts.config.kafka.retry()));
+        let kafka = Backoff::new(Policy::for_limit(context.config.kafka.retry()));
         Self {
-            parts,
+            context,
             tables: Tables::default(),
             history,
             limits,
@@ -173,7 +173,7 @@ impl Engine {
             }
             if pressed && !self.all_paused || self.draining.is_some() {
                 // Nothing more fits: wait for a job, with what was fetched left in the client.
-                if let Ok(event) = self.parts.events.recv_timeout(POLL_IDLE) {
+                if let Ok(event) = self.context.events.recv_timeout(POLL_IDLE) {
                     self.take_event(event, now)?;
                 }
             } else {
@@ -183,7 +183,7 @@ impl Engine {
     }
 
     fn take_events(&mut self, now: Instant) -> Result<(), Failure> {
-        while let Ok(event) = self.parts.events.try_recv() {
+        while let Ok(event) = self.context.events.try_recv() {
             self.take_event(event, now)?;
         }
         Ok(())
@@ -224,7 +224,7 @@ impl Engine {
 
     /// True once a drain that was asked for has come to its end.
     fn drained(&mut self, now: Instant) -> bool {
-        if self.draining.is_none() && self.parts.shutdown.requested() {
+        if self.draining.is_none() && self.context.shutdown.requested() {
             self.draining = Some(now);
         }
         let Some(since) = self.draining else { return false };
@@ -270,15 +270,15 @@ impl Engine {
         if let Some(error) = table.closed() {
             return self.park(index, error);
         }
-        if let Some(error) = table.follow_destination(&mut self.tokens, &self.parts.catch_ups) {
+        if let Some(error) = table.follow_destination(&mut self.tokens, &self.context.catch_ups) {
             return self.park(index, error);
         }
         let closing = table.is_closing();
-        table.seek(&self.parts.consumer);
+        table.seek(&self.context.consumer);
         self.drain_stash(index, now);
         let (all_paused, draining) = (self.all_paused, self.draining.is_some());
         let table = &mut self.tables[index];
-        table.sync_pauses(&self.parts.consumer, all_paused || table.over, now);
+        table.sync_pauses(&self.context.consumer, all_paused || table.over, now);
         self.start_job(index, pressed || draining || closing, now);
         Ok(())
     }
@@ -290,7 +290,7 @@ impl Engine {
         let mut bytes = 0;
         for _ in 0..ROUND_RECORDS {
             // The message borrows the consumer, and the tables change: both are fields of their own.
-            let polled = self.parts.consumer.poll(timeout);
+            let polled = self.context.consumer.poll(timeout);
             timeout = Duration::ZERO;
             let judged = match polled {
                 None => None,
@@ -298,7 +298,7 @@ impl Engine {
                     bytes += message.payload_len() + message.key_len();
                     let index = self.tables.of(message.topic());
                     let table = &mut self.tables[index];
-                    let foreign = table.receive(&message, &mut self.tokens, &self.parts.catch_ups, now);
+                    let foreign = table.receive(&message, &mut self.tokens, &self.context.catch_ups, now);
                     Some(Ok(foreign.map(|error| (index, error))))
                 }
                 Some(Err(error)) => Some(Err(error)),

@@ -4,7 +4,7 @@ use super::Engine;
 use super::index::TableIndex;
 use super::table::{EngineTable, Reading};
 use crate::destination::TableError;
-use crate::pipeline::flow::Verdict;
+use crate::pipeline::flow::RecordVerdict;
 use crate::pipeline::table::TableTask;
 use crate::remedies;
 use rdkafka::Message;
@@ -97,16 +97,16 @@ impl EngineTable {
             }
         };
         match self.flow.offer(partition, offset, generation, now) {
-            Verdict::Ignore => Taken::Yes,
-            Verdict::Wait => Taken::Later,
-            Verdict::Corrupt { record, allowed } => Taken::Foreign(record_error(
+            RecordVerdict::Ignore => Taken::Yes,
+            RecordVerdict::Wait => Taken::Later,
+            RecordVerdict::Corrupt { record, allowed } => Taken::Foreign(record_error(
                 Code::GenerationOrder,
                 &self.task,
                 partition,
                 offset,
                 &format!("it has generation {record}, where the history allows {allowed} at the most"),
             )),
-            Verdict::Take(rows) => {
+            RecordVerdict::Take(rows) => {
                 let pushed = if self.raw_values {
                     let raw = raw_values(message);
                     rows.push(partition, offset, key, value, &raw)
@@ -146,7 +146,7 @@ impl Engine {
                     waits @ (Taken::Later | Taken::Unknown) => {
                         Reading::of(&mut table.partitions, partition).stash.push_front(message);
                         if matches!(waits, Taken::Unknown) {
-                            table.await_history(partition, &mut self.tokens, &self.parts.catch_ups);
+                            table.await_history(partition, &mut self.tokens, &self.context.catch_ups);
                         }
                         break;
                     }

@@ -2,7 +2,7 @@
 //! topics to subscribe to.
 
 use super::{Engine, EngineTable};
-use crate::pipeline::table::{Left, TableTask};
+use crate::pipeline::table::{TableRefusal, TableTask};
 use crate::remedies;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,18 +25,18 @@ impl Engine {
                     reason.clone(),
                     remedies::excluded_by_capture(),
                 );
-                self.parts.status.table(&name).exclude(error);
+                self.context.status.table(&name).exclude(error);
                 continue;
             }
             if history.generations(&selected.topic).next().is_none() {
-                drop(self.parts.status.table(&name));
+                drop(self.context.status.table(&name));
                 continue;
             }
-            match TableTask::new(&self.parts.config, &self.parts.rules, &history, selected) {
-                Err(Left::Unmatched) => {}
-                Err(Left::Error(error)) => {
+            match TableTask::new(&self.context.config, &self.context.rules, &history, selected) {
+                Err(TableRefusal::Unmatched) => {}
+                Err(TableRefusal::Error(error)) => {
                     let document = ErrorDocument::new(error.code, error.message, error.remedy);
-                    self.parts.status.table(&name).exclude(document);
+                    self.context.status.table(&name).exclude(document);
                 }
                 Ok(task) => {
                     topics.push(task.topic.clone());
@@ -48,9 +48,9 @@ impl Engine {
         self.show_deselected(&topics);
         if topics != self.subscribed {
             let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-            self.parts.consumer.subscribe(&names).map_err(|error| {
+            self.context.consumer.subscribe(&names).map_err(|error| {
                 Failure::new("cannot subscribe to the tables' topics", error).at(&self
-                    .parts
+                    .context
                     .config
                     .kafka
                     .brokers)
@@ -91,15 +91,15 @@ impl Engine {
             Some(index) => {
                 let table = &mut self.tables[index];
                 if self.subscribed.binary_search(&topic).is_err() {
-                    table.status = self.parts.status.table(&task.id.to_string());
+                    table.status = self.context.status.table(&task.id.to_string());
                 }
                 table.set_task(task);
             }
             None => {
-                let config = &self.parts.config;
+                let config = &self.context.config;
                 let limit = config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry());
                 let limits = (limit, config.kafka.retry());
-                self.tables.add(EngineTable::new(task, &self.parts.status, limits));
+                self.tables.add(EngineTable::new(task, &self.context.status, limits));
             }
         }
     }

@@ -43,7 +43,7 @@ impl Engine {
         if std::mem::replace(&mut self.roll.asked, true) {
             return;
         }
-        let history = history_topic(&self.parts.config.name);
+        let history = history_topic(&self.context.config.name);
         let topics = self.subscribed.iter().chain([&history]);
         let count = self.subscribed.len() + 1;
         let names = topics.cycle().skip(self.roll.next % count).take(AT_A_TIME.min(count)).cloned().collect();
@@ -59,7 +59,7 @@ impl Engine {
         now: Instant,
     ) -> Result<(), Failure> {
         self.roll.asked = false;
-        let history = history_topic(&self.parts.config.name);
+        let history = history_topic(&self.context.config.name);
         for (topic, partitions) in topics {
             if topic == history {
                 self.take_history_topic(&history, partitions.is_some(), now)?;
@@ -86,7 +86,7 @@ impl Engine {
     /// A history that is gone is written again by a capture that runs, which is waited for as an outage is.
     fn take_history_topic(&mut self, history: &str, there: bool, now: Instant) -> Result<(), Failure> {
         let was_gone = self.roll.history_gone.is_some();
-        let kafka = &self.parts.config.kafka;
+        let kafka = &self.context.config.kafka;
         if is_gone(&mut self.roll.history_gone, there, now, kafka.retry().max(GONE)) {
             return Err(history_gone(history, &kafka.brokers));
         }
@@ -94,12 +94,12 @@ impl Engine {
             let why = format!(
                 "topic {history} does not exist: somebody has deleted it; a capture that runs writes it again"
             );
-            self.parts.status.retrying(FOLLOWING, &why);
+            self.context.status.retrying(FOLLOWING, &why);
         } else if was_gone {
-            self.parts.status.retried(FOLLOWING);
+            self.context.status.retried(FOLLOWING);
             // The client does not look for a topic that it has seen go.
             self.tokens += 1;
-            let _ = self.parts.catch_ups.send(self.tokens);
+            let _ = self.context.catch_ups.send(self.tokens);
         }
         Ok(())
     }

@@ -207,7 +207,7 @@ impl Engine {
             Instant::now(),
             self.retry_parked,
         )));
-        if self.parts.config.strict {
+        if self.context.config.strict {
             return Err(Failure::new(
                 format!("{} cannot go on (strict = true)", table.task.id),
                 loggable(&error.message),
@@ -216,10 +216,10 @@ impl Engine {
             .remedy(error.remedy_of_an_end()));
         }
         table.marks.begun();
-        let (worker, topic) = (Arc::clone(&self.parts.worker), table.task.topic.clone());
+        let (worker, topic) = (Arc::clone(&self.context.worker), table.task.topic.clone());
         let source = table.task.id.to_string();
-        let (storing, sender) = (Arc::clone(&self.storing), self.parts.sender.clone());
-        self.parts.runtime.spawn(async move {
+        let (storing, sender) = (Arc::clone(&self.storing), self.context.sender.clone());
+        self.context.runtime.spawn(async move {
             let _storing = storing;
             let stored = async {
                 let mut lease = worker.pool().acquire(format!("why {source} is parked")).await?;
@@ -244,7 +244,7 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::batches::flush::FlushLimits;
-    use crate::pipeline::job::{Job, Loaded, Outcome};
+    use crate::pipeline::job::{Job, JobOutcome, Loaded};
     use crate::pipeline::table::TableTask;
     use crate::topics::history::History;
     use tributary_config::{Config, TableRules};
@@ -317,7 +317,7 @@ mod tests {
             next_offset: 0,
             generation: 0,
         });
-        table.flow.finish(Outcome::Loaded { done: 0, offsets: offsets.collect() });
+        table.flow.finish(JobOutcome::Loaded { done: 0, offsets: offsets.collect() });
         table.flow.sought(0);
         assert!(table.flow.has_running());
         table.see_mark(Some(error("foreign-record")), 3, MINUTE);

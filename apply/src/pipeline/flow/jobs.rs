@@ -3,14 +3,14 @@
 use super::{Closed, Flow, Intake, Open, Partition, Phase};
 use crate::batches::flush::{BatchState, FlushDecision, FlushLimits};
 use crate::bookkeeping::Move;
-use crate::pipeline::job::{Job, Loaded, Outcome, Rows};
+use crate::pipeline::job::{Job, JobOutcome, Loaded, Rows};
 use std::time::Instant;
 
 impl<B: Rows> Flow<B> {
     /// The next job, if one may go out. `pressed`: memory is short.
     pub fn next_job(&mut self, limits: &FlushLimits, pressed: bool, now: Instant) -> Option<Job<B>> {
         self.close_full(limits);
-        if self.intake == Intake::Shut || self.flying.is_some() {
+        if self.intake == Intake::Shut || self.in_flight.is_some() {
             return None;
         }
         // Until the history says what the destination looks like, no row can be fitted into it.
@@ -22,7 +22,7 @@ impl<B: Rows> Flow<B> {
                 .or_else(|| self.advance_job()),
             load => load,
         }?;
-        self.flying = Some(job.moves().to_vec());
+        self.in_flight = Some(job.moves().to_vec());
         self.flying_bytes = job.bytes();
         Some(job)
     }
@@ -122,23 +122,23 @@ impl<B: Rows> Flow<B> {
     }
 
     /// Takes the outcome of the job that was out.
-    pub fn finish(&mut self, outcome: Outcome<B>) {
-        let moves = self.flying.take().unwrap_or_default();
+    pub fn finish(&mut self, outcome: JobOutcome<B>) {
+        let moves = self.in_flight.take().unwrap_or_default();
         self.flying_bytes = 0;
         match outcome {
-            Outcome::Loaded { done, offsets } => {
+            JobOutcome::Loaded { done, offsets } => {
                 self.done = done;
                 for loaded in offsets {
                     self.loaded(loaded);
                 }
             }
-            Outcome::Written => self.written(&moves, None),
-            Outcome::Arrived { generation, done } => {
+            JobOutcome::Written => self.written(&moves, None),
+            JobOutcome::Arrived { generation, done } => {
                 self.written(&moves, Some(generation));
                 self.set_done(done);
             }
-            Outcome::Again(rows) => self.again(rows),
-            Outcome::Lost => self.reload(),
+            JobOutcome::Again(rows) => self.again(rows),
+            JobOutcome::Lost => self.reload(),
         }
     }
 

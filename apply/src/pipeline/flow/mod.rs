@@ -76,7 +76,7 @@ enum Intake {
 
 /// What to do with a record.
 #[derive(Debug)]
-pub enum Verdict<'a, B> {
+pub enum RecordVerdict<'a, B> {
     /// Push it into this batch; the position has moved past it.
     Take(&'a mut B),
     /// Keep it and stop reading the partition until [`Flow::accepts`] says otherwise.
@@ -105,7 +105,7 @@ pub struct Flow<B> {
     /// Bytes of the batch that is being flushed.
     flying_bytes: usize,
     /// What the job that is out will have moved.
-    flying: Option<Vec<Move>>,
+    in_flight: Option<Vec<Move>>,
     intake: Intake,
     epochs: u64,
     /// Offsets without rows are to be stored soon: the end is waited for, or the slow beat has come.
@@ -124,7 +124,7 @@ impl<B: Rows> Flow<B> {
             open: Vec::new(),
             closed: VecDeque::new(),
             flying_bytes: 0,
-            flying: None,
+            in_flight: None,
             intake: Intake::Open,
             epochs: 0,
             advance: false,
@@ -140,7 +140,7 @@ impl<B: Rows> Flow<B> {
     /// True if nothing that was taken is still on its way.
     #[must_use]
     pub fn is_written(&self) -> bool {
-        self.flying.is_none() && self.open.is_empty() && self.closed.is_empty()
+        self.in_flight.is_none() && self.open.is_empty() && self.closed.is_empty()
     }
 
     /// True if records of some partition are being taken.
@@ -174,24 +174,24 @@ impl<B: Rows> Flow<B> {
         offset: i64,
         generation: Option<u32>,
         now: Instant,
-    ) -> Verdict<'_, B> {
+    ) -> RecordVerdict<'_, B> {
         let open = self.intake == Intake::Open;
         let Some(partition) = self.partitions.get_mut(&number).filter(|_| open) else {
-            return Verdict::Ignore;
+            return RecordVerdict::Ignore;
         };
         if partition.phase != Phase::Running || offset < partition.position {
-            return Verdict::Ignore;
+            return RecordVerdict::Ignore;
         }
         if offset >= partition.barrier || self.barriers.is_awaited(partition.generation, self.done) {
             // Nothing lies between the last record and this one.
             partition.position = offset.min(partition.barrier).max(partition.position);
-            return Verdict::Wait;
+            return RecordVerdict::Wait;
         }
         let allowed = partition.generation;
         let generation = generation
             .unwrap_or_else(|| self.barriers.generation_at(number, offset).min(partition.generation));
         if generation > allowed {
-            return Verdict::Corrupt { record: generation, allowed };
+            return RecordVerdict::Corrupt { record: generation, allowed };
         }
         partition.position = offset.saturating_add(1);
         partition.at_end = false;
@@ -202,7 +202,7 @@ impl<B: Rows> Flow<B> {
             place
         });
         match self.open.get_mut(place) {
-            Some(open) => Verdict::Take(&mut open.rows),
+            Some(open) => RecordVerdict::Take(&mut open.rows),
             None => unreachable!("the batch of generation {generation} is open"),
         }
     }
@@ -239,7 +239,7 @@ impl<B: Rows> Flow<B> {
     /// does not matter.
     #[must_use]
     pub fn is_void(&self) -> bool {
-        self.flying.iter().flatten().any(|step| {
+        self.in_flight.iter().flatten().any(|step| {
             self.partitions.get(&step.partition).is_none_or(|partition| partition.epoch != step.epoch)
         })
     }
@@ -314,7 +314,7 @@ impl<B: Rows> Flow<B> {
     /// True while a job is out.
     #[must_use]
     pub const fn is_flying(&self) -> bool {
-        self.flying.is_some()
+        self.in_flight.is_some()
     }
 
     /// Bytes held, those being flushed included.

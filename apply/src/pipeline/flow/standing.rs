@@ -108,8 +108,8 @@ mod tests {
     use super::*;
     use crate::barriers::{Barrier, Passage};
     use crate::batches::flush::FlushLimits;
-    use crate::pipeline::flow::Verdict;
-    use crate::pipeline::job::{Job, Loaded, Outcome};
+    use crate::pipeline::flow::RecordVerdict;
+    use crate::pipeline::job::{Job, JobOutcome, Loaded};
     use crate::pipeline::simulation::Held;
     use std::time::{Duration, Instant};
 
@@ -131,7 +131,7 @@ mod tests {
         };
         let loaded = |(partition, epoch)| Loaded { partition, epoch, next_offset: 3, generation: 1 };
         let offsets = partitions.into_iter().map(loaded).collect();
-        flow.finish(Outcome::Loaded { done: 1, offsets });
+        flow.finish(JobOutcome::Loaded { done: 1, offsets });
         let sought = flow.seeks()[0].1;
         flow.sought(0);
         sought
@@ -142,7 +142,9 @@ mod tests {
         let mut flow = Flow::new(barriers(&[(0, false)]), Box::new(Held::default));
         flow.assign(&[0]);
         assert_eq!(load(&mut flow), 3);
-        let Verdict::Take(rows) = flow.offer(0, 3, Some(1), Instant::now()) else { panic!("not taken") };
+        let RecordVerdict::Take(rows) = flow.offer(0, 3, Some(1), Instant::now()) else {
+            panic!("not taken")
+        };
         rows.0.push((0, 3));
         let Some(Job::Flush { generation, rows, .. }) = flow.next_job(&LIMITS, true, Instant::now()) else {
             panic!("nothing is flushed")
@@ -151,7 +153,7 @@ mod tests {
         // An ALTER, and behind it the table is read anew.
         flow.set_barriers(barriers(&[(0, false), (5, false), (8, true)]));
         assert!(flow.is_void(), "the flush is about rows that are to be removed");
-        flow.finish(Outcome::Again(Some((generation, rows))));
+        flow.finish(JobOutcome::Again(Some((generation, rows))));
         assert_eq!(load(&mut flow), 8);
         // Behind it nothing changes.
         flow.set_barriers(barriers(&[(0, false), (5, false), (8, true), (9, false)]));

@@ -7,7 +7,7 @@
 use super::{Run, kafka_failure};
 use crate::bookkeeping::{Refusal, StoredOffset, TargetRow};
 use crate::destination::{DestinationError, TableError, loggable};
-use crate::pipeline::table::{Left, TableTask};
+use crate::pipeline::table::{TableRefusal, TableTask};
 use crate::pipeline::worker::{Worker, check_identity};
 use crate::remedies;
 use crate::topics::ends::Ends;
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tributary_service::exit::{Exit, Failure};
-use tributary_service::kafka::Place;
+use tributary_service::kafka::TopicPartition;
 use tributary_service::load::rules;
 use tributary_service::retry::{Policy, RetryError, retry_while_transient};
 use tributary_service::status::{ErrorDocument, Status, TableState};
@@ -39,7 +39,7 @@ const SETTLE: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 struct Goals {
     /// High watermarks, read uncommitted.
-    offsets: BTreeMap<Place, i64>,
+    offsets: BTreeMap<TopicPartition, i64>,
     /// Newest generations, by topic.
     generations: BTreeMap<String, u32>,
     /// Name on the source, by topic.
@@ -237,7 +237,7 @@ async fn goals(run: &Run, ends: Arc<Ends>, history: &History) -> Result<Goals, F
     for selected in history.replicated() {
         let task = match TableTask::new(&run.config, &rules, history, selected) {
             Ok(task) => task,
-            Err(Left::Unmatched | Left::Error(_)) => continue,
+            Err(TableRefusal::Unmatched | TableRefusal::Error(_)) => continue,
         };
         let partitions = i32::try_from(task.partitions).unwrap_or(i32::MAX);
         places.extend((0..partitions).map(|partition| (task.topic.clone(), partition)));

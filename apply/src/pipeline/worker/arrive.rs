@@ -15,7 +15,7 @@ use crate::bookkeeping::{ArrivalStep, Move};
 use crate::destination::{Connection, DestinationError, TableError};
 use crate::merge::changes::{Change, changes};
 use crate::merge::ddl::DdlError;
-use crate::pipeline::job::Outcome;
+use crate::pipeline::job::JobOutcome;
 use crate::pipeline::ownership::Act;
 use crate::pipeline::table::TableTask;
 use crate::remedies;
@@ -34,7 +34,7 @@ impl Worker {
         passage: Passage,
         moves: &[Move],
         conflicts: u32,
-    ) -> Result<Outcome<Batch>, DestinationError> {
+    ) -> Result<JobOutcome<Batch>, DestinationError> {
         let _turn = self.pool.turn_to_define(&task.target, conflicts).await;
         let mut lease = self.begin(task, Hold::Target(&task.target), conflicts).await?;
         let own: Vec<i32> = moves.iter().map(|step| step.partition).collect();
@@ -45,7 +45,7 @@ impl Worker {
         };
         // An instance of an older version queues up at the row alone. What it has done meanwhile is seen here.
         if self.judge(&mut lease, task, generation, passage, &own, true).await? != (applied, verdict) {
-            return Ok(Outcome::Again(None));
+            return Ok(JobOutcome::Again(None));
         }
         let mut done = applied;
         if let Some(statements) = statements {
@@ -64,7 +64,7 @@ impl Worker {
         sabotage::pass("ddl-barrier");
         lease.release();
         *cache = Cache::default();
-        Ok(Outcome::Arrived { generation, done })
+        Ok(JobOutcome::Arrived { generation, done })
     }
 
     /// The newest generation that is done, and what is to be done by those who bring the partitions `own`. `lock`: as

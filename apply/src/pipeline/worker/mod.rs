@@ -24,7 +24,7 @@ pub(crate) use fit::{compile, warnings};
 pub(in crate::pipeline) use refused::{check_identity, partitions_changed};
 pub(crate) use replay::Replay;
 
-use super::job::{Job, Outcome};
+use super::job::{Job, JobOutcome};
 use super::table::TableTask;
 use crate::batches::compact::Batch;
 use crate::bookkeeping::Bookkeeping;
@@ -229,13 +229,13 @@ impl Worker {
     ///
     /// # Errors
     /// [`Failed`] if nothing was written and the reason is for the caller to judge. A lost race or a lost answer is
-    /// no error but [`Outcome::Lost`].
+    /// no error but [`JobOutcome::Lost`].
     pub(crate) async fn run(
         &self,
         task: &TableTask,
         memory: &TableMemory,
         job: Job<Batch>,
-    ) -> Result<(Outcome<Batch>, Report), Failed> {
+    ) -> Result<(JobOutcome<Batch>, Report), Failed> {
         let moves = match &job {
             Job::Flush { moves, .. } | Job::Arrive { moves, .. } => moves.clone(),
             Job::Load { .. } | Job::Advance { .. } => Vec::new(),
@@ -255,7 +255,7 @@ impl Worker {
                 let flushed = self.flush(task, &mut cache, generations, (&rows, &moves), blocked).await;
                 let result = flushed.map_err(WorkError::from).map(|merged| {
                     report = merged;
-                    Outcome::Written
+                    JobOutcome::Written
                 });
                 count(&memory.blocked, &result);
                 (result, Some((generation, rows)))
@@ -271,7 +271,7 @@ impl Worker {
         };
         match result {
             Ok(outcome) => {
-                if matches!(outcome, Outcome::Loaded { .. }) {
+                if matches!(outcome, JobOutcome::Loaded { .. }) {
                     *cache = Cache::default();
                 }
                 Ok((outcome, report))
@@ -280,13 +280,13 @@ impl Worker {
                 DestinationError::OffsetMoved | DestinationError::CommitUnknown { .. },
             )) => {
                 *cache = Cache::default();
-                Ok((Outcome::Lost, Report::default()))
+                Ok((JobOutcome::Lost, Report::default()))
             }
             Err(error) => {
                 // Whatever went wrong, the definition of the target or of the staging table may be the reason.
                 *cache = Cache::default();
                 if !error.is_transient() && self.is_overtaken(task, &moves).await {
-                    return Ok((Outcome::Lost, Report::default()));
+                    return Ok((JobOutcome::Lost, Report::default()));
                 }
                 let error = self.explain(task, error).await;
                 Err(Failed { error, rows })
@@ -323,12 +323,12 @@ impl Worker {
         &self,
         task: &TableTask,
         moves: &[crate::bookkeeping::Move],
-    ) -> Result<Outcome<Batch>, DestinationError> {
+    ) -> Result<JobOutcome<Batch>, DestinationError> {
         let mut lease = self.begin(task, Hold::Nothing, 0).await?;
         // A partition that stands before what empties the table goes there by arriving, not this way.
         self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None, Some(self.retention)).await?;
         lease.commit().await?;
         lease.release();
-        Ok(Outcome::Written)
+        Ok(JobOutcome::Written)
     }
 }

@@ -12,7 +12,7 @@ use crate::batches::compact::Batch;
 use crate::bookkeeping::{NewTarget, OffsetRow, Ownership, TargetRow};
 use crate::destination::{Connection, DestinationError, TableError, catalog};
 use crate::merge::ddl::{Created, Creation};
-use crate::pipeline::job::{Loaded, Outcome};
+use crate::pipeline::job::{JobOutcome, Loaded};
 use crate::pipeline::ownership::{Act, refusal};
 use crate::pipeline::table::TableTask;
 use crate::remedies;
@@ -23,7 +23,7 @@ use tributary_config::ExistingData;
 use tributary_schemas::history::GenerationRecord;
 use tributary_schemas::table::Table;
 use tributary_service::codes::Code;
-use tributary_service::kafka::Place;
+use tributary_service::kafka::TopicPartition;
 use tributary_service::waits::Waits;
 
 impl Worker {
@@ -33,7 +33,7 @@ impl Worker {
         task: &TableTask,
         memory: &TableMemory,
         partitions: &[(i32, u64)],
-    ) -> Result<Outcome<Batch>, WorkError> {
+    ) -> Result<JobOutcome<Batch>, WorkError> {
         let numbers: Vec<i32> = partitions.iter().map(|(number, _)| *number).collect();
         let conflicts = memory.conflicts();
         let waiting = self.pool.turn_to_wait(&task.target, conflicts).await;
@@ -84,7 +84,7 @@ impl Worker {
                 })
             })
             .collect();
-        Ok(Outcome::Loaded { done: target.applied, offsets })
+        Ok(JobOutcome::Loaded { done: target.applied, offsets })
     }
 
     /// Sees at each start what the target is and carries: what loses rows in silence stops the table before its first row,
@@ -281,7 +281,8 @@ impl Worker {
     /// Where each partition of the topic begins.
     pub(super) async fn beginnings(&self, task: &TableTask) -> Result<Vec<i64>, WorkError> {
         let partitions = i32::try_from(task.partitions).unwrap_or(i32::MAX);
-        let places: Vec<Place> = (0..partitions).map(|number| (task.topic.clone(), number)).collect();
+        let places: Vec<TopicPartition> =
+            (0..partitions).map(|number| (task.topic.clone(), number)).collect();
         let (ends, topic, expected) = (Arc::clone(&self.ends), task.topic.clone(), task.partitions);
         let _wait = Waits::of_process().answer("Kafka: the beginnings of partitions", None);
         let asked = tokio::task::spawn_blocking(move || {

@@ -12,7 +12,7 @@ use tributary_benches::Result;
 use tributary_config::KafkaConfig;
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::table_topic;
-use tributary_service::kafka::Place;
+use tributary_service::kafka::TopicPartition;
 use tributary_service::kafka::consumer_config;
 
 /// Watches the table topics of a task.
@@ -20,7 +20,7 @@ pub struct Offsets<'a> {
     task: &'a Task,
     topics: Vec<String>,
     /// Every partition of the topics, once all of them exist: their number never changes.
-    places: OnceCell<Vec<Place>>,
+    places: OnceCell<Vec<TopicPartition>>,
     ends: Ends,
 }
 
@@ -39,12 +39,12 @@ impl<'a> Offsets<'a> {
     }
 
     /// Where the partitions end; `None` as long as a topic does not exist.
-    pub fn ends(&self) -> Result<Option<BTreeMap<Place, i64>>> {
+    pub fn ends(&self) -> Result<Option<BTreeMap<TopicPartition, i64>>> {
         let Some(places) = self.places()? else { return Ok(None) };
         Ok(Some(self.ends.high(places)?))
     }
 
-    fn places(&self) -> Result<Option<&[Place]>> {
+    fn places(&self) -> Result<Option<&[TopicPartition]>> {
         if self.places.get().is_none() {
             let mut places = Vec::new();
             for topic in &self.topics {
@@ -59,7 +59,7 @@ impl<'a> Offsets<'a> {
 
     /// True if the warehouse has taken every record before these ends. The last one before an end is the marker of a
     /// transaction, which apply may pass later.
-    pub fn are_behind(&self, ends: &BTreeMap<Place, i64>, servers: &Servers) -> Result<bool> {
+    pub fn are_behind(&self, ends: &BTreeMap<TopicPartition, i64>, servers: &Servers) -> Result<bool> {
         let sql = format!(
             "SELECT concat_ws(' ', topic, \"partition\", next_offset) FROM tributary.offsets WHERE task = '{}'",
             self.task.name
@@ -73,7 +73,7 @@ impl<'a> Offsets<'a> {
             else {
                 return Err(format!("not an offset: {row}").into());
             };
-            let place: Place = (topic.to_owned(), partition.parse()?);
+            let place: TopicPartition = (topic.to_owned(), partition.parse()?);
             stored.insert(place, offset.parse::<i64>()?);
         }
         Ok(ends.iter().all(|(place, end)| stored.get(place).is_some_and(|offset| offset + 1 >= *end)))

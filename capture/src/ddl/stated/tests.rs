@@ -9,17 +9,17 @@ fn stated(columns: &str) -> CatalogTable {
     table(columns)
 }
 
-fn judged(clauses: &str, server: Option<&str>, here: bool) -> Verdict {
+fn judged(clauses: &str, server: Option<&str>, here: bool) -> StatedVerdict {
     let old = table(OLD);
     let server = server.map(stated);
     let next = alter(&old, clauses, &session()).unwrap();
     follow(&old, next, Stated { table: server.as_ref(), here }, &session())
 }
 
-fn followed(verdict: Verdict) -> (CatalogTable, bool) {
+fn followed(verdict: StatedVerdict) -> (CatalogTable, bool) {
     match verdict {
-        Verdict::Follow { next, unproven } => (next.table, unproven),
-        Verdict::Reread(why) => panic!("{why}"),
+        StatedVerdict::Follow { next, unproven } => (next.table, unproven),
+        StatedVerdict::Reread(why) => panic!("{why}"),
     }
 }
 
@@ -43,13 +43,13 @@ fn the_server_decides_where_the_stream_is() {
         followed(judged("ADD c INT DEFAULT 5", Some("id INT PRIMARY KEY, a INT, c BIGINT DEFAULT 6"), true));
     assert_eq!(table.columns[2].declared_type, "bigint");
     let reread = judged("ADD c INT", Some("id INT PRIMARY KEY, a INT"), true);
-    assert!(matches!(reread, Verdict::Reread(why) if why.contains("(id, a)")));
+    assert!(matches!(reread, StatedVerdict::Reread(why) if why.contains("(id, a)")));
     // What the server says is judged, too.
     let now = judged("ADD c DATETIME", Some("id INT PRIMARY KEY, a INT, c DATETIME DEFAULT NOW()"), true);
-    assert!(matches!(now, Verdict::Reread(why) if why.contains("CURRENT_TIMESTAMP")));
+    assert!(matches!(now, StatedVerdict::Reread(why) if why.contains("CURRENT_TIMESTAMP")));
     let nul =
         judged("ADD c VARCHAR(9)", Some("id INT PRIMARY KEY, a INT, c VARCHAR(9) DEFAULT 'a\\0b'"), true);
-    assert!(matches!(nul, Verdict::Reread(why) if why.contains("NUL")));
+    assert!(matches!(nul, StatedVerdict::Reread(why) if why.contains("NUL")));
 }
 
 #[test]
@@ -70,10 +70,10 @@ fn a_server_that_has_gone_on_confirms_completes_or_leaves_open() {
     // It cannot be taken.
     for server in [Some("id INT PRIMARY KEY, c INT"), Some("id INT PRIMARY KEY"), None] {
         let verdict = judged("ADD c VARCHAR(9) DEFAULT 0x79", server, false);
-        assert!(matches!(verdict, Verdict::Reread(why) if why.contains("its default")), "{server:?}");
+        assert!(matches!(verdict, StatedVerdict::Reread(why) if why.contains("its default")), "{server:?}");
     }
     let labels = judged(r"ADD c ENUM('a\_b')", Some("id INT PRIMARY KEY, c ENUM('x','y')"), false);
-    assert!(matches!(labels, Verdict::Reread(why) if why.contains("its labels")));
+    assert!(matches!(labels, StatedVerdict::Reread(why) if why.contains("its labels")));
     let labels = judged(r"ADD c ENUM('a\_b')", Some("id INT PRIMARY KEY, c ENUM('x')"), false);
     assert!(followed(labels).1);
 }
@@ -85,7 +85,7 @@ fn an_inexact_default_fills_no_row() {
     server.columns[2].inexact_default = true;
     let next = alter(&old, "ADD c VARCHAR(9) DEFAULT '?'", &session()).unwrap();
     let verdict = follow(&old, next, Stated { table: Some(&server), here: true }, &session());
-    assert!(matches!(verdict, Verdict::Reread(why) if why.contains("exactly")));
+    assert!(matches!(verdict, StatedVerdict::Reread(why) if why.contains("exactly")));
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn without_a_gtid_the_place_before_a_prepare_is_kept_until_it_is_decided() {
     progress.end();
     let stored = progress.checkpoint(name);
     assert_eq!(stored.position.offset, 200);
-    let place = Place { file: "binlog.000001".into(), offset: 100 };
+    let place = BinlogPlace { file: "binlog.000001".into(), offset: 100 };
     assert_eq!(stored.undecided[0].place, Some(place));
     let mut resumed = StreamProgress::resume(&stored);
     assert!(resumed.is_undecided("X'61',X'',1"));
