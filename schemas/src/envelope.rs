@@ -199,8 +199,7 @@ mod tests {
                 column(3, "amount", "decimal(12,2)", true),
             ],
             key: vec![1],
-            indexes: vec![],
-            comment: String::new(),
+            ..Table::default()
         }
     }
 

@@ -45,6 +45,27 @@ pub struct CatalogColumn {
     pub inexact_default: bool,
 }
 
+impl CatalogColumn {
+    /// A column that may be NULL, declared with its type alone.
+    pub fn new(name: impl Into<String>, declared_type: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            declared_type: declared_type.into(),
+            nullable: true,
+            default: None,
+            charset: None,
+            collation: None,
+            comment: String::new(),
+            generated: false,
+            expression: String::new(),
+            auto_increment: false,
+            invisible: false,
+            inexact_labels: false,
+            inexact_default: false,
+        }
+    }
+}
+
 /// A base table as the catalog has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogTable {

@@ -314,7 +314,7 @@ mod tests {
         let column = |(id, (name, text)): (u32, &(&str, &str))| Column::new(id, *name, text.parse().unwrap());
         let columns: Vec<Column> = (1..).zip(key).map(column).collect();
         let key = columns.iter().map(|column| column.id).collect();
-        Table { id: TableId::new("d", "t`t"), columns, key, indexes: vec![], comment: String::new() }
+        Table { id: TableId::new("d", "t`t"), columns, key, ..Table::default() }
     }
 
     #[test]

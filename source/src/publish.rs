@@ -221,19 +221,9 @@ mod tests {
 
     fn column(name: &str, declared_type: &str, nullable: bool) -> CatalogColumn {
         CatalogColumn {
-            name: name.into(),
-            declared_type: declared_type.into(),
             nullable,
-            default: None,
             charset: declared_type.contains("char").then(|| "latin1".into()),
-            collation: None,
-            comment: String::new(),
-            generated: false,
-            expression: String::new(),
-            auto_increment: false,
-            invisible: false,
-            inexact_labels: false,
-            inexact_default: false,
+            ..CatalogColumn::new(name, declared_type)
         }
     }
 
@@ -258,13 +248,10 @@ mod tests {
                 index("by_prefix", true, "code", Some(3)),
                 index("plain", false, "code", None),
             ],
-            comment: String::new(),
             collation: "utf8mb4_0900_ai_ci".into(),
             engine: "InnoDB".into(),
-            rows_estimated: 0,
             data_bytes: 16384,
-            partitioned: false,
-            unasked: false,
+            ..CatalogTable::default()
         }
     }
 

@@ -343,7 +343,7 @@ mod tests {
             ..Column::new(id, format!("c{id}"), text.parse().unwrap())
         });
         let (columns, key) = (columns.collect(), key.to_vec());
-        Table { id: TableId::new("d", "t"), columns, key, indexes: vec![], comment: String::new() }
+        Table { id: TableId::new("d", "t"), columns, key, ..Table::default() }
     }
 
     fn encode(table: &Table, values: &[Value]) -> Result<EncodedRow, RowError> {

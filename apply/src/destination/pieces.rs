@@ -160,30 +160,16 @@ impl<'a> FromSql<'a> for RawField<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::hazards::Hazards;
     use crate::merge::names::TargetName;
     use crate::merge::target::TargetColumn;
 
     fn shape(unique_keys: &[&[&str]], nullable: &str) -> TargetShape {
-        let column = |name: &str| TargetColumn {
-            name: name.to_owned(),
-            type_name: "integer".to_owned(),
-            not_null: name != nullable,
-            has_default: false,
-            generated: false,
-            identity_always: false,
-            deterministic: true,
-        };
+        let column =
+            |name: &str| TargetColumn { not_null: name != nullable, ..TargetColumn::new(name, "integer") };
+        let key = |key: &&[&str]| key.iter().map(|name| (*name).to_owned()).collect();
         TargetShape {
-            name: TargetName { schema: "dw".to_owned(), table: "t".to_owned() },
-            columns: ["a", "b", "c"].map(column).to_vec(),
-            unique_keys: unique_keys
-                .iter()
-                .map(|key| key.iter().map(|name| (*name).to_owned()).collect())
-                .collect(),
-            append_optimized: false,
-            hazards: Hazards::default(),
-            distributed_by: Vec::new(),
+            unique_keys: unique_keys.iter().map(key).collect(),
+            ..TargetShape::new(TargetName::new("dw", "t"), ["a", "b", "c"].map(column).to_vec())
         }
     }
 

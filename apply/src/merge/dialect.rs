@@ -3,17 +3,18 @@
 
 /// A statement that is never carried out, for its table does not exist: the answer tells whether the kernel knows
 /// ON CONFLICT (see [`accepts_syntax`]).
-pub const PROBE_ON_CONFLICT: &str =
+pub(crate) const PROBE_ON_CONFLICT: &str =
     "INSERT INTO pg_catalog.tributary_probe_of_syntax VALUES (1) ON CONFLICT DO NOTHING";
 /// The same for MERGE.
-pub const PROBE_MERGE: &str = "MERGE INTO pg_catalog.tributary_probe_of_syntax t USING \
+pub(crate) const PROBE_MERGE: &str = "MERGE INTO pg_catalog.tributary_probe_of_syntax t USING \
      pg_catalog.tributary_probe_of_syntax s ON t.a = s.a WHEN MATCHED THEN DELETE";
 /// One row, one boolean: the server is a cluster of the Greenplum family.
-pub const PROBE_DISTRIBUTED: &str = "SELECT to_regclass('pg_catalog.gp_distribution_policy') IS NOT NULL";
+pub(crate) const PROBE_DISTRIBUTED: &str =
+    "SELECT to_regclass('pg_catalog.gp_distribution_policy') IS NOT NULL";
 
 /// What the SQLSTATE of a probe says: 42P01 (undefined table) means that the statement was understood.
 #[must_use]
-pub fn accepts_syntax(sqlstate: &str) -> bool {
+pub(crate) fn accepts_syntax(sqlstate: &str) -> bool {
     sqlstate == "42P01"
 }
 

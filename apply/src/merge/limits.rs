@@ -245,7 +245,7 @@ mod tests {
         };
         let mut columns = vec![column(1, "id".into(), key)];
         columns.extend((2..).take(others).map(|id| column(id, format!("c{id}"), declaration)));
-        Table { id: TableId::new("a", "b"), columns, key: vec![1], indexes: vec![], comment: String::new() }
+        Table { id: TableId::new("a", "b"), columns, key: vec![1], ..Table::default() }
     }
 
     fn noted(key: &str, others: usize, declaration: &str) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! A destination table as it is: what the catalog says enters, types that can be compared leave.
 
 use super::hazards::Hazards;
+use super::layout::{Layout, PlannedColumn};
 use super::names::TargetName;
 
 /// A destination table as `pg_catalog` has it.
@@ -20,6 +21,30 @@ pub struct TargetShape {
 }
 
 impl TargetShape {
+    /// A table without a key, on a single server.
+    #[must_use]
+    pub fn new(name: TargetName, columns: Vec<TargetColumn>) -> Self {
+        Self {
+            name,
+            columns,
+            unique_keys: Vec::new(),
+            append_optimized: false,
+            distributed_by: Vec::new(),
+            hazards: Hazards::default(),
+        }
+    }
+
+    /// The table that Tributary would create.
+    #[must_use]
+    pub fn planned(name: TargetName, layout: Layout) -> Self {
+        let column = |planned: PlannedColumn| TargetColumn {
+            not_null: planned.not_null,
+            ..TargetColumn::new(planned.name, planned.target_type.to_string())
+        };
+        let columns = layout.columns.into_iter().map(column).collect();
+        Self { unique_keys: vec![layout.key], ..Self::new(name, columns) }
+    }
+
     /// True if a unique index covers exactly these columns, in any order.
     #[must_use]
     pub fn has_unique_key(&self, key: &[String]) -> bool {
@@ -59,6 +84,21 @@ pub struct TargetColumn {
     /// Its collation is deterministic: equal means equal bytes. True for types without collation, and on kernels
     /// before PostgreSQL 12.
     pub deterministic: bool,
+}
+
+impl TargetColumn {
+    /// A column that may be null, and that nothing fills but what is written.
+    pub fn new(name: impl Into<String>, type_name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            type_name: type_name.into(),
+            not_null: false,
+            has_default: false,
+            generated: false,
+            identity_always: false,
+            deterministic: true,
+        }
+    }
 }
 
 /// A type that Tributary writes, parsed from `format_type`.

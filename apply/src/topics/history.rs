@@ -195,13 +195,8 @@ mod tests {
 
     fn generation(generation: u32, schema: u32) -> (String, String) {
         let key = HistoryKey::Table { database: "shop".into(), table: "orders".into(), generation };
-        let table = Table {
-            id: TableId::new("shop", "orders"),
-            columns: vec![],
-            key: vec![],
-            indexes: vec![],
-            comment: String::new(),
-        };
+        let table =
+            Table { id: TableId::new("shop", "orders"), columns: vec![], key: vec![], ..Table::default() };
         let record = GenerationRecord {
             format: 1,
             topic: "t.shop.orders".into(),

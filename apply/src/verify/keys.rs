@@ -256,8 +256,7 @@ mod tests {
             id: TableId::new("d", "t"),
             columns: vec![column(1, declaration)],
             key: vec![1],
-            indexes: vec![],
-            comment: String::new(),
+            ..Table::default()
         }
     }
 

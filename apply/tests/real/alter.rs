@@ -1,8 +1,7 @@
 //! Changes of a table's definition, carried out on the real server.
 
-use crate::postgres::{Session, connection};
+use crate::postgres::{Session, connection, dialect};
 use crate::random_rows::{DECLARATIONS, column};
-use crate::transcode::dialect;
 use tributary_apply::destination::catalog;
 use tributary_apply::merge::changes::{alter_statements, changes};
 use tributary_apply::merge::ddl::Creation;
@@ -32,7 +31,7 @@ fn create<'a>(
 #[tokio::test]
 async fn definitions_are_followed_and_old_rows_get_mysqls_defaults() {
     let session = Session::new("alter").await;
-    let dialect = dialect(&session).await;
+    let dialect = dialect().await;
     let (rule, name) = (ColumnRule::default(), TargetName::new(&session.schema, "t"));
     let mut one = Table {
         id: TableId::new("s", "t"),
@@ -118,7 +117,7 @@ async fn definitions_are_followed_and_old_rows_get_mysqls_defaults() {
 #[tokio::test]
 async fn constant_defaults_mean_the_same_on_the_server() {
     let session = Session::new("defaults").await;
-    let dialect = dialect(&session).await;
+    let dialect = dialect().await;
     let rule = ColumnRule { zero_dates: ZeroDatePolicy::Clamp, ..ColumnRule::default() };
     let name = TargetName::new(&session.schema, "t");
     let cases = [
@@ -142,8 +141,7 @@ async fn constant_defaults_mean_the_same_on_the_server() {
         let default = Some(ColumnDefault::Constant(text.into()));
         columns.push(Column { default, ..column(id, &format!("c{id}"), declaration, false) });
     }
-    let table =
-        Table { id: TableId::new("s", "t"), columns, key: vec![1], indexes: vec![], comment: String::new() };
+    let table = Table { id: TableId::new("s", "t"), columns, key: vec![1], ..Table::default() };
     session.run(&create(dialect, &table, &rule, &name).statements().unwrap().statements).await;
     session.run(&["SET timezone = 'Asia/Tokyo'".to_owned(), format!("INSERT INTO {name} VALUES (1)")]).await;
     session.run(&["SET timezone = 'UTC'"]).await;

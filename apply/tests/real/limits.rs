@@ -12,13 +12,7 @@ use tributary_schemas::table::{Column, Table, TableId};
 fn table(key: &str, count: u32, declaration: &str) -> Table {
     let column = |id: u32, declaration: &str| Column::new(id, format!("c{id}"), declaration.parse().unwrap());
     let columns = std::iter::once(column(1, key)).chain((2..count + 2).map(|id| column(id, declaration)));
-    Table {
-        id: TableId::new("shop", "t"),
-        columns: columns.collect(),
-        key: vec![1],
-        indexes: vec![],
-        comment: String::new(),
-    }
+    Table { id: TableId::new("shop", "t"), columns: columns.collect(), key: vec![1], ..Table::default() }
 }
 
 fn noted(table: &Table) -> bool {

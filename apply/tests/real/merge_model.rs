@@ -1,9 +1,8 @@
 //! Random batches of changes, merged by every strategy and under every choice of operations, against a model that
 //! applies the records one by one.
 
-use crate::postgres::Session;
+use crate::postgres::{Session, dialect};
 use crate::random_rows::{Cell, Schemas, column};
-use crate::transcode::dialect;
 use apache_avro::types::Value;
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -36,8 +35,7 @@ fn table() -> Table {
         ],
         // In another order than the columns.
         key: vec![3, 1],
-        indexes: vec![],
-        comment: String::new(),
+        ..Table::default()
     }
 }
 
@@ -61,7 +59,7 @@ struct Target {
 impl Target {
     async fn new(schema: &str, rule: &ColumnRule) -> Self {
         let session = Session::new(schema).await;
-        let dialect = dialect(&session).await;
+        let dialect = dialect().await;
         let (table, name) = (table(), TargetName::new(&session.schema, "target"));
         let creation = Creation {
             dialect,

@@ -5,9 +5,10 @@ use futures_util::SinkExt;
 use std::pin::pin;
 use std::sync::LazyLock;
 use tokio_postgres::{Client, NoTls};
-use tributary_apply::destination::{Connection, Connector};
+use tributary_apply::destination::{Connection, Connector, catalog};
+use tributary_apply::merge::dialect::Dialect;
 use tributary_apply::merge::names::{TargetName, quote};
-use tributary_apply::merge::target::{TargetColumn, TargetShape};
+use tributary_apply::merge::target::TargetShape;
 use tributary_config::DestinationConfig;
 use tributary_tests::servers::Servers;
 
@@ -18,6 +19,11 @@ static SERVERS: LazyLock<Servers> = LazyLock::new(|| Servers::of_checkout(&["pos
 pub(crate) async fn connection() -> Connection {
     let config: DestinationConfig = serde_json::from_value(SERVERS.destination()).unwrap();
     Connector::new(&config).unwrap().connect().await.unwrap()
+}
+
+/// What the product finds the server to be.
+pub(crate) async fn dialect() -> Dialect {
+    catalog::probe(&mut connection().await).await.unwrap().0
 }
 
 /// A session whose schema is empty, and goes with [`Session::done`].
@@ -68,47 +74,9 @@ impl Session {
         rows
     }
 
-    /// What the catalog says of a table.
+    /// What the product finds of a table.
     pub(crate) async fn shape(&self, name: &TargetName) -> TargetShape {
-        let columns = self
-            .client
-            .query(
-                "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
-                 a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', coalesce(c.collisdeterministic, true) \
-                 FROM pg_attribute a LEFT JOIN pg_collation c ON c.oid = a.attcollation \
-                 WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-                &[&name.to_string()],
-            )
-            .await
-            .unwrap();
-        let keys = self
-            .client
-            .query(
-                "SELECT array(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = i.indrelid AND \
-                 a.attnum = ANY (i.indkey)) FROM pg_index i WHERE i.indrelid = $1::text::regclass AND i.indisunique",
-                &[&name.to_string()],
-            )
-            .await
-            .unwrap();
-        TargetShape {
-            name: name.clone(),
-            columns: columns
-                .iter()
-                .map(|row| TargetColumn {
-                    name: row.get(0),
-                    type_name: row.get(1),
-                    not_null: row.get(2),
-                    has_default: row.get(3),
-                    generated: row.get(4),
-                    deterministic: row.get(5),
-                    identity_always: false,
-                })
-                .collect(),
-            unique_keys: keys.iter().map(|row| row.get(0)).collect(),
-            append_optimized: false,
-            distributed_by: vec![],
-            hazards: Default::default(),
-        }
+        catalog::shape(&mut connection().await, dialect().await, name).await.unwrap().unwrap()
     }
 
     /// Takes the schema away. A test that fails leaves it for people to look at.

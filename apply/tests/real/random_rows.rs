@@ -91,7 +91,7 @@ pub(crate) fn table(rng: &mut Rng) -> Table {
     for column in &mut columns {
         column.nullable &= !key.contains(&column.id);
     }
-    Table { id: TableId::new("db", "random"), columns, key, indexes: vec![], comment: String::new() }
+    Table { id: TableId::new("db", "random"), columns, key, ..Table::default() }
 }
 
 /// A row of `table`, in the order of its columns.

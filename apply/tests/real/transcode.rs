@@ -1,47 +1,26 @@
 //! Rows that apache-avro wrote, through the plan, read back: by a decoder of our own and by the real server.
 
 use crate::decoder;
-use crate::postgres::Session;
+use crate::postgres::{Session, dialect};
 use crate::random_rows::{Cell, Schemas, row, table};
 use fastrand::Rng;
 use tributary_apply::batches::raw::RawValues;
 use tributary_apply::merge::copy::{put_header, put_trailer};
 use tributary_apply::merge::ddl::Creation;
-use tributary_apply::merge::dialect::{Dialect, PROBE_DISTRIBUTED, PROBE_MERGE, PROBE_ON_CONFLICT, Probe};
-use tributary_apply::merge::dialect::{Product, accepts_syntax};
+use tributary_apply::merge::dialect::Product;
 use tributary_apply::merge::encode::{Encoded, Shape};
 use tributary_apply::merge::layout::{ColumnRule, Layout};
 use tributary_apply::merge::names::TargetName;
 use tributary_apply::merge::plan::TransferPlan;
 use tributary_apply::merge::sql::copy_statement;
-use tributary_apply::merge::target::{TargetColumn, TargetShape};
+use tributary_apply::merge::target::TargetShape;
 use tributary_config::{Indexes, Storage};
 use tributary_schemas::table::Table;
 use tributary_schemas::types::ColumnType;
 
 /// The destination that Tributary would create, without a server.
 fn shape(table: &Table, rule: &ColumnRule) -> TargetShape {
-    let layout = Layout::of(table, rule).unwrap();
-    TargetShape {
-        name: TargetName::new("s", "t"),
-        columns: layout
-            .columns
-            .iter()
-            .map(|planned| TargetColumn {
-                name: planned.name.clone(),
-                type_name: planned.target_type.to_string(),
-                not_null: planned.not_null,
-                has_default: false,
-                generated: false,
-                deterministic: true,
-                identity_always: false,
-            })
-            .collect(),
-        unique_keys: vec![layout.key],
-        append_optimized: false,
-        distributed_by: vec![],
-        hazards: Default::default(),
-    }
+    TargetShape::planned(TargetName::new("s", "t"), Layout::of(table, rule).unwrap())
 }
 
 /// Texts that mean the same value are made the same text.
@@ -147,21 +126,10 @@ fn damaged_input_is_refused_or_read_but_never_a_panic() {
 }
 
 /// Asks the server what it is, as apply does.
-pub(crate) async fn dialect(session: &Session) -> Dialect {
-    let state = async |sql: &str| {
-        let error = session.client.batch_execute(sql).await.unwrap_err();
-        accepts_syntax(error.code().unwrap().code())
-    };
-    let version = session.client.query_one("SELECT version()", &[]).await.unwrap().get(0);
-    let distributed = session.client.query_one(PROBE_DISTRIBUTED, &[]).await.unwrap().get(0);
-    let (on_conflict, merge) = (state(PROBE_ON_CONFLICT).await, state(PROBE_MERGE).await);
-    Dialect::of(&Probe { version, on_conflict, merge, distributed })
-}
-
 #[tokio::test]
 async fn random_rows_read_back_from_the_server() {
     let session = Session::new("transcode").await;
-    let dialect = dialect(&session).await;
+    let dialect = dialect().await;
     assert_eq!((dialect.product, dialect.on_conflict), (Product::PostgreSql, true));
     assert_eq!(dialect.merge, dialect.kernel >= 15);
     for seed in 0..6 {

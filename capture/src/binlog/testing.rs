@@ -15,13 +15,7 @@ pub(super) fn column(id: u32, name: &str, text: &str, nullable: bool) -> Column 
 
 /// A table of these columns.
 pub(super) fn table(columns: Vec<Column>, key: &[u32]) -> Table {
-    Table {
-        id: TableId::new("shop", "orders"),
-        columns,
-        key: key.to_vec(),
-        indexes: vec![],
-        comment: String::new(),
-    }
+    Table { id: TableId::new("shop", "orders"), columns, key: key.to_vec(), ..Table::default() }
 }
 
 /// A column of a TABLE_MAP without optional metadata.

@@ -55,8 +55,7 @@ mod tests {
             id: TableId::new("shop", "orders"),
             columns: columns.iter().map(column).collect(),
             key: vec![1],
-            indexes: vec![],
-            comment: String::new(),
+            ..Table::default()
         }
     }
 

@@ -266,13 +266,7 @@ mod tests {
             ..Column::new(id, format!("c{id}"), "int".parse().unwrap())
         };
         let id = TableId::new("shop", "orders");
-        Table {
-            id,
-            columns: (1..=columns).map(column).collect(),
-            key: vec![1],
-            indexes: vec![],
-            comment: String::new(),
-        }
+        Table { id, columns: (1..=columns).map(column).collect(), key: vec![1], ..Table::default() }
     }
 
     fn origin(cause: Cause) -> Origin {

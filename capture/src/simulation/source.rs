@@ -158,19 +158,9 @@ fn column(name: &str, default: Option<i32>, not_null: bool) -> Column {
 /// The table's definition as the catalog states it.
 pub(super) fn catalog(id: &TableId, table: &Table) -> CatalogTable {
     let column = |column: &Column| CatalogColumn {
-        name: column.name.clone(),
-        declared_type: "int".to_owned(),
         nullable: !column.not_null,
         default: column.default.map(|number| ColumnDefault::Constant(number.to_string())),
-        charset: None,
-        collation: None,
-        comment: String::new(),
-        generated: false,
-        expression: String::new(),
-        auto_increment: false,
-        invisible: false,
-        inexact_labels: false,
-        inexact_default: false,
+        ..CatalogColumn::new(column.name.clone(), "int")
     };
     let part = IndexPart { column: Some("id".to_owned()), prefix: None };
     let primary =
@@ -179,13 +169,9 @@ pub(super) fn catalog(id: &TableId, table: &Table) -> CatalogTable {
         id: id.clone(),
         columns: table.columns.iter().map(column).collect(),
         indexes: vec![primary],
-        comment: String::new(),
         collation: "utf8mb4_0900_ai_ci".to_owned(),
         engine: "InnoDB".to_owned(),
-        rows_estimated: 0,
-        data_bytes: 0,
-        partitioned: false,
-        unasked: false,
+        ..CatalogTable::default()
     }
 }
 

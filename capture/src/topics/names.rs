@@ -221,13 +221,8 @@ mod tests {
         let columns = (1_u32..)
             .zip(["id", "a-b", "a_x002Db"])
             .map(|(id, name)| Column::new(id, name, "int".parse().unwrap()));
-        let mut table = Table {
-            id: id("d", "t"),
-            columns: columns.collect(),
-            key: vec![1],
-            indexes: vec![],
-            comment: String::new(),
-        };
+        let mut table =
+            Table { id: id("d", "t"), columns: columns.collect(), key: vec![1], ..Table::default() };
         assert!(field_clash(&table).unwrap().contains("a_x002Db"));
         table.columns.pop();
         assert_eq!(field_clash(&table), None);

@@ -57,7 +57,7 @@ mod tests {
     fn table() -> Table {
         let column = Column::new(1, "id", "int".parse().unwrap());
         let id = TableId::new("shop", "t");
-        Table { id, columns: vec![column], key: vec![1], indexes: vec![], comment: String::new() }
+        Table { id, columns: vec![column], key: vec![1], ..Table::default() }
     }
 
     #[test]

@@ -247,19 +247,8 @@ mod tests {
 
     fn column(declared_type: &str, default: &str) -> CatalogColumn {
         CatalogColumn {
-            name: "a`b".to_owned(),
-            declared_type: declared_type.to_owned(),
-            nullable: true,
             default: Some(ColumnDefault::Constant(default.to_owned())),
-            charset: None,
-            collation: None,
-            comment: String::new(),
-            generated: false,
-            expression: String::new(),
-            auto_increment: false,
-            invisible: false,
-            inexact_labels: false,
-            inexact_default: false,
+            ..CatalogColumn::new("a`b", declared_type)
         }
     }
 

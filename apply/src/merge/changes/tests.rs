@@ -1,6 +1,5 @@
 use super::*;
 use crate::merge::dialect::Probe;
-use crate::merge::target::TargetColumn;
 use tributary_schemas::table::{ColumnDefault, TableId};
 
 fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
@@ -8,29 +7,12 @@ fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
 }
 
 fn table(columns: Vec<Column>) -> Table {
-    Table { id: TableId::new("s", "t"), columns, key: vec![1], indexes: vec![], comment: String::new() }
+    Table { id: TableId::new("s", "t"), columns, key: vec![1], ..Table::default() }
 }
 
 /// The destination as Tributary would have created it.
 fn shape(table: &Table, rule: &ColumnRule) -> TargetShape {
-    let layout = Layout::of(table, rule).unwrap();
-    let columns = layout.columns.iter().map(|planned| TargetColumn {
-        name: planned.name.clone(),
-        type_name: planned.target_type.to_string(),
-        not_null: planned.not_null,
-        has_default: false,
-        generated: false,
-        deterministic: true,
-        identity_always: false,
-    });
-    TargetShape {
-        name: TargetName::new("s", "t"),
-        columns: columns.collect(),
-        unique_keys: vec![layout.key.clone()],
-        append_optimized: false,
-        distributed_by: vec![],
-        hazards: Default::default(),
-    }
+    TargetShape::planned(TargetName::new("s", "t"), Layout::of(table, rule).unwrap())
 }
 
 fn dialect(version: &str) -> Dialect {

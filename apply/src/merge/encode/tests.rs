@@ -12,29 +12,16 @@ use tributary_schemas::table::{Column, Table, TableId};
 fn plan(declaration: &str, target: &str, rule: &ColumnRule) -> TransferPlan {
     let column = |id: u32, name: &str, declaration: &str| Column::new(id, name, declaration.parse().unwrap());
     let there = |name: &str, type_name: &str| TargetColumn {
-        name: name.into(),
-        type_name: type_name.into(),
         not_null: name == "id",
-        has_default: false,
-        generated: false,
-        deterministic: true,
-        identity_always: false,
+        ..TargetColumn::new(name, type_name)
     };
     let table = Table {
         id: TableId::new("s", "t"),
         columns: vec![column(1, "id", "int"), column(2, "c", declaration)],
         key: vec![1],
-        indexes: vec![],
-        comment: String::new(),
+        ..Table::default()
     };
-    let shape = TargetShape {
-        name: TargetName::new("s", "t"),
-        columns: vec![there("id", "integer"), there("c", target)],
-        unique_keys: vec![],
-        append_optimized: false,
-        distributed_by: vec![],
-        hazards: Default::default(),
-    };
+    let shape = TargetShape::new(TargetName::new("s", "t"), vec![there("id", "integer"), there("c", target)]);
     TransferPlan::compile(&table, rule, &shape).unwrap()
 }
 
@@ -128,30 +115,12 @@ fn nul_characters_follow_the_policy() {
 #[test]
 fn a_key_is_never_changed() {
     let rule = ColumnRule { nul_bytes: NulBytePolicy::Remove, ..ColumnRule::default() };
-    let mut table = Table {
-        id: TableId::new("s", "t"),
-        columns: vec![],
-        key: vec![7],
-        indexes: vec![],
-        comment: String::new(),
-    };
+    let mut table = Table { id: TableId::new("s", "t"), columns: vec![], key: vec![7], ..Table::default() };
     table.columns.push(Column { ordinal: 0, ..Column::new(7, "k", "varchar(9)".parse().unwrap()) });
-    let shape = TargetShape {
-        name: TargetName::new("s", "t"),
-        columns: vec![TargetColumn {
-            name: "k".into(),
-            type_name: "text".into(),
-            not_null: true,
-            has_default: false,
-            generated: false,
-            deterministic: true,
-            identity_always: false,
-        }],
-        unique_keys: vec![],
-        append_optimized: false,
-        distributed_by: vec![],
-        hazards: Default::default(),
-    };
+    let shape = TargetShape::new(
+        TargetName::new("s", "t"),
+        vec![TargetColumn { not_null: true, ..TargetColumn::new("k", "text") }],
+    );
     let plan = TransferPlan::compile(&table, &rule, &shape).unwrap();
     let mut datum = vec![NULL_BRANCH, VALUE_BRANCH];
     datum.extend(text("a\0b"));

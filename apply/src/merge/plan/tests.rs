@@ -10,31 +10,16 @@ fn table() -> Table {
         id: TableId::new("s", "t"),
         columns: vec![column(1, "id", "int"), column(2, "c", "varchar(9)"), column(3, "_deleted", "tinyint")],
         key: vec![1],
-        indexes: vec![],
-        comment: String::new(),
-    }
-}
-
-fn there(name: &str, type_name: &str) -> TargetColumn {
-    TargetColumn {
-        name: name.into(),
-        type_name: type_name.into(),
-        not_null: false,
-        has_default: false,
-        generated: false,
-        deterministic: true,
-        identity_always: false,
+        ..Table::default()
     }
 }
 
 fn shape() -> TargetShape {
+    let columns = [("id", "integer"), ("c", "text"), ("_deleted", "smallint")];
+    let columns = columns.map(|(name, type_name)| TargetColumn::new(name, type_name)).to_vec();
     TargetShape {
-        name: TargetName::new("s", "t"),
-        columns: vec![there("id", "integer"), there("c", "text"), there("_deleted", "smallint")],
         unique_keys: vec![vec!["id".into()]],
-        append_optimized: false,
-        distributed_by: vec![],
-        hazards: Default::default(),
+        ..TargetShape::new(TargetName::new("s", "t"), columns)
     }
 }
 
@@ -68,8 +53,9 @@ fn a_destination_that_does_not_fit_is_refused_with_a_remedy() {
         );
         assert!(!first.contains("replay"), "{first}");
     }
-    let required =
-        refused(&|shape| shape.columns.push(TargetColumn { not_null: true, ..there("x", "text") }));
+    let required = refused(&|shape| {
+        shape.columns.push(TargetColumn { not_null: true, ..TargetColumn::new("x", "text") })
+    });
     assert_eq!(required, PlanError::RequiredColumn { target: "\"s\".\"t\"".into(), column: "x".into() });
     assert!(matches!(refused(&|shape| shape.columns[2].not_null = true), PlanError::NotNull { .. }));
     assert!(matches!(refused(&|shape| shape.columns[1].generated = true), PlanError::Generated { .. }));
@@ -87,8 +73,12 @@ fn a_destination_that_does_not_fit_is_refused_with_a_remedy() {
 fn what_a_plan_says_of_its_table() {
     let rule = ColumnRule { constants: vec![("n".into(), "7".into())], ..ColumnRule::default() };
     let mut shape = shape();
-    shape.columns.push(there("n", "bigint"));
-    shape.columns.push(TargetColumn { not_null: true, has_default: true, ..there("filled", "text") });
+    shape.columns.push(TargetColumn::new("n", "bigint"));
+    shape.columns.push(TargetColumn {
+        not_null: true,
+        has_default: true,
+        ..TargetColumn::new("filled", "text")
+    });
     let plan = TransferPlan::compile(&table(), &rule, &shape).unwrap();
     let names: Vec<_> = plan.columns().iter().map(|column| column.name.as_str()).collect();
     assert_eq!(names, ["id", "c", "_deleted", "n"]);
@@ -105,7 +95,7 @@ fn what_a_plan_says_of_its_table() {
 fn a_fill_of_bits_is_written_where_the_type_takes_it() {
     let filled = |value: &str, type_name: &str| {
         let mut shape = shape();
-        shape.columns.push(there("flag", type_name));
+        shape.columns.push(TargetColumn::new("flag", type_name));
         let plan = TransferPlan::compile(&table(), &ColumnRule::default(), &shape).unwrap();
         let plan = plan.with_fills(vec![("flag".to_owned(), value.to_owned())], &shape);
         plan.fills().first().map(|fill| fill.value.clone())

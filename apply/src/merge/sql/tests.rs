@@ -18,29 +18,16 @@ fn plan_into(extra: bool, distributed_by: &[&str]) -> TransferPlan {
         id: TableId::new("shop", "orders"),
         columns: vec![column(1, "id", "int"), column(2, "Name", "varchar(9)")],
         key: vec![1],
-        indexes: vec![],
-        comment: String::new(),
+        ..Table::default()
     };
-    let there = |name: &str, type_name: &str| TargetColumn {
-        name: name.into(),
-        type_name: type_name.into(),
-        not_null: false,
-        has_default: false,
-        generated: false,
-        deterministic: true,
-        identity_always: false,
-    };
-    let mut columns = vec![there("id", "integer"), there("Name", "text")];
+    let mut columns = vec![TargetColumn::new("id", "integer"), TargetColumn::new("Name", "text")];
     if extra {
-        columns.push(there("note", "text"));
+        columns.push(TargetColumn::new("note", "text"));
     }
     let shape = TargetShape {
-        name: TargetName::new("shop", "orders"),
-        columns,
         unique_keys: vec![vec!["id".into()]],
-        append_optimized: false,
         distributed_by: distributed_by.iter().map(|name| (*name).to_owned()).collect(),
-        hazards: Default::default(),
+        ..TargetShape::new(TargetName::new("shop", "orders"), columns)
     };
     TransferPlan::compile(&table, &ColumnRule::default(), &shape).unwrap()
 }

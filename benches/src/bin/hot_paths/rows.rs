@@ -2,10 +2,9 @@
 //! of the binary protocol, and as the table both belong to.
 
 use mysql_async::Value;
-use tributary_apply::merge::hazards::Hazards;
 use tributary_apply::merge::layout::{ColumnRule, Layout};
 use tributary_apply::merge::names::TargetName;
-use tributary_apply::merge::target::{TargetColumn, TargetShape};
+use tributary_apply::merge::target::TargetShape;
 use tributary_benches::Result;
 use tributary_capture::binlog::table_map::{ColumnMap, ImageType, TableMap};
 use tributary_schemas::table::{Column, Table, TableId};
@@ -69,7 +68,7 @@ impl Kind {
             });
         }
         let id = TableId::new("sbtest", "sbtest1");
-        Ok(Table { id, columns, key: vec![1], indexes: vec![], comment: String::new() })
+        Ok(Table { id, columns, key: vec![1], ..Table::default() })
     }
 
     /// How its row images are laid out.
@@ -89,25 +88,7 @@ impl Kind {
 
 /// The table in the warehouse, as Tributary would have made it.
 pub fn target(table: &Table, rule: &ColumnRule) -> Result<TargetShape> {
-    let layout = Layout::of(table, rule)?;
-    let column = |name: String, type_name: String, not_null| TargetColumn {
-        name,
-        type_name,
-        not_null,
-        has_default: false,
-        generated: false,
-        deterministic: true,
-        identity_always: false,
-    };
-    let columns = layout.columns.into_iter();
-    Ok(TargetShape {
-        name: TargetName::new("sbtest", "sbtest1"),
-        columns: columns.map(|c| column(c.name, c.target_type.to_string(), c.not_null)).collect(),
-        unique_keys: vec![layout.key],
-        append_optimized: false,
-        distributed_by: vec![],
-        hazards: Hazards::default(),
-    })
+    Ok(TargetShape::planned(TargetName::new("sbtest", "sbtest1"), Layout::of(table, rule)?))
 }
 
 /// Groups of eleven digits, as sysbench fills its columns.

@@ -7,19 +7,9 @@ use tributary_source::catalog::CatalogColumn;
 
 fn column(name: &str, declared_type: &str) -> CatalogColumn {
     CatalogColumn {
-        name: name.into(),
-        declared_type: declared_type.into(),
         nullable: false,
-        default: None,
         charset: declared_type.starts_with("varchar").then(|| "latin1".into()),
-        collation: None,
-        comment: String::new(),
-        generated: false,
-        expression: String::new(),
-        auto_increment: false,
-        invisible: false,
-        inexact_labels: false,
-        inexact_default: false,
+        ..CatalogColumn::new(name, declared_type)
     }
 }
 
