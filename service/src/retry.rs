@@ -5,7 +5,6 @@ use crate::shutdown::Shutdown;
 use crate::status::Status;
 use crate::transient::Transient;
 use std::fmt::Display;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 /// How often and how long to try.
@@ -125,7 +124,7 @@ where
             status.retried(what);
             return Err(RetryError::Definite(error));
         }
-        let Some(delay) = backoff.failed(Instant::now(), random()) else {
+        let Some(delay) = backoff.failed(Instant::now(), fastrand::f64()) else {
             status.retried(what);
             return Err(RetryError::Limit { error, tried: backoff.lasted(Instant::now()) });
         };
@@ -139,13 +138,6 @@ where
             }
         }
     }
-}
-
-/// From 0 to 1, from the keys that the standard library draws for its hash maps.
-#[must_use]
-pub fn random() -> f64 {
-    let bits = RandomState::new().build_hasher().finish();
-    f64::from(u32::try_from(bits >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]
@@ -224,12 +216,5 @@ mod tests {
         let ended: Result<(), RetryError<Away>> =
             retry_while_transient(policy(), &status, &shutdown, "x", std::future::pending).await;
         assert!(matches!(ended, Err(RetryError::Shutdown)));
-    }
-
-    #[test]
-    fn random_numbers_differ_and_stay_in_range() {
-        let numbers: Vec<f64> = (0..32).map(|_| random()).collect();
-        assert!(numbers.iter().all(|number| (0.0..=1.0).contains(number)));
-        assert!(numbers.iter().any(|number| (number - numbers[0]).abs() > f64::EPSILON));
     }
 }

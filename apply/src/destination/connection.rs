@@ -16,8 +16,8 @@ use tokio_postgres::types::{BorrowToSql, ToSql};
 use tokio_postgres::{Client, CopyInSink, Error, Row, RowStream, SimpleQueryMessage, Statement, ToStatement};
 use tributary_config::DestinationConfig;
 use tributary_service::exit::Failure;
-use tributary_service::retry::random;
 use tributary_service::waits::Waits;
+use uuid::Uuid;
 
 /// What the sessions of a running instance are called, before numbers.
 const INSTANCES: &str = "tributary apply ";
@@ -49,7 +49,7 @@ impl Connector {
     /// As [`Self::new`].
     pub fn of_instance(destination: &DestinationConfig, bookkeeping: i64) -> Result<Self, Failure> {
         let mut connector = Self::new(destination)?;
-        let own = random().to_bits();
+        let (_, own) = Uuid::new_v4().as_u64_pair();
         connector.siblings = format!("{INSTANCES}{bookkeeping:016x} ");
         connector.application = format!("{}{own:016x}", connector.siblings);
         Arc::make_mut(&mut connector.dial).called(&connector.application);

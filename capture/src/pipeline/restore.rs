@@ -20,7 +20,7 @@ use tributary_schemas::checkpoint::{Leader, StateKey};
 use tributary_schemas::topic::{capture_group, history_topic, state_topic};
 use tributary_service::exit::Failure;
 use tributary_service::kafka::{self, ReadError, TopicContents};
-use tributary_service::retry::{Backoff, Policy, random};
+use tributary_service::retry::{Backoff, Policy};
 use tributary_service::status::Role;
 
 /// What is being retried, in the status.
@@ -111,7 +111,7 @@ fn restore_patiently(
             Err((topic, RestoreError::Impossible(why))) => return Err(own_topic_gone(&topic, why)),
             Err((_, error)) => error.to_string(),
         };
-        let Some(delay) = backoff.failed(Instant::now(), random()) else {
+        let Some(delay) = backoff.failed(Instant::now(), fastrand::f64()) else {
             return Err(Failure::new("Kafka cannot be used", error).at(&shared.config.kafka.brokers));
         };
         shared.status.retrying(RESTORING, &error);

@@ -20,7 +20,7 @@ use tributary_service::cli::RunArgs;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka;
 use tributary_service::load::source;
-use tributary_service::retry::{Backoff, Policy, random};
+use tributary_service::retry::{Backoff, Policy};
 use tributary_service::shell::{self, Life};
 use tributary_service::status::Role;
 use tributary_source::connect::SourceOptions;
@@ -156,7 +156,7 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
         if let Some(failure) = own_topic_missing(shared, OWN_TOPIC_GONE) {
             return Err(failure);
         }
-        let Some(delay) = backoff.failed(Instant::now(), random()) else {
+        let Some(delay) = backoff.failed(Instant::now(), fastrand::f64()) else {
             return Err(Failure::new("capture cannot go on", why).remedy(remedies::cannot_go_on()));
         };
         tracing::warn!(
@@ -212,7 +212,7 @@ fn join_group(shared: &Shared) -> Result<Option<Membership>, Failure> {
             }
             Err(error) => error,
         };
-        let Some(delay) = backoff.failed(Instant::now(), random()) else {
+        let Some(delay) = backoff.failed(Instant::now(), fastrand::f64()) else {
             return Err(Failure::new("Kafka cannot be used", error).at(&config.kafka.brokers));
         };
         shared.status.retrying("joining the group", &error);

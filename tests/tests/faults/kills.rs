@@ -2,7 +2,7 @@
 
 use mysql_async::prelude::Queryable;
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tributary_tests::eventually;
 use tributary_tests::load::{Writer, create};
 use tributary_tests::oracle::assert_equal;
@@ -15,10 +15,7 @@ const TABLES: [&str; 3] = ["a", "b", "c"];
 
 pub(crate) fn seed() -> u64 {
     let given = std::env::var("TRIBUTARY_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = given.unwrap_or_else(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::from(since.subsec_nanos())
-    });
+    let seed = given.unwrap_or_else(|| fastrand::u64(..));
     println!("TRIBUTARY_SEED={seed}");
     seed
 }

@@ -13,7 +13,6 @@ use tributary_schemas::topic::history_topic;
 use tributary_service::codes::Code;
 use tributary_service::exit::Failure;
 use tributary_service::kafka::TopicPartition;
-use tributary_service::retry::random;
 
 /// A position is behind the end of its partition for good after this many answers: leaders may differ for a moment.
 const BEYOND_END_MAX: u32 = 5;
@@ -156,7 +155,7 @@ impl Engine {
 
     pub(super) fn kafka_failed(&mut self, error: &str, now: Instant) -> Result<(), Failure> {
         self.beats.ends_asked = false;
-        if self.kafka.failed(now, random()).is_none() {
+        if self.kafka.failed(now, fastrand::f64()).is_none() {
             return Err(self.kafka_stays_away(error));
         }
         self.context.status.retrying(&self.kafka_name(), error);

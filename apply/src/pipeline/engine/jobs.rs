@@ -12,7 +12,6 @@ use crate::topics::error::TopicError;
 use std::sync::Arc;
 use std::time::Instant;
 use tributary_service::exit::Failure;
-use tributary_service::retry::random;
 
 impl Engine {
     /// Sends a table's next job to the runtime, if there is one.
@@ -109,7 +108,7 @@ impl Engine {
         now: Instant,
     ) -> Result<(), Failure> {
         let table = &mut self.tables[index];
-        if !table.retries.kafka_failed(now, random()) {
+        if !table.retries.kafka_failed(now, fastrand::f64()) {
             return Err(self.kafka_stays_away(error));
         }
         tracing::warn!(table = %table.task.id, error = %error, "tried again");
@@ -127,7 +126,7 @@ impl Engine {
         let others = self.tables.indexes().filter(|other| *other != index);
         let others = others.filter_map(|other| self.tables[other].retries.last_success()).max();
         let table = &mut self.tables[index];
-        match table.retries.failed(error.is_conflict(), others, now, random()) {
+        match table.retries.failed(error.is_conflict(), others, now, fastrand::f64()) {
             Next::Again => {
                 tracing::warn!(table = %table.task.id, error = %error, "tried again");
                 self.context.status.retrying(&table.retry_name(), &error.full());

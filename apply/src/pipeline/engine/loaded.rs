@@ -11,7 +11,7 @@ use crate::pipeline::worker::statistics_of;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tributary_service::retry::{Backoff, Policy, random};
+use tributary_service::retry::{Backoff, Policy};
 
 /// How far a table is with what follows its load.
 pub(super) struct AfterLoad {
@@ -131,7 +131,7 @@ impl Engine {
             Err(error) if error.is_transient() => End::Passing,
             Err(_) => End::Refused,
         };
-        let again = table.after_load.ended(attempt, end, now, random());
+        let again = table.after_load.ended(attempt, end, now, fastrand::f64());
         let what = statistics_of(&table.task);
         match result {
             Err(error) if again => {
