@@ -50,11 +50,11 @@ pub struct SourceConfig {
 pub struct TlsConfig {
     /// What is demanded of the server; `disable`.
     pub mode: TlsMode,
-    /// PEM file with the authorities that may have signed the server's certificate; the system's if left out.
+    /// PEM or DER file with the authorities that may have signed the server's certificate; the system's if left out.
     pub ca: Option<PathBuf>,
-    /// PEM file with a client certificate.
+    /// PEM file with a client certificate, and those between it and the authority that the server knows.
     pub cert: Option<PathBuf>,
-    /// PEM file (PKCS #8) with the client certificate's key.
+    /// PEM file with the client certificate's key, without a pass phrase.
     pub key: Option<PathBuf>,
 }
 

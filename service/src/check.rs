@@ -12,6 +12,9 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 use tributary_schemas::printed::block;
 
+/// The item about the brokers, of both services.
+pub const KAFKA_REACHABLE: &str = "kafka-reachable";
+
 /// How an item came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

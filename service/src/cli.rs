@@ -108,6 +108,19 @@ pub fn write_painted(text: &str) {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
+/// Prints what `drop` would remove, and asks unless `--yes` was given.
+///
+/// # Errors
+/// A [`Failure`] if nobody can be asked.
+pub fn may_remove(list: &str, arguments: &DropArgs) -> Result<bool, Failure> {
+    write_out(list);
+    let may = arguments.yes || confirmed("remove all of this")?;
+    if !may {
+        write_out("nothing was removed\n");
+    }
+    Ok(may)
+}
+
 /// Asks a person to type yes; `what` says to what, as in "remove all of this".
 ///
 /// # Errors

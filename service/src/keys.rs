@@ -1,6 +1,6 @@
 //! Every key of the configuration: what it takes, its default and unit, and one line about it. Checking, suggestions
 //! for misspelt keys, environment variables and `config print` all read this table; a test proves that it and the
-//! types of `schemas::config` name the same keys with the same defaults.
+//! types of `tributary_config` name the same keys with the same defaults.
 
 mod print;
 

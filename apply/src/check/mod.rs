@@ -5,7 +5,7 @@ mod grants;
 mod tables;
 
 pub(crate) use grants::print as print_grants;
-pub(crate) use tables::obstacle;
+pub(crate) use tables::{is_of_table, obstacle};
 
 use crate::bookkeeping::Bookkeeping;
 use crate::destination::pooled::{is_of_pooler, sharing};
@@ -17,7 +17,7 @@ use crate::topics::reader::whole_history;
 use tributary_config::{Config, DestinationConfig};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::topic::history_topic;
-use tributary_service::check::CheckItem;
+use tributary_service::check::{CheckItem, KAFKA_REACHABLE};
 use tributary_service::load::destination;
 use tributary_service::transient::Transient;
 
@@ -95,13 +95,13 @@ async fn examine_kafka(config: &Config, findings: &mut Findings) -> Option<Histo
     let brokers = &config.kafka.brokers;
     match read_history(config).await {
         Ok(history) => {
-            findings.push(CheckItem::pass("kafka-reachable", brokers));
+            findings.push(CheckItem::pass(KAFKA_REACHABLE, brokers));
             let tables = history.selected().map_or(0, <[_]>::len);
             findings.push(CheckItem::pass("history", format!("{topic} defines {tables} tables")));
             Some(history)
         }
         Err(TopicError::Missing { .. }) => {
-            findings.push(CheckItem::pass("kafka-reachable", brokers));
+            findings.push(CheckItem::pass(KAFKA_REACHABLE, brokers));
             findings.push(CheckItem::warn(
                 "history",
                 format!("{topic} does not exist yet: tables could not be looked at"),
@@ -110,7 +110,7 @@ async fn examine_kafka(config: &Config, findings: &mut Findings) -> Option<Histo
             None
         }
         Err(error @ TopicError::Record(_)) => {
-            findings.push(CheckItem::pass("kafka-reachable", brokers));
+            findings.push(CheckItem::pass(KAFKA_REACHABLE, brokers));
             let remedy = "update apply to the version of capture; look at what else writes to the topic";
             findings.push(CheckItem::fail("history", error.to_string(), remedy));
             None
@@ -127,7 +127,7 @@ fn unreachable(config: &Config, error: &TopicError, findings: &mut Findings) {
         passing: "start Kafka, or correct kafka.brokers",
         lasting: "correct [kafka.client], and the ACLs that `apply check --print-grants` lists",
     };
-    findings.replace("kafka-reachable", format!("{}: {error}", config.kafka.brokers), error, remedies);
+    findings.replace(KAFKA_REACHABLE, format!("{}: {error}", config.kafka.brokers), error, remedies);
 }
 
 async fn examine_destination(

@@ -23,8 +23,16 @@ use tributary_service::check::{CheckItem, Outcome};
 use tributary_service::load::rules;
 use tributary_service::sabotage;
 
+/// What the names of the items about single tables begin with.
+const OF_TABLE: &str = "table-";
+
 /// How often tables are looked at while others change them.
 const ROUNDS: u32 = 5;
+
+/// True of an item that costs its table alone.
+pub(crate) fn is_of_table(item: &CheckItem) -> bool {
+    item.name.starts_with(OF_TABLE)
+}
 
 /// What the destination knows of each topic.
 type Targets = BTreeMap<String, TargetRow>;
@@ -119,7 +127,7 @@ async fn examine_once(
     let mut findings = Findings::default();
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     for (id, task) in planned {
-        let name = format!("table-{id}");
+        let name = format!("{OF_TABLE}{id}");
         let task = match task {
             Ok(task) => task,
             Err(TableRefusal::Unmatched) => continue,

@@ -8,7 +8,7 @@ use crate::pipeline::run::destination_failure;
 use crate::remedies;
 use std::collections::BTreeSet;
 use tributary_config::Config;
-use tributary_service::cli::{DropArgs, confirmed, write_out};
+use tributary_service::cli::{DropArgs, may_remove, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::destination;
 use tributary_service::shell::runtime;
@@ -41,9 +41,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
         let view = bookkeeping.view(&mut connection).await.map_err(failed)?;
         let targets: Vec<&TargetName> = view.targets.iter().map(|row| &row.target).collect();
         let stages = stages(&bookkeeping, &connection, &targets).await.map_err(failed)?;
-        write_out(&list(config, &bookkeeping, &targets, &stages));
-        if !arguments.yes && !confirmed("remove all of this")? {
-            write_out("nothing was removed\n");
+        if !may_remove(&list(config, &bookkeeping, &targets, &stages), arguments)? {
             return Ok(Exit::Failed);
         }
         let gone = bookkeeping.forget_task(&mut connection, &stages).await.map_err(failed)?;

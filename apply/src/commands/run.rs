@@ -1,13 +1,13 @@
 //! `apply run`: serves the status, runs the pipeline, and says how it ended.
 
-use crate::check::examine;
+use crate::check::{examine, is_of_table};
 use crate::pipeline::run::Run;
 use crate::remedies;
 use std::sync::Arc;
 use std::time::Duration;
 use tributary_config::{Config, DestinationConfig};
 use tributary_service::Service;
-use tributary_service::check::{self, CheckItem, Outcome};
+use tributary_service::check::{self, CheckItem, KAFKA_REACHABLE, Outcome};
 use tributary_service::cli::RunArgs;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::shell::{self, Life};
@@ -52,7 +52,7 @@ async fn precheck(run: &Run, ignore: &[String]) -> Result<(), Failure> {
     };
     let what = "checking Kafka and the destination";
     let limit = |item: &CheckItem| patience(config, item);
-    check::precheck((&run.status, &run.shutdown), what, limit, remedies::failed_items, examine).await?;
+    check::precheck((&run.status, &run.shutdown), what, limit, remedies::failed_items(), examine).await?;
     Ok(())
 }
 
@@ -61,14 +61,10 @@ async fn precheck(run: &Run, ignore: &[String]) -> Result<(), Failure> {
 fn patience(config: &Config, item: &CheckItem) -> Duration {
     let destination = config.destination.as_ref().map_or(Duration::ZERO, DestinationConfig::retry);
     match item.name.as_str() {
-        "kafka-reachable" => config.kafka.retry(),
+        KAFKA_REACHABLE => config.kafka.retry(),
         _ if is_of_table(item) => destination.min(TABLE_PATIENCE),
         _ => destination,
     }
-}
-
-fn is_of_table(item: &CheckItem) -> bool {
-    item.name.starts_with("table-")
 }
 
 #[cfg(test)]

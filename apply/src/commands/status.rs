@@ -3,7 +3,7 @@
 
 use crate::bookkeeping::{Bookkeeping, Refusal, TaskView};
 use crate::destination::{Connector, DestinationError, TableError};
-use crate::pipeline::run::destination_failure;
+use crate::pipeline::run::{destination_failure, unusable};
 use crate::remedies;
 use tributary_config::Config;
 use tributary_service::Service;
@@ -37,18 +37,14 @@ pub fn run(config: &Config, arguments: &StatusArgs) -> Result<Exit, Failure> {
 }
 
 async fn stored(config: &Config) -> Result<Option<(TaskView, Vec<Refusal>)>, DestinationError> {
-    let destination = destination(config).map_err(refused)?;
-    let mut connection = Connector::new(destination).map_err(refused)?.connect().await?;
+    let destination = destination(config).map_err(unusable)?;
+    let mut connection = Connector::new(destination).map_err(unusable)?.connect().await?;
     let bookkeeping = Bookkeeping::new(&destination.schema, &config.name);
     if !bookkeeping.exists(&connection).await? {
         return Ok(None);
     }
     let refusals = bookkeeping.refusals(&mut connection).await?;
     Ok(Some((bookkeeping.view(&mut connection).await?, refusals)))
-}
-
-fn refused(failure: Failure) -> DestinationError {
-    DestinationError::Connect { address: failure.place, reason: failure.why, transient: false }
 }
 
 /// What the bookkeeping says, in the words that a running instance uses.

@@ -317,7 +317,8 @@ pub(crate) fn destination_failure(config: &Config, error: &dyn std::fmt::Display
         .remedy(remedies::destination_unusable())
 }
 
-fn unusable(failure: Failure) -> DestinationError {
+/// A destination whose settings cannot be used.
+pub(crate) fn unusable(failure: Failure) -> DestinationError {
     DestinationError::Connect { address: failure.place, reason: failure.why, transient: false }
 }
 

@@ -1,7 +1,5 @@
 //! What to do where the service has ended, or a command could not do its work: reasons that are about no table.
 
-use tributary_service::check::CheckItem;
-
 /// stopped: the destination does not come back
 #[must_use]
 pub(crate) const fn destination_away() -> &'static str {
@@ -78,9 +76,8 @@ pub(crate) const fn another_destination() -> &'static str {
 
 /// stopped: items of the check have failed
 #[must_use]
-pub(crate) fn failed_items(items: &[CheckItem]) -> String {
-    let options: String = items.iter().map(|item| format!(" --ignore {}", item.name)).collect();
-    format!("mend this, or go on at your own risk with{options}")
+pub(crate) const fn failed_items() -> &'static str {
+    "mend this; `apply check` shows every item. At your own risk: `apply run --ignore ITEM` for each that you accept"
 }
 
 /// a command: the task is in use

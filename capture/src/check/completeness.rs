@@ -1,4 +1,4 @@
-//! Does the binlog hold everything that is written to the tables? A connection is asked; what was found is judged by a
+//! Does the binlog hold everything that is written to the tables? What `source::facts` found is judged by a
 //! pure function, for the check and for each session's start: the session may be with another server than the last.
 //!
 //! What a session writes after `SET sql_log_bin = 0` is in no binlog either, and nothing shows it.

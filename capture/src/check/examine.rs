@@ -9,7 +9,7 @@ use super::position::{ServerHistory, give_up_purged, resumable};
 use super::probe::Cluster;
 use super::server::{binlog_expiry, server_id, settings};
 use super::tables::{Judgement, Known, judge};
-use super::{Precheck, Proof, completeness, deselected, kafka, server};
+use super::{Examined, Proof, completeness, deselected, kafka, server};
 use crate::sequencer::bootstrap::is_wanted;
 use crate::topics::lost;
 use crate::topics::names::TopicNames;
@@ -21,6 +21,7 @@ use tributary_schemas::checkpoint::Checkpoint;
 use tributary_schemas::printed::counted;
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::{capture_group, history_topic, state_topic};
+use tributary_service::check::KAFKA_REACHABLE;
 use tributary_service::sabotage;
 use tributary_service::waits::Waits;
 use tributary_source::catalog::{list_tables, read_tables};
@@ -29,9 +30,6 @@ use tributary_source::connect::{SourceConnection, SourceOptions};
 use tributary_source::dialect::SourceDialect;
 use tributary_source::error::SourceError;
 use tributary_source::{facts, replication};
-
-/// The item about the brokers.
-const KAFKA_REACHABLE: &str = "kafka-reachable";
 
 /// Items in the order of the report.
 #[derive(Debug, Default)]
@@ -48,7 +46,7 @@ pub(super) async fn examine(
     source: &SourceConfig,
     deselect: &[String],
     proof: Proof,
-) -> Precheck {
+) -> Examined {
     let mut findings = Findings::default();
     let cluster = reach(config, &mut findings).await;
     let default = Stored::default();
@@ -73,7 +71,7 @@ pub(super) async fn examine(
     let Findings { mut source, mut tables, mut kafka } = findings;
     source.append(&mut tables.items);
     source.append(&mut kafka);
-    Precheck { items: source, selected: tables.selected, excluded: tables.excluded }
+    Examined { items: source, selected: tables.selected, excluded: tables.excluded }
 }
 
 fn unreachable_source(error: &SourceError) -> Item {

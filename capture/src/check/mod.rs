@@ -30,7 +30,7 @@ use tributary_schemas::table::TableId;
 
 /// What a check found.
 #[derive(Debug, Clone)]
-pub(crate) struct Precheck {
+pub(crate) struct Examined {
     /// In the order of the report.
     pub items: Vec<Item>,
     /// The tables that can be replicated, in name order.
@@ -39,7 +39,7 @@ pub(crate) struct Precheck {
     pub excluded: BTreeMap<TableId, String>,
 }
 
-impl AsRef<[Item]> for Precheck {
+impl AsRef<[Item]> for Examined {
     fn as_ref(&self) -> &[Item] {
         &self.items
     }
@@ -47,15 +47,18 @@ impl AsRef<[Item]> for Precheck {
 
 /// Items about single tables: they cost only those tables.
 const TABLE_ITEMS: [&str; 5] = ["tables-selected", "primary-keys", "types", "charsets", "names"];
-impl Precheck {
+
+impl Examined {
     /// The items, but those that `ignore` names, that no run can begin with.
     #[must_use]
     pub(crate) fn obstacles(&self, strict: bool, ignore: &[String]) -> Vec<Item> {
         let ignore = ignorable(ignore);
         let stops = |item: &&Item| {
+            // Of a server that is away nothing is known yet that could be accepted.
+            let ignored = !item.passing && ignore.contains(&item.name);
             let of_table = TABLE_ITEMS.contains(&item.name.as_str());
             let tolerated = of_table && !strict && !self.selected.is_empty();
-            item.outcome == Outcome::Fail && !ignore.contains(&item.name) && !tolerated
+            item.outcome == Outcome::Fail && !ignored && !tolerated
         };
         self.items.iter().filter(stops).cloned().collect()
     }
@@ -81,7 +84,7 @@ pub(crate) async fn examine(
     source: &SourceConfig,
     deselect: &[String],
     proof: Proof,
-) -> Precheck {
+) -> Examined {
     examine::examine(config, source, deselect, proof).await
 }
 
@@ -97,7 +100,7 @@ mod tests {
         let catalog = tables::tests::catalog("shop", "orders");
         let table = tables::tests::published(&catalog);
         let selected = vec![Selected { catalog, table, topic: "t.shop.orders".to_owned() }; selected];
-        let check = Precheck { items, selected, excluded: BTreeMap::new() };
+        let check = Examined { items, selected, excluded: BTreeMap::new() };
         check.obstacles(strict, &["types".to_owned()]).into_iter().map(|item| item.name).collect()
     }
 
@@ -108,5 +111,7 @@ mod tests {
         assert_eq!(names(items(), true, 1), ["primary-keys"]);
         assert_eq!(names(vec![failed("types")], true, 1), Vec::<String>::new(), "ignored");
         assert_eq!(names(items(), false, 0), ["primary-keys"]);
+        let away = vec![failed("types").passing(true)];
+        assert_eq!(names(away, true, 1), ["types"], "nobody knows yet what there is to ignore");
     }
 }

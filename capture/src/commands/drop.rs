@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tributary_config::Config;
 use tributary_schemas::topic::{capture_group, history_topic, state_topic, table_topic};
-use tributary_service::cli::{DropArgs, confirmed, write_out};
+use tributary_service::cli::{DropArgs, may_remove, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::{admin_client, client_config};
 use tributary_service::shell::runtime;
@@ -59,9 +59,7 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
     }
     list.push_str(&format!("  consumer group  {group}\n"));
     list.push_str("every destination keeps its tables; `apply drop` removes its bookkeeping\n");
-    write_out(&list);
-    if !arguments.yes && !confirmed("remove all of this")? {
-        write_out("nothing was removed\n");
+    if !may_remove(&list, arguments)? {
         return Ok(Exit::Failed);
     }
     // A person takes time to answer, and something else may have started an instance.

@@ -23,8 +23,8 @@ pub(super) fn check(shared: &Shared) -> Result<bool, Failure> {
     let limit = |item: &CheckItem| {
         if item.name.starts_with("source-") { source.retry() } else { config.kafka.retry() }
     };
-    let remedy = |_: &[CheckItem]| remedies::failed_items().to_owned();
-    let checked = precheck((status, shutdown), "checking source and Kafka", limit, remedy, examine);
+    let checked =
+        precheck((status, shutdown), "checking source and Kafka", limit, remedies::failed_items(), examine);
     let Some(found) = shared.runtime.block_on(checked)? else { return Ok(false) };
     for (id, reason) in &found.excluded {
         let remedy = remedies::table_not_replicable();

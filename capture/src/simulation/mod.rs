@@ -23,7 +23,7 @@ mod warehouse;
 use schedule::{Fault, Schedule};
 
 /// Schedules in the tests.
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 10_000;
 
 /// The shortest prefix of a schedule in which `seed` fails, and how.
 fn shortest(seed: u64, fault: Fault) -> Option<(usize, String)> {

@@ -1,4 +1,4 @@
-//! What a task has left on Kafka, as the commands read it: the state and history topics up to their last stable
+//! What a task has left on Kafka, as the commands and the check read it: the state and history topics up to their last stable
 //! offsets, parsed. Nothing is written.
 
 use super::state::{TaskHistory, TaskState};

@@ -15,15 +15,31 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 struct Obstacles {
     items: Vec<CheckItem>,
+    /// What else is not as it should be.
+    others: Vec<CheckItem>,
     /// They may pass, and there is still time.
     passing: bool,
+    /// How long the first of them has been waited for.
+    waited: Duration,
 }
 
+/// The line of `/status` and of the log while they are waited for.
 impl fmt::Display for Obstacles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let items: Vec<String> =
-            self.items.iter().map(|item| format!("{}: {}", item.name, item.found)).collect();
-        f.write_str(&items.join("; "))
+        let line = |CheckItem { name, found, remedy, .. }: &CheckItem| format!("{name}: {found} ({remedy})");
+        f.write_str(&self.items.iter().map(line).collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl From<Obstacles> for Failure {
+    fn from(obstacles: Obstacles) -> Self {
+        let line =
+            |CheckItem { name, found, remedy, .. }: &CheckItem| format!("{name}: {found}\n  to do: {remedy}");
+        let mut lines: Vec<String> = obstacles.items.iter().map(line).collect();
+        if !obstacles.waited.is_zero() {
+            lines.push(format!("waited for {} s; retry_minutes says how long", obstacles.waited.as_secs()));
+        }
+        Self::new("the check before the run failed", lines.join("\n"))
     }
 }
 
@@ -38,13 +54,22 @@ impl Transient for Obstacles {
 struct FailingSince(BTreeMap<String, Instant>);
 
 impl FailingSince {
-    /// Takes the items that fail at `now`; true if each is still within its limit.
-    fn go_on(&mut self, items: &[CheckItem], limit: impl Fn(&CheckItem) -> Duration, now: Instant) -> bool {
+    /// Takes the items that fail at `now`. True if each is still within its limit; and how long the first has failed.
+    fn go_on(
+        &mut self,
+        items: &[CheckItem],
+        limit: impl Fn(&CheckItem) -> Duration,
+        now: Instant,
+    ) -> (bool, Duration) {
         self.0.retain(|name, _| items.iter().any(|item| item.name == *name));
         for item in items {
             self.0.entry(item.name.clone()).or_insert(now);
         }
-        items.iter().all(|item| now.duration_since(self.0[&item.name]) < limit(item))
+        let since = |item: &CheckItem| now.duration_since(self.0[&item.name]);
+        (
+            items.iter().all(|item| since(item) < limit(item)),
+            items.iter().map(since).max().unwrap_or_default(),
+        )
     }
 }
 
@@ -57,42 +82,46 @@ pub async fn precheck<T: AsRef<[CheckItem]>>(
     (status, shutdown): (&Status, &Shutdown),
     what: &str,
     limit: impl Fn(&CheckItem) -> Duration,
-    remedy: impl Fn(&[CheckItem]) -> String,
+    remedy: &str,
     examine: impl AsyncFn() -> (T, Vec<CheckItem>),
 ) -> Result<Option<T>, Failure> {
     let since = RefCell::new(FailingSince::default());
     let attempt = async || {
         let (found, mut items) = examine().await;
-        if items.iter().any(|item| !item.passing) {
+        let last = items.iter().any(|item| !item.passing);
+        if last {
             // Then there is nothing to wait for.
             items.retain(|item| !item.passing);
-            return Err(Obstacles { items, passing: false });
         }
         if items.is_empty() {
             return Ok(found);
         }
-        let passing = since.borrow_mut().go_on(&items, &limit, Instant::now());
-        Err(Obstacles { items, passing })
+        let (passing, waited) = since.borrow_mut().go_on(&items, &limit, Instant::now());
+        let others =
+            noteworthy(found.as_ref()).filter(|other| items.iter().all(|item| item.name != other.name));
+        Err(Obstacles { others: others.cloned().collect(), items, passing: passing && !last, waited })
     };
     // The limit is that of what is waited for.
     let policy = Policy::for_limit(Duration::MAX);
     match retry_while_transient(policy, status, shutdown, what, attempt).await {
         Ok(found) => {
-            for item in found.as_ref().iter().filter(|item| item.outcome != Outcome::Pass) {
-                tracing::warn!(item = %item.name, remedy = %item.remedy, "check: {}", item.found);
-            }
+            noteworthy(found.as_ref()).for_each(show);
             Ok(Some(found))
         }
         Err(RetryError::Shutdown) => Ok(None),
         Err(RetryError::Definite(obstacles) | RetryError::Limit { error: obstacles, .. }) => {
-            let items = &obstacles.items;
-            let lines = items
-                .iter()
-                .map(|CheckItem { name, found, remedy, .. }| format!("{name}: {found}\n  to do: {remedy}"));
-            let lines: Vec<String> = lines.collect();
-            Err(Failure::new("the check before the run failed", lines.join("\n")).remedy(remedy(items)))
+            obstacles.others.iter().for_each(show);
+            Err(Failure::from(obstacles).remedy(remedy))
         }
     }
+}
+
+fn noteworthy(items: &[CheckItem]) -> impl Iterator<Item = &CheckItem> {
+    items.iter().filter(|item| item.outcome != Outcome::Pass)
+}
+
+fn show(item: &CheckItem) {
+    tracing::warn!(item = %item.name, remedy = %item.remedy, "check: {}", item.found);
 }
 
 #[cfg(test)]
@@ -110,7 +139,7 @@ mod tests {
         let limit = |item: &CheckItem| Duration::from_secs(if item.name == "kafka" { 180 } else { 120 });
         let mut at = |names: &[&str], seconds: u64| {
             let items: Vec<CheckItem> = names.iter().map(|name| failed(name)).collect();
-            since.go_on(&items, limit, now + Duration::from_secs(seconds))
+            since.go_on(&items, limit, now + Duration::from_secs(seconds)).0
         };
         assert!(at(&["kafka"], 0) && at(&["kafka"], 179) && !at(&["kafka"], 180));
         assert!(at(&["source"], 200), "another begins anew");
@@ -121,9 +150,8 @@ mod tests {
     async fn run(obstacles: Vec<CheckItem>, limit: Duration) -> Result<Option<Vec<CheckItem>>, Failure> {
         let status = Status::new("t", Service::Apply);
         let examine = async || (vec![], obstacles.clone());
-        let remedy = |items: &[CheckItem]| format!("{} to mend", items.len());
         let (_handle, shutdown) = crate::shutdown::channel();
-        precheck((&status, &shutdown), "checking", |_| limit, remedy, examine).await
+        precheck((&status, &shutdown), "checking", |_| limit, "mend it", examine).await
     }
 
     #[tokio::test]
@@ -132,7 +160,7 @@ mod tests {
         let failure = run(items, Duration::MAX).await.unwrap_err();
         assert_eq!(
             (failure.why.as_str(), failure.remedy.as_str()),
-            ("wrong: found\n  to do: do this", "1 to mend")
+            ("wrong: found\n  to do: do this", "mend it")
         );
         let failure = run(vec![failed("away").passing(true)], Duration::ZERO).await.unwrap_err();
         assert!(failure.why.starts_with("away: found"), "{failure}");

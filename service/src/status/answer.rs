@@ -16,19 +16,16 @@ pub struct Answer {
     pub task: String,
     pub service: String,
     pub state: String,
-    /// Whether capture leads.
+    /// Whether this instance works; `none` where none answers.
     pub role: String,
     pub tables: Vec<AnsweredTable>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     contact: Option<Contact>,
     /// How far the stream has been followed.
     pub position: Option<String>,
     /// Rows a second.
     throughput: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     retrying: Option<RetryDocument>,
     waits: Vec<WaitDocument>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorDocument>,
 }
 
@@ -86,6 +83,7 @@ impl Answer {
             task: task.to_owned(),
             service: service.name().to_owned(),
             state: "stopped".to_owned(),
+            role: "none".to_owned(),
             ..Self::default()
         }
     }
@@ -154,9 +152,14 @@ impl Answer {
     fn put_task(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "task        {}", self.task)?;
         let parked = self.tables.iter().filter(|table| table.state == "parked").count();
-        let role = if self.role.is_empty() { String::new() } else { format!(" ({})", self.role) };
+        let role = match self.role.as_str() {
+            "" | "none" => String::new(),
+            role => format!(" ({role})"),
+        };
         writeln!(out, "state       {}{role}", headline(&self.state, parked))?;
-        writeln!(out, "position    {}", self.position.as_deref().unwrap_or("none yet"))?;
+        if let Some(position) = &self.position {
+            writeln!(out, "position    {position}")?;
+        }
         writeln!(out, "throughput  {:.0} rows/s", self.throughput)?;
         if let Some(Contact { with, seconds_ago: Some(seconds) }) = &self.contact {
             writeln!(out, "{with:<11} heard {seconds:.1} s ago")?;
@@ -244,7 +247,6 @@ shop.items   synchronizing     9/9  100         10  0.2 s
         let expected = "\
 task        shop
 state       parked
-position    none yet
 throughput  0 rows/s
 
 TABLE  STATE   MERGED  LAG  TARGET

@@ -12,14 +12,14 @@ const SERVER_ID: u32 = 4_000_000_001;
 
 /// A place in the binlog.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Position {
+pub(crate) struct Position {
     file: String,
     offset: u64,
 }
 
 impl Position {
     /// Behind everything that is committed.
-    pub fn now(servers: &Servers) -> Result<Self> {
+    pub(crate) fn now(servers: &Servers) -> Result<Self> {
         let line = servers.source("SHOW BINARY LOG STATUS")?;
         let mut columns = line.first().map(|line| line.split('\t')).ok_or("the source has no binlog")?;
         let file = columns.next().unwrap_or_default().to_owned();
@@ -30,7 +30,7 @@ impl Position {
 
 /// Bytes of the row images since `position`, before and after images alike, with their bitmaps of nulls; nothing of the
 /// events around them.
-pub fn image_bytes(servers: &Servers, position: &Position) -> Result<u64> {
+pub(crate) fn image_bytes(servers: &Servers, position: &Position) -> Result<u64> {
     servers.block_on(async {
         let request = BinlogStreamRequest::new(SERVER_ID)
             .with_non_blocking()

@@ -6,7 +6,7 @@ use crate::sysbench::{DATABASE, Tables};
 use tributary_benches::Result;
 
 /// The source's rows, in numbers.
-pub struct Expected {
+pub(crate) struct Expected {
     /// By table, cheap to compare with while a phase runs: the number of rows and sums that every kind of change moves.
     sums: Vec<Vec<String>>,
     /// By table, over every byte of every column.
@@ -15,7 +15,7 @@ pub struct Expected {
 
 impl Expected {
     /// Of the source as it is now.
-    pub fn of_source(servers: &Servers, tables: Tables) -> Result<Self> {
+    pub(crate) fn of_source(servers: &Servers, tables: Tables) -> Result<Self> {
         let each = |columns: &str| -> Result<Vec<Vec<String>>> {
             (1..=tables.tables)
                 .map(|number| {
@@ -33,7 +33,7 @@ impl Expected {
 
     /// Which tables of `schema` have everything, from the first on. A table that had it is not asked again: the source
     /// stands still, and every question costs a part of the machine that is measured.
-    pub fn arrived(&self, servers: &Servers, schema: &str, known: usize) -> usize {
+    pub(crate) fn arrived(&self, servers: &Servers, schema: &str, known: usize) -> usize {
         let mut arrived = known;
         while let Some(sums) = self.sums.get(arrived) {
             let number = arrived + 1;
@@ -51,17 +51,17 @@ impl Expected {
     }
 
     /// True if all tables have everything.
-    pub fn has_arrived(&self, servers: &Servers, schema: &str) -> bool {
+    pub(crate) fn has_arrived(&self, servers: &Servers, schema: &str) -> bool {
         self.arrived(servers, schema, 0) == self.tables()
     }
 
     /// How many tables there are.
-    pub fn tables(&self) -> usize {
+    pub(crate) fn tables(&self) -> usize {
         self.sums.len()
     }
 
     /// An error unless the tables in `schema` have the source's rows, byte for byte.
-    pub fn compare(&self, servers: &Servers, schema: &str) -> Result<()> {
+    pub(crate) fn compare(&self, servers: &Servers, schema: &str) -> Result<()> {
         for (number, expected) in (1..).zip(&self.checksums) {
             let there = servers.warehouse(&format!(
                 "SELECT concat_ws(' ', count(*), sum(id), sum(k), \

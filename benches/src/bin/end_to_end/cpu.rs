@@ -8,7 +8,7 @@ use tributary_benches::Result;
 
 /// User and system time since the servers started, seconds.
 #[derive(Debug, Clone, Copy)]
-pub struct ServerCpu {
+pub(crate) struct ServerCpu {
     pub mysql: f64,
     pub kafka: f64,
     pub postgres: f64,
@@ -23,7 +23,7 @@ struct Times {
 
 impl ServerCpu {
     /// As it is now.
-    pub fn now(servers: &Servers) -> Result<Self> {
+    pub(crate) fn now(servers: &Servers) -> Result<Self> {
         let processes = processes()?;
         #[allow(unsafe_code, reason = "the standard library does not tell the length of a tick")]
         // SAFETY: no memory is involved.

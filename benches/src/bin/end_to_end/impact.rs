@@ -29,7 +29,7 @@ struct Line {
 }
 
 /// The table; `scale` divides the time of each measurement.
-pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<String> {
+pub(crate) fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<String> {
     let seconds = SECONDS / u64::from(scale.min(5));
     let mut lines = Vec::new();
     for (name, rate) in [("impact", None), ("impactrate", Some(RATE))] {

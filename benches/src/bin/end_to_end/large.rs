@@ -16,7 +16,7 @@ const ROWS: u32 = 10_000_000;
 const EVENTS_BEHIND: u32 = 200_000;
 
 /// Full load and backlog; `scale` divides both.
-pub fn run(scale: u32, servers: &Servers) -> Result<String> {
+pub(crate) fn run(scale: u32, servers: &Servers) -> Result<String> {
     let tables = Tables { tables: 1, rows_per_table: ROWS / scale };
     say("sysbench prepares one large table, which takes minutes");
     let before = Position::now(servers)?;

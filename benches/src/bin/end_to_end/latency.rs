@@ -43,7 +43,7 @@ struct Run {
 }
 
 /// The table of percentiles; `scale` divides the time that is measured.
-pub fn run(scale: u32, servers: &Servers) -> Result<String> {
+pub(crate) fn run(scale: u32, servers: &Servers) -> Result<String> {
     let transactions = RATE * (WARM_UP_SECONDS + SECONDS / scale);
     let run = replicate(transactions, servers)?;
     let warm = (RATE * WARM_UP_SECONDS) as usize;

@@ -16,7 +16,7 @@ use tributary_service::kafka::TopicPartition;
 use tributary_service::kafka::consumer_config;
 
 /// Watches the table topics of a task.
-pub struct Offsets<'a> {
+pub(crate) struct Offsets<'a> {
     task: &'a Task,
     topics: Vec<String>,
     /// Every partition of the topics, once all of them exist: their number never changes.
@@ -26,7 +26,7 @@ pub struct Offsets<'a> {
 
 impl<'a> Offsets<'a> {
     /// Of sysbench's tables.
-    pub fn new(task: &'a Task, tables: Tables, servers: &Servers) -> Result<Self> {
+    pub(crate) fn new(task: &'a Task, tables: Tables, servers: &Servers) -> Result<Self> {
         let brokers = servers.get("KAFKA_BROKERS");
         let kafka: KafkaConfig = serde_json::from_value(serde_json::json!({ "brokers": brokers }))?;
         let topic = |number| table_topic(task.name, &TableId::new(DATABASE, format!("sbtest{number}")));
@@ -39,7 +39,7 @@ impl<'a> Offsets<'a> {
     }
 
     /// Where the partitions end; `None` as long as a topic does not exist.
-    pub fn ends(&self) -> Result<Option<BTreeMap<TopicPartition, i64>>> {
+    pub(crate) fn ends(&self) -> Result<Option<BTreeMap<TopicPartition, i64>>> {
         let Some(places) = self.places()? else { return Ok(None) };
         Ok(Some(self.ends.high(places)?))
     }
@@ -59,7 +59,7 @@ impl<'a> Offsets<'a> {
 
     /// True if the warehouse has taken every record before these ends. The last one before an end is the marker of a
     /// transaction, which apply may pass later.
-    pub fn are_behind(&self, ends: &BTreeMap<TopicPartition, i64>, servers: &Servers) -> Result<bool> {
+    pub(crate) fn are_behind(&self, ends: &BTreeMap<TopicPartition, i64>, servers: &Servers) -> Result<bool> {
         let sql = format!(
             "SELECT concat_ws(' ', topic, \"partition\", next_offset) FROM tributary.offsets WHERE task = '{}'",
             self.task.name

@@ -37,7 +37,7 @@ struct Line {
 }
 
 /// The table; `scale` divides the backlog.
-pub fn run(tables: Tables, scale: u32, phases: &[Phase], servers: &Servers) -> Result<String> {
+pub(crate) fn run(tables: Tables, scale: u32, phases: &[Phase], servers: &Servers) -> Result<String> {
     say("fetching the peer");
     let connect = Connect::new(SCHEMA, servers)?;
     servers.warehouse(&format!("CREATE SCHEMA {SCHEMA}"))?;

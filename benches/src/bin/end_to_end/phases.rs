@@ -16,7 +16,7 @@ const POLL: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(1800);
 
 /// The rows a phase is about.
-pub struct Work<'a> {
+pub(crate) struct Work<'a> {
     /// As the report names it.
     pub name: String,
     /// Rows, or row events.
@@ -30,7 +30,7 @@ pub struct Work<'a> {
 }
 
 /// One line of the result.
-pub struct Phase {
+pub(crate) struct Phase {
     pub name: String,
     pub rows: u32,
     pub elapsed: Duration,
@@ -47,7 +47,7 @@ pub struct Phase {
 
 impl Phase {
     /// Rows, or row events, a second.
-    pub fn rows_per_second(&self) -> f64 {
+    pub(crate) fn rows_per_second(&self) -> f64 {
         self.rate(self.elapsed)
     }
 
@@ -56,7 +56,7 @@ impl Phase {
     }
 
     /// The one of median length of several that did the same, with the shortest time of them.
-    pub fn median(mut runs: Vec<Self>) -> Result<Self> {
+    pub(crate) fn median(mut runs: Vec<Self>) -> Result<Self> {
         runs.sort_by_key(|phase| phase.elapsed);
         let fastest = runs.first().map(|phase| phase.elapsed);
         let middle = runs.len() / 2;
@@ -118,7 +118,7 @@ fn merged(task: &Task, servers: &Servers) -> Result<u64> {
 
 /// Both services started at once, to run on; done when all that capture has published is merged. That it was all there is
 /// shows behind it: the warehouse has all rows as they are on the source, and nothing more was published meanwhile.
-pub fn together(work: &Work, task: &Task, servers: &Servers) -> Result<Phase> {
+pub(crate) fn together(work: &Work, task: &Task, servers: &Servers) -> Result<Phase> {
     let before = Before::read(task, servers)?;
     let offsets = Offsets::new(task, work.tables, servers)?;
     let start = Instant::now();
@@ -148,7 +148,7 @@ pub fn together(work: &Work, task: &Task, servers: &Servers) -> Result<Phase> {
 
 /// First capture alone, then apply alone, each until it has caught up, from its start to its end: the median of the tasks,
 /// which do the same one after the other.
-pub fn apart(work: &Work, tasks: &[Task], servers: &Servers) -> Result<[Phase; 2]> {
+pub(crate) fn apart(work: &Work, tasks: &[Task], servers: &Servers) -> Result<[Phase; 2]> {
     let alone = |task: &Task, service: &'static str| -> Result<Phase> {
         let before = Before::read(task, servers)?;
         let start = Instant::now();
@@ -170,7 +170,7 @@ pub fn apart(work: &Work, tasks: &[Task], servers: &Servers) -> Result<[Phase; 2
 }
 
 /// The phases as a table, beside the rows/s of the raw pipe.
-pub fn table(phases: &[Phase], pipe: Option<f64>) -> String {
+pub(crate) fn table(phases: &[Phase], pipe: Option<f64>) -> String {
     let mut text = "| phase | of the raw pipe | rows/s | fastest rows/s | rows | seconds | rows/row merged | \
                     Kafka bytes/image byte | peak MB capture | peak MB apply | CPU s capture | CPU s apply | CPU s MySQL \
                     | CPU s Kafka | CPU s PostgreSQL |\n"
@@ -201,6 +201,6 @@ pub fn table(phases: &[Phase], pipe: Option<f64>) -> String {
 }
 
 /// A cell of a table; a dash where there is nothing to tell.
-pub fn cell<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+pub(crate) fn cell<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
     value.map_or_else(|| "–".to_owned(), show)
 }

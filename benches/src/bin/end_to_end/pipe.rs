@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tributary_benches::{Result, output};
 
 /// The schema it fills.
-pub const SCHEMA: &str = "pipe";
+pub(crate) const SCHEMA: &str = "pipe";
 
 /// Two tables at a time, into tables that have the primary key only; how long it took.
-pub fn run(servers: &Servers, tables: Tables) -> Result<Duration> {
+pub(crate) fn run(servers: &Servers, tables: Tables) -> Result<Duration> {
     let mut scripts = ["set -euo pipefail".to_owned(), "set -euo pipefail".to_owned()];
     let (mysql, psql) = (servers.get("MYSQL_CLI"), servers.get("PSQL_CLI"));
     servers.warehouse(&format!("CREATE SCHEMA {SCHEMA}"))?;
@@ -35,7 +35,7 @@ pub fn run(servers: &Servers, tables: Tables) -> Result<Duration> {
 }
 
 /// sysbench's table in the warehouse.
-pub fn create_table(schema: &str, number: u32) -> String {
+pub(crate) fn create_table(schema: &str, number: u32) -> String {
     format!(
         "CREATE TABLE {schema}.sbtest{number} \
          (id integer PRIMARY KEY, k integer NOT NULL, c char(120) NOT NULL, pad char(60) NOT NULL)"

@@ -13,19 +13,19 @@ const INSTANCE: &str = "bench";
 const REDO_LOG: &str = "--innodb-redo-log-capacity=1G";
 
 /// The servers, running.
-pub struct Servers {
+pub(crate) struct Servers {
     servers: servers::Servers,
     runtime: tokio::runtime::Runtime,
     warehouse: tokio_postgres::Client,
 }
 
 /// What of the three is installed.
-pub fn versions() -> String {
+pub(crate) fn versions() -> String {
     servers::Servers::named(INSTANCE).control(&["install"])
 }
 
 /// Stops the servers and deletes their data: gigabytes that nobody asked to keep.
-pub fn delete() {
+pub(crate) fn delete() {
     servers::Servers::named(INSTANCE).discard();
 }
 
@@ -39,7 +39,7 @@ impl Deref for Servers {
 
 impl Servers {
     /// Deletes what an earlier benchmark left, and starts.
-    pub fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         delete();
         let servers = servers::Servers::up(INSTANCE, &[REDO_LOG]);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -50,7 +50,7 @@ impl Servers {
     }
 
     /// Runs statements in the warehouse; leaves the first column of every row.
-    pub fn warehouse(&self, sql: &str) -> Result<Vec<String>> {
+    pub(crate) fn warehouse(&self, sql: &str) -> Result<Vec<String>> {
         let messages = self.runtime.block_on(self.warehouse.simple_query(sql))?;
         let first = |message| match message {
             tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
@@ -60,7 +60,7 @@ impl Servers {
     }
 
     /// Runs statements on the source, as root; leaves the rows, columns separated by tabs.
-    pub fn source(&self, sql: &str) -> Result<Vec<String>> {
+    pub(crate) fn source(&self, sql: &str) -> Result<Vec<String>> {
         let mut words = self.get("MYSQL_CLI").split_whitespace();
         let mut command = Command::new(words.next().unwrap_or("mysql"));
         Ok(output(command.args(words).args(["-N", "-B", "-e", sql]))?.lines().map(str::to_owned).collect())
@@ -68,18 +68,18 @@ impl Servers {
 
     /// Leaves nothing to do from what ran so far: the warehouse is vacuumed, or autovacuum would do it in some later
     /// phase, and what was written is on the disk.
-    pub fn settle(&self) -> Result<()> {
+    pub(crate) fn settle(&self) -> Result<()> {
         self.warehouse("VACUUM ANALYZE")?;
         output(&mut Command::new("sync")).map(drop)
     }
 
     /// Runs something on the benchmark's own runtime.
-    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
 
     /// Bytes of the log segments of all topics whose names begin with `prefix`; indexes are not counted.
-    pub fn topic_bytes(&self, prefix: &str) -> Result<u64> {
+    pub(crate) fn topic_bytes(&self, prefix: &str) -> Result<u64> {
         let mut bytes = 0;
         for partition in std::fs::read_dir(Path::new(self.get("INSTANCE_DIR")).join("kafka/data"))? {
             let partition = partition?;

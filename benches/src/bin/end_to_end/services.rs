@@ -18,7 +18,7 @@ const STATE_POLL: Duration = Duration::from_millis(20);
 
 /// What a process took.
 #[derive(Debug, Clone, Copy)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// User and system time.
     pub cpu_seconds: f64,
     /// Largest resident set.
@@ -26,7 +26,7 @@ pub struct Usage {
 }
 
 /// A running service; killed when dropped.
-pub struct Service {
+pub(crate) struct Service {
     name: &'static str,
     pid: libc::pid_t,
     log: PathBuf,
@@ -35,7 +35,7 @@ pub struct Service {
 }
 
 /// A task with its configuration.
-pub struct Task {
+pub(crate) struct Task {
     /// Its name, with which its topics' names begin; letters only, because all else is escaped there.
     pub name: &'static str,
     /// Schema in the warehouse.
@@ -45,12 +45,12 @@ pub struct Task {
 
 impl Task {
     /// Writes the configuration of a task that replicates sysbench's tables into `schema`; all else as it is by default.
-    pub fn new(name: &'static str, schema: &str, servers: &Servers) -> Result<Self> {
+    pub(crate) fn new(name: &'static str, schema: &str, servers: &Servers) -> Result<Self> {
         Self::of(name, DATABASE, schema, servers)
     }
 
     /// The same, of all tables of a database.
-    pub fn of(name: &'static str, database: &str, schema: &str, servers: &Servers) -> Result<Self> {
+    pub(crate) fn of(name: &'static str, database: &str, schema: &str, servers: &Servers) -> Result<Self> {
         let directory = root().join("target/bench");
         std::fs::create_dir_all(&directory)?;
         let config = directory.join(format!("{name}.toml"));
@@ -79,7 +79,7 @@ target = "{schema}.{{table}}"
     }
 
     /// Starts `name run`, a binary that lies beside this one.
-    pub fn start(&self, name: &'static str, arguments: &[&str]) -> Result<Service> {
+    pub(crate) fn start(&self, name: &'static str, arguments: &[&str]) -> Result<Service> {
         let this = std::env::current_exe()?;
         let program = this.parent().unwrap_or(Path::new(".")).join(name);
         let log = self.config.with_file_name(format!("{}-{name}.log", self.name));
@@ -91,7 +91,7 @@ target = "{schema}.{{table}}"
 
 impl Service {
     /// Starts a process whose output goes to `log`.
-    pub fn spawn(name: &'static str, log: PathBuf, mut command: Command) -> Result<Self> {
+    pub(crate) fn spawn(name: &'static str, log: PathBuf, mut command: Command) -> Result<Self> {
         let file = File::create(&log)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().map_err(|error| format!("cannot run {command:?}: {error}"))?;
@@ -99,7 +99,7 @@ impl Service {
     }
 
     /// What it took, once it has ended with status 0; `None` while it runs.
-    pub fn poll(&mut self) -> Result<Option<Usage>> {
+    pub(crate) fn poll(&mut self) -> Result<Option<Usage>> {
         if self.ended.is_some() {
             return Ok(self.ended);
         }
@@ -130,7 +130,7 @@ impl Service {
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self, limit: Duration) -> Result<Usage> {
+    pub(crate) fn wait(&mut self, limit: Duration) -> Result<Usage> {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(usage) = self.poll()? {
@@ -144,7 +144,7 @@ impl Service {
     }
 
     /// The state that its `/status` tells, of which it prints the address; `None` before it answers.
-    pub fn state(&self, servers: &Servers) -> Option<String> {
+    pub(crate) fn state(&self, servers: &Servers) -> Option<String> {
         let log = std::fs::read_to_string(&self.log).ok()?;
         let address = log.lines().find_map(|line| line.split_once(": http://"))?.1;
         let service = if self.name == "capture" { Role::Capture } else { Role::Apply };
@@ -153,7 +153,7 @@ impl Service {
     }
 
     /// Waits until its state is one of those wanted.
-    pub fn await_state(
+    pub(crate) fn await_state(
         &mut self,
         servers: &Servers,
         limit: Duration,
@@ -170,7 +170,7 @@ impl Service {
     }
 
     /// SIGTERM, after which it ends in good order.
-    pub fn stop(&mut self, limit: Duration) -> Result<Usage> {
+    pub(crate) fn stop(&mut self, limit: Duration) -> Result<Usage> {
         self.asked_to_end = true;
         self.signal(libc::SIGTERM);
         self.wait(limit)

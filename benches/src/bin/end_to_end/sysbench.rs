@@ -5,23 +5,23 @@ use std::process::Command;
 use tributary_benches::{Result, output};
 
 /// sysbench's database.
-pub const DATABASE: &str = "sbtest";
+pub(crate) const DATABASE: &str = "sbtest";
 /// Row events of a transaction of `oltp_write_only`: two updates, a delete, an insert.
-pub const EVENTS: u32 = 4;
+pub(crate) const EVENTS: u32 = 4;
 
 /// Sessions that write.
 const THREADS: u32 = 4;
 
 /// sysbench's tables, of equal size.
 #[derive(Debug, Clone, Copy)]
-pub struct Tables {
+pub(crate) struct Tables {
     pub tables: u32,
     pub rows_per_table: u32,
 }
 
 /// How the keys of changes are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keys {
+pub(crate) enum Keys {
     /// sysbench's default, named `special`: three of four hit one percent of the keys.
     Default,
     /// Each as likely as the other.
@@ -30,7 +30,7 @@ pub enum Keys {
 
 impl Keys {
     /// As the report names it.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Default => "default",
             Self::Uniform => "uniform",
@@ -47,7 +47,7 @@ impl Keys {
 
 /// What sysbench saw.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub transactions_per_second: f64,
     /// 99th percentile of the time a transaction took, ms; with a rate, from when it was due.
     pub p99_ms: f64,
@@ -55,19 +55,19 @@ pub struct Seen {
 
 impl Tables {
     /// All rows.
-    pub const fn rows(self) -> u32 {
+    pub(crate) const fn rows(self) -> u32 {
         self.tables * self.rows_per_table
     }
 
     /// Makes database, tables and rows.
-    pub fn prepare(self, servers: &Servers) -> Result<()> {
+    pub(crate) fn prepare(self, servers: &Servers) -> Result<()> {
         servers.source(&format!("CREATE DATABASE {DATABASE}"))?;
         output(self.sysbench(servers)?.arg("prepare")).map(drop)
     }
 
     /// Commits this many transactions, without waiting for the disk at each: a backlog is measured when it is there, and
     /// its making is the longest part of a benchmark.
-    pub fn write(self, servers: &Servers, keys: Keys, transactions: u32) -> Result<()> {
+    pub(crate) fn write(self, servers: &Servers, keys: Keys, transactions: u32) -> Result<()> {
         let mut command = self.sysbench(servers)?;
         command.arg(format!("--rand-type={}", keys.rand_type()));
         command.args(["--time=0", &format!("--events={transactions}"), "run"]);
@@ -77,7 +77,7 @@ impl Tables {
     }
 
     /// Writes for this long, as fast as the source takes it or at a rate in transactions/s, uniform keys.
-    pub fn load(self, servers: &Servers, seconds: u64, rate: Option<u32>) -> Result<Seen> {
+    pub(crate) fn load(self, servers: &Servers, seconds: u64, rate: Option<u32>) -> Result<Seen> {
         let mut command = self.sysbench(servers)?;
         command.args(["--rand-type=uniform", "--events=0", "--percentile=99"]);
         command.arg(format!("--time={seconds}")).arg(format!("--rate={}", rate.unwrap_or(0)));

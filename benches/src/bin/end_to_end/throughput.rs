@@ -14,7 +14,7 @@ use tributary_benches::Result;
 const BACKLOGS: [u32; 2] = [200_000, 800_000];
 
 /// All phases; `scale` divides the backlogs.
-pub fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<Vec<Phase>> {
+pub(crate) fn run(tables: Tables, scale: u32, servers: &Servers) -> Result<Vec<Phase>> {
     say("sysbench prepares");
     let before = Position::now(servers)?;
     tables.prepare(servers)?;
@@ -86,7 +86,7 @@ fn raw_pipe(servers: &Servers, tables: Tables, expected: &Expected) -> Result<Ph
 }
 
 /// The phases with what they mean.
-pub fn text(phases: &[Phase]) -> String {
+pub(crate) fn text(phases: &[Phase]) -> String {
     format!("{EXPLANATION}\n{}", phases::table(phases, phases.first().map(Phase::rows_per_second)))
 }
 

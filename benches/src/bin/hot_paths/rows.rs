@@ -13,7 +13,7 @@ use tributary_schemas::table::{Column, Table, TableId};
 type Declaration = (&'static str, bool, ImageType);
 
 /// A kind of row.
-pub struct Kind {
+pub(crate) struct Kind {
     /// As the report names it.
     pub name: &'static str,
     columns: &'static [Declaration],
@@ -24,7 +24,7 @@ pub struct Kind {
 }
 
 /// sysbench's table, and one of many types where every column but the key may be null.
-pub const KINDS: [Kind; 2] = [
+pub(crate) const KINDS: [Kind; 2] = [
     Kind {
         name: "sysbench row",
         columns: &[
@@ -58,7 +58,7 @@ pub const KINDS: [Kind; 2] = [
 
 impl Kind {
     /// The table on the source.
-    pub fn table(&self) -> Result<Table> {
+    pub(crate) fn table(&self) -> Result<Table> {
         let mut columns = Vec::new();
         for (id, (text, nullable, _)) in (1_u32..).zip(self.columns) {
             columns.push(Column {
@@ -72,7 +72,7 @@ impl Kind {
     }
 
     /// How its row images are laid out.
-    pub fn map(&self) -> TableMap {
+    pub(crate) fn map(&self) -> TableMap {
         let column = |(_, nullable, image_type): &Declaration| ColumnMap {
             image_type: *image_type,
             nullable: *nullable,
@@ -87,7 +87,7 @@ impl Kind {
 }
 
 /// The table in the warehouse, as Tributary would have made it.
-pub fn target(table: &Table, rule: &ColumnRule) -> Result<TargetShape> {
+pub(crate) fn target(table: &Table, rule: &ColumnRule) -> Result<TargetShape> {
     Ok(TargetShape::planned(TargetName::new("sbtest", "sbtest1"), Layout::of(table, rule)?))
 }
 

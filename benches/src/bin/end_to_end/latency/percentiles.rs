@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 /// Sorted durations.
-pub struct Percentiles(Vec<Duration>);
+pub(super) struct Percentiles(Vec<Duration>);
 
 impl Percentiles {
     /// Of at least one duration; of none, all are zero.
-    pub fn of(mut durations: Vec<Duration>) -> Self {
+    pub(super) fn of(mut durations: Vec<Duration>) -> Self {
         durations.sort_unstable();
         Self(durations)
     }

@@ -10,7 +10,7 @@ use tributary_benches::Result;
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// What was seen.
-pub struct Observed {
+pub(super) struct Observed {
     /// By id minus one.
     pub seen: Vec<Instant>,
     /// From one answer to the next: by so much a row may have been selectable before it was seen.
@@ -18,7 +18,7 @@ pub struct Observed {
 }
 
 /// The session, in a thread of its own.
-pub struct Poller(JoinHandle<std::result::Result<Observed, String>>);
+pub(super) struct Poller(JoinHandle<std::result::Result<Observed, String>>);
 
 /// The ids that were seen, and below which none is missing.
 struct Seen {
@@ -49,7 +49,7 @@ impl Seen {
 
 impl Poller {
     /// Begins to wait for the ids 1 to `ids`; gives up when none has been new for as long as `patience`.
-    pub fn start(warehouse: Config, table: &str, ids: u32, patience: Duration) -> Result<Self> {
+    pub(super) fn start(warehouse: Config, table: &str, ids: u32, patience: Duration) -> Result<Self> {
         let sql = format!("SELECT id FROM {table} WHERE id > $1");
         let ids = usize::try_from(ids)?;
         Ok(Self(std::thread::spawn(move || {
@@ -58,7 +58,7 @@ impl Poller {
     }
 
     /// Waits until all ids were seen.
-    pub fn finish(self) -> Result<Observed> {
+    pub(super) fn finish(self) -> Result<Observed> {
         Ok(self.0.join().map_err(|_| "the poller panicked")??)
     }
 }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use tributary_benches::Result;
 
 /// Connections, of which each writes every sixteenth transaction: enough that a commit that takes 10 ms delays no other.
-pub const CONNECTIONS: u32 = 16;
+pub(super) const CONNECTIONS: u32 = 16;
 /// From the connections' being there to the first transaction.
 const LEAD: Duration = Duration::from_millis(50);
 
 /// By id minus one.
-pub struct Written {
+pub(super) struct Written {
     pub returned: Vec<Instant>,
     /// How long after it was due a transaction was begun.
     pub lateness: Vec<Duration>,
@@ -31,7 +31,7 @@ struct Commit {
 }
 
 /// Inserts the rows 1 to `transactions`, each in a transaction of its own.
-pub fn run(source: Opts, table: &str, rate: u32, transactions: u32) -> Result<Written> {
+pub(super) fn run(source: Opts, table: &str, rate: u32, transactions: u32) -> Result<Written> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let insert = format!("INSERT INTO {table} (id, k, c, pad) VALUES (?, ?, ?, ?)");

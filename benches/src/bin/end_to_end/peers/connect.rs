@@ -15,7 +15,7 @@ use tributary_tests::servers::root;
 const HEAP: &str = "-Xmx3g";
 
 /// The configuration, written.
-pub struct Connect {
+pub(super) struct Connect {
     directory: PathBuf,
     version: String,
     source: Value,
@@ -25,7 +25,7 @@ pub struct Connect {
 impl Connect {
     /// Fetches the jars and writes the worker's and the connectors' configuration. `prefix` begins the topics' names and
     /// is the schema in the warehouse.
-    pub fn new(prefix: &str, servers: &Servers) -> Result<Self> {
+    pub(super) fn new(prefix: &str, servers: &Servers) -> Result<Self> {
         let directory = root().join("target/bench/peers");
         // What an earlier run has read must not be taken for this one's.
         let state = directory.join("state");
@@ -49,7 +49,7 @@ impl Connect {
     }
 
     /// Starts it with both connectors.
-    pub fn start(&self) -> Result<Service> {
+    pub(super) fn start(&self) -> Result<Service> {
         let state = self.directory.join("state");
         let mut command = Command::new("java");
         command.arg(HEAP).arg("-cp").arg(self.directory.join("connect/*"));
@@ -59,17 +59,17 @@ impl Connect {
     }
 
     /// Where its output goes.
-    pub fn log(&self) -> PathBuf {
+    pub(super) fn log(&self) -> PathBuf {
         self.directory.join("state/connect.log")
     }
 
     /// What it is.
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("Debezium {} on Kafka Connect", self.version)
     }
 
     /// The connectors' configuration but for addresses and accounts.
-    pub fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         let shown = |config: &Value| -> Value {
             let hidden = ["password", "user", "username", "hostname", "port", "url", "filename"];
             let settings = config.as_object().into_iter().flatten();
