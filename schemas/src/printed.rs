@@ -20,12 +20,6 @@ pub fn block(text: &str) -> Cow<'_, str> {
     escape(text, |character| character != '\n' && is_unprintable(character))
 }
 
-/// A label's value between the double quotes of Prometheus' text format.
-#[must_use]
-pub fn label(text: &str) -> String {
-    line(text).replace('\\', "\\\\").replace('"', "\\\"")
-}
-
 /// One word of a shell's command line: as it is where that is safe, else in single quotes.
 #[must_use]
 pub fn shell_word(text: &str) -> String {
@@ -114,17 +108,6 @@ mod tests {
         fn a_line_of_json_stays_the_same_json(text in hostile()) {
             let json = serde_json::to_string(&text).unwrap();
             prop_assert_eq!(serde_json::from_str::<String>(&line(&json)).unwrap(), text);
-        }
-
-        #[test]
-        fn a_label_ends_at_its_own_quote(text in hostile()) {
-            let mut characters = label(&text).chars().collect::<Vec<_>>().into_iter();
-            while let Some(character) = characters.next() {
-                prop_assert!(character != '"' && character != '\n');
-                if character == '\\' {
-                    prop_assert!(characters.next().is_some_and(|next| "\\\"n".contains(next)));
-                }
-            }
         }
 
         #[test]

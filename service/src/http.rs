@@ -14,6 +14,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use connections::{Limits, descriptors};
+use prometheus::TEXT_FORMAT;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -100,8 +101,13 @@ fn routes(status: Status, registry: Registry) -> Router {
 }
 
 async fn metrics(Shared(status): Shared<Status>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], prometheus(&status))
-        .into_response()
+    match prometheus(&status) {
+        Ok(text) => ([(header::CONTENT_TYPE, format!("{TEXT_FORMAT}; charset=utf-8"))], text).into_response(),
+        Err(error) => {
+            tracing::error!(error = %error, "writing the metrics");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }
 
 /// Ready: it moves rows and hears what it follows, or it stands by for the instance that does.

@@ -7,6 +7,7 @@ mod document;
 mod metric;
 mod state;
 mod table;
+mod timing;
 mod window;
 
 pub use answer::{Answer, AnsweredTable};
@@ -15,6 +16,7 @@ pub use document::{ErrorDocument, RetryDocument, StatusDocument, TableDocument};
 pub use metric::{Metric, MetricKind, metrics, prometheus};
 pub use state::{Role, State, TableState};
 pub use table::TableStatus;
+pub use timing::Timing;
 pub use window::{Window, as_f64};
 
 use crate::Service;
@@ -24,6 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use timing::Timings;
 
 /// A handle that every task of the process holds a clone of.
 #[derive(Debug, Clone)]
@@ -38,6 +41,7 @@ struct Inner {
     tables: RwLock<BTreeMap<String, Arc<TableStatus>>>,
     bytes_applied: AtomicU64,
     counters: Mutex<BTreeMap<&'static str, (&'static str, Arc<AtomicU64>)>>,
+    timings: Timings,
     waits: Waits,
     slow: Mutex<Slow>,
 }
@@ -77,6 +81,7 @@ impl Status {
             tables: RwLock::default(),
             bytes_applied: AtomicU64::new(0),
             counters: Mutex::default(),
+            timings: Timings::new(task, service),
             waits: Waits::default(),
             slow: Mutex::new(slow),
         }))
@@ -210,6 +215,11 @@ impl Status {
         Arc::clone(&counters.entry(name).or_insert_with(|| (help, Arc::default())).1)
     }
 
+    /// Takes note of how long something took that is done once a transaction; one of this service's.
+    pub fn observe(&self, timing: Timing, took: Duration) {
+        self.0.timings.observe(timing, took);
+    }
+
     /// Takes the samples that rates are computed from; about once a second, by whoever serves the status.
     pub fn sample(&self, now: Instant) {
         let mut total = 0_u64;
@@ -266,6 +276,10 @@ impl Status {
             error: slow.error.clone(),
             tables,
         }
+    }
+
+    fn timings(&self) -> &Timings {
+        &self.0.timings
     }
 
     fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {

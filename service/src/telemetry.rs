@@ -61,6 +61,10 @@ pub fn start(service: Service) -> Result<Telemetry, Failure> {
                 .remedy("give the HTTP address of a collector, as in http://127.0.0.1:4318")
         })?),
     };
+    if let Some(providers) = &providers {
+        // Whoever times something asks for it.
+        opentelemetry::global::set_meter_provider(providers.metrics.clone());
+    }
     let terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(|| HarmlessLines).with_ansi(terminal);
     let lines = match std::env::var("TRIBUTARY_LOG_FORMAT").as_deref() {
@@ -220,6 +224,7 @@ fn observe(meter: &Meter, status: &Status, known: &mut BTreeSet<&'static str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::Timing;
     use std::io::Read;
     use std::net::TcpListener;
     use std::sync::atomic::Ordering;
@@ -278,6 +283,7 @@ mod tests {
     fn metrics_and_traces_reach_a_collector() {
         let (endpoint, received) = collector();
         let providers = Providers::new(Service::Capture, &endpoint).unwrap();
+        opentelemetry::global::set_meter_provider(providers.metrics.clone());
         let status = Status::new("shop", Service::Capture);
         let mut known = BTreeSet::new();
         let meter = providers.metrics.meter("tributary");
@@ -286,6 +292,7 @@ mod tests {
         status.counter("tributary_reconnects_total", "Reconnects.").fetch_add(1, Ordering::Relaxed);
         status.table("shop.orders").add_rows_applied(5);
         observe(&meter, &status, &mut known);
+        status.observe(Timing::Commit, Duration::from_millis(5));
         let subscriber = tracing_subscriber::registry()
             .with(tracing_opentelemetry::layer().with_tracer(providers.traces.tracer("tributary")));
         tracing::subscriber::with_default(subscriber, || drop(tracing::info_span!("flush_batch").entered()));
@@ -294,6 +301,7 @@ mod tests {
         let mut wanted = BTreeSet::from([
             ("/v1/metrics", "tributary_uptime_seconds"),
             ("/v1/metrics", "tributary_reconnects_total"),
+            ("/v1/metrics", "tributary_commit_seconds"),
             ("/v1/metrics", "shop.orders"),
             ("/v1/metrics", "tributary-capture"),
             ("/v1/traces", "flush_batch"),

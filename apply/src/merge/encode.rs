@@ -165,11 +165,7 @@ impl TransferPlan {
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
         let mut reader = Reader::new(envelope);
-        if reader.some().map_err(|error| Fault::Avro(error).of("before"))? {
-            for (index, field) in self.fields.iter().enumerate() {
-                skip_field(&mut reader, field).map_err(|error| Fault::Avro(error).of(self.name(index)))?;
-            }
-        }
+        self.skip_image(&mut reader, "before")?;
         if !reader.some().map_err(|error| Fault::Avro(error).of("after"))? {
             return Ok(Encoded { deleted: true, ..Encoded::default() });
         }
@@ -187,6 +183,25 @@ impl TransferPlan {
             copy::put_bool(out, false);
         }
         Ok(encoded)
+    }
+
+    /// When the source has written the row of an envelope, its `source.ts_ms`.
+    #[must_use]
+    pub fn source_ms(&self, envelope: &[u8]) -> Option<i64> {
+        let mut reader = Reader::new(envelope);
+        self.skip_image(&mut reader, "before").ok()?;
+        self.skip_image(&mut reader, "after").ok()?;
+        reader.long().ok()
+    }
+
+    /// Moves on behind `before` or `after`.
+    fn skip_image(&self, reader: &mut Reader<'_>, image: &str) -> Result<(), EncodeError> {
+        if reader.some().map_err(|error| Fault::Avro(error).of(image))? {
+            for (index, field) in self.fields.iter().enumerate() {
+                skip_field(reader, field).map_err(|error| Fault::Avro(error).of(self.name(index)))?;
+            }
+        }
+        Ok(())
     }
 
     /// Fields of a tuple; the plan has made sure that there are at most 1600.

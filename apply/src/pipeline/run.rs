@@ -236,7 +236,8 @@ impl Run {
                 let connector = connector.map_err(unusable)?.shown_in(self.status.waits());
                 let pool = Pool::new(connector, destination.connections);
                 let retention = Duration::from_millis(self.config.topics.retention_ms());
-                Worker::start(pool, bookkeeping, Arc::clone(ends), retention).await
+                let worker = Worker::start(pool, bookkeeping, Arc::clone(ends), retention).await?;
+                Ok(worker.shown_in(&self.status))
             })
             .await?;
         let worker = worker.map(Arc::new);

@@ -8,6 +8,9 @@ use tributary_schemas::envelope::{key_schema, value_schema};
 use tributary_schemas::table::{Column, Table, TableId};
 use tributary_schemas::types::ColumnType;
 
+/// When the source wrote every row.
+pub(crate) const SOURCE_MS: i64 = 1_700_000_000_000;
+
 /// Every kind of column; those that can be keys first.
 pub(crate) const DECLARATIONS: [&str; 45] = [
     "tinyint",
@@ -300,7 +303,7 @@ impl Schemas {
         };
         let text = |text: &str| Value::String(text.to_owned());
         let source = Value::Record(vec![
-            ("ts_ms".into(), Value::Long(1_700_000_000_000)),
+            ("ts_ms".into(), Value::Long(SOURCE_MS)),
             ("snapshot".into(), text("false")),
             ("db".into(), text("db")),
             ("table".into(), text("random")),
@@ -315,7 +318,7 @@ impl Schemas {
             ("after".into(), image(after)),
             ("source".into(), source),
             ("op".into(), text(op)),
-            ("ts_ms".into(), Value::Union(1, Box::new(Value::Long(1_700_000_000_000)))),
+            ("ts_ms".into(), Value::Union(1, Box::new(Value::Long(SOURCE_MS + 5)))),
         ]);
         to_avro_datum(&self.value, envelope).unwrap()
     }

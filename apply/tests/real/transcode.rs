@@ -2,7 +2,7 @@
 
 use crate::decoder;
 use crate::postgres::{Session, dialect};
-use crate::random_rows::{Cell, Schemas, row, table};
+use crate::random_rows::{Cell, SOURCE_MS, Schemas, row, table};
 use fastrand::Rng;
 use tributary_apply::batches::raw::RawValues;
 use tributary_apply::merge::copy::{put_header, put_trailer};
@@ -100,6 +100,7 @@ fn damaged_input_is_refused_or_read_but_never_a_panic() {
                 .unwrap();
         let row = row(&mut rng, &table);
         let (key, value) = (schemas.key(&table, &row), schemas.envelope(&table, Some(&row), Some(&row), "u"));
+        assert_eq!(plan.source_ms(&value), Some(SOURCE_MS));
         let mut refused = 0;
         for _ in 0..500 {
             let (mut key, mut value) = (key.clone(), value.clone());

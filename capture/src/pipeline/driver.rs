@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tributary_service::sabotage;
-use tributary_service::status::Status;
+use tributary_service::status::{Status, Timing};
 use tributary_source::connect::SourceOptions;
 use tributary_source::definition::{current_definition, current_place, unanswered};
 use tributary_source::error::SourceError;
@@ -153,8 +153,10 @@ impl Driver {
         let began = Instant::now();
         let _wait = self.status.wait("Kafka: committing");
         self.publisher.commit()?;
+        let took = began.elapsed();
+        self.status.observe(Timing::Commit, took);
         outbox.committed();
-        Ok(Committed { outbox, took: began.elapsed() })
+        Ok(Committed { outbox, took })
     }
 
     /// Waits for an answer of the source. Everything else stands still meanwhile, so that one that does not come is an

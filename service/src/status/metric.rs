@@ -3,8 +3,9 @@
 use super::state::State;
 use super::window::as_f64;
 use super::{Role, Status, TableDocument};
-use std::fmt::Write;
-use tributary_schemas::printed::label;
+use prometheus::TextEncoder;
+use prometheus::proto::{self, LabelPair, Metric as Sample, MetricFamily, MetricType};
+use tributary_schemas::printed::line;
 
 /// Whether a number only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,54 +136,95 @@ fn table_metrics(tables: &[TableDocument], out: &mut Vec<Metric>) {
 }
 
 /// Prometheus' text format 0.0.4.
-#[must_use]
-pub fn prometheus(status: &Status) -> String {
-    let mut out = String::new();
-    let mut last = "";
+///
+/// # Errors
+/// A family that the format cannot show.
+pub fn prometheus(status: &Status) -> prometheus::Result<String> {
+    let common = [pair("task", status.task()), pair("service", status.service().name())];
+    let mut families: Vec<MetricFamily> = Vec::new();
     for metric in metrics(status) {
-        // Writing to a String cannot fail.
-        if metric.name != last {
-            let kind = match metric.kind {
-                MetricKind::Counter => "counter",
-                MetricKind::Gauge => "gauge",
-            };
-            let _ = writeln!(out, "# HELP {} {}\n# TYPE {} {kind}", metric.name, metric.help, metric.name);
-            last = metric.name;
+        let labels = common.iter().cloned();
+        let labels = labels.chain(metric.labels.iter().map(|(name, value)| pair(name, value))).collect();
+        let sample = sample(metric.kind, labels, metric.value);
+        match families.last_mut() {
+            Some(family) if family.name() == metric.name => family.mut_metric().push(sample),
+            _ => families.push(family(&metric, sample)),
         }
-        let task = label(status.task());
-        let _ = write!(out, "{}{{task=\"{task}\",service=\"{}\"", metric.name, status.service());
-        for (name, value) in &metric.labels {
-            let _ = write!(out, ",{name}=\"{}\"", label(value));
-        }
-        let _ = writeln!(out, "}} {}", metric.value);
     }
-    out
+    families.extend(status.timings().families());
+    TextEncoder::new().encode_to_string(&families)
+}
+
+fn family(metric: &Metric, first: Sample) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(metric.name.to_owned());
+    family.set_help(metric.help.to_owned());
+    family.set_field_type(match metric.kind {
+        MetricKind::Counter => MetricType::COUNTER,
+        MetricKind::Gauge => MetricType::GAUGE,
+    });
+    family.set_metric(vec![first]);
+    family
+}
+
+fn sample(kind: MetricKind, labels: Vec<LabelPair>, value: f64) -> Sample {
+    let mut sample = Sample::from_label(labels);
+    match kind {
+        MetricKind::Counter => {
+            let mut counter = proto::Counter::default();
+            counter.set_value(value);
+            sample.set_counter(counter);
+        }
+        MetricKind::Gauge => {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value);
+            sample.set_gauge(gauge);
+        }
+    }
+    sample
+}
+
+/// A label, with what a terminal obeys in its value escaped.
+fn pair(name: &str, value: &str) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(line(value).into_owned());
+    pair
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Service;
-    use crate::status::TableState;
+    use crate::status::{TableState, Timing};
     use std::collections::BTreeSet;
     use std::sync::atomic::Ordering;
+    use std::time::Duration;
 
     #[test]
     fn the_text_has_each_name_once_and_escapes_labels() {
         let status = Status::new("shop", Service::Apply);
         status.counter("tributary_flushes_total", "Merges.").fetch_add(3, Ordering::Relaxed);
-        for name in ["a.b", "odd\"na\\me"] {
+        for name in ["a.b", "odd\"na\\me\n\u{1b}[2J"] {
             let table = status.table(name);
             table.set_state(TableState::Loading);
             table.add_rows_applied(7);
         }
-        let text = prometheus(&status);
+        let text = prometheus(&status).unwrap();
         assert!(text.contains("tributary_flushes_total{task=\"shop\",service=\"apply\"} 3\n"), "{text}");
         assert!(text.contains(
             "tributary_table_rows_applied_total{task=\"shop\",service=\"apply\",table=\"a.b\"} 7\n"
         ));
-        assert!(text.contains("table=\"odd\\\"na\\\\me\",state=\"loading\"} 1\n"));
+        assert!(text.contains("table=\"odd\\\"na\\\\me\\\\n\\\\u001b[2J\",state=\"loading\"} 1\n"), "{text}");
         assert!(text.contains("state=\"precheck\"} 1\n") && text.contains("state=\"failed\"} 0\n"));
+        status.observe(Timing::Merge, Duration::from_millis(20));
+        let text = prometheus(&status).unwrap();
+        let merges = "tributary_merge_seconds_bucket{service=\"apply\",task=\"shop\",le=";
+        assert!(text.contains(&format!("{merges}\"0.01\"}} 0\n{merges}\"0.025\"}} 1\n")), "{text}");
+        assert!(
+            text.contains("tributary_flush_seconds_count{service=\"apply\",task=\"shop\"} 0\n"),
+            "{text}"
+        );
         let types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
         assert_eq!(types.len(), types.iter().collect::<BTreeSet<_>>().len());
         for metric in metrics(&status) {

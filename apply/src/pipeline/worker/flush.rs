@@ -21,8 +21,10 @@ use crate::pipeline::table::TableTask;
 use crate::remedies;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 use tributary_service::codes::Code;
 use tributary_service::sabotage;
+use tributary_service::status::Timing;
 
 /// Unique violations after which a table is no longer loaded directly: its rows are being changed meanwhile.
 const VIOLATIONS_MAX: u32 = 3;
@@ -80,6 +82,7 @@ impl Worker {
         (rows, moves): (&Batch, &[Move]),
         blocked: u32,
     ) -> Result<Report, DestinationError> {
+        let began = Instant::now();
         let _waiting = self.pool.turn_to_wait(&task.target, blocked).await;
         cache.blocked = blocked;
         let mut key_was_unique = false;
@@ -104,7 +107,10 @@ impl Worker {
             let seen = catalog::fingerprint(&mut lease, self.dialect, &task.target).await?;
             if cache.shape.as_ref().is_some_and(|known| known.fingerprint == seen) {
                 let (report, staged) = written?;
-                return self.end(lease, task, cache, (&stage, report, staged), (generations.0, moves)).await;
+                self.end(lease, task, cache, (&stage, report, staged), (generations.0, moves)).await?;
+                self.observe(Timing::Flush, began.elapsed());
+                self.observe_latency(task, &plan, rows);
+                return Ok(report);
             }
             if written.is_ok() {
                 lease.batch_execute("ROLLBACK").await.map_err(DestinationError::during("rolling back"))?;
@@ -144,20 +150,32 @@ impl Worker {
         cache: &mut Cache,
         (stage, report, staged): (&TargetName, Report, bool),
         (generation, moves): (u32, &[Move]),
-    ) -> Result<Report, DestinationError> {
+    ) -> Result<(), DestinationError> {
         let retention = self.retention_at(task, generation);
         self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None, retention).await?;
         if task.loading {
             sabotage::pass("snapshot-batch");
         }
         sabotage::pass("destination-commit");
+        let began = Instant::now();
         lease.commit().await?;
+        self.observe(Timing::Commit, began.elapsed());
         sabotage::pass("destination-committed");
         if staged {
             cache.staging.leave(&lease, stage, report.bytes).await;
         }
         lease.release();
-        Ok(report)
+        Ok(())
+    }
+
+    /// Of the first row that is left of a batch; rows of the load were not written just now.
+    fn observe_latency(&self, task: &TableTask, plan: &TransferPlan, rows: &Batch) {
+        let written = rows.survivors().find_map(|row| plan.source_ms(row.value?));
+        if let Some(written) = written.and_then(|ms| u64::try_from(ms).ok()).filter(|_| !task.loading) {
+            let written = UNIX_EPOCH + Duration::from_millis(written);
+            // The clocks are of two machines.
+            self.observe(Timing::Latency, written.elapsed().unwrap_or_default());
+        }
     }
 
     /// The plan from a generation into the target as it is.
@@ -222,10 +240,12 @@ impl Worker {
         if let Some(joins) = plan_of_merge(self.dialect, unique_key, rows.keys()) {
             statements.insert(0, joins.to_owned());
         }
+        let began = Instant::now();
         lease
             .batch_execute(&statements.join("; "))
             .await
             .map_err(DestinationError::during(format!("merging rows into {}", task.target)))?;
+        self.observe(Timing::Merge, began.elapsed());
         Ok(report)
     }
 

@@ -42,6 +42,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_service::codes::Code;
+use tributary_service::status::{Status, Timing};
 
 /// What every job needs.
 pub(crate) struct Worker {
@@ -58,6 +59,8 @@ pub(crate) struct Worker {
     identity: String,
     were_parked: BTreeSet<String>,
     were_refused: BTreeSet<String>,
+    /// Where it is shown how long things take.
+    status: Option<Status>,
 }
 
 /// What is remembered of a table from job to job.
@@ -166,7 +169,20 @@ impl Worker {
             identity,
             were_parked,
             were_refused,
+            status: None,
         })
+    }
+
+    /// The same, with how long its flushes take in the metrics of `status`.
+    #[must_use]
+    pub(crate) fn shown_in(self, status: &Status) -> Self {
+        Self { status: Some(status.clone()), ..self }
+    }
+
+    fn observe(&self, timing: Timing, took: Duration) {
+        if let Some(status) = &self.status {
+            status.observe(timing, took);
+        }
     }
 
     /// Sees to it that others know of this instance; the number of its staging tables.
