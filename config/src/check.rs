@@ -161,11 +161,6 @@ pub fn unsupported(config: &Config) -> Vec<ConfigIssue> {
         "remove it: the tables are then read from their beginning",
     );
     refuse(
-        !config.capture.keys.is_empty(),
-        "capture.keys".to_owned(),
-        "remove it: the primary key is used, and a table without one is left out",
-    );
-    refuse(
         config.registry.url.is_some(),
         "registry.url".to_owned(),
         "remove it, and use the registry API that each service serves on its `listen` address",
@@ -236,7 +231,7 @@ mod tests {
         let config: Config = toml::from_str(
             "name = \"t\"\nfrom = [\"eu\"]\nkafka.brokers = \"b\"\nregistry.url = \"http://r\"\n\
              [topics]\nbefore = \"full\"\ndelivery = \"at-least-once\"\n\
-             [capture]\nstart_at = \"x\"\nkeys = { \"a.b\" = \"uk\" }\n\
+             [capture]\nstart_at = \"x\"\n\
              [[table]]\nsource = \"eu:shop.*\"\nstorage = \"column\"\nconstants = { s = \"{database}\" }\n\
              primary_key = [\"s\", \"id\"]\n",
         )
@@ -248,7 +243,6 @@ mod tests {
                 "topics.delivery",
                 "topics.before",
                 "capture.start_at",
-                "capture.keys",
                 "registry.url",
                 "table[0].source",
                 "table[0].constants",

@@ -17,11 +17,11 @@ pub const PRIMARY: &str = "PRIMARY";
 pub struct Wishes<'a> {
     /// Names of columns that never reach Kafka.
     pub excluded: &'a [String],
-    /// The generation before, whose column ids live on by name.
+    /// The generation before, whose column ids live on by name, and whose key while there is an index over it.
     pub previous: Option<&'a Table>,
     /// The highest column id any generation of this table has given; 0 for none.
     pub highest_id: u32,
-    /// The unique index to use as the key instead of the primary key.
+    /// The unique index that the configuration names as the key.
     pub key_index: Option<&'a str>,
     /// True for a character set whose bytes can be decoded.
     pub charset_supported: fn(&str) -> bool,
@@ -31,13 +31,20 @@ pub struct Wishes<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TableProblem {
     #[error(
-        "table {table} has no primary key: add one (an AUTO_INCREMENT column that is INVISIBLE will do), or leave the table \
-         out with \"!{table}\" in capture.tables"
+        "table {table} has no primary key, and no unique key of NOT NULL columns: add one (an AUTO_INCREMENT column that is \
+         INVISIBLE will do), or leave the table out with \"!{table}\" in capture.tables"
     )]
     NoPrimaryKey { table: TableId },
-    #[error("table {table} has no unique index {index}: correct the name")]
+    #[error(
+        "table {table} has no primary key, and several unique keys that could stand for it ({indexes}): choose one, as in \
+         capture.keys = {{ \"{table}\" = \"{first}\" }}"
+    )]
+    SeveralKeys { table: TableId, first: String, indexes: String },
+    #[error("table {table} has no index {index}: correct the name in capture.keys, or take it out of there")]
     NoSuchKey { table: TableId, index: String },
-    #[error("index {index} of table {table} is not unique: name a NOT NULL unique index")]
+    #[error(
+        "index {index} of table {table} is not unique: name a unique index of NOT NULL columns in capture.keys"
+    )]
     KeyNotUnique { table: TableId, index: String },
     #[error(
         "key column {column} of table {table} may be NULL: declare it NOT NULL, or leave the table out with \"!{table}\" \
@@ -92,17 +99,60 @@ fn leave_out(table: &TableId, column: &str, in_key: bool, change: &str) -> Strin
 }
 
 impl CatalogTable {
-    /// The index whose columns are the key.
+    /// The index whose columns are the key: the one that the configuration names; the one over the key of before, while
+    /// there is one; the primary key; the only other that identifies rows.
     ///
     /// # Errors
     /// The problems whose names say key.
-    pub fn key(&self, key_index: Option<&str>) -> Result<&Index, TableProblem> {
+    pub fn key(&self, wishes: &Wishes<'_>) -> Result<&Index, TableProblem> {
         let table = || self.id.clone();
-        let name = key_index.unwrap_or(PRIMARY);
-        let index = self.index(name).ok_or_else(|| match key_index {
-            Some(index) => TableProblem::NoSuchKey { table: table(), index: index.to_owned() },
-            None => TableProblem::NoPrimaryKey { table: table() },
-        })?;
+        if let Some(name) = wishes.key_index {
+            let absent = || TableProblem::NoSuchKey { table: table(), index: name.to_owned() };
+            return self.identifying(self.index(name).ok_or_else(absent)?);
+        }
+        if let Some(index) = wishes.previous.and_then(|previous| self.index_of_key(previous)) {
+            return Ok(index);
+        }
+        if let Some(primary) = self.index(PRIMARY) {
+            return self.identifying(primary);
+        }
+        let others: Vec<&Index> =
+            self.indexes.iter().filter(|index| self.identifying(index).is_ok()).collect();
+        match others[..] {
+            [only] => Ok(only),
+            [] => Err(TableProblem::NoPrimaryKey { table: table() }),
+            [first, ..] => Err(TableProblem::SeveralKeys {
+                table: table(),
+                first: first.name.clone(),
+                indexes: others.iter().map(|index| index.name.clone()).collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+
+    /// The index that identifies rows by the key of `table`, in its order; the primary key, if two do. Names of columns are
+    /// those of `table`.
+    #[must_use]
+    pub fn index_of_key(&self, table: &Table) -> Option<&Index> {
+        let names: Vec<&str> = table.key_columns().map(|column| column.name.as_str()).collect();
+        // A column of the key may be gone.
+        if names.len() < table.key.len() { None } else { self.index_over(&names) }
+    }
+
+    /// The index that identifies rows by these columns, in this order; the primary key, if two do.
+    #[must_use]
+    pub fn index_over(&self, columns: &[&str]) -> Option<&Index> {
+        let over = |index: &&Index| {
+            let names = index.parts.iter().map(|part| part.column.as_deref().unwrap_or_default());
+            let same = names.len() == columns.len()
+                && names.zip(columns).all(|(name, column)| same_name(name, column));
+            same && self.identifying(index).is_ok()
+        };
+        self.indexes.iter().filter(over).max_by_key(|index| index.name == PRIMARY)
+    }
+
+    /// The index, if each row has a key of its own by it.
+    fn identifying<'a>(&self, index: &'a Index) -> Result<&'a Index, TableProblem> {
+        let table = || self.id.clone();
         if !index.unique {
             return Err(TableProblem::KeyNotUnique { table: table(), index: index.name.clone() });
         }
@@ -128,7 +178,7 @@ impl CatalogTable {
     /// # Errors
     /// The first reason found why the table cannot be replicated.
     pub fn published(&self, wishes: &Wishes<'_>) -> Result<Table, TableProblem> {
-        let key = self.key(wishes.key_index)?;
+        let key = self.key(wishes)?;
         let excluded =
             |column: &CatalogColumn| wishes.excluded.iter().any(|name| same_name(name, &column.name));
         let mut next_id =
@@ -162,7 +212,9 @@ impl CatalogTable {
             })?;
             key_ids.push(column.id);
         }
-        let indexes = self.indexes.iter().filter(|index| index.name != PRIMARY).cloned().collect();
+        // The target has a primary key over the key, which serves for what this one serves for.
+        let indexes = self.indexes.iter().filter(|index| index.name != key.name && index.name != PRIMARY);
+        let indexes = indexes.cloned().collect();
         Ok(Table { id: self.id.clone(), columns, key: key_ids, indexes, comment: self.comment.clone() })
     }
 
@@ -173,7 +225,7 @@ impl CatalogTable {
         ordinal: u32,
         wishes: &Wishes<'_>,
     ) -> Result<Column, TableProblem> {
-        let key = self.key(wishes.key_index).into_iter().flat_map(|key| &key.parts);
+        let key = self.key(wishes).into_iter().flat_map(|key| &key.parts);
         let in_key = key.filter_map(|part| part.column.as_deref()).any(|name| same_name(name, &column.name));
         let unsupported = || TableProblem::UnsupportedType {
             table: self.id.clone(),
@@ -310,6 +362,38 @@ mod tests {
         assert_eq!(by_code.key, [3]);
         let mut keyless = table();
         keyless.indexes.remove(0);
+        // Only one of the others identifies rows.
+        assert_eq!(keyless.published(&base).unwrap().key, [3]);
+        keyless.indexes.retain(|index| index.name != "by_code");
         assert!(keyless.published(&base).unwrap_err().to_string().contains("has no primary key"));
+    }
+
+    #[test]
+    fn a_key_is_kept_while_an_index_is_over_it() {
+        let excluded = ["place".to_owned()];
+        let base = wishes(&excluded);
+        let mut two = table();
+        two.columns[2].nullable = false;
+        let without_primary = |table: &CatalogTable| {
+            let indexes = table.indexes.iter().filter(|index| index.name != PRIMARY).cloned().collect();
+            CatalogTable { indexes, ..table.clone() }
+        };
+        let problem = without_primary(&two).published(&base).unwrap_err().to_string();
+        assert!(
+            problem.contains("by_code, by_name") && problem.contains("{ \"shop.orders\" = \"by_code\" }"),
+            "{problem}"
+        );
+        // One that was chosen stays, whatever it is called and whatever comes.
+        let chosen = two.published(&Wishes { key_index: Some("by_name"), ..base }).unwrap();
+        let after = Wishes { previous: Some(&chosen), ..base };
+        assert_eq!(two.published(&after).unwrap().key, chosen.key);
+        two.indexes[2].name = "renamed".into();
+        assert_eq!(two.index_of_key(&two.published(&after).unwrap()).unwrap().name, "renamed");
+        two.indexes.remove(2);
+        assert_eq!(two.published(&after).unwrap().key, [1], "the primary key takes its place");
+        // Of two over the same columns rows are read by the primary key.
+        let mut twice = table();
+        twice.indexes.insert(0, index("again", true, "id", None));
+        assert_eq!(twice.index_of_key(&twice.published(&base).unwrap()).unwrap().name, PRIMARY);
     }
 }

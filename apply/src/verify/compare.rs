@@ -165,7 +165,7 @@ impl<'a> Comparison<'a> {
         Ok(Self {
             subject,
             table: Arc::clone(table),
-            source: SourceSide::new(source, table, &plan, canonical.clone(), piece_rows)?,
+            source: SourceSide::new(source, table, &plan, canonical.clone(), piece_rows).await?,
             destination: DestinationSide::new(
                 destination,
                 table,

@@ -18,6 +18,7 @@ use tributary_schemas::avro::{NULL_BRANCH, VALUE_BRANCH};
 use tributary_schemas::checkpoint::KeyRange;
 use tributary_schemas::row::EncodedRow;
 use tributary_schemas::table::Table;
+use tributary_source::catalog::read_table;
 use tributary_source::chunk::{ChunkSql, quote};
 use tributary_source::connect::SourceConnection;
 use tributary_source::error::SourceError;
@@ -32,6 +33,8 @@ pub(super) struct SourceSide {
     connection: SourceConnection,
     table: Arc<Table>,
     sql: ChunkSql,
+    /// The index that is the key, quoted.
+    key_index: String,
     piece_rows: u64,
     rows: RowMaker,
 }
@@ -41,16 +44,21 @@ impl SourceSide {
     ///
     /// # Errors
     /// A definition that cannot be read in pieces or encoded.
-    pub(super) fn new(
-        connection: SourceConnection,
+    pub(super) async fn new(
+        mut connection: SourceConnection,
         table: &Arc<Table>,
         plan: &Arc<TransferPlan>,
         canonical: Canonical,
         piece_rows: u64,
     ) -> Result<Self, VerifyError> {
+        let catalog = read_table(&mut connection, &table.id).await?;
+        // A table that is gone is found out by what reads it.
+        let index = catalog.as_ref().and_then(|catalog| catalog.index_of_key(table));
+        let index = index.map_or(PRIMARY, |index| index.name.as_str());
         Ok(Self {
             connection,
-            sql: ChunkSql::new(table, PRIMARY)?,
+            sql: ChunkSql::new(table, index)?,
+            key_index: quote(index),
             piece_rows,
             rows: RowMaker {
                 encoder: RowEncoder::compile(table)?,
@@ -112,10 +120,11 @@ impl SourceSide {
         let columns: Vec<String> = self.table.columns.iter().map(|column| quote(&column.name)).collect();
         let id = &self.table.id;
         let select = format!(
-            "SELECT {} FROM {}.{} FORCE INDEX ({PRIMARY}) WHERE ",
+            "SELECT {} FROM {}.{} FORCE INDEX ({}) WHERE ",
             columns.join(", "),
             quote(&id.database),
-            quote(&id.table)
+            quote(&id.table),
+            self.key_index
         );
         for keys in keys.chunks(LOOKUP_KEYS) {
             let mut params = Vec::new();

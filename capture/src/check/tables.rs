@@ -8,7 +8,7 @@ use tributary_config::{Config, RuleConflict, TableRules, TableSelection, TableSe
 use tributary_schemas::printed::counted;
 use tributary_schemas::table::{Table, TableId};
 use tributary_source::catalog::CatalogTable;
-use tributary_source::publish::{TableProblem, Wishes};
+use tributary_source::publish::{PRIMARY, TableProblem, Wishes};
 
 /// A table that will be replicated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,12 +79,10 @@ pub(super) fn judge(
             }
         }
     }
-    judgement.items.push(summary(
-        "primary-keys",
-        "every table has a key that identifies its rows",
-        &problems,
-        config.strict,
-    ));
+    let others: Vec<String> = judgement.selected.iter().filter_map(other_key).collect();
+    let others = if others.is_empty() { String::new() } else { format!("; {}", others.join(", ")) };
+    let good = format!("every table has a key that identifies its rows{others}");
+    judgement.items.push(summary("primary-keys", &good, &problems, config.strict));
     judgement.items.push(summary(
         "types",
         "every published column has a supported type",
@@ -100,6 +98,12 @@ pub(super) fn judge(
     judgement.items.push(named(&unnamed, config.strict));
     judgement.excluded.extend(unnamed);
     judgement
+}
+
+/// Which key a table has in place of a primary key.
+fn other_key(selected: &Selected) -> Option<String> {
+    let index = selected.catalog.index_of_key(&selected.table).filter(|index| index.name != PRIMARY)?;
+    Some(format!("{} has its unique key {}", selected.table.id, index.name))
 }
 
 /// The table as it is published, or everything that is in the way.
@@ -192,8 +196,11 @@ fn tables_selected(
         .collect();
     let gone: Vec<String> =
         known.previous.keys().filter(|id| !known.listed.contains(id)).map(ToString::to_string).collect();
-    let wrong: Vec<String> = missing.values().cloned().chain(idle).collect();
-    let remedy = "correct capture.tables or the source of the [[table]], or grant SELECT on it";
+    let unselected =
+        config.capture.keys.keys().filter(|key| !selected.iter().any(|id| id.to_string() == **key));
+    let unselected = unselected.map(|key| format!("capture.keys names {key}, which is not selected"));
+    let wrong: Vec<String> = missing.values().cloned().chain(idle).chain(unselected).collect();
+    let remedy = "correct capture.tables, the source of the [[table]] or capture.keys, or grant SELECT on it";
     if !wrong.is_empty() {
         return fail(NAME, wrong.join("\n"), remedy);
     }
@@ -251,6 +258,7 @@ fn named(unnamed: &BTreeMap<TableId, String>, strict: bool) -> Item {
 const fn item_of(problem: &TableProblem) -> &'static str {
     match problem {
         TableProblem::NoPrimaryKey { .. }
+        | TableProblem::SeveralKeys { .. }
         | TableProblem::NoSuchKey { .. }
         | TableProblem::KeyNotUnique { .. }
         | TableProblem::NullableKey { .. }

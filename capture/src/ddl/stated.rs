@@ -10,10 +10,9 @@
 
 use super::catalog::{Next, Session};
 use super::conversion::is_same_type;
-use tributary_schemas::table::ColumnDefault;
+use tributary_schemas::table::{ColumnDefault, same_name};
 use tributary_schemas::types::ColumnType;
 use tributary_source::catalog::{CatalogColumn, CatalogTable};
-use tributary_source::publish::PRIMARY;
 
 /// The server's definition of a table.
 #[derive(Debug, Clone, Copy)]
@@ -87,9 +86,9 @@ pub fn follow(old: &CatalogTable, mut next: Next, stated: Stated<'_>, session: &
 }
 
 /// How the definition that the stream has led to differs from the server's at the same place, in what bears on rows;
-/// `None` if it does not.
+/// `None` if it does not. `key` names the columns of the key.
 #[must_use]
-pub fn unlike(followed: &CatalogTable, stated: &CatalogTable) -> Option<String> {
+pub fn unlike(followed: &CatalogTable, stated: &CatalogTable, key: &[&str]) -> Option<String> {
     for place in 0..followed.columns.len().max(stated.columns.len()) {
         match (followed.columns.get(place), stated.columns.get(place)) {
             (Some(followed), Some(stated)) if followed.name == stated.name => {
@@ -103,13 +102,10 @@ pub fn unlike(followed: &CatalogTable, stated: &CatalogTable) -> Option<String> 
             (None, None) => {}
         }
     }
-    let key = |table: &CatalogTable| table.index(PRIMARY).map(|index| index.parts.clone());
-    if key(followed) != key(stated) {
-        return Some("the server has another primary key".to_owned());
+    if stated.index_over(key).is_none() {
+        return Some(format!("the server has no key over {}", key.join(", ")));
     }
-    let in_key = |column: &&CatalogColumn| {
-        key(stated).is_some_and(|parts| parts.iter().any(|part| part.column.as_ref() == Some(&column.name)))
-    };
+    let in_key = |column: &&CatalogColumn| key.iter().any(|name| same_name(name, &column.name));
     let reordered = stated.columns.iter().filter(in_key).find(|column| {
         followed.columns.iter().any(|ours| ours.name == column.name && !is_same_order(ours, column))
     });

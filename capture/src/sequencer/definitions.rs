@@ -154,7 +154,8 @@ impl Sequencer {
         let here = self.passed();
         for (index, Expected { catalog, unproven }) in self.expected.arrived(&here) {
             let table = &self.tables[index];
-            if let Some(difference) = unlike(&table.catalog, &catalog) {
+            let key: Vec<&str> = table.table.key_columns().map(|column| column.name.as_str()).collect();
+            if let Some(difference) = unlike(&table.catalog, &catalog, &key) {
                 tracing::warn!(table = %table.id, "the definition is not the server's: {difference}");
                 self.tables.reread_unless_due(index, difference);
             } else if unproven {

@@ -7,7 +7,7 @@ use super::output::{Now, RowPlace};
 use super::park::ParkReason;
 use super::port::Action;
 use super::snapshot::Outstanding;
-use super::table::{HistoryRecords, SequencedTable};
+use super::table::HistoryRecords;
 use super::tables::TableIndex;
 use crate::snapshot::batch::RowBatch;
 use crate::snapshot::planner::{OrderId, Planner};
@@ -19,7 +19,6 @@ use tributary_schemas::checkpoint::TableProgress;
 use tributary_schemas::envelope::{Operation, Source};
 use tributary_schemas::history::{HistoryKey, LoadRecord};
 use tributary_schemas::sequence::SourceSequence;
-use tributary_source::publish::PRIMARY;
 
 /// What is being retried, in the status.
 pub(crate) const READING: &str = "reading tables";
@@ -29,10 +28,6 @@ const READER_REST: Duration = Duration::from_secs(1);
 const REFUSALS: u32 = 3;
 
 impl Sequencer {
-    fn key_index(&self, table: &SequencedTable) -> String {
-        self.setup.key_indexes.get(&table.id.to_string()).cloned().unwrap_or_else(|| PRIMARY.to_owned())
-    }
-
     /// The first generation of a load is written: has the table read from its beginning.
     pub(super) fn begin_reading(&mut self, index: TableIndex) -> Result<(), Halt> {
         let table = &self.tables[index];
@@ -49,8 +44,7 @@ impl Sequencer {
     /// Goes on reading a table where `progress` left it.
     pub(super) fn take_up(&mut self, index: TableIndex, progress: TableProgress) -> Result<(), Halt> {
         let table = &self.tables[index];
-        let key_index = self.key_index(table);
-        match self.snapshot.resume(index, table, &key_index, progress) {
+        match self.snapshot.resume(index, table, progress) {
             Ok(()) => Ok(()),
             Err(why) => self.park(index, &ParkReason::read(&why)),
         }
@@ -59,8 +53,7 @@ impl Sequencer {
     /// A statement changed the definition of a table that may be being read.
     pub(super) fn redefine_reading(&mut self, index: TableIndex) -> Result<(), Halt> {
         let table = &self.tables[index];
-        let key_index = self.key_index(table);
-        match self.snapshot.definition_changed(index, table, &key_index) {
+        match self.snapshot.definition_changed(index, table) {
             Ok(()) => Ok(()),
             Err(why) => self.park(index, &ParkReason::read(&why)),
         }

@@ -97,10 +97,9 @@ impl Snapshot {
         &mut self,
         index: TableIndex,
         table: &SequencedTable,
-        key_index: &str,
         progress: TableProgress,
     ) -> Result<(), String> {
-        let reader = table_reader(table, key_index)?;
+        let reader = table_reader(table)?;
         let reading = Reading { reader, paused_until: None, refusals: 0, silences: 0 };
         self.tables.insert(index, reading);
         self.planner.add(index.number(), progress, table.catalog.row_bytes_estimated());
@@ -179,10 +178,9 @@ impl Snapshot {
         &mut self,
         index: TableIndex,
         table: &SequencedTable,
-        key_index: &str,
     ) -> Result<(), String> {
         self.cancel_table(index);
-        let reader = table_reader(table, key_index)?;
+        let reader = table_reader(table)?;
         let reading = self.reading(index);
         *reading = Reading { reader, paused_until: None, refusals: 0, silences: reading.silences };
         self.planner.resume(index.number());
@@ -279,8 +277,9 @@ impl Snapshot {
     }
 }
 
-fn table_reader(table: &SequencedTable, key_index: &str) -> Result<Arc<TableReader>, String> {
-    let sql = ChunkSql::new(&table.table, key_index).map_err(|error| error.to_string())?;
+fn table_reader(table: &SequencedTable) -> Result<Arc<TableReader>, String> {
+    let index = table.catalog.index_of_key(&table.table).ok_or("no index is over its key")?;
+    let sql = ChunkSql::new(&table.table, &index.name).map_err(|error| error.to_string())?;
     let encoder = RowEncoder::compile(&table.table).map_err(|error| error.to_string())?;
     Ok(Arc::new(TableReader { sql, encoder }))
 }

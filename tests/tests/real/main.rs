@@ -29,5 +29,6 @@ mod silence;
 mod source;
 mod topics;
 mod types;
+mod unique_keys;
 mod verify;
 mod wide;

@@ -173,7 +173,7 @@ fn what_a_message_tells_a_person_to_do_can_be_done() {
     let mut wrong = |text: &str| faults(text, &keys, &refused, &mut help);
     // It can fail.
     for text in [
-        "set capture.keys",
+        "set capture.start_at",
         "`apply fly`",
         "`apply replay --fly`",
         "correct `constants`",

@@ -101,7 +101,7 @@ fn definitions_are_unlike_in_what_bears_on_rows() {
         ("id INT PRIMARY KEY, a VARCHAR(9) DEFAULT 'x'", Some("no column f")),
         ("id INT, a VARCHAR(9) DEFAULT 'x', f FLOAT DEFAULT 0", Some("column id is int on")),
     ] {
-        let found = unlike(&table(base), &stated(other));
+        let found = unlike(&table(base), &stated(other), &["id"]);
         match difference {
             None => assert_eq!(found, None, "{other}"),
             Some(words) => {
@@ -114,6 +114,7 @@ fn definitions_are_unlike_in_what_bears_on_rows() {
         unlike(
             &table(&keyed),
             &stated("k VARCHAR(9) COLLATE utf8mb3_bin PRIMARY KEY, a VARCHAR(9) COLLATE utf8mb4_general_ci"),
+            &["k"],
         )
     };
     assert_eq!((keyed("utf8_bin"), keyed("utf8mb3_bin")), (None, None), "one collation, of no key another");
@@ -121,5 +122,7 @@ fn definitions_are_unlike_in_what_bears_on_rows() {
     let (mut left, mut right) = (table(base), table(base));
     let constant = |text: &str| Some(ColumnDefault::Constant(text.to_owned()));
     (left.columns[2].default, right.columns[2].default) = (constant("1.1"), constant("1.10000002384185790"));
-    assert_eq!(unlike(&left, &right), None);
+    assert_eq!(unlike(&left, &right, &["id"]), None);
+    let by_another = unlike(&table("a INT NOT NULL UNIQUE"), &stated("a INT NOT NULL, KEY (a)"), &["a"]);
+    assert!(by_another.is_some_and(|why| why.contains("no key over a")));
 }
