@@ -168,7 +168,7 @@ fn faults(
 fn what_a_message_tells_a_person_to_do_can_be_done() {
     let (keys, refused) = (keys(), refused());
     assert!(keys.contains("capture.tables") && keys.contains("existing_data"), "{keys:?}");
-    assert!(refused.contains("capture.keys") && refused.contains("constants"), "{refused:?}");
+    assert!(refused.contains("capture.start_at") && refused.contains("constants"), "{refused:?}");
     let mut help = BTreeMap::new();
     let mut wrong = |text: &str| faults(text, &keys, &refused, &mut help);
     // It can fail.

@@ -157,6 +157,20 @@ async fn a_table_with_several_unique_keys_waits_for_a_choice_and_one_without_any
     task.start("capture", &["check"]).expect_exit(0, RUN);
     task.catch_up();
     assert_equal(&task).await;
+    // Another choice, and rows that the first one would have refused.
+    let other = choice.replace("by_a", "by_b");
+    std::fs::write(&task.config, text.replace("[capture]\n", &format!("[capture]\nkeys = {other}\n")))
+        .unwrap();
+    task.catch_up();
+    run(&mut mysql, &["ALTER TABLE several DROP INDEX by_a", "INSERT INTO several VALUES (2, 30), (2, 40)"])
+        .await;
+    task.catch_up();
+    assert_equal(&task).await;
+    let postgres = task.servers.postgres().await;
+    let key = "SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) \
+               WHERE i.indisprimary AND i.indrelid = $1::text::regclass";
+    let key: String = postgres.query_one(key, &[&format!("{}.several", task.name)]).await.unwrap().get(0);
+    assert_eq!(key, "b");
     // A key that is not there is no key.
     std::fs::write(
         &task.config,
