@@ -5,6 +5,7 @@ use super::{
     BeforeImages, Config, Delivery, Storage, TableRule, TableRules, TableSelection, TlsConfig, TlsMode,
 };
 use std::net::SocketAddr;
+use tributary_schemas::table::TableId;
 
 /// Something that is wrong with a configuration, before a file and a line are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +74,10 @@ pub fn validate(config: &Config) -> Vec<ConfigIssue> {
             ));
         }
     }
-    issues.extend(TableSelection::new(config).err().unwrap_or_default());
+    match TableSelection::new(config) {
+        Ok(selection) => check_keys(&mut issues, config, &selection),
+        Err(wrong) => issues.extend(wrong),
+    }
     issues.extend(TableRules::new(config).err().unwrap_or_default());
     for (index, rule) in config.tables.iter().enumerate() {
         check_columns(&mut issues, index, rule);
@@ -106,6 +110,20 @@ fn check_listen(issues: &mut Vec<ConfigIssue>, key: &str, listen: &str) {
             format!("{listen:?} is not an address to listen on"),
             "write an IP address and a port, as in \"127.0.0.1:8081\" or \"0.0.0.0:0\"",
         ));
+    }
+}
+
+/// A table in `capture.keys` that the task could never select would be passed over in silence.
+fn check_keys(issues: &mut Vec<ConfigIssue>, config: &Config, selection: &TableSelection) {
+    for table in config.capture.keys.keys() {
+        let id = table.split_once('.').map(|(database, table)| TableId::new(database, table));
+        if !id.is_some_and(|id| selection.selects(&id)) {
+            issues.push(ConfigIssue::new(
+                "capture.keys",
+                format!("{table:?} is no table that this task selects"),
+                "write it as database.table, as the source spells it, or take it out",
+            ));
+        }
     }
 }
 
@@ -223,6 +241,19 @@ mod tests {
                 "table[0].columns.rename.b",
                 "table[0].distributed_by",
             ]
+        );
+    }
+
+    #[test]
+    fn keys_of_tables_that_are_not_selected_are_told() {
+        let with = |key: &str| {
+            let text = MINIMAL.to_owned() + &format!("[capture.keys]\n\"{key}\" = \"uk\"\n");
+            let config: Config = toml::from_str(&text).unwrap();
+            keys(&validate(&config)).join(" ")
+        };
+        assert_eq!(
+            (with("shop.t").as_str(), with("other.t").as_str(), with("t").as_str()),
+            ("", "capture.keys", "capture.keys")
         );
     }
 

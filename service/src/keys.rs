@@ -146,7 +146,7 @@ pub const KEYS: &[Key] = &[
     key("capture.listen", Text, Default("\"127.0.0.1:8081\""), "", "Address of status, metrics and registry; port 0 is any."),
     key("capture.tables", TextList, Default("[]"), "", "Captured tables, as in [\"shop.*\", \"!shop.tmp_*\"]; empty: what [[table]] names."),
     key("capture.exclude_columns", TextList, Default("[]"), "", "Columns that never reach Kafka, as in [\"shop.users.ssn\"]."),
-    key("capture.keys", TextMap, Default("{}"), "", "By table, the index that is its key: unique, of NOT NULL columns. Left out: the primary key, or the only other such index."),
+    key("capture.keys", TextMap, Default("{}"), "", "By table, the index that is its key: unique, of NOT NULL columns. Left out: the key it had, the primary key, or the only other such index."),
     key("capture.readers", Integer(1, 64), Default("4"), "", "Connections that read tables at the same time."),
     key("capture.online_ddl_tables", Boolean, Default("false"), "", "Patterns match the tables in which gh-ost, pt-online-schema-change and DMS work, too; else only exact names do."),
     key("capture.start_at", Text, Derived("tables are read first", "\"3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5\""), "", "GTID set to start at, to take over tables that another tool has loaded."),

@@ -32,7 +32,7 @@ pub(crate) const SESSION: [&str; 9] = [
      sql_quote_show_create = 1, max_sort_length = 4096",
 ];
 /// Statements for variables that not every server has.
-pub(crate) const OPTIONAL: [&str; 6] = [
+pub(crate) const OPTIONAL: [&str; 7] = [
     // A server-wide limit on the time of a SELECT is not meant for this.
     "SET SESSION max_execution_time = 0",
     // Else a hidden primary key is missing from the catalog, but not from row images.
@@ -44,9 +44,11 @@ pub(crate) const OPTIONAL: [&str; 6] = [
     // A secondary engine, or PolarDB's column index, is behind the rows.
     "SET SESSION use_secondary_engine = OFF",
     "SET SESSION use_imci_engine = OFF",
+    // Rows are read by the index that is the key, also by one that others are not to use.
+    "SET SESSION optimizer_switch = 'use_invisible_indexes=on'",
 ];
-/// Unknown system variable, one that is global only, one that cannot be set.
-pub(crate) const UNKNOWN_VARIABLE: [u16; 3] = [1193, 1229, 1238];
+/// Unknown system variable, one that is global only, one that cannot be set to this, one that cannot be set.
+pub(crate) const UNKNOWN_VARIABLE: [u16; 4] = [1193, 1229, 1231, 1238];
 
 /// What is being done, for messages.
 pub(crate) const CONNECTING: &str = "connecting";

@@ -6,7 +6,7 @@
 
 use crate::catalog::{CatalogColumn, CatalogTable};
 use thiserror::Error;
-use tributary_schemas::table::{Column, Index, Table, TableId, same_name};
+use tributary_schemas::table::{Column, Index, IndexPart, Table, TableId, same_name};
 use tributary_schemas::types::ColumnType;
 
 /// Name of the index that is a table's primary key.
@@ -19,6 +19,8 @@ pub struct Wishes<'a> {
     pub excluded: &'a [String],
     /// The generation before, whose column ids live on by name, and whose key while there is an index over it.
     pub previous: Option<&'a Table>,
+    /// The name that the index of that key had; none of a table that is another one of the name.
+    pub previous_index: Option<&'a str>,
     /// The highest column id any generation of this table has given; 0 for none.
     pub highest_id: u32,
     /// The unique index that the configuration names as the key.
@@ -99,25 +101,42 @@ fn leave_out(table: &TableId, column: &str, in_key: bool, change: &str) -> Strin
 }
 
 impl CatalogTable {
-    /// The index whose columns are the key: the one that the configuration names; the one over the key of before, while
-    /// there is one; the primary key; the only other that identifies rows.
+    /// The index whose columns are the key: the one that the configuration names, while there is one of that name; the one
+    /// over the key of before, while there is one; the primary key; the only other of published columns that identifies rows.
     ///
     /// # Errors
     /// The problems whose names say key.
     pub fn key(&self, wishes: &Wishes<'_>) -> Result<&Index, TableProblem> {
         let table = || self.id.clone();
-        if let Some(name) = wishes.key_index {
-            let absent = || TableProblem::NoSuchKey { table: table(), index: name.to_owned() };
-            return self.identifying(self.index(name).ok_or_else(absent)?);
+        if let Some(index) = wishes.key_index.and_then(|name| self.index(name)) {
+            return self.identifying(index);
         }
+        // A name that the configuration gives may be renamed, or gone, where the stream is.
         if let Some(index) = wishes.previous.and_then(|previous| self.index_of_key(previous)) {
             return Ok(index);
+        }
+        // Its columns may have other names by now.
+        let named = wishes.previous_index.and_then(|name| self.index(name));
+        if let Some(index) = named.filter(|index| self.identifying(index).is_ok()) {
+            return Ok(index);
+        }
+        if let Some(name) = wishes.key_index {
+            return Err(TableProblem::NoSuchKey { table: table(), index: name.to_owned() });
         }
         if let Some(primary) = self.index(PRIMARY) {
             return self.identifying(primary);
         }
-        let others: Vec<&Index> =
-            self.indexes.iter().filter(|index| self.identifying(index).is_ok()).collect();
+        let excluded = |part: &IndexPart| {
+            wishes
+                .excluded
+                .iter()
+                .any(|name| part.column.as_ref().is_some_and(|column| same_name(name, column)))
+        };
+        // Rows cannot be read in the order of a hash.
+        let may_be = |index: &&Index| {
+            index.kind == "BTREE" && !index.parts.iter().any(excluded) && self.identifying(index).is_ok()
+        };
+        let others: Vec<&Index> = self.indexes.iter().filter(may_be).collect();
         match others[..] {
             [only] => Ok(only),
             [] => Err(TableProblem::NoPrimaryKey { table: table() }),
@@ -147,7 +166,7 @@ impl CatalogTable {
                 && names.zip(columns).all(|(name, column)| same_name(name, column));
             same && self.identifying(index).is_ok()
         };
-        self.indexes.iter().filter(over).max_by_key(|index| index.name == PRIMARY)
+        self.indexes.iter().filter(over).min_by_key(|index| (index.name != PRIMARY, index.kind != "BTREE"))
     }
 
     /// The index, if each row has a key of its own by it.
@@ -213,7 +232,7 @@ impl CatalogTable {
             key_ids.push(column.id);
         }
         // The target has a primary key over the key, which serves for what this one serves for.
-        let indexes = self.indexes.iter().filter(|index| index.name != key.name && index.name != PRIMARY);
+        let indexes = self.indexes.iter().filter(|index| index.name != key.name);
         let indexes = indexes.cloned().collect();
         Ok(Table { id: self.id.clone(), columns, key: key_ids, indexes, comment: self.comment.clone() })
     }
@@ -269,7 +288,6 @@ impl CatalogTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tributary_schemas::table::IndexPart;
 
     fn column(name: &str, declared_type: &str, nullable: bool) -> CatalogColumn {
         CatalogColumn {
@@ -308,7 +326,14 @@ mod tests {
     }
 
     fn wishes(excluded: &[String]) -> Wishes<'_> {
-        Wishes { excluded, previous: None, highest_id: 0, key_index: None, charset_supported: |_| true }
+        Wishes {
+            excluded,
+            previous: None,
+            previous_index: None,
+            highest_id: 0,
+            key_index: None,
+            charset_supported: |_| true,
+        }
     }
 
     #[test]
@@ -364,6 +389,8 @@ mod tests {
         keyless.indexes.remove(0);
         // Only one of the others identifies rows.
         assert_eq!(keyless.published(&base).unwrap().key, [3]);
+        let both = ["place".to_owned(), "code".to_owned()];
+        assert!(keyless.published(&wishes(&both)).unwrap_err().to_string().contains("has no primary key"));
         keyless.indexes.retain(|index| index.name != "by_code");
         assert!(keyless.published(&base).unwrap_err().to_string().contains("has no primary key"));
     }
@@ -389,6 +416,17 @@ mod tests {
         assert_eq!(two.published(&after).unwrap().key, chosen.key);
         two.indexes[2].name = "renamed".into();
         assert_eq!(two.index_of_key(&two.published(&after).unwrap()).unwrap().name, "renamed");
+        let named = Wishes { key_index: Some("by_name"), ..after };
+        assert_eq!(
+            two.published(&named).unwrap().key,
+            chosen.key,
+            "also where the configuration has not followed"
+        );
+        assert!(two.published(&named).unwrap().indexes.iter().any(|index| index.name == PRIMARY));
+        two.columns[2].name = "title".into();
+        two.indexes[2].parts[0].column = Some("title".into());
+        let renamed = Wishes { previous_index: Some("renamed"), ..after };
+        assert_eq!(two.key(&renamed).unwrap().name, "renamed", "its column has another name");
         two.indexes.remove(2);
         assert_eq!(two.published(&after).unwrap().key, [1], "the primary key takes its place");
         // Of two over the same columns rows are read by the primary key.

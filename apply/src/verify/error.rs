@@ -31,6 +31,11 @@ pub(super) enum VerifyError {
     /// The source's definition is another one than the history's.
     #[error("the table's definition changed on the source: {0}")]
     Mismatch(#[from] ColumnMismatch),
+    /// The source's key is another one than the history's.
+    #[error(
+        "the table has no index over its key on the source any more: compare it again once capture has come to that change"
+    )]
+    NoKey,
     /// A new generation began meanwhile.
     #[error("the table was altered, truncated or read anew while it was compared")]
     Changed,
@@ -102,7 +107,9 @@ impl VerifyError {
     #[must_use]
     pub(super) fn remedy(&self) -> &str {
         match self {
-            Self::Mismatch(_) | Self::Changed | Self::Gone(_) => remedies::definition_is_changing(),
+            Self::Mismatch(_) | Self::NoKey | Self::Changed | Self::Gone(_) => {
+                remedies::definition_is_changing()
+            }
             Self::State(ReadError::NoTopic(_)) => remedies::state_missing(),
             Self::NoTarget(_) => remedies::target_missing(),
             Self::Row(_) => remedies::unpublishable_row(),

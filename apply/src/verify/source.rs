@@ -22,7 +22,6 @@ use tributary_source::catalog::read_table;
 use tributary_source::chunk::{ChunkSql, quote};
 use tributary_source::connect::SourceConnection;
 use tributary_source::error::SourceError;
-use tributary_source::publish::PRIMARY;
 use tributary_source::rows::RowEncoder;
 
 /// Keys that one SELECT looks up.
@@ -52,9 +51,9 @@ impl SourceSide {
         piece_rows: u64,
     ) -> Result<Self, VerifyError> {
         let catalog = read_table(&mut connection, &table.id).await?;
-        // A table that is gone is found out by what reads it.
-        let index = catalog.as_ref().and_then(|catalog| catalog.index_of_key(table));
-        let index = index.map_or(PRIMARY, |index| index.name.as_str());
+        let catalog = catalog.ok_or_else(|| VerifyError::Gone(table.id.to_string()))?;
+        let index = catalog.index_of_key(table).ok_or(VerifyError::NoKey)?;
+        let index = index.name.as_str();
         Ok(Self {
             connection,
             sql: ChunkSql::new(table, index)?,

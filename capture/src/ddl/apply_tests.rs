@@ -50,6 +50,7 @@ fn published(catalog: &CatalogTable, previous: Option<&Table>, highest_id: u32) 
     let wishes = Wishes {
         excluded: &["hidden".to_owned()],
         previous,
+        previous_index: None,
         highest_id,
         key_index: None,
         charset_supported: |_| true,

@@ -13,6 +13,7 @@ use super::conversion::is_same_type;
 use tributary_schemas::table::{ColumnDefault, same_name};
 use tributary_schemas::types::ColumnType;
 use tributary_source::catalog::{CatalogColumn, CatalogTable};
+use tributary_source::publish::PRIMARY;
 
 /// The server's definition of a table.
 #[derive(Debug, Clone, Copy)]
@@ -102,8 +103,16 @@ pub fn unlike(followed: &CatalogTable, stated: &CatalogTable, key: &[&str]) -> O
             (None, None) => {}
         }
     }
-    if stated.index_over(key).is_none() {
+    let index = |table: &CatalogTable| table.index_over(key).map(|index| index.name.to_lowercase());
+    let key_index = index(stated);
+    if key_index.is_none() {
         return Some(format!("the server has no key over {}", key.join(", ")));
+    }
+    if key_index != index(followed) {
+        return Some("the server has the key under another name".to_owned());
+    }
+    if followed.index(PRIMARY).is_some() != stated.index(PRIMARY).is_some() {
+        return Some("on the server a primary key has come or gone".to_owned());
     }
     let in_key = |column: &&CatalogColumn| key.iter().any(|name| same_name(name, &column.name));
     let reordered = stated.columns.iter().filter(in_key).find(|column| {

@@ -350,6 +350,7 @@ fn setup(shared: &Shared, dialect: &SourceDialect, ddl_session: ddl::Session) ->
         explicit_timestamps: ddl_session.explicit_timestamps,
         session: ddl_session,
         lowercase_names: dialect.lower_case_table_names() != 0,
+        hidden_row_ids: dialect.polardb,
         commit_interval: Duration::from_millis(config.capture.commit_interval_ms),
         commit_bytes: usize::try_from(config.capture.commit_bytes).unwrap_or(usize::MAX),
         memory_bytes: usize::try_from(config.capture.memory_bytes).unwrap_or(usize::MAX),

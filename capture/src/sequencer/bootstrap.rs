@@ -299,7 +299,7 @@ impl Stored<'_> {
             self.wanted.key_indexes,
             &table.catalog,
             table.highest_column_id,
-            &table.table,
+            (&table.table, None),
         );
         match now {
             Ok(now) if now.columns == table.table.columns && now.key == table.table.key => {}

@@ -174,7 +174,14 @@ impl Sequencer {
     /// What is published of a table that joins, or why nothing can be.
     fn define(&self, index: TableIndex) -> Result<Table, String> {
         let table = &self.tables[index];
-        self.publishable(&self.tables.joining(index).catalog, table, &table.table)
+        let mut previous = table.table.clone();
+        let mut key_index = table.catalog.index_of_key(&table.table).map(|index| index.name.as_str());
+        if table.lineage.is_dropped() {
+            // Another table of the name: nothing says that its key is the same.
+            Arc::make_mut(&mut previous).key.clear();
+            key_index = None;
+        }
+        self.publishable(&self.tables.joining(index).catalog, table, (&previous, key_index))
     }
 
     /// The table begins, or begins anew, behind `barrier`, the ends of its topic's partitions. The caller commits.
@@ -217,16 +224,16 @@ impl Sequencer {
         Ok(())
     }
 
-    /// The published part of a definition, or why there is none. `columns` has the columns whose ids live on, under the
-    /// names they have now.
+    /// The published part of a definition, or why there is none. `previous` has the columns whose ids live on, under the
+    /// names they have now, and the index that was the key.
     pub(super) fn publishable(
         &self,
         catalog: &CatalogTable,
         table: &SequencedTable,
-        columns: &Table,
+        previous: (&Table, Option<&str>),
     ) -> Result<Table, String> {
         let highest_id = table.highest_column_id;
-        publishable(&self.setup.selection, &self.setup.key_indexes, catalog, highest_id, columns)
+        publishable(&self.setup.selection, &self.setup.key_indexes, catalog, highest_id, previous)
     }
 
     /// A table that cannot be replicated as it is: shown with its remedy, nothing of it is published. The caller writes
@@ -260,14 +267,14 @@ fn check_partitions(topic: &str, found: u32, expected: u32, recorded: bool) -> R
     Err(TopicError::Partitions { topic: topic.to_owned(), found, expected, origin })
 }
 
-/// The part of a definition that the configuration has published, or why there is none. `columns` has the columns whose
-/// ids live on; no id up to `highest_id` is given again.
+/// The part of a definition that the configuration has published, or why there is none. `previous` has the columns whose
+/// ids live on, and the index that was the key; no id up to `highest_id` is given again.
 pub(crate) fn publishable(
     selection: &TableSelection,
     key_indexes: &BTreeMap<String, String>,
     catalog: &CatalogTable,
     highest_id: u32,
-    columns: &Table,
+    (previous, previous_index): (&Table, Option<&str>),
 ) -> Result<Table, String> {
     let excluded: Vec<String> = catalog
         .columns
@@ -277,7 +284,8 @@ pub(crate) fn publishable(
         .collect();
     let wishes = Wishes {
         excluded: &excluded,
-        previous: Some(columns),
+        previous: Some(previous),
+        previous_index,
         highest_id,
         key_index: key_indexes.get(&catalog.id.to_string()).map(String::as_str),
         charset_supported: |name| Charset::named(name).is_some(),

@@ -59,6 +59,11 @@ impl Lineage {
         self.holder = None;
     }
 
+    /// True if the last that was published is that the table was dropped.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.kept.last().is_some_and(|kept| kept.cause == Cause::Drop)
+    }
+
     /// Adds the next generation.
     pub(crate) fn record(&mut self, kept: Kept) {
         self.holder = Some(kept.holder);

@@ -79,6 +79,8 @@ pub(crate) struct Setup {
     pub explicit_timestamps: bool,
     /// True if the source folds names to lower case.
     pub lowercase_names: bool,
+    /// True if rows of a table without a primary key may have one column more: PolarDB's hidden key.
+    pub hidden_row_ids: bool,
     /// A Kafka transaction is committed when it is this old.
     pub commit_interval: Duration,
     /// A Kafka transaction is committed when it holds this much, bytes.

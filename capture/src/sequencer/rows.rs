@@ -42,8 +42,8 @@ impl Sequencer {
         let table = &self.tables[index];
         let columns = u32::try_from(table.catalog.columns.len()).unwrap_or(u32::MAX);
         let compiled = event.decode().map_err(|error| error.to_string()).and_then(|map| {
-            let has_primary_key = table.catalog.index(PRIMARY).is_some();
-            map.agrees(&table.table, columns, has_primary_key).map_err(|mismatch| mismatch.to_string())?;
+            let may_hide = self.setup.hidden_row_ids && table.catalog.index(PRIMARY).is_none();
+            map.agrees(&table.table, columns, may_hide).map_err(|mismatch| mismatch.to_string())?;
             RowDecoder::compile(&table.table, &map).map_err(|error| error.to_string())
         });
         match compiled {

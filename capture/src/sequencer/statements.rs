@@ -194,7 +194,7 @@ impl Sequencer {
         }
         let table = &self.tables[index];
         let previous = next.previous(&table.table);
-        let definition = match self.publishable(catalog, table, &previous) {
+        let definition = match self.publishable(catalog, table, (&previous, None)) {
             Ok(definition) => definition,
             Err(problem) => return self.park(index, &ParkReason::definition(&problem)),
         };

@@ -87,6 +87,7 @@ fn setup(memory_bytes: usize, lag_ms: u64) -> Setup {
         },
         explicit_timestamps: true,
         lowercase_names: false,
+        hidden_row_ids: false,
         commit_interval: Duration::from_millis(100),
         commit_bytes: 4096,
         memory_bytes,

@@ -59,6 +59,7 @@ impl Scene {
         let wishes = Wishes {
             excluded: &[],
             previous: None,
+            previous_index: None,
             highest_id: 0,
             key_index: None,
             charset_supported: |_| true,

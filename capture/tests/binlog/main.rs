@@ -74,6 +74,7 @@ async fn published(
     let wishes = Wishes {
         excluded,
         previous: None,
+        previous_index: None,
         highest_id: 0,
         key_index: None,
         charset_supported: |name| Charset::named(name).is_some(),

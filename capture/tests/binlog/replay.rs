@@ -117,7 +117,7 @@ impl Replay {
         if let Some(index) = found {
             let (table, column_count) = &self.tables[index];
             let map = event.decode().unwrap();
-            map.agrees(table, *column_count, false).unwrap_or_else(|error| panic!("{}: {error}", table.id));
+            map.agrees(table, *column_count, true).unwrap_or_else(|error| panic!("{}: {error}", table.id));
             self.decoders.insert(event.table_id, (index, RowDecoder::compile(table, &map).unwrap()));
             self.last_map = Some(map);
         } else {

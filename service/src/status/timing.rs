@@ -1,7 +1,7 @@
 //! How long that takes which happens once a transaction, as histograms. Prometheus reads them here; OTLP has an
 //! instrument of its own for each, for OpenTelemetry knows no histogram that is read from elsewhere.
 //!
-//! Invariant: to observe allocates nothing and waits for nobody.
+//! Invariant: to observe allocates nothing; what is exported takes the lock of its instrument, once a transaction.
 
 use crate::Service;
 use opentelemetry::KeyValue;
@@ -13,19 +13,21 @@ use std::time::Duration;
 use tributary_schemas::printed::line;
 
 /// Upper bounds, seconds: from the commit of one row on a fast disk to a merge that waits for somebody's lock.
-const BOUNDS: [f64; 16] =
-    [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+const BOUNDS: [f64; 18] = [
+    0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
+    7200.0,
+];
 
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timing {
-    /// COMMIT, of a transaction on Kafka (capture) or in the destination (apply).
+    /// COMMIT, of a transaction on Kafka (capture) or of a flush in the destination (apply).
     Commit,
     /// All that is done for a batch, from the wait for a connection to the COMMIT.
     Flush,
     /// The statements that move staged rows into the target.
     Merge,
-    /// From the source's commit to that of the destination.
+    /// From the source's write of a row to the destination's commit.
     Latency,
 }
 
@@ -37,9 +39,10 @@ impl Timing {
             Self::Commit => ("tributary_commit_seconds", "COMMIT of a transaction on the other side."),
             Self::Flush => ("tributary_flush_seconds", "Writing a batch into the destination, in all."),
             Self::Merge => ("tributary_merge_seconds", "Merging the staged rows of a batch into the target."),
-            Self::Latency => {
-                ("tributary_latency_seconds", "From the source's commit of a row to the destination's.")
-            }
+            Self::Latency => (
+                "tributary_latency_seconds",
+                "From the source's write of a row to its commit in the destination.",
+            ),
         }
     }
 

@@ -116,6 +116,7 @@ async fn the_catalog_has_every_column_and_index() {
     let wishes = Wishes {
         excluded: &[],
         previous: None,
+        previous_index: None,
         highest_id: 0,
         key_index: None,
         charset_supported: |charset| ["latin1", "utf8mb4"].contains(&charset),

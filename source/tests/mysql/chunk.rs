@@ -202,6 +202,7 @@ async fn each_row_is_read_once_and_in_the_sources_order() {
         let wishes = Wishes {
             excluded: &[],
             previous: None,
+            previous_index: None,
             highest_id: 0,
             key_index: None,
             charset_supported: |_| true,

@@ -45,11 +45,11 @@ impl TableMap {
         &self,
         table: &Table,
         all_column_count: u32,
-        has_primary_key: bool,
+        may_have_hidden_row_id: bool,
     ) -> Result<(), Mismatch> {
         let catalog = usize::try_from(all_column_count).unwrap_or(usize::MAX);
         let mut binlog = self.columns.len();
-        if !has_primary_key
+        if may_have_hidden_row_id
             && binlog == catalog.saturating_add(1)
             && self.columns.last().is_some_and(may_be_hidden_row_id)
         {
@@ -266,16 +266,16 @@ mod tests {
             extra.name = name.map(str::to_owned);
             TableMap { columns: vec![map_column(ImageType::Long, true), extra], primary_key: vec![] }
         };
-        map(ImageType::LongLong, false, None).agrees(&table, 1, false).unwrap();
-        map(ImageType::LongLong, false, Some(HIDDEN_ROW_ID)).agrees(&table, 1, false).unwrap();
+        map(ImageType::LongLong, false, None).agrees(&table, 1, true).unwrap();
+        map(ImageType::LongLong, false, Some(HIDDEN_ROW_ID)).agrees(&table, 1, true).unwrap();
         // An unpublished column is counted.
-        map(ImageType::Long, true, None).agrees(&table, 2, false).unwrap();
-        map(ImageType::LongLong, false, Some("b")).agrees(&table, 1, false).unwrap_err();
-        map(ImageType::LongLong, true, None).agrees(&table, 1, false).unwrap_err();
-        map(ImageType::Long, false, None).agrees(&table, 1, false).unwrap_err();
-        map(ImageType::LongLong, false, None).agrees(&table, 3, false).unwrap_err();
+        map(ImageType::Long, true, None).agrees(&table, 2, true).unwrap();
+        map(ImageType::LongLong, false, Some("b")).agrees(&table, 1, true).unwrap_err();
+        map(ImageType::LongLong, true, None).agrees(&table, 1, true).unwrap_err();
+        map(ImageType::Long, false, None).agrees(&table, 1, true).unwrap_err();
+        map(ImageType::LongLong, false, None).agrees(&table, 3, true).unwrap_err();
         // A table with a key has no such column: ALTER TABLE … ADD z BIGINT NOT NULL passed the binlog by.
-        map(ImageType::LongLong, false, None).agrees(&table, 1, true).unwrap_err();
+        map(ImageType::LongLong, false, None).agrees(&table, 1, false).unwrap_err();
     }
 
     #[test]

@@ -26,8 +26,14 @@ pub(in super::super) fn catalog(database: &str, table: &str) -> CatalogTable {
 }
 
 pub(in super::super) fn published(catalog: &CatalogTable) -> Table {
-    let wishes =
-        Wishes { excluded: &[], previous: None, highest_id: 0, key_index: None, charset_supported: |_| true };
+    let wishes = Wishes {
+        excluded: &[],
+        previous: None,
+        previous_index: None,
+        highest_id: 0,
+        key_index: None,
+        charset_supported: |_| true,
+    };
     catalog.published(&wishes).unwrap()
 }
 
