@@ -1,6 +1,10 @@
 //! The configuration's way in: a TOML file, environment variables over it, the command line over both. What leaves is
 //! a [`Config`] that has been checked as far as that is possible without a server, or everything that is wrong with
 //! it at once, each problem with file and line (or variable), the key's full path and what to do.
+//!
+//! The crate `config` puts the layers together and makes the types of them. Its own readers of files and variables are not used:
+//! they stop at the first mistake, know no lines, and take a variable's text for a number or a list without asking what the key
+//! wants.
 
 mod environment;
 mod file;
