@@ -29,6 +29,25 @@ pub struct Wishes<'a> {
     pub charset_supported: fn(&str) -> bool,
 }
 
+impl Wishes<'_> {
+    /// Of a table that was never published, of which nothing is excluded and no key named.
+    #[must_use]
+    pub const fn new(charset_supported: fn(&str) -> bool) -> Self {
+        Self {
+            excluded: &[],
+            previous: None,
+            previous_index: None,
+            highest_id: 0,
+            key_index: None,
+            charset_supported,
+        }
+    }
+
+    fn excludes(&self, column: &str) -> bool {
+        self.excluded.iter().any(|name| same_name(name, column))
+    }
+}
+
 /// Why a table cannot be replicated, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TableProblem {
@@ -126,12 +145,7 @@ impl CatalogTable {
         if let Some(primary) = self.index(PRIMARY) {
             return self.identifying(primary);
         }
-        let excluded = |part: &IndexPart| {
-            wishes
-                .excluded
-                .iter()
-                .any(|name| part.column.as_ref().is_some_and(|column| same_name(name, column)))
-        };
+        let excluded = |part: &IndexPart| part.column.as_ref().is_some_and(|column| wishes.excludes(column));
         // Rows cannot be read in the order of a hash.
         let may_be = |index: &&Index| {
             index.kind == "BTREE" && !index.parts.iter().any(excluded) && self.identifying(index).is_ok()
@@ -198,15 +212,13 @@ impl CatalogTable {
     /// The first reason found why the table cannot be replicated.
     pub fn published(&self, wishes: &Wishes<'_>) -> Result<Table, TableProblem> {
         let key = self.key(wishes)?;
-        let excluded =
-            |column: &CatalogColumn| wishes.excluded.iter().any(|name| same_name(name, &column.name));
         let mut next_id =
             wishes.previous.iter().flat_map(|table| &table.columns).map(|column| column.id).max();
         next_id = next_id.max(Some(wishes.highest_id));
         let mut next_id = next_id.unwrap_or(0);
         let mut columns = Vec::with_capacity(self.columns.len());
         for (ordinal, column) in (0_u32..).zip(&self.columns) {
-            if excluded(column) {
+            if wishes.excludes(&column.name) {
                 continue;
             }
             let known = wishes.previous.and_then(|table| table.column_named(&column.name));
@@ -217,7 +229,7 @@ impl CatalogTable {
                 },
                 |column| column.id,
             );
-            columns.push(self.published_column(column, id, ordinal, wishes)?);
+            columns.push(self.published_column(column, (id, ordinal), key, wishes)?);
         }
         if columns.is_empty() {
             return Err(TableProblem::NoColumns { table: self.id.clone() });
@@ -240,12 +252,15 @@ impl CatalogTable {
     fn published_column(
         &self,
         column: &CatalogColumn,
-        id: u32,
-        ordinal: u32,
+        (id, ordinal): (u32, u32),
+        key: &Index,
         wishes: &Wishes<'_>,
     ) -> Result<Column, TableProblem> {
-        let key = self.key(wishes).into_iter().flat_map(|key| &key.parts);
-        let in_key = key.filter_map(|part| part.column.as_deref()).any(|name| same_name(name, &column.name));
+        let in_key = key
+            .parts
+            .iter()
+            .filter_map(|part| part.column.as_deref())
+            .any(|name| same_name(name, &column.name));
         let unsupported = || TableProblem::UnsupportedType {
             table: self.id.clone(),
             column: column.name.clone(),
@@ -326,14 +341,7 @@ mod tests {
     }
 
     fn wishes(excluded: &[String]) -> Wishes<'_> {
-        Wishes {
-            excluded,
-            previous: None,
-            previous_index: None,
-            highest_id: 0,
-            key_index: None,
-            charset_supported: |_| true,
-        }
+        Wishes { excluded, ..Wishes::new(|_| true) }
     }
 
     #[test]

@@ -126,14 +126,7 @@ fn published(
     let key_index = config.capture.keys.get(&catalog.id.to_string()).map(String::as_str);
     let publish = |excluded: &[String]| {
         let previous = previous.get(&catalog.id);
-        catalog.published(&Wishes {
-            excluded,
-            previous,
-            previous_index: None,
-            highest_id: 0,
-            key_index,
-            charset_supported,
-        })
+        catalog.published(&Wishes { excluded, previous, key_index, ..Wishes::new(charset_supported) })
     };
     let names = catalog.columns.iter().map(|column| column.name.clone());
     let mut excluded: Vec<String> =

@@ -47,14 +47,8 @@ pub(super) fn alter(
 }
 
 fn published(catalog: &CatalogTable, previous: Option<&Table>, highest_id: u32) -> Table {
-    let wishes = Wishes {
-        excluded: &["hidden".to_owned()],
-        previous,
-        previous_index: None,
-        highest_id,
-        key_index: None,
-        charset_supported: |_| true,
-    };
+    let excluded = ["hidden".to_owned()];
+    let wishes = Wishes { excluded: &excluded, previous, highest_id, ..Wishes::new(|_| true) };
     catalog.published(&wishes).unwrap()
 }
 

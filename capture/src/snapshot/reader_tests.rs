@@ -56,14 +56,7 @@ impl Scene {
             root.execute("setting up", &statement).await.unwrap();
         }
         let catalog = read_table(&mut root, &TableId::new(database, "t")).await.unwrap().unwrap();
-        let wishes = Wishes {
-            excluded: &[],
-            previous: None,
-            previous_index: None,
-            highest_id: 0,
-            key_index: None,
-            charset_supported: |_| true,
-        };
+        let wishes = Wishes::new(|_| true);
         let table = catalog.published(&wishes).unwrap();
         let sql = ChunkSql::new(&table, PRIMARY).unwrap();
         let table = Arc::new(TableReader { sql, encoder: RowEncoder::compile(&table).unwrap() });

@@ -71,14 +71,7 @@ async fn published(
 ) -> (Table, u32) {
     let id = TableId::new(database, table);
     let catalog = read_table(connection, &id).await.unwrap().unwrap_or_else(|| panic!("{id} is not there"));
-    let wishes = Wishes {
-        excluded,
-        previous: None,
-        previous_index: None,
-        highest_id: 0,
-        key_index: None,
-        charset_supported: |name| Charset::named(name).is_some(),
-    };
+    let wishes = Wishes { excluded, ..Wishes::new(|name| Charset::named(name).is_some()) };
     let count = u32::try_from(catalog.columns.len()).unwrap();
     (catalog.published(&wishes).unwrap(), count)
 }

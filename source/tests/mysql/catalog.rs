@@ -113,14 +113,7 @@ async fn the_catalog_has_every_column_and_index() {
     );
     assert!(matches!(&table.columns[5].default, Some(ColumnDefault::Expression(_))));
     assert_eq!(table.columns[6].default, Some(ColumnDefault::Constant("b'101'".into())));
-    let wishes = Wishes {
-        excluded: &[],
-        previous: None,
-        previous_index: None,
-        highest_id: 0,
-        key_index: None,
-        charset_supported: |charset| ["latin1", "utf8mb4"].contains(&charset),
-    };
+    let wishes = Wishes::new(|charset| ["latin1", "utf8mb4"].contains(&charset));
     let published = table.published(&wishes).unwrap();
     let key: Vec<_> = published.key_columns().map(|column| column.name.as_str()).collect();
     assert_eq!(key, ["b", "a"]);

@@ -199,14 +199,7 @@ async fn each_row_is_read_once_and_in_the_sources_order() {
         .await;
         let catalog =
             read_table(&mut connection, &TableId::new("source_chunks", name)).await.unwrap().unwrap();
-        let wishes = Wishes {
-            excluded: &[],
-            previous: None,
-            previous_index: None,
-            highest_id: 0,
-            key_index: None,
-            charset_supported: |_| true,
-        };
+        let wishes = Wishes::new(|_| true);
         let sql = ChunkSql::new(&catalog.published(&wishes).unwrap(), PRIMARY).unwrap();
         let whole = KeyRange { after: None, through: None };
         let n = |row: &Row| row.get::<u64, _>("n").unwrap();

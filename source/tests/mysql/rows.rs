@@ -152,14 +152,7 @@ fn normal(text: Option<String>, column_type: &ColumnType) -> Option<String> {
 
 async fn published(connection: &mut SourceConnection, database: &str, table: &str) -> Table {
     let table = read_table(connection, &TableId::new(database, table)).await.unwrap().unwrap();
-    let wishes = Wishes {
-        excluded: &[],
-        previous: None,
-        previous_index: None,
-        highest_id: 0,
-        key_index: None,
-        charset_supported: |_| true,
-    };
+    let wishes = Wishes::new(|_| true);
     table.published(&wishes).unwrap()
 }
 

@@ -26,14 +26,7 @@ pub(in super::super) fn catalog(database: &str, table: &str) -> CatalogTable {
 }
 
 pub(in super::super) fn published(catalog: &CatalogTable) -> Table {
-    let wishes = Wishes {
-        excluded: &[],
-        previous: None,
-        previous_index: None,
-        highest_id: 0,
-        key_index: None,
-        charset_supported: |_| true,
-    };
+    let wishes = Wishes::new(|_| true);
     catalog.published(&wishes).unwrap()
 }
 
