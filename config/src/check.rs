@@ -2,7 +2,8 @@
 //! contract but that this version does not carry out. The latter are refused: a setting must never be ignored.
 
 use super::{
-    BeforeImages, Config, Delivery, Storage, TableRule, TableRules, TableSelection, TlsConfig, TlsMode,
+    BeforeImages, Config, Delivery, Storage, TableRule, TableRules, TableSelection, TableSelector, TlsConfig,
+    TlsMode,
 };
 use std::net::SocketAddr;
 use tributary_schemas::table::TableId;
@@ -36,6 +37,7 @@ pub fn validate(config: &Config) -> Vec<ConfigIssue> {
             "remove either `from` or [source]",
         ));
     }
+    check_origins(&mut issues, config);
     if let Some(source) = &config.source {
         check_tls(&mut issues, "source.tls", &source.tls);
         if source.read_deadline_ms < source.heartbeat_ms.saturating_mul(2) {
@@ -83,6 +85,40 @@ pub fn validate(config: &Config) -> Vec<ConfigIssue> {
         check_columns(&mut issues, index, rule);
     }
     issues
+}
+
+/// Whose topics are read, and which of them each rule is for.
+fn check_origins(issues: &mut Vec<ConfigIssue>, config: &Config) {
+    for (index, origin) in config.from.iter().enumerate() {
+        let key = format!("from[{index}]");
+        if *origin == config.name {
+            let message = format!(
+                "{origin} is this task itself: what it keeps in the destination would be mixed with that of the task it reads"
+            );
+            issues.push(ConfigIssue::new(key, message, "give this task a `name` of its own"));
+        } else if config.from.iter().take(index).any(|earlier| earlier == origin) {
+            issues.push(ConfigIssue::new(key, format!("{origin} is there already"), "name each task once"));
+        }
+    }
+    for (index, rule) in config.tables.iter().enumerate() {
+        // What is no pattern is told with the rules.
+        let Ok(selector) = rule.source.parse::<TableSelector>() else { continue };
+        let Some(task) = selector.task() else { continue };
+        let (message, remedy) = if !config.is_apply_only() {
+            let message = format!(
+                "`{task}:` names a task whose topics are read, and this task has a source of its own"
+            );
+            (message, "remove it, or name the tasks in `from`")
+        } else if config.from.iter().any(|origin| selector.is_of(origin)) {
+            continue;
+        } else {
+            (
+                format!("{task:?} is none of the tasks in `from`"),
+                "add the task to `from`, or correct its name",
+            )
+        };
+        issues.push(ConfigIssue::new(format!("table[{index}].source"), message, remedy));
+    }
 }
 
 fn check_tls(issues: &mut Vec<ConfigIssue>, key: &str, tls: &TlsConfig) {
@@ -165,8 +201,6 @@ pub fn unsupported(config: &Config) -> Vec<ConfigIssue> {
             ));
         }
     };
-    let own_source = "give the task its own [source]";
-    refuse(!config.from.is_empty(), "from".to_owned(), own_source);
     refuse(
         config.topics.delivery == Delivery::AtLeastOnce,
         "topics.delivery".to_owned(),
@@ -185,8 +219,6 @@ pub fn unsupported(config: &Config) -> Vec<ConfigIssue> {
     );
     for (index, rule) in config.tables.iter().enumerate() {
         let key = |name: &str| format!("table[{index}].{name}");
-        let prefixed = rule.source.split('.').next().is_some_and(|head| head.contains(':'));
-        refuse(prefixed, key("source"), own_source);
         refuse(!rule.constants.is_empty(), key("constants"), "give each source table a target of its own");
         refuse(
             !rule.primary_key.is_empty(),
@@ -245,6 +277,22 @@ mod tests {
     }
 
     #[test]
+    fn whose_topics_are_read_must_make_sense() {
+        let told = |head: &str, source: &str| {
+            let text =
+                format!("name = \"t\"\n{head}\nkafka.brokers = \"b\"\n[[table]]\nsource = {source:?}\n");
+            let config: Config = toml::from_str(&text).unwrap();
+            keys(&validate(&config)).join(" ")
+        };
+        assert_eq!(told("from = [\"eu\", \"us\"]", "eu:shop.*"), "");
+        assert_eq!(told("from = [\"eu\", \"us\"]", "*s:shop.*"), "");
+        assert_eq!(told("from = [\"eu\", \"t\", \"eu\"]", "shop.*"), "from[1] from[2]");
+        assert_eq!(told("from = [\"eu\"]", "us:shop.*"), "table[0].source");
+        assert_eq!(told("", "eu:shop.*"), "table[0].source");
+        assert_eq!(told("from = [\"eu\"]", "eu:shop"), "table[0].source", "once");
+    }
+
+    #[test]
     fn keys_of_tables_that_are_not_selected_are_told() {
         let with = |key: &str| {
             let text = MINIMAL.to_owned() + &format!("[capture.keys]\n\"{key}\" = \"uk\"\n");
@@ -260,22 +308,20 @@ mod tests {
     #[test]
     fn what_is_not_built_yet_is_refused_by_name() {
         let config: Config = toml::from_str(
-            "name = \"t\"\nfrom = [\"eu\"]\nkafka.brokers = \"b\"\nregistry.url = \"http://r\"\n\
+            "name = \"t\"\nkafka.brokers = \"b\"\nregistry.url = \"http://r\"\n\
              [topics]\nbefore = \"full\"\ndelivery = \"at-least-once\"\n\
              [capture]\nstart_at = \"x\"\n\
-             [[table]]\nsource = \"eu:shop.*\"\nstorage = \"column\"\nconstants = { s = \"{database}\" }\n\
+             [[table]]\nsource = \"shop.*\"\nstorage = \"column\"\nconstants = { s = \"{database}\" }\n\
              primary_key = [\"s\", \"id\"]\n",
         )
         .unwrap();
         assert_eq!(
             keys(&unsupported(&config)),
             [
-                "from",
                 "topics.delivery",
                 "topics.before",
                 "capture.start_at",
                 "registry.url",
-                "table[0].source",
                 "table[0].constants",
                 "table[0].primary_key",
                 "table[0].storage",

@@ -27,6 +27,7 @@ pub use services::{
 pub use task::{TaskName, TaskNameError};
 
 use serde::{Deserialize, Serialize};
+use tributary_schemas::table::TableId;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,4 +64,24 @@ pub struct Config {
     /// `[[table]]`: what is replicated, and into what.
     #[serde(default, rename = "table")]
     pub tables: Vec<TableRule>,
+}
+
+impl Config {
+    /// The tasks whose topics apply reads: those of `from`, or else the task itself.
+    #[must_use]
+    pub fn origins(&self) -> &[TaskName] {
+        if self.from.is_empty() { std::slice::from_ref(&self.name) } else { &self.from }
+    }
+
+    /// True for a task that has no capture of its own: its topics are other tasks'.
+    #[must_use]
+    pub const fn is_apply_only(&self) -> bool {
+        !self.from.is_empty()
+    }
+
+    /// What people call the table `id` of the task `origin`: with the task in front where several are read.
+    #[must_use]
+    pub fn label(&self, origin: &str, id: &TableId) -> String {
+        if self.from.len() > 1 { format!("{origin}:{id}") } else { id.to_string() }
+    }
 }

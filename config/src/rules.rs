@@ -4,7 +4,7 @@
 use super::check::ConfigIssue;
 use super::selector::{TableSelector, glob};
 use super::shadow::shadowed;
-use super::{Config, TableRule};
+use super::{Config, TableRule, TaskName};
 use std::collections::BTreeSet;
 use thiserror::Error;
 use tributary_schemas::table::TableId;
@@ -80,11 +80,16 @@ impl TableRules {
         if issues.is_empty() { Ok(Self { rules }) } else { Err(issues) }
     }
 
-    /// The schemas in which targets of the task `task` can lie, as far as the rules alone say.
+    /// The schemas in which targets of tables of the tasks `origins` can lie, as far as the rules alone say.
     #[must_use]
-    pub fn schemas(&self, task: &str) -> TargetSchemas {
+    pub fn schemas(&self, origins: &[TaskName]) -> TargetSchemas {
         let mut schemas = TargetSchemas::default();
-        for (selector, rule) in &self.rules {
+        for (origin, (selector, rule)) in
+            origins.iter().flat_map(|task| self.rules.iter().map(move |rule| (task, rule)))
+        {
+            if !selector.is_of(origin) {
+                continue;
+            }
             let Ok((template, _)) = split_template(rule.target.as_deref().unwrap_or(DEFAULT_TARGET)) else {
                 continue;
             };
@@ -92,10 +97,13 @@ impl TableRules {
             let open =
                 |placeholder: &str, pattern: &str| template.contains(placeholder) && pattern.contains('*');
             if open("{database}", database) || open("{table}", table) {
-                schemas.open.push(selector.to_string());
+                let text = selector.to_string();
+                if !schemas.open.contains(&text) {
+                    schemas.open.push(text);
+                }
                 continue;
             }
-            let name = substitute(template, task, &TableId::new(database, table));
+            let name = substitute(template, origin, &TableId::new(database, table));
             if name.len() <= MAX_NAME_BYTES {
                 schemas.named.insert(name);
             }
@@ -103,21 +111,24 @@ impl TableRules {
         schemas
     }
 
-    /// The rule of `id`: the one that names it exactly, or else the one pattern that matches; `None` if none does.
+    /// The rule of the table `id` of the task `origin`: the narrowest that matches it, so that an exact name beats a
+    /// pattern; `None` if none does.
     ///
     /// # Errors
-    /// [`RuleConflict`] if two patterns match and no rule names the table exactly.
-    pub fn select(&self, id: &TableId) -> Result<Option<&TableRule>, RuleConflict> {
-        let mut matching = self.rules.iter().filter(|(selector, _)| selector.matches(id));
-        if let Some((_, exact)) = matching.clone().find(|(selector, _)| selector.is_exact()) {
-            return Ok(Some(exact));
-        }
-        let Some((first, rule)) = matching.next() else { return Ok(None) };
-        match matching.next() {
-            None => Ok(Some(rule)),
-            Some((second, _)) => {
+    /// [`RuleConflict`] if two match that are equally narrow.
+    pub fn select(&self, origin: &str, id: &TableId) -> Result<Option<&TableRule>, RuleConflict> {
+        let matching =
+            || self.rules.iter().filter(|(selector, _)| selector.is_of(origin) && selector.matches(id));
+        let Some(narrowest) = matching().map(|(selector, _)| selector.narrowness()).max() else {
+            return Ok(None);
+        };
+        let mut equals = matching().filter(|(selector, _)| selector.narrowness() == narrowest);
+        let first = equals.next();
+        match (first, equals.next()) {
+            (Some((first, _)), Some((second, _))) => {
                 Err(RuleConflict { table: id.clone(), first: first.to_string(), second: second.to_string() })
             }
+            (first, _) => Ok(first.map(|(_, rule)| rule)),
         }
     }
 }
@@ -143,14 +154,14 @@ pub enum TargetError {
 }
 
 impl TableRule {
-    /// What `id` is called in the destination: schema and table.
+    /// What the table `id` of the task `origin` is called in the destination: schema and table.
     ///
     /// # Errors
     /// [`TargetError`], also if a name comes out longer than 63 bytes.
-    pub fn target(&self, task: &str, id: &TableId) -> Result<(String, String), TargetError> {
+    pub fn target(&self, origin: &str, id: &TableId) -> Result<(String, String), TargetError> {
         let (schema, table) = split_template(self.target.as_deref().unwrap_or(DEFAULT_TARGET))?;
         let resolve = |template: &str| {
-            let name = substitute(template, task, id);
+            let name = substitute(template, origin, id);
             match name.len() {
                 0 => Err(TargetError::Shape(name)),
                 1..=MAX_NAME_BYTES => Ok(name),
@@ -224,7 +235,12 @@ impl TableSelection {
                 Some(rest) => (&mut selection.excluded, rest),
                 None => (&mut selection.included, pattern.as_str()),
             };
-            match text.parse() {
+            match text.parse::<TableSelector>() {
+                Ok(selector) if selector.task().is_some() => issues.push(ConfigIssue::new(
+                    format!("capture.tables[{index}]"),
+                    format!("{text:?} has a task in front: capture reads the tables of its own source"),
+                    "write database.table",
+                )),
                 Ok(selector) => list.push(selector),
                 Err(error) => issues.push(ConfigIssue::new(
                     format!("capture.tables[{index}]"),
@@ -246,7 +262,11 @@ impl TableSelection {
         }
         for (index, text) in config.capture.exclude_columns.iter().enumerate() {
             let parsed = text.rsplit_once('.').filter(|(_, column)| !column.is_empty());
-            match parsed.and_then(|(table, column)| Some((table.parse().ok()?, column.to_lowercase()))) {
+            let parsed = parsed.and_then(|(table, column)| {
+                let selector: TableSelector = table.parse().ok()?;
+                selector.task().is_none().then(|| (selector, column.to_lowercase()))
+            });
+            match parsed {
                 Some(pair) => selection.columns.push(pair),
                 None => issues.push(ConfigIssue::new(
                     format!("capture.exclude_columns[{index}]"),
@@ -317,7 +337,9 @@ mod tests {
     fn an_exact_name_beats_patterns() {
         let rules = rules(&["shop.*", "*.orders", "shop.orders", "crm.people"]);
         let select = |database, table| {
-            rules.select(&TableId::new(database, table)).map(|rule| rule.map(|rule| rule.source.as_str()))
+            rules
+                .select("t", &TableId::new(database, table))
+                .map(|rule| rule.map(|rule| rule.source.as_str()))
         };
         assert_eq!(select("shop", "orders"), Ok(Some("shop.orders")));
         assert_eq!(select("shop", "items"), Ok(Some("shop.*")));
@@ -326,9 +348,37 @@ mod tests {
     }
 
     #[test]
+    fn a_table_of_several_tasks_follows_the_rule_of_its_own() {
+        let tail = "from = [\"eu\", \"us\"]\n";
+        let text: String =
+            ["shop.*", "eu:shop.*", "*:shop.orders", "us:shop.orders", "e*:shop.items", "shop.items"]
+                .iter()
+                .map(|source| format!("[[table]]\nsource = {source:?}\n"))
+                .collect();
+        let rules = TableRules::new(
+            &toml::from_str(&format!("name = \"t\"\n{tail}kafka.brokers = \"b\"\n{text}")).unwrap(),
+        )
+        .unwrap();
+        let select = |origin, table| {
+            rules
+                .select(origin, &TableId::new("shop", table))
+                .map(|rule| rule.map(|rule| rule.source.as_str()))
+        };
+        assert_eq!(select("us", "people"), Ok(Some("shop.*")));
+        assert_eq!(select("eu", "people"), Ok(Some("eu:shop.*")));
+        assert_eq!(select("eu", "orders"), Ok(Some("*:shop.orders")), "a table's whole name counts most");
+        assert_eq!(select("us", "orders"), Ok(Some("us:shop.orders")));
+        assert_eq!(select("us", "items"), Ok(Some("shop.items")));
+        let conflict = select("eu", "items").unwrap_err();
+        assert_eq!((conflict.first.as_str(), conflict.second.as_str()), ("e*:shop.items", "shop.items"));
+        let schemas = rules.schemas(&["eu".parse().unwrap(), "us".parse().unwrap()]);
+        assert_eq!(schemas.named.into_iter().collect::<Vec<_>>(), ["shop"]);
+    }
+
+    #[test]
     fn two_patterns_conflict() {
         let rules = rules(&["shop.*", "*.orders"]);
-        let conflict = rules.select(&TableId::new("shop", "orders")).unwrap_err();
+        let conflict = rules.select("t", &TableId::new("shop", "orders")).unwrap_err();
         assert_eq!((conflict.first.as_str(), conflict.second.as_str()), ("shop.*", "*.orders"));
         assert!(conflict.to_string().contains("shop.orders"));
     }
@@ -370,7 +420,7 @@ mod tests {
         let tail = "[[table]]\nsource = \"shop.*\"\n[[table]]\nsource = \"eu_*.*\"\n\
                     [[table]]\nsource = \"us_*.*\"\ntarget = \"dw_{task}.{database}_{table}\"\n\
                     [[table]]\nsource = \"a.b\"\ntarget = \"{table}.t\"\n[[table]]\nsource = \"a.*\"\ntarget = \"{table}.t\"\n";
-        let schemas = TableRules::new(&config(tail)).unwrap().schemas("t");
+        let schemas = TableRules::new(&config(tail)).unwrap().schemas(&["t".parse().unwrap()]);
         assert_eq!(schemas.named.into_iter().collect::<Vec<_>>(), ["b", "dw_t", "shop"]);
         assert_eq!(schemas.open, ["eu_*.*", "a.*"]);
     }
@@ -422,5 +472,9 @@ mod tests {
         assert!(excludes("_users_gho", "ssn"), "what holds the table's rows hides its columns");
         let bad = config("[capture]\nexclude_columns = [\"ssn\"]\n[[table]]\nsource = \"*.*\"\n");
         assert_eq!(TableSelection::new(&bad).unwrap_err().first().unwrap().key, "capture.exclude_columns[0]");
+        let bad = config("[capture]\ntables = [\"eu:a.*\"]\nexclude_columns = [\"eu:a.b.c\"]\n");
+        let keys: Vec<String> =
+            TableSelection::new(&bad).unwrap_err().into_iter().map(|issue| issue.key).collect();
+        assert_eq!(keys, ["capture.tables[0]", "capture.exclude_columns[0]"]);
     }
 }

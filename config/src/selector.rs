@@ -10,7 +10,7 @@ use tributary_schemas::table::TableId;
 const SYSTEM_DATABASES: [&str; 5] =
     ["mysql", "sys", "information_schema", "performance_schema", "__recycle_bin__"];
 
-/// One pattern.
+/// One pattern, with one of tasks in front where a task reads others' topics: `eu:shop.orders`, `*:shop.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSelector {
     task: Option<String>,
@@ -36,10 +36,22 @@ impl TableSelector {
         !self.database.contains('*') && !self.table.contains('*')
     }
 
-    /// The task in front of a colon, in an apply-only config.
+    /// The pattern of tasks in front of a colon, in an apply-only config; `None` for every task that is read.
     #[must_use]
     pub fn task(&self) -> Option<&str> {
         self.task.as_deref()
+    }
+
+    /// True if tables of the task `origin` are meant.
+    #[must_use]
+    pub fn is_of(&self, origin: &str) -> bool {
+        self.task.as_deref().is_none_or(|pattern| glob(pattern, origin))
+    }
+
+    /// How narrow it is. Of two that match a table the greater one counts: a table's whole name before any pattern, then the
+    /// task's whole name before any pattern.
+    pub(super) fn narrowness(&self) -> (bool, bool) {
+        (self.is_exact(), self.task.as_deref().is_some_and(|task| !task.contains('*')))
     }
 
     /// Patterns of the database and of the table.
@@ -74,6 +86,8 @@ impl FromStr for TableSelector {
         if is_system(database) {
             return Err(SelectorError::System(text.to_owned()));
         }
+        // `*:` says no more than nothing does.
+        let task = task.filter(|task| *task != "*");
         Ok(Self { task: task.map(str::to_owned), database: database.to_owned(), table: table.to_owned() })
     }
 }
@@ -157,5 +171,11 @@ mod tests {
         let selector: TableSelector = "eu:shop.*".parse().unwrap();
         assert_eq!((selector.task(), selector.is_exact()), (Some("eu"), false));
         assert_eq!(selector.to_string(), "eu:shop.*");
+        assert_eq!("*:shop.*".parse(), "shop.*".parse::<TableSelector>());
+        let of = |text: &str| text.parse::<TableSelector>().unwrap().is_of("eu_1");
+        assert_eq!(
+            ["eu_*:a.b", "eu_1:a.b", "a.b", "us:a.b", "eu:a.b"].map(of),
+            [true, true, true, false, false]
+        );
     }
 }

@@ -145,6 +145,10 @@ pub struct SelectionRecord {
     pub format: u32,
     /// Every selected table, in name order.
     pub tables: Vec<SelectedTable>,
+    /// How long every change, and every delete, stays in the tables' topics. Readers without a configuration of the writer's
+    /// know it from here. Older writers do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<u64>,
 }
 
 /// One table of a [`SelectionRecord`].
@@ -163,6 +167,13 @@ pub struct SelectedTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_selection_of_an_older_writer_says_nothing_of_retention() {
+        let old: SelectionRecord = serde_json::from_str(r#"{"format":1,"tables":[]}"#).unwrap();
+        assert_eq!(old, SelectionRecord { format: 1, tables: Vec::new(), retention_ms: None });
+        assert_eq!(serde_json::to_string(&old).unwrap(), r#"{"format":1,"tables":[]}"#);
+    }
 
     #[test]
     fn schema_records_have_the_registry_layout() {

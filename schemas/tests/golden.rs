@@ -211,7 +211,7 @@ fn history_records() {
         "selection.json",
         HISTORY,
         &HistoryKey::Selection,
-        &SelectionRecord { format: 1, tables: vec![selected] },
+        &SelectionRecord { format: 1, tables: vec![selected], retention_ms: Some(604_800_000) },
     );
     let subject = topic::value_subject("task.shop.orders");
     let schema = SchemaRecord {

@@ -97,7 +97,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
     key("name", Task, Required("\"shop\""), "", "The task: prefix of its topics, transactional.id, consumer groups <name> and <name>.capture."),
-    key("from", TaskList, Default("[]"), "", "An apply-only task reads these tasks' topics; it has no [source] then."),
+    key("from", TaskList, Default("[]"), "", "The tasks whose topics an apply-only task reads; it has no [source] and no capture then."),
     key("strict", Boolean, Default("false"), "", "Stop when a table cannot be replicated, instead of leaving it out and showing its remedy."),
 
     key("source.host", Text, Required("\"127.0.0.1\""), "", "Host name or address."),
@@ -168,8 +168,8 @@ pub const KEYS: &[Key] = &[
     key("apply.on_nul_byte", Choice(&["remove", "replace", "fail"]), Default("\"remove\""), "", "What becomes of a NUL byte in a text; \"fail\" parks the table."),
     key("apply.indexes", Choice(INDEXES), Default("\"none\""), "", "Whether the source's secondary indexes are created, as plain ones."),
 
-    key("table[].source", Text, Required("\"shop.orders\""), "", "database.table, with * for any run of characters; an exact name beats a pattern."),
-    key("table[].target", Text, Derived("{database}.{table}", "\"{database}.{table}\""), "", "schema.table, with {task}, {database} and {table}."),
+    key("table[].source", Text, Required("\"shop.orders\""), "", "database.table, with * for any run of characters; an exact name beats a pattern. With `from` also task:database.table."),
+    key("table[].target", Text, Derived("{database}.{table}", "\"{database}.{table}\""), "", "schema.table, with {task} (the one that captures the table), {database} and {table}."),
     key("table[].distributed_by", TextList, Derived("the primary key", "[\"id\"]"), "", "Distribution key on an MPP destination."),
     key("table[].storage", Choice(&["heap", "column"]), Default("\"heap\""), "", "Row or column storage on an MPP destination."),
     key("table[].columns.drop", TextList, Default("[]"), "", "Columns the target does not get."),

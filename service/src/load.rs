@@ -232,10 +232,24 @@ impl Reading {
             .filter(|path| path.starts_with("table["))
             .filter_map(|path| Some(path.split_once(']')?.0.to_owned() + "]"))
             .collect();
+        let names_others = self.places.contains_key("from[0]")
+            || matches!(self.places.get("from"), Some(KeyPlace::Variable(_)));
+        let reads_others = self.service == Service::Capture && names_others;
+        if reads_others {
+            let place = self.places.get("from").cloned().unwrap_or(KeyPlace::File);
+            let message = "a task that reads the topics of other tasks has no source for capture to read";
+            self.report(
+                place,
+                "from",
+                message,
+                "run `apply` with this file, and `capture` with those of the tasks that it names",
+            );
+        }
         for key in KEYS.iter().filter(|key| matches!(key.absent, Absent::Required(_))) {
             let section = key.path.split_once('.').map_or("", |(section, _)| section);
             let wanted: Vec<String> = match section {
                 "table[]" => tables.iter().map(|table| key.path.replace("table[]", table)).collect(),
+                "source" if reads_others => Vec::new(),
                 "source" | "destination" if section != needed && !begun(section, &self.places) => Vec::new(),
                 _ => vec![key.path.to_owned()],
             };

@@ -65,8 +65,11 @@ mod tests {
             partitions: 1,
             excluded: None,
         };
-        let record =
-            SelectionRecord { format: 1, tables: vec![table("items"), table("orders"), table("users")] };
+        let record = SelectionRecord {
+            format: 1,
+            tables: vec![table("items"), table("orders"), table("users")],
+            retention_ms: None,
+        };
         let judge = |named: &[&str]| {
             let named: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
             item(Some(&record), &selection, &named)

@@ -386,6 +386,7 @@ mod tests {
                 partitions,
                 excluded: None,
             }],
+            retention_ms: None,
         });
         let cluster = ClusterFacts {
             brokers: 1,

@@ -132,7 +132,7 @@ mod tests {
         };
         let mut stored = Stored::default();
         stored.history.selection =
-            Some(SelectionRecord { format: 1, tables: vec![table("b"), table("gone")] });
+            Some(SelectionRecord { format: 1, tables: vec![table("b"), table("gone")], retention_ms: None });
         let existing =
             ["shop.a.b", "shop.a.foreign", "shop.history", "shop.state", "shop.probe-1", "shop2.state"];
         let existing = existing.map(str::to_owned).into();

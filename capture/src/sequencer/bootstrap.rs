@@ -35,6 +35,8 @@ pub(crate) struct Beginning {
     pub names: TopicNames,
     /// The history says otherwise, and must be told.
     pub selection_changed: bool,
+    /// What the history says of the topics' retention, milliseconds; `None` if it does not.
+    pub retention_ms: Option<u64>,
     /// The id that the next schema gets.
     pub next_schema_id: u32,
     /// When the server was started, seconds since 1970 by its clock.
@@ -157,6 +159,7 @@ pub(crate) fn begin(
         selected,
         names,
         selection_changed,
+        retention_ms: history.selection.as_ref().and_then(|selection| selection.retention_ms),
         next_schema_id,
         source_started: started,
     })

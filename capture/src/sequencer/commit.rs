@@ -167,8 +167,11 @@ impl Sequencer {
 
     /// Writes which tables are selected.
     pub(super) fn put_selection(&mut self) {
-        let record =
-            SelectionRecord { format: FORMAT_VERSION, tables: self.selected.values().cloned().collect() };
+        let record = SelectionRecord {
+            format: FORMAT_VERSION,
+            tables: self.selected.values().cloned().collect(),
+            retention_ms: Some(self.setup.topic.min_compaction_lag_ms),
+        };
         let mut history = HistoryRecords::default();
         history.push(&HistoryKey::Selection, &record);
         self.put_history(history);

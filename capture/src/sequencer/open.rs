@@ -42,6 +42,8 @@ impl Sequencer {
         progress.set_server_start(beginning.source_started);
         let output = Output::new(setup.topic.max_message_bytes, now);
         let now = now.instant;
+        let selection_changed =
+            beginning.selection_changed || beginning.retention_ms != Some(setup.topic.min_compaction_lag_ms);
         let mut sequencer = Self {
             prepared: Prepared::new(setup.memory_bytes / 4),
             passing: None,
@@ -92,7 +94,7 @@ impl Sequencer {
         }
         stated.retain(|(index, _)| sequencer.tables.is_streaming(*index));
         sequencer.expected = Expectations::at(beginning.place, stated);
-        if beginning.selection_changed {
+        if selection_changed {
             sequencer.put_selection();
         }
         sequencer.show_status();
