@@ -9,7 +9,6 @@ use crate::merge::dependents::{self, Dependent};
 use crate::merge::names::{TargetName, quote};
 use crate::merge::plan::error::PlanError;
 use std::fmt::Display;
-use tributary_schemas::table::TableId;
 
 mod ends;
 mod sqlstate;
@@ -67,7 +66,7 @@ pub(crate) fn existing_data(target: &TargetName) -> String {
 
 /// foreign-record and generation-order
 #[must_use]
-pub(crate) fn foreign_record(source: &TableId, partition: i32, offset: i64) -> String {
+pub(crate) fn foreign_record(source: &str, partition: i32, offset: i64) -> String {
     format!(
         "find out what else writes to the topic and stop it; then go on after the record: `apply replay --from \
          {partition}:{} --table {source}`",
@@ -77,13 +76,13 @@ pub(crate) fn foreign_record(source: &TableId, partition: i32, offset: i64) -> S
 
 /// offset-out-of-range
 #[must_use]
-pub(crate) fn offset_out_of_range(source: &TableId) -> String {
+pub(crate) fn offset_out_of_range(source: &str) -> String {
     format!("{}, if the topic still holds all of it; else {}", anew(source), read_anew(source))
 }
 
 /// retention-exceeded
 #[must_use]
-pub(crate) fn retention_exceeded(source: &TableId) -> String {
+pub(crate) fn retention_exceeded(source: &str) -> String {
     anew(source)
 }
 
@@ -96,13 +95,13 @@ pub(crate) const fn topic_gone() -> &'static str {
 
 /// bookkeeping-incomplete
 #[must_use]
-pub(crate) fn bookkeeping_incomplete(source: &TableId) -> String {
+pub(crate) fn bookkeeping_incomplete(source: &str) -> String {
     anew(source)
 }
 
 /// topic-recreated
 #[must_use]
-pub(crate) fn topic_recreated(source: &TableId) -> String {
+pub(crate) fn topic_recreated(source: &str) -> String {
     anew(source)
 }
 
@@ -138,7 +137,7 @@ pub(crate) const fn staging_dropped() -> &'static str {
 
 /// unknown-generation
 #[must_use]
-pub(crate) fn unknown_generation(source: &TableId) -> String {
+pub(crate) fn unknown_generation(source: &str) -> String {
     anew(source)
 }
 
@@ -200,7 +199,7 @@ pub(crate) fn not_alone_to_empty(parting: &str, target: &TargetName) -> String {
 
 /// target-not-alone: columns would go. `keys`: those of the table's rule that leave the target as it is.
 #[must_use]
-pub(crate) fn not_alone_to_narrow(source: &TableId, keys: &str) -> String {
+pub(crate) fn not_alone_to_narrow(source: &str, keys: &str) -> String {
     format!(
         "to leave the target as it is, set columns = {{ {keys} }} in a [[table]] for {source}, and restart apply"
     )
@@ -208,7 +207,7 @@ pub(crate) fn not_alone_to_narrow(source: &TableId, keys: &str) -> String {
 
 /// target-not-alone: a second one begins
 #[must_use]
-pub(crate) fn not_alone_to_take_over(source: &TableId) -> String {
+pub(crate) fn not_alone_to_take_over(source: &str) -> String {
     format!(
         "give {source} a `target` of its own, or set existing_data = \"append\", and restart apply: both then write into it, \
          and what would empty it parks the table"
@@ -274,7 +273,7 @@ pub(crate) fn row_security(target: &TargetName) -> String {
 /// target-definition: rows of the source do not fit the target's columns. `begun`: rows of it were written before, so that
 /// what a column has lost is not there any more when the column is as it should be.
 #[must_use]
-pub(crate) fn target_definition(error: &PlanError, source: &TableId, begun: bool) -> String {
+pub(crate) fn target_definition(error: &PlanError, source: &str, begun: bool) -> String {
     // One statement alone would leave old rows as they are; the whole is built anew, or everything is merged again.
     let repaired = |statement: String| {
         if begun {
@@ -330,19 +329,19 @@ pub(crate) const fn target_kind() -> &'static str {
 
 /// target-changed
 #[must_use]
-pub(crate) fn target_changed(source: &TableId) -> String {
+pub(crate) fn target_changed(source: &str) -> String {
     format!("restore the old `target` and restart apply; or build the new one: {}", anew(source))
 }
 
 /// target-gone
 #[must_use]
-pub(crate) fn target_gone(source: &TableId) -> String {
+pub(crate) fn target_gone(source: &str) -> String {
     format!("{} builds it anew", anew(source))
 }
 
 /// unsupported-ddl
 #[must_use]
-pub(crate) fn unsupported_ddl(source: &TableId) -> String {
+pub(crate) fn unsupported_ddl(source: &str) -> String {
     read_anew(source)
 }
 

@@ -28,6 +28,12 @@ pub fn table_topic(task: &str, table: &TableId) -> String {
     format!("{}.{}.{}", mangle(task), mangle(&table.database), mangle(&table.table))
 }
 
+/// The task whose topic this is: names of tasks have no dot.
+#[must_use]
+pub fn task_of(topic: &str) -> &str {
+    topic.split_once('.').map_or(topic, |(task, _)| task)
+}
+
 /// The task's history topic: table definitions, generation by generation, and the schemas.
 #[must_use]
 pub fn history_topic(task: &str) -> String {

@@ -127,7 +127,7 @@ async fn ready(Shared(status): Shared<Status>) -> Response {
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let silence = match document.contact.seconds_ago {
         Some(seconds) if silent => {
-            format!(": {} was heard {seconds:.0} s ago", document.contact.with)
+            format!(": {} was heard {seconds:.0} s ago", document.contact.whom())
         }
         _ => String::new(),
     };

@@ -21,7 +21,7 @@ pub use window::{Window, as_f64};
 
 use crate::Service;
 use crate::waits::{Wait, WaitDocument, Waits};
-use contact::Contact;
+use contact::Contacts;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -54,7 +54,7 @@ struct Slow {
     position: Option<String>,
     error: Option<ErrorDocument>,
     retrying: BTreeMap<String, (Instant, String)>,
-    contact: Contact,
+    contacts: Contacts,
     rows: Window,
     bytes: Window,
 }
@@ -69,7 +69,7 @@ impl Status {
             position: None,
             error: None,
             retrying: BTreeMap::new(),
-            contact: Contact::default(),
+            contacts: Contacts::default(),
             rows: Window::default(),
             bytes: Window::default(),
         };
@@ -166,24 +166,21 @@ impl Status {
         self.slow().retrying.remove(what).is_some()
     }
 
-    /// From now on a lag is known only while what is followed (the source, or capture) has been heard within `patience`.
-    pub fn watch(&self, patience: Duration) {
-        self.slow().contact.watch(patience);
+    /// From now on a lag of tables of `task` is known only while what is followed there (its source, or its capture) has been
+    /// heard within `patience`.
+    pub fn watch(&self, task: &str, patience: Duration) {
+        self.slow().contacts.watch(task, patience);
     }
 
-    /// What is followed was heard at `at`, and said to be itself `behind` the source; `None` if it does not know.
-    pub fn heard(&self, at: Instant, behind: Option<Duration>) {
-        self.slow().contact.heard(at, behind);
+    /// What is followed of `task` was heard at `at`, and said to be itself `behind` the source; `None` if it does not know.
+    pub fn heard(&self, task: &str, at: Instant, behind: Option<Duration>) {
+        self.slow().contacts.heard(task, at, behind);
     }
 
-    /// How far behind the source something is whose own part of the way takes `own`; `None` if that is not known.
+    /// How far behind the task's own source something is whose own part of the way takes `own`; `None` if that is not known.
     #[must_use]
     pub fn lag(&self, own: Option<Duration>, now: Instant) -> Option<Duration> {
-        self.contact(now).lag(own)
-    }
-
-    fn contact(&self, now: Instant) -> ContactDocument {
-        self.slow().contact.document(self.0.service.follows(), now)
+        self.slow().contacts.of(&self.0.task, self.0.service.follows(), now).lag(own)
     }
 
     /// The table of this name, shown from now on; the same handle for the same name.
@@ -235,16 +232,20 @@ impl Status {
     /// Everything as it is now.
     #[must_use]
     pub fn document(&self) -> StatusDocument {
-        let contact = self.contact(Instant::now());
-        let tables: Vec<TableDocument> =
-            self.tables().into_iter().map(|(name, table)| table.document(name, &contact)).collect();
+        let (tables, now, follows) = (self.tables(), Instant::now(), self.0.service.follows());
         let slow = self.slow();
+        let contact = slow.contacts.worst(follows, now);
+        let document = |(name, table): (String, Arc<TableStatus>)| {
+            let of =
+                table.origin().map_or_else(|| contact.clone(), |task| slow.contacts.of(&task, follows, now));
+            table.document(name, &of)
+        };
+        let tables: Vec<TableDocument> = tables.into_iter().map(document).collect();
         let retrying = slow.retrying.iter().next().map(|(what, (since, error))| RetryDocument {
             what: what.clone(),
             since_seconds: since.elapsed().as_secs(),
             error: error.clone(),
         });
-        let now = Instant::now();
         let retrying = retrying.or_else(|| {
             let outage = self.0.waits.outage(now).or_else(|| Waits::of_process().outage(now));
             let WaitDocument { what, since_seconds, .. } = outage?;
@@ -266,6 +267,7 @@ impl Status {
             throughput: slow.rows.per_second(),
             bytes_per_second: slow.bytes.per_second(),
             bytes_applied: self.0.bytes_applied.load(Ordering::Relaxed),
+            contacts: slow.contacts.documents(follows, now),
             contact,
             role: slow.role,
             instance: self.0.instance.clone(),

@@ -23,7 +23,7 @@ impl Bookkeeping {
         let sql = format!(
             "SELECT topic, source_table, error_code, error_message, error_place, error_remedy FROM {0}.refusals r \
              WHERE task = $1 AND NOT EXISTS (SELECT 1 FROM {0}.targets t WHERE t.task = r.task \
-             AND (t.topic = r.topic OR t.source_table = r.source_table))",
+             AND (t.topic = r.topic OR t.source_table = r.source_table AND split_part(t.topic, '.', 1) = split_part(r.topic, '.', 1)))",
             self.schema
         );
         let rows = connection

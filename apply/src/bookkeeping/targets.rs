@@ -128,7 +128,7 @@ impl Bookkeeping {
         Ok(row.map(|row| row.get(0)))
     }
 
-    /// What another topic of this task has put of the same source's table into this target: the topic that `topic` takes
+    /// What another topic of the same task has put of the same source's table into this target: the topic that `topic` takes
     /// the place of.
     pub async fn former(
         &self,
@@ -139,7 +139,7 @@ impl Bookkeeping {
     ) -> Result<Option<TargetRow>, DestinationError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM {}.targets WHERE task = $1 AND source_table = $2 AND target_schema = $3 \
-             AND target_table = $4 AND topic <> $5",
+             AND target_table = $4 AND topic <> $5 AND split_part(topic, '.', 1) = split_part($5, '.', 1)",
             self.schema
         );
         let row = connection

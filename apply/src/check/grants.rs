@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use tributary_config::{Config, DestinationConfig, TargetSchemas};
 use tributary_schemas::printed::{line, shell_word};
-use tributary_schemas::table::TableId;
 
 /// SQL and ACLs. `schemas` is what the `[[table]]` rules say; `planned` is what the history adds, and empty while capture
 /// has not written it.
@@ -50,7 +49,7 @@ pub(crate) fn print(
          statistics as well"
     );
     for task in tasks() {
-        for statement in on_target(&task.id, &task.target, task.operations, &user) {
+        for statement in on_target(&task.name, &task.target, task.operations, &user) {
             let _ = writeln!(out, "--   {statement}");
         }
     }
@@ -61,16 +60,24 @@ pub(crate) fn print(
             shell_word(&config.kafka.brokers)
         )
     };
-    let task = config.name.as_str();
     let _ = writeln!(out, "\n# Kafka: apply");
-    let topics = format!("--topic {task}. --resource-pattern-type prefixed");
-    let _ = writeln!(out, "{}", acl(&["Read", "Describe"], &topics));
-    let _ = writeln!(out, "{}", acl(&["Read", "Describe"], &format!("--group {task}")));
+    for task in config.origins() {
+        let topics = format!("--topic {task}. --resource-pattern-type prefixed");
+        let _ = writeln!(out, "{}", acl(&["Read", "Describe"], &topics));
+    }
+    let name = config.name.as_str();
+    if config.is_apply_only() {
+        // The identity of the destination stands behind it; `apply drop` removes the group.
+        let groups = format!("--group {name}. --resource-pattern-type prefixed");
+        let _ = writeln!(out, "{}", acl(&["Read", "Describe", "Delete"], &groups));
+    } else {
+        let _ = writeln!(out, "{}", acl(&["Read", "Describe"], &format!("--group {name}")));
+    }
     out
 }
 
 /// The rest of a comment: a name with a line feed would end it, and what follows would run as the administrator.
-fn on_target(id: &TableId, target: &TargetName, operations: Operations, user: &str) -> [String; 2] {
+fn on_target(table: &str, target: &TargetName, operations: Operations, user: &str) -> [String; 2] {
     let name = literal(&target.to_string());
     let mut privileges = operations.privileges();
     if operations.delete {
@@ -80,7 +87,7 @@ fn on_target(id: &TableId, target: &TargetName, operations: Operations, user: &s
         format!("GRANT {} ON {target} TO {user};", privileges.join(", ")),
         format!("ALTER TABLE {target} OWNER TO {user};"),
     ]
-    .map(|sql| line(&format!("{id}: {sql}  -- if to_regclass({name}) is not null")).into_owned())
+    .map(|sql| line(&format!("{table}: {sql}  -- if to_regclass({name}) is not null")).into_owned())
 }
 
 #[cfg(test)]
@@ -89,7 +96,7 @@ mod tests {
     use tributary_config::TableRules;
 
     fn grants(config: &Config) -> String {
-        let schemas = TableRules::new(config).unwrap().schemas(&config.name);
+        let schemas = TableRules::new(config).unwrap().schemas(config.origins());
         print(config, config.destination.as_ref().unwrap(), &schemas, &[])
     }
 
@@ -119,8 +126,8 @@ mod tests {
     #[test]
     fn a_name_cannot_leave_its_comment() {
         let hostile = "orders\nCREATE TABLE pwned (a int); --\r\u{2028}";
-        let (id, target) = (TableId::new("shop", hostile), TargetName::new("shop", hostile));
-        for text in on_target(&id, &target, Operations::ALL, "\"u\"") {
+        let (table, target) = (format!("shop.{hostile}"), TargetName::new("shop", hostile));
+        for text in on_target(&table, &target, Operations::ALL, "\"u\"") {
             assert!(!text.contains(['\n', '\r', '\u{2028}']) && text.contains("orders\\nCREATE"), "{text}");
         }
     }
@@ -138,5 +145,9 @@ mod tests {
                 && text.contains("--topic shop. --resource-pattern-type prefixed")
         );
         assert!(text.contains("AUTHORIZATION \"lo\"\"ader\";"), "{text}");
+        let copy =
+            grants(&Config { name: "copy".parse().unwrap(), from: vec![config.name.clone()], ..config });
+        assert!(copy.contains("--topic shop. ") && !copy.contains("--topic copy"), "{copy}");
+        assert!(copy.contains("--group copy. --resource-pattern-type prefixed"), "{copy}");
     }
 }

@@ -14,7 +14,7 @@ use crate::merge::dialect::Dialect;
 use crate::topics::error::TopicError;
 use crate::topics::history::History;
 use crate::topics::reader::whole_history;
-use tributary_config::{Config, DestinationConfig};
+use tributary_config::{Config, DestinationConfig, TaskName};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::topic::history_topic;
 use tributary_service::check::{CheckItem, KAFKA_REACHABLE};
@@ -65,7 +65,7 @@ struct Remedies<'a> {
 /// Everything there is to look at.
 pub(crate) async fn examine(config: &Config) -> Findings {
     let mut findings = Findings::default();
-    let history = examine_kafka(config, &mut findings).await;
+    let histories = examine_kafka(config, &mut findings).await;
     let Ok(destination) = destination(config) else { return findings };
     let Some((mut connection, dialect)) = examine_destination(destination, &mut findings).await else {
         return findings;
@@ -77,49 +77,52 @@ pub(crate) async fn examine(config: &Config) -> Findings {
         return findings;
     }
     let usable = examine_bookkeeping(&bookkeeping, &mut connection, &mut findings).await;
-    if let (true, Some(history)) = (usable, history) {
-        tables::examine(config, (&mut connection, dialect), &bookkeeping, history, &mut findings).await;
+    if usable && !histories.is_empty() {
+        tables::examine(config, (&mut connection, dialect), &bookkeeping, histories, &mut findings).await;
     }
     findings
 }
 
-/// Reads the history to its end, anew each time.
-async fn read_history(config: &Config) -> Result<History, TopicError> {
-    let asked = config.clone();
-    let read = tokio::task::spawn_blocking(move || whole_history(&asked)).await;
+/// Reads the history of a task to its end, anew each time.
+async fn read_history(config: &Config, task: &TaskName) -> Result<History, TopicError> {
+    let (asked, task) = (config.clone(), task.clone());
+    let read = tokio::task::spawn_blocking(move || whole_history(&asked, &task)).await;
     read.unwrap_or_else(|error| Err(TopicError::Interrupted { reason: error.to_string() }))
 }
 
-async fn examine_kafka(config: &Config, findings: &mut Findings) -> Option<History> {
-    let topic = history_topic(&config.name);
-    let brokers = &config.kafka.brokers;
-    match read_history(config).await {
-        Ok(history) => {
-            findings.push(CheckItem::pass(KAFKA_REACHABLE, brokers));
-            let tables = history.selected().map_or(0, <[_]>::len);
-            findings.push(CheckItem::pass("history", format!("{topic} defines {tables} tables")));
-            Some(history)
+/// The histories that there are, of the tasks whose topics are read.
+async fn examine_kafka(config: &Config, findings: &mut Findings) -> Vec<History> {
+    let (mut histories, mut reached) = (Vec::new(), false);
+    for task in config.origins() {
+        let topic = history_topic(task);
+        let name = if config.from.len() > 1 { format!("history-{task}") } else { "history".to_owned() };
+        let read = read_history(config, task).await;
+        if !reached && matches!(read, Ok(_) | Err(TopicError::Missing { .. } | TopicError::Record(_))) {
+            findings.push(CheckItem::pass(KAFKA_REACHABLE, &config.kafka.brokers));
+            reached = true;
         }
-        Err(TopicError::Missing { .. }) => {
-            findings.push(CheckItem::pass(KAFKA_REACHABLE, brokers));
-            findings.push(CheckItem::warn(
-                "history",
+        match read {
+            Ok(history) => {
+                let tables = history.selected().map_or(0, <[_]>::len);
+                findings.push(CheckItem::pass(name, format!("{topic} defines {tables} tables")));
+                histories.push(history);
+            }
+            Err(TopicError::Missing { .. }) => findings.push(CheckItem::warn(
+                name,
                 format!("{topic} does not exist yet: tables could not be looked at"),
-                "start `capture run`, which creates it, and check again; `apply run` waits for it",
-            ));
-            None
-        }
-        Err(error @ TopicError::Record(_)) => {
-            findings.push(CheckItem::pass(KAFKA_REACHABLE, brokers));
-            let remedy = "update apply to the version of capture; look at what else writes to the topic";
-            findings.push(CheckItem::fail("history", error.to_string(), remedy));
-            None
-        }
-        Err(error) => {
-            unreachable(config, &error, findings);
-            None
+                format!("start `capture run` for task {task}, which creates it, and check again; `apply run` waits for it"),
+            )),
+            Err(error @ TopicError::Record(_)) => {
+                let remedy = "update apply to the version of capture; look at what else writes to the topic";
+                findings.push(CheckItem::fail(name, error.to_string(), remedy));
+            }
+            Err(error) => {
+                unreachable(config, &error, findings);
+                return Vec::new();
+            }
         }
     }
+    histories
 }
 
 fn unreachable(config: &Config, error: &TopicError, findings: &mut Findings) {

@@ -9,6 +9,7 @@ use crate::merge::ddl::Creation;
 use crate::merge::dependents::listed;
 use crate::merge::dialect::Dialect;
 use crate::merge::limits;
+use crate::merge::names::TargetName;
 use crate::merge::target::TargetShape;
 use crate::pipeline::ownership::{Act, refusal};
 use crate::pipeline::table::{Planned, TableRefusal, TableTask, planned};
@@ -18,7 +19,8 @@ use crate::topics::history::History;
 use std::collections::BTreeMap;
 use tributary_config::{Config, ExistingData, TableRules};
 use tributary_schemas::history::SelectedTable;
-use tributary_schemas::table::{Table, TableId};
+use tributary_schemas::table::Table;
+use tributary_schemas::topic::task_of;
 use tributary_service::check::{CheckItem, Outcome};
 use tributary_service::load::rules;
 use tributary_service::sabotage;
@@ -43,12 +45,12 @@ pub(super) async fn examine(
     config: &Config,
     (connection, dialect): (&mut Connection, Dialect),
     bookkeeping: &Bookkeeping,
-    mut history: History,
+    mut histories: Vec<History>,
     findings: &mut Findings,
 ) {
     // The configuration was validated before.
     let Ok(rules) = rules(config) else { return };
-    let plan = |history: &History| planned(config, &rules, history);
+    let plan = |histories: &[History]| planned(config, &rules, histories);
     let mut round = 1;
     let mut known = match targets(connection, bookkeeping).await {
         Ok(known) => known,
@@ -56,7 +58,7 @@ pub(super) async fn examine(
     };
     loop {
         sabotage::pass("check-targets");
-        let planned = plan(&history);
+        let planned = plan(&histories);
         let newest = generations(&planned);
         let found = examine_once((connection, dialect), bookkeeping, &known, planned).await;
         let failed = found.0.iter().any(|item| item.outcome == Outcome::Fail);
@@ -65,40 +67,60 @@ pub(super) async fn examine(
                 Ok(now) => now,
                 Err(error) => return unreadable(&error, findings),
             };
-            let later = match read_history(config).await {
-                Ok(later) => later,
-                Err(error) => return unreachable(config, &error, findings),
-            };
+            let mut later = Vec::new();
+            for history in &histories {
+                match read_history(config, history.task()).await {
+                    Ok(history) => later.push(history),
+                    Err(error) => return unreachable(config, &error, findings),
+                }
+            }
             let moved = now != known || generations(&plan(&later)) != newest;
             if moved {
-                (known, history, round) = (now, later, round + 1);
+                (known, histories, round) = (now, later, round + 1);
                 continue;
             }
         }
         findings.0.extend(found.0);
-        findings.0.extend(deselected(config, &rules, &history, &known));
+        findings.0.extend(deselected(config, &rules, &histories, &known));
         return;
     }
 }
 
-/// One item for each table that has been merged and that no `[[table]]` names any more: a file of another task, or an older
-/// one, under the name of this task would leave its target as it is without a word. It is left only if `--ignore` names it.
-fn deselected(config: &Config, rules: &TableRules, history: &History, known: &Targets) -> Vec<CheckItem> {
-    let unmatched = |table: &&SelectedTable| {
-        matches!(TableTask::new(config, rules, history, table), Err(TableRefusal::Unmatched))
-    };
-    let left = history.replicated().filter(unmatched).filter_map(|table| {
-        // Capture may have left its topic for another meanwhile.
-        let of_table = || known.values().find(|row| row.source == table.id.to_string());
-        let target = &known.get(&table.topic).or_else(of_table)?.target;
-        let name = format!("deselected-{}", table.id);
-        let found =
-            format!("no [[table]] names {} any more: its target {target} would stay as it is", table.id);
+/// One item for each table that has been merged and that no `[[table]]`, or `from`, names any more: a file of another task, or
+/// an older one, under the name of this task would leave its target as it is without a word. It is left only if `--ignore`
+/// names it.
+fn deselected(config: &Config, rules: &TableRules, histories: &[History], known: &Targets) -> Vec<CheckItem> {
+    let item = |table: String, target: &TargetName, why: &str| {
+        let name = format!("deselected-{table}");
+        let found = format!("{table}: {why}, and its target {target} would stay as it is");
         let remedy =
             format!("name it again (is this the task's configuration?), or leave it: --ignore {name}");
-        Some(CheckItem::fail(name, found, remedy))
+        CheckItem::fail(name, found, remedy)
+    };
+    let of_history = |history: &History| {
+        let unmatched = |table: &&SelectedTable| {
+            matches!(TableTask::new(config, rules, history, table), Err(TableRefusal::Unmatched))
+        };
+        let left = history.replicated().filter(unmatched).filter_map(|table| {
+            // Capture may have left its topic for another meanwhile.
+            let of_table = |row: &&TargetRow| {
+                row.source == table.id.to_string() && task_of(&row.topic) == history.task().as_str()
+            };
+            let row = known.get(&table.topic).or_else(|| known.values().find(of_table))?;
+            Some(item(config.label(history.task(), &table.id), &row.target, "no [[table]] names it any more"))
+        });
+        left.collect::<Vec<_>>()
+    };
+    let is_read = |row: &&TargetRow| config.origins().iter().any(|task| task.as_str() == task_of(&row.topic));
+    let of_others = known.values().filter(|row| !is_read(row));
+    let of_others = of_others.map(|row| {
+        item(
+            format!("{}:{}", task_of(&row.topic), row.source),
+            &row.target,
+            "`from` does not name its task any more",
+        )
     });
-    left.collect()
+    histories.iter().flat_map(of_history).chain(of_others).collect()
 }
 
 async fn targets(
@@ -113,9 +135,9 @@ async fn targets(
 }
 
 /// The newest generation of each table.
-fn generations(planned: &[Planned]) -> Vec<(TableId, Option<u32>)> {
+fn generations(planned: &[Planned]) -> Vec<(String, Option<u32>)> {
     let newest = |task: &TableTask| task.generations.keys().next_back().copied();
-    planned.iter().map(|(id, task)| (id.clone(), task.as_ref().ok().and_then(newest))).collect()
+    planned.iter().map(|(name, task)| (name.clone(), task.as_ref().ok().and_then(newest))).collect()
 }
 
 async fn examine_once(
@@ -126,8 +148,8 @@ async fn examine_once(
 ) -> Findings {
     let mut findings = Findings::default();
     let mut names: BTreeMap<String, String> = BTreeMap::new();
-    for (id, task) in planned {
-        let name = format!("{OF_TABLE}{id}");
+    for (table, task) in planned {
+        let name = format!("{OF_TABLE}{table}");
         let task = match task {
             Ok(task) => task,
             Err(TableRefusal::Unmatched) => continue,
@@ -136,7 +158,7 @@ async fn examine_once(
                 continue;
             }
         };
-        if let Some(other) = names.insert(task.target.to_string(), id.to_string()) {
+        if let Some(other) = names.insert(task.target.to_string(), table) {
             findings.push(CheckItem::fail(
                 name,
                 format!("its target {} is also the target of {other}", task.target),

@@ -2,7 +2,7 @@
 
 use crate::check::{examine, print_grants};
 use crate::pipeline::table::planned;
-use crate::topics::reader::whole_history;
+use crate::topics::reader::whole_histories;
 use tributary_config::Config;
 use tributary_service::check::Report;
 use tributary_service::cli::{CheckArgs, write_out};
@@ -17,10 +17,10 @@ use tributary_service::shell::runtime;
 pub fn run(config: &Config, arguments: &CheckArgs) -> Result<Exit, Failure> {
     let destination = destination(config)?;
     if arguments.print_grants {
-        let history = whole_history(config).unwrap_or_default();
+        let histories = whole_histories(config).unwrap_or_default();
         let rules = rules(config)?;
-        let schemas = rules.schemas(&config.name);
-        write_out(&print_grants(config, destination, &schemas, &planned(config, &rules, &history)));
+        let schemas = rules.schemas(config.origins());
+        write_out(&print_grants(config, destination, &schemas, &planned(config, &rules, &histories)));
         return Ok(Exit::Done);
     }
     let findings = runtime(2)?.block_on(examine(config));

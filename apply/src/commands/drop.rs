@@ -6,12 +6,16 @@ use crate::destination::{Connection, Connector, DestinationError, catalog};
 use crate::merge::names::{TargetName, WRITERS};
 use crate::pipeline::run::destination_failure;
 use crate::remedies;
+use crate::topics::members::group;
+use rdkafka::admin::AdminOptions;
 use std::collections::BTreeSet;
 use tributary_config::Config;
 use tributary_service::cli::{DropArgs, may_remove, write_out};
 use tributary_service::exit::{Exit, Failure};
+use tributary_service::kafka::admin_client;
 use tributary_service::load::destination;
 use tributary_service::shell::runtime;
+use tributary_service::waits::Waits;
 
 /// Lists, asks, removes.
 ///
@@ -44,11 +48,28 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
         if !may_remove(&list(config, &bookkeeping, &targets, &stages), arguments)? {
             return Ok(Exit::Failed);
         }
+        // The group of a task that reads others' topics is called after what is about to go.
+        let group = match config.is_apply_only() {
+            true => Some(group(config, &bookkeeping.identity(&mut connection).await.map_err(failed)?)),
+            false => None,
+        };
         let gone = bookkeeping.forget_task(&mut connection, &stages).await.map_err(failed)?;
+        if let Some(group) = group {
+            forget_group(config, &group).await;
+        }
         let rest = if gone { ", and the tables of the bookkeeping" } else { "" };
         write_out(&format!("removed the bookkeeping of task {}{rest}\n", config.name));
         Ok(Exit::Done)
     })
+}
+
+/// Kafka would show the reader for a week. That the group may be gone already, or stay, does no harm.
+async fn forget_group(config: &Config, group: &str) {
+    let _wait = Waits::of_process().answer("Kafka: deleting the group", None);
+    let deleted = async { admin_client(&config.kafka)?.delete_groups(&[group], &AdminOptions::new()).await };
+    if let Err(error) = deleted.await {
+        tracing::debug!(%error, group, "deleting the group");
+    }
 }
 
 /// True if no instance of the task is connected; none can come until this session ends.
@@ -89,6 +110,10 @@ fn list(
     for target in targets {
         list.push_str(&format!("  target table   {target}\n"));
     }
-    list.push_str("topics are kept too: `capture drop` removes them\n");
+    if config.is_apply_only() {
+        list.push_str("the topics belong to the tasks that are read, and are not touched\n");
+    } else {
+        list.push_str("topics are kept too: `capture drop` removes them\n");
+    }
     list
 }

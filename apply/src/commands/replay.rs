@@ -8,12 +8,11 @@ use crate::pipeline::table::{TableTask, planned};
 use crate::pipeline::worker::{Replay, WorkError, Worker};
 use crate::remedies::{self, TRIES_AGAIN};
 use crate::topics::ends::Ends;
-use crate::topics::reader::whole_history;
+use crate::topics::reader::whole_histories;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 use tributary_config::Config;
 use tributary_service::cli::{Common, confirmed, write_out};
 use tributary_service::exit::{Exit, Failure};
@@ -88,13 +87,13 @@ impl FromStr for From {
 pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
     check(arguments, jiff::Timestamp::now().as_millisecond())?;
     let rules = rules(config)?;
-    let history = whole_history(config).map_err(kafka_failure(config))?;
+    let histories = whole_histories(config).map_err(kafka_failure(config))?;
     let mut tasks = Vec::new();
-    for (id, task) in planned(config, &rules, &history) {
-        let wanted = arguments.table.as_ref().is_none_or(|name| *name == id.to_string());
+    for (name, task) in planned(config, &rules, &histories) {
+        let wanted = arguments.table.as_ref().is_none_or(|wanted| *wanted == name);
         match task {
             Ok(task) if wanted => tasks.push(task),
-            Err(error) if wanted => write_out(&format!("{id}: left out: {error:?}\n")),
+            Err(error) if wanted => write_out(&format!("{name}: left out: {error:?}\n")),
             _ => {}
         }
     }
@@ -116,7 +115,7 @@ pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
             let Some(replay) = plan(config, arguments, task, &ends, &worker).await? else {
                 write_out(&format!(
                     "{}: nothing to merge again: the topic has no record of that time or later that was merged\n",
-                    task.id
+                    task.name
                 ));
                 continue;
             };
@@ -125,18 +124,18 @@ pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
                     let places: Vec<String> =
                         offsets.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
                     let how = if arguments.clear { "cleared, read" } else { "merged" };
-                    write_out(&format!("{}: {how} again from {}\n", task.id, places.join(",")));
+                    write_out(&format!("{}: {how} again from {}\n", task.name, places.join(",")));
                 }
                 Ok(None) => {
-                    write_out(&format!("{}: has not been set up yet: nothing to take back\n", task.id))
+                    write_out(&format!("{}: has not been set up yet: nothing to take back\n", task.name))
                 }
                 Err(WorkError::Destination(DestinationError::Table(error))) => {
-                    return Err(Failure::new(format!("{} cannot be taken back", task.id), error.message)
+                    return Err(Failure::new(format!("{} cannot be taken back", task.name), error.message)
                         .at(error.place)
                         .remedy(error.remedy.replace(TRIES_AGAIN, "then run the command again")));
                 }
                 Err(WorkError::Destination(error)) => {
-                    return Err(destination_failure(config, &error).at(task.id.to_string()));
+                    return Err(destination_failure(config, &error).at(task.name.clone()));
                 }
                 Err(WorkError::Kafka(error)) => return Err(kafka_failure(config)(error)),
             }
@@ -149,7 +148,7 @@ pub fn run(config: &Config, arguments: &ReplayArgs) -> Result<Exit, Failure> {
 fn emptying_is_confirmed(tasks: &[TableTask]) -> Result<bool, Failure> {
     write_out("to be emptied, and built anew from the topics:\n");
     for task in tasks {
-        write_out(&format!("  target table   {}  (from {})\n", task.target, task.id));
+        write_out(&format!("  target table   {}  (from {})\n", task.target, task.name));
     }
     confirmed("empty all of this")
 }
@@ -274,7 +273,7 @@ async fn attempt(
                 // Readers that overlap leave no table free within a short wait; the next one is twice as long.
                 conflicts = if error.is_conflict() { conflicts + 1 } else { 0 };
                 let error = worker.explain(task, error).await;
-                tracing::info!(table = %task.id, error = %error, "tried again");
+                tracing::info!(table = %task.name, error = %error, "tried again");
                 attempts += 1;
             }
             Err(error) => return Err(worker.explain(task, error).await),
@@ -290,8 +289,7 @@ async fn worker(config: &Config) -> Result<(Worker, Arc<Ends>), Failure> {
     let ends = Arc::new(Ends::new(&client).map_err(kafka_failure(config))?);
     let pool = Pool::new(Connector::new(destination)?, destination.connections);
     let bookkeeping = Bookkeeping::new(&destination.schema, &config.name);
-    let retention = Duration::from_millis(config.topics.retention_ms());
-    let worker = Worker::start(pool, bookkeeping, Arc::clone(&ends), retention)
+    let worker = Worker::start(pool, bookkeeping, Arc::clone(&ends))
         .await
         .map_err(|error| destination_failure(config, &error))?;
     Ok((worker, ends))

@@ -6,6 +6,7 @@ use crate::destination::{Connector, DestinationError, TableError};
 use crate::pipeline::run::{destination_failure, unusable};
 use crate::remedies;
 use tributary_config::Config;
+use tributary_schemas::topic::task_of;
 use tributary_service::Service;
 use tributary_service::ask::ask;
 use tributary_service::cli::{StatusArgs, write_out};
@@ -52,8 +53,13 @@ fn from_stored(config: &Config, view: TaskView, refusals: Vec<Refusal>) -> Answe
     let problem = |error: TableError| {
         ErrorDocument::new(error.code, format!("{} ({})", error.message, error.place), error.remedy)
     };
+    // As a running instance calls it.
+    let name = |topic: &str, source: String| match config.from.len() {
+        0 | 1 => source,
+        _ => format!("{}:{source}", task_of(topic)),
+    };
     let begun = view.targets.into_iter().map(|row| AnsweredTable {
-        name: row.source,
+        name: name(&row.topic, row.source),
         target: Some(format!("{}.{}", row.target.schema, row.target.table)),
         state: if row.parked.is_some() { "parked" } else { "stopped" }.to_owned(),
         generation: row.applied,
@@ -61,7 +67,7 @@ fn from_stored(config: &Config, view: TaskView, refusals: Vec<Refusal>) -> Answe
         ..AnsweredTable::default()
     });
     let refused = refusals.into_iter().map(|refusal| AnsweredTable {
-        name: refusal.source,
+        name: name(&refusal.topic, refusal.source),
         state: "parked".to_owned(),
         error: Some(problem(refusal.error)),
         ..AnsweredTable::default()

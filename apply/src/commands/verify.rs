@@ -17,10 +17,11 @@ pub struct VerifyArgs {
     /// Configuration and address
     #[command(flatten)]
     pub common: Common,
-    /// Compare only this table of the source (database.table, with * for any run of characters)
+    /// Compare only this table of the source (database.table, with * for any run of characters; task:database.table where
+    /// several tasks are read)
     #[arg(long, value_name = "TABLE")]
     pub table: Option<String>,
-    /// Configurations that `capture` runs with, for a [source] that this one does not have
+    /// Configurations of the tasks whose topics are read, for the [source] that this one does not have
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
     pub source: Vec<PathBuf>,
 }

@@ -171,7 +171,7 @@ mod tests {
         drop(ask);
         let timeout = || Err(TopicError::Timeout { doing: "reading".to_owned() });
         let ends = VecDeque::from([timeout(), timeout(), Ok(()), Ok(())]);
-        follow(Played { history: History::default(), ends }, &requests, &sender, |error| {
+        follow(Played { history: History::of(&"t".parse().unwrap()), ends }, &requests, &sender, |error| {
             Failure::new("the history cannot be followed", error)
         });
         drop(sender);

@@ -113,11 +113,11 @@ pub(crate) fn refusal(task: &TableTask, ownership: &Ownership, act: &Act) -> Tab
         ),
         Act::Narrow { changes, keys } => (
             format!("{changes} would change it for others too"),
-            remedies::not_alone_to_narrow(&task.id, keys),
+            remedies::not_alone_to_narrow(&task.name, keys),
         ),
         Act::TakeOver => (
             "two that write into one table cannot each have it alone".to_owned(),
-            remedies::not_alone_to_take_over(&task.id),
+            remedies::not_alone_to_take_over(&task.name),
         ),
     };
     let message = format!("the target table {target} is not this table's alone ({owners}): {would}");

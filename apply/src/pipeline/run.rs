@@ -3,7 +3,7 @@
 
 mod until;
 
-use super::engine::{Ask, Engine, EngineContext, Event};
+use super::engine::{Ask, Engine, EngineContext, Event, Origin};
 use super::follow::{Followed, follow, schemas};
 use super::name::{Look, shared_name};
 use super::worker::Worker;
@@ -14,16 +14,16 @@ use crate::topics::beat;
 use crate::topics::consumer::GroupConsumer;
 use crate::topics::ends::Ends;
 use crate::topics::error::TopicError;
-use crate::topics::history::Change;
-use crate::topics::members::strangers;
+use crate::topics::history::{Change, History};
+use crate::topics::members::{group, strangers};
 use crate::topics::reader::{HistoryReader, REQUEST_TIMEOUT};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
-use tokio::sync::oneshot;
-use tributary_config::Config;
+use tokio::sync::{mpsc, oneshot};
+use tributary_config::{Config, TaskName};
 use tributary_schemas::topic::history_topic;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::TopicPartition;
@@ -76,7 +76,7 @@ impl Run {
             })
             .await?;
         if connected.is_some() {
-            self.open_history().await?;
+            self.open_histories().await?;
         }
         Ok(())
     }
@@ -88,26 +88,30 @@ impl Run {
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
         let ends = self.ends()?;
         let Some(worker) = self.start_worker(&ends).await? else { return Ok(Exit::Done) };
-        if !self.wait_for_name(&ends, worker.identity()).await? {
+        let group = group(&self.config, worker.identity());
+        if !self.wait_for_name(&ends, &group, worker.identity()).await? {
             return Ok(Exit::Done);
         }
         let Some(epoch) = self.epoch(&worker).await? else { return Ok(Exit::Done) };
-        let Some((reader, changes)) = self.open_history().await? else { return Ok(Exit::Done) };
-        for schema in schemas(changes) {
-            self.registry.insert(schema);
+        let Some(opened) = self.open_histories().await? else { return Ok(Exit::Done) };
+        let mut readers = Vec::new();
+        for (reader, changes) in opened {
+            for schema in schemas(changes) {
+                self.registry.insert(schema);
+            }
+            readers.push(reader);
         }
         let caught_up = Arc::new(AtomicBool::new(false));
         let watcher = if self.until_caught_up {
             let (ends, reached) = (Arc::clone(&ends), Arc::clone(&caught_up));
-            Some(until_caught_up(&self, &worker, ends, reader.history(), reached).await?)
+            let histories: Vec<&History> = readers.iter().map(HistoryReader::history).collect();
+            Some(until_caught_up(&self, &worker, ends, &histories, reached).await?)
         } else {
             None
         };
         let (sender, events) = channel();
         let (asks, questions) = channel();
-        let (catch_ups, requests) = channel();
-        let history = Arc::new(reader.history().clone());
-        let client = consumer_config(&self.config.kafka, &self.config.name);
+        let client = consumer_config(&self.config.kafka, &group);
         let consumer = GroupConsumer::new(&client, worker.identity()).map_err(kafka_failure(&self.config))?;
         let rules = rules(&self.config)?;
         let parts = EngineContext {
@@ -123,36 +127,40 @@ impl Run {
             events,
             sender: sender.clone(),
             asks,
-            catch_ups,
             until_caught_up: self.until_caught_up,
             caught_up,
             handle: self.handle.clone(),
         };
         spawn("tributary-ends", {
-            let (sender, group) = (sender.clone(), self.config.name.clone());
-            let waits = self.status.waits().clone();
-            move || answer((&ends, &group, &waits), &questions, &sender)
+            let (sender, waits) = (sender.clone(), self.status.waits().clone());
+            let task = self.origin().clone();
+            move || answer(&ends, (&group, &task), &waits, (&questions, &sender))
         })?;
-        spawn("tributary-history", {
-            let (shutdown, config) = (self.shutdown.clone(), Arc::clone(&self.config));
-            move || {
-                let lost = |error| {
-                    Failure::new("the history cannot be followed", error).at(history_topic(&config.name))
-                };
-                follow(Followed { reader, shutdown }, &requests, &sender, lost);
-            }
-        })?;
-        let (listening, listened) = oneshot::channel::<()>();
-        spawn("tributary-beat", {
-            let (status, shutdown, config) =
-                (self.status.clone(), self.shutdown.clone(), Arc::clone(&self.config));
-            let client = client.clone();
-            move || {
-                beat::listen(&client, &config.name, &status, &shutdown);
-                drop(listening);
-            }
-        })?;
-        let engine = Engine::new(parts, history, epoch);
+        let (listening, mut listened) = mpsc::channel::<()>(1);
+        let mut origins = Vec::new();
+        for reader in readers {
+            let (catch_ups, requests) = channel();
+            let task = reader.history().task().clone();
+            origins.push(Origin::new(Arc::new(reader.history().clone()), catch_ups));
+            spawn("tributary-history", {
+                let (shutdown, sender, topic) = (self.shutdown.clone(), sender.clone(), history_topic(&task));
+                move || {
+                    let lost =
+                        |error| Failure::new("the history cannot be followed", error).at(topic.clone());
+                    follow(Followed { reader, shutdown }, &requests, &sender, lost);
+                }
+            })?;
+            spawn("tributary-beat", {
+                let (status, shutdown) = (self.status.clone(), self.shutdown.clone());
+                let (client, listening) = (client.clone(), listening.clone());
+                move || {
+                    beat::listen(&client, &task, &status, &shutdown);
+                    drop(listening);
+                }
+            })?;
+        }
+        drop(listening);
+        let engine = Engine::new(parts, origins.into_iter().collect(), epoch);
         let (ended, end) = oneshot::channel();
         spawn("tributary-engine", move || {
             let _ = ended.send(engine.run());
@@ -163,7 +171,7 @@ impl Run {
         });
         // The library must not be at work when the process takes its memory down.
         self.handle.request();
-        let _ = tokio::time::timeout(BEAT_END, listened).await;
+        let _ = tokio::time::timeout(BEAT_END, listened.recv()).await;
         outcome?;
         match watcher {
             Some(watcher) => watcher.verdict(),
@@ -173,14 +181,14 @@ impl Run {
 
     /// Waits until the task's group has no member that writes into another destination: one that was killed is a member
     /// until its session times out. False if the end was asked for meanwhile.
-    async fn wait_for_name(&self, ends: &Arc<Ends>, identity: &str) -> Result<bool, Failure> {
+    async fn wait_for_name(&self, ends: &Arc<Ends>, group: &str, identity: &str) -> Result<bool, Failure> {
         let session = Duration::from_millis(u64::from(self.config.kafka.session_timeout_ms));
         let policy = Policy { first: LOOK_AGAIN, longest: LOOK_AGAIN_LATER, limit: session + NAME_PATIENCE };
-        let what = format!("looking who is in the consumer group {}", self.config.name);
+        let what = format!("looking who is in the consumer group {group}");
         let looked = retry_while_transient(policy, &self.status, &self.shutdown, &what, || async {
-            let (ends, group) = (Arc::clone(ends), self.config.name.clone());
+            let (ends, group, task) = (Arc::clone(ends), group.to_owned(), self.origin().clone());
             let _wait = self.status.wait_within("Kafka: who is in the consumer group", 2 * REQUEST_TIMEOUT);
-            let asked = tokio::task::spawn_blocking(move || ends.members(&group)).await;
+            let asked = tokio::task::spawn_blocking(move || ends.members(&group, &task)).await;
             let members =
                 match asked.unwrap_or_else(|e| Err(TopicError::Interrupted { reason: e.to_string() })) {
                     Ok(members) => members,
@@ -235,8 +243,7 @@ impl Run {
                 let connector = Connector::of_instance(destination, bookkeeping.lock_key("instances"));
                 let connector = connector.map_err(unusable)?.shown_in(self.status.waits());
                 let pool = Pool::new(connector, destination.connections);
-                let retention = Duration::from_millis(self.config.topics.retention_ms());
-                let worker = Worker::start(pool, bookkeeping, Arc::clone(ends), retention).await?;
+                let worker = Worker::start(pool, bookkeeping, Arc::clone(ends)).await?;
                 Ok(worker.shown_in(&self.status))
             })
             .await?;
@@ -247,8 +254,23 @@ impl Run {
         Ok(worker)
     }
 
-    async fn open_history(&self) -> Result<Option<(HistoryReader, Vec<Change>)>, Failure> {
-        let topic = history_topic(&self.config.name);
+    /// A task whose topics are read: which one does not matter.
+    fn origin(&self) -> &TaskName {
+        self.config.origins().first().unwrap_or(&self.config.name)
+    }
+
+    /// The histories of all tasks that are read, each to its end, with what was read.
+    async fn open_histories(&self) -> Result<Option<Vec<(HistoryReader, Vec<Change>)>>, Failure> {
+        let mut opened = Vec::new();
+        for task in self.config.origins() {
+            let Some(history) = self.open_history(task).await? else { return Ok(None) };
+            opened.push(history);
+        }
+        Ok(Some(opened))
+    }
+
+    async fn open_history(&self, task: &TaskName) -> Result<Option<(HistoryReader, Vec<Change>)>, Failure> {
+        let topic = history_topic(task);
         let what = format!("reading the history topic {topic}");
         let client = consumer_config(&self.config.kafka, &self.config.name);
         let opened = retry_while_transient(
@@ -257,13 +279,13 @@ impl Run {
             &self.shutdown,
             &what,
             || async {
-                let (client, topic, shutdown) = (client.clone(), topic.clone(), self.shutdown.clone());
+                let (client, task, shutdown) = (client.clone(), task.clone(), self.shutdown.clone());
                 let until_complete = self.until_caught_up;
                 tokio::task::spawn_blocking(move || {
-                    let mut reader = HistoryReader::open(&client, &topic)?;
+                    let mut reader = HistoryReader::open(&client, &task)?;
                     let changes = reader.read_to_end(|| shutdown.requested())?;
                     if until_complete && !reader.history().is_complete() && !shutdown.requested() {
-                        return Err(TopicError::Incomplete { topic });
+                        return Err(TopicError::Incomplete { topic: history_topic(&task) });
                     }
                     Ok((reader, changes))
                 })
@@ -276,7 +298,7 @@ impl Run {
             Ok(opened) => Ok(Some(opened)),
             Err(RetryError::Shutdown) => Ok(None),
             Err(error) => Err(Failure::new("cannot read the history", &error)
-                .at(format!("{} at {}", history_topic(&self.config.name), self.config.kafka.brokers))
+                .at(format!("{topic} at {}", self.config.kafka.brokers))
                 .remedy(remedies::history_unread())),
         }
     }
@@ -329,7 +351,12 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure
 }
 
 /// Answers questions about offsets until the loop is gone.
-fn answer((ends, group, waits): (&Ends, &str, &Waits), questions: &Receiver<Ask>, sender: &Sender<Event>) {
+fn answer(
+    ends: &Ends,
+    (group, task): (&str, &TaskName),
+    waits: &Waits,
+    (questions, sender): (&Receiver<Ask>, &Sender<Event>),
+) {
     while let Ok(question) = questions.recv() {
         let _wait = waits.answer(question.in_words(), None);
         let answer = match question {
@@ -346,7 +373,7 @@ fn answer((ends, group, waits): (&Ends, &str, &Waits), questions: &Receiver<Ask>
                     Some(Event::Ends(pairs))
                 })
             }
-            Ask::Members => match ends.members(group) {
+            Ask::Members => match ends.members(group, task) {
                 Ok(members) => Ok(Some(Event::Members(Some(members)))),
                 Err(error) => {
                     tracing::debug!(error = %error, "looking who is in the consumer group");

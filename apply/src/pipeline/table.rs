@@ -12,7 +12,8 @@ use crate::remedies;
 use crate::topics::history::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tributary_config::{AllowedOperation, Config, ExistingData, Indexes, Storage, TableRules};
+use std::time::Duration;
+use tributary_config::{AllowedOperation, Config, ExistingData, Indexes, Storage, TableRules, TaskName};
 use tributary_schemas::history::{Cause, GenerationRecord, Run, SelectedTable};
 use tributary_schemas::table::{Table, TableId};
 use tributary_service::codes::Code;
@@ -20,6 +21,10 @@ use tributary_service::codes::Code;
 /// Everything a job on a table needs to know.
 #[derive(Debug, Clone)]
 pub struct TableTask {
+    /// What people call it: its name on the source, with the task in front where several are read.
+    pub name: String,
+    /// The task whose capture writes the topic.
+    pub origin: TaskName,
     pub topic: String,
     /// Which of the topics that had this name, one after the other, it is.
     pub incarnation: String,
@@ -50,6 +55,8 @@ pub struct TableTask {
     pub retired: Vec<Run>,
     /// The initial load has not ended.
     pub loading: bool,
+    /// How long a delete stays in the topic: `min.compaction.lag.ms`, and the same again as `delete.retention.ms`.
+    pub retention: Duration,
 }
 
 /// Why a selected table is not applied here, though capture publishes it.
@@ -62,15 +69,17 @@ pub enum TableRefusal {
 }
 
 /// A table that capture publishes, and what the configuration makes of it.
-pub(crate) type Planned = (TableId, Result<TableTask, TableRefusal>);
+pub(crate) type Planned = (String, Result<TableTask, TableRefusal>);
 
 /// The tables that are replicated.
-pub(crate) fn planned(config: &Config, rules: &TableRules, history: &History) -> Vec<Planned> {
-    history
-        .replicated()
-        .map(|selected| (selected.id.clone(), TableTask::new(config, rules, history, selected)))
-        .filter(|(_, task)| !matches!(task, Err(TableRefusal::Unmatched)))
-        .collect()
+pub(crate) fn planned(config: &Config, rules: &TableRules, histories: &[History]) -> Vec<Planned> {
+    let of_task = |history: &History| {
+        let tables = history.replicated().map(|selected| {
+            (config.label(history.task(), &selected.id), TableTask::new(config, rules, history, selected))
+        });
+        tables.filter(|(_, task)| !matches!(task, Err(TableRefusal::Unmatched))).collect::<Vec<_>>()
+    };
+    histories.iter().flat_map(of_task).collect()
 }
 
 impl TableTask {
@@ -85,21 +94,30 @@ impl TableTask {
         table: &SelectedTable,
     ) -> Result<Self, TableRefusal> {
         let wrong = |code: Code, message: String, remedy: &str| {
-            TableRefusal::Error(TableError::new(code, message, &table.id, remedy))
+            TableRefusal::Error(TableError::new(
+                code,
+                message,
+                config.label(history.task(), &table.id),
+                remedy,
+            ))
         };
         let rule = rules
-            .select(&table.id)
+            .select(history.task(), &table.id)
             .map_err(|conflict| wrong(Code::RuleConflict, conflict.to_string(), remedies::rule_conflict()))?
             .ok_or(TableRefusal::Unmatched)?;
         let (target_schema, target_table) = rule
-            .target(&config.name, &table.id)
+            .target(history.task(), &table.id)
             .map_err(|error| wrong(Code::TargetName, error.to_string(), remedies::target_name()))?;
         let operations = rule.operations(&config.apply);
         let generations: BTreeMap<u32, Arc<GenerationRecord>> =
             history.generations(&table.topic).map(|record| (record.generation, Arc::clone(record))).collect();
         // A table that was renamed goes by its newest name.
         let id = generations.values().next_back().map_or(&table.id, |record| &record.table.id).clone();
+        let stated = Duration::from_millis(config.topics.retention_ms());
         Ok(Self {
+            name: config.label(history.task(), &id),
+            origin: history.task().clone(),
+            retention: history.retention().unwrap_or(stated),
             topic: table.topic.clone(),
             incarnation: history.incarnation(&table.topic).unwrap_or_default().to_owned(),
             partitions: table.partitions,

@@ -31,10 +31,10 @@ const MISSED_BEATS: u32 = 3;
 /// Tells `status` of the beats of the leader of `task`, until the end is asked for. What goes wrong is tried again: until
 /// then capture counts as not heard.
 pub(crate) fn listen(client: &ClientConfig, task: &str, status: &Status, shutdown: &Shutdown) {
-    status.watch(LEADER_BEAT * MISSED_BEATS);
+    status.watch(task, LEADER_BEAT * MISSED_BEATS);
     let topic = state_topic(task);
     while !shutdown.requested() {
-        if let Err(error) = listen_until_it_fails(client, &topic, status, shutdown) {
+        if let Err(error) = listen_until_it_fails(client, (task, &topic), status, shutdown) {
             tracing::debug!(topic, error = %error, "listening for capture");
             std::thread::sleep(RECOVER);
         }
@@ -43,20 +43,20 @@ pub(crate) fn listen(client: &ClientConfig, task: &str, status: &Status, shutdow
 
 fn listen_until_it_fails(
     client: &ClientConfig,
-    topic: &str,
+    (task, topic): (&str, &str),
     status: &Status,
     shutdown: &Shutdown,
 ) -> Result<(), TopicError> {
     let during = || TopicError::during(format!("reading the state topic {topic}"));
     let consumer = client.create_with_context(TracingContext).map(Arc::new).map_err(during())?;
-    let listened = follow(&consumer, topic, status, shutdown).map_err(during());
+    let listened = follow(&consumer, (task, topic), status, shutdown).map_err(during());
     retire(consumer);
     listened
 }
 
 fn follow(
     consumer: &BaseConsumer<TracingContext>,
-    topic: &str,
+    (task, topic): (&str, &str),
     status: &Status,
     shutdown: &Shutdown,
 ) -> Result<(), KafkaError> {
@@ -83,7 +83,7 @@ fn follow(
             // One that was there before is as old as the clocks say; any other has just been written.
             let age = if message.offset() < high { age(&beat, SystemTime::now()) } else { Duration::ZERO };
             if let Some(at) = Instant::now().checked_sub(age) {
-                status.heard(at, beat.behind_ms.map(Duration::from_millis));
+                status.heard(task, at, beat.behind_ms.map(Duration::from_millis));
             }
         }
     }

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
+use tributary_config::TaskName;
 use tributary_schemas::history::{
     DerivedSchema, GenerationRecord, HistoryKey, LoadRecord, RegisteredSchema, Run, SelectedTable,
     SelectionRecord,
@@ -27,8 +29,9 @@ pub enum Change {
 }
 
 /// Everything the topic has said so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct History {
+    task: TaskName,
     selection: Option<SelectionRecord>,
     generations: BTreeMap<String, BTreeMap<u32, Arc<GenerationRecord>>>,
     /// The topics in which a table has had generations.
@@ -41,6 +44,32 @@ pub struct History {
 }
 
 impl History {
+    /// Nothing is known yet of `task`.
+    #[must_use]
+    pub fn of(task: &TaskName) -> Self {
+        Self {
+            task: task.clone(),
+            selection: None,
+            generations: BTreeMap::new(),
+            topics: HashMap::new(),
+            incarnations: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            loads: BTreeMap::new(),
+        }
+    }
+
+    /// The task whose tables these are.
+    #[must_use]
+    pub const fn task(&self) -> &TaskName {
+        &self.task
+    }
+
+    /// How long every change, and every delete, stays in the tables' topics; `None` if capture is too old to say it.
+    #[must_use]
+    pub fn retention(&self) -> Option<Duration> {
+        self.selection.as_ref()?.retention_ms.map(Duration::from_millis)
+    }
+
     /// Takes a record, which Kafka dates `written_ms` (milliseconds since 1970).
     ///
     /// # Errors
@@ -223,12 +252,13 @@ mod tests {
             partitions: 2,
             excluded: excluded.map(str::to_owned),
         };
-        serde_json::to_string(&SelectionRecord { format: 1, tables: vec![table] }).unwrap()
+        serde_json::to_string(&SelectionRecord { format: 1, tables: vec![table], retention_ms: None })
+            .unwrap()
     }
 
     #[test]
     fn generations_are_kept_by_topic() {
-        let mut history = History::default();
+        let mut history = History::of(&"t".parse().unwrap());
         for (number, schema) in [(1, 7), (2, 9)] {
             let (key, value) = generation(number, schema);
             let change = take(&mut history, 5, key.as_bytes(), value.as_bytes());
@@ -240,7 +270,7 @@ mod tests {
     #[test]
     fn a_topic_that_was_created_anew_is_another_incarnation() {
         let name_of = |written_ms: i64, later: bool| {
-            let mut history = History::default();
+            let mut history = History::of(&"t".parse().unwrap());
             for (number, schema) in [(1, 7), (2, 9)].into_iter().take(if later { 2 } else { 1 }) {
                 let (key, value) = generation(number, schema);
                 take(&mut history, written_ms + i64::from(number), key.as_bytes(), value.as_bytes()).unwrap();
@@ -250,7 +280,7 @@ mod tests {
         assert_eq!(name_of(5, false), name_of(5, true), "later generations belong to the same");
         assert_ne!(name_of(5, false), name_of(6, false));
         // The follower of a history that was created anew under it reads the first generation a second time.
-        let mut history = History::default();
+        let mut history = History::of(&"t".parse().unwrap());
         for (number, written_ms) in [(1, 6), (2, 6), (1, 7)] {
             let (key, value) = generation(number, 7);
             take(&mut history, written_ms, key.as_bytes(), value.as_bytes()).unwrap();
@@ -261,7 +291,7 @@ mod tests {
 
     #[test]
     fn former_generations_are_those_of_the_same_table_in_other_topics() {
-        let mut history = History::default();
+        let mut history = History::of(&"t".parse().unwrap());
         for (number, topic, table) in [
             (1, "t.shop.orders", "orders"),
             (2, "t.shop.orders", "orders"),
@@ -289,7 +319,7 @@ mod tests {
 
     #[test]
     fn what_is_retired_keeps_its_definition_and_its_schema() {
-        let mut history = History::default();
+        let mut history = History::of(&"t".parse().unwrap());
         let take = |history: &mut History, key: &HistoryKey, value: &str| {
             super::tests::take(history, 5, serde_json::to_vec(key).unwrap().as_slice(), value.as_bytes())
                 .unwrap()
@@ -328,7 +358,7 @@ mod tests {
     #[test]
     fn it_is_complete_once_every_replicated_table_is_defined() {
         let key = serde_json::to_string(&HistoryKey::Selection).unwrap();
-        let mut history = History::default();
+        let mut history = History::of(&"t".parse().unwrap());
         assert!(!history.is_complete());
         take(&mut history, 5, key.as_bytes(), selection(None).as_bytes()).unwrap();
         assert!(!history.is_complete());
@@ -361,7 +391,7 @@ mod tests {
             };
             let (key, value) =
                 if in_key { (damaged(key), value.into_bytes()) } else { (key.into_bytes(), damaged(value)) };
-            let mut history = History::default();
+            let mut history = History::of(&"t".parse().unwrap());
             if take(&mut history, 0, &key, &value).is_err() {
                 proptest::prop_assert!(history.generations.is_empty() && history.topics.is_empty());
             }

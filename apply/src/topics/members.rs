@@ -12,6 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
+use tributary_config::{Config, TaskName};
 use tributary_schemas::topic::history_topic;
 use tributary_service::kafka::{await_leader, group_members, unique_client_id};
 
@@ -89,15 +90,22 @@ impl Company {
     }
 }
 
+/// The consumer group of a task: its name; with the identity of the destination behind it where the topics are other tasks',
+/// so that any number of destinations may read one capture, and none has to know of another.
+#[must_use]
+pub(crate) fn group(config: &Config, identity: &str) -> String {
+    if config.is_apply_only() { format!("{}.{identity}", config.name) } else { config.name.to_string() }
+}
+
 impl Ends {
-    /// The client ids of the members of `task`'s group. Blocks.
-    pub fn members(&self, task: &str) -> Result<Vec<String>, TopicError> {
+    /// The client ids of the members of `group`, which reads topics of `task`. Blocks.
+    pub fn members(&self, group: &str, task: &TaskName) -> Result<Vec<String>, TopicError> {
         // A question to all brokers connects to none: without a connection it waits for half a second.
         let asked = self.committed.ask(|consumer| {
             await_leader(consumer.client(), &history_topic(task), REQUEST_TIMEOUT)?;
-            group_members(consumer.client(), task, REQUEST_TIMEOUT)
+            group_members(consumer.client(), group, REQUEST_TIMEOUT)
         });
-        asked.map_err(TopicError::during(format!("asking for the members of group {task}")))
+        asked.map_err(TopicError::during(format!("asking for the members of group {group}")))
     }
 }
 

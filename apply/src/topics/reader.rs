@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tributary_config::Config;
+use tributary_config::{Config, TaskName};
 use tributary_schemas::record::RawRecord;
 use tributary_schemas::topic::history_topic;
 use tributary_service::kafka::{Failing, TracingContext, consumer_config, partitions, retire};
@@ -49,12 +49,16 @@ pub struct HistoryReader {
     reached: i64,
 }
 
-/// Reads the history of a task to its end. Blocks.
-pub(crate) fn whole_history(config: &Config) -> Result<History, TopicError> {
-    let client = consumer_config(&config.kafka, &config.name);
-    let mut reader = HistoryReader::open(&client, &history_topic(&config.name))?;
+/// Reads the history of `task` to its end. Blocks.
+pub(crate) fn whole_history(config: &Config, task: &TaskName) -> Result<History, TopicError> {
+    let mut reader = HistoryReader::open(&consumer_config(&config.kafka, &config.name), task)?;
     reader.read_to_end(|| false)?;
     Ok(reader.history().clone())
+}
+
+/// The histories of all tasks whose topics are read. Blocks.
+pub(crate) fn whole_histories(config: &Config) -> Result<Vec<History>, TopicError> {
+    config.origins().iter().map(|task| whole_history(config, task)).collect()
 }
 
 impl HistoryReader {
@@ -63,7 +67,8 @@ impl HistoryReader {
     ///
     /// # Errors
     /// [`TopicError::Missing`] if capture has not created it yet.
-    pub fn open(client: &ClientConfig, topic: &str) -> Result<Self, TopicError> {
+    pub fn open(client: &ClientConfig, task: &TaskName) -> Result<Self, TopicError> {
+        let topic = history_topic(task);
         let opening = || format!("opening the history topic {topic}");
         let mut client = client.clone();
         client.set("fetch.wait.max.ms", "100");
@@ -74,15 +79,15 @@ impl HistoryReader {
             failing: Failing::new(),
             heard: Instant::now(),
             behind: None,
-            topic: topic.to_owned(),
-            history: History::default(),
+            topic: topic.clone(),
+            history: History::of(task),
             anew: None,
             position: 0,
             reached: 0,
         };
-        let found = partitions(&reader.consumer, topic, REQUEST_TIMEOUT);
+        let found = partitions(&reader.consumer, &topic, REQUEST_TIMEOUT);
         if found.map_err(TopicError::during(opening()))?.is_none() {
-            return Err(TopicError::Missing { topic: topic.to_owned() });
+            return Err(TopicError::Missing { topic });
         }
         reader.fetch().map_err(TopicError::during(opening()))?;
         Ok(reader)
@@ -157,7 +162,7 @@ impl HistoryReader {
     /// The topic is not the one any more that was read.
     fn begin_anew(&mut self) -> Result<(), TopicError> {
         tracing::warn!(topic = self.topic, "the history was created anew: it is read from its beginning");
-        (self.anew, self.position, self.reached) = (Some(History::default()), 0, 0);
+        (self.anew, self.position, self.reached) = (Some(History::of(self.history.task())), 0, 0);
         self.fetch().map_err(TopicError::during(format!("reading the history topic {}", self.topic)))
     }
 
@@ -286,7 +291,7 @@ mod tests {
             heard: Instant::now(),
             behind: None,
             topic: "t.history".to_owned(),
-            history: History::default(),
+            history: History::of(&"t".parse().unwrap()),
             anew: None,
             position: 0,
             reached: 0,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
-use tributary_config::Config;
+use tributary_config::{Config, TaskName};
 use tributary_schemas::checkpoint::{Checkpoint, Parked};
 use tributary_schemas::position::Position;
 use tributary_schemas::record::{RawRecord, StateRecord};
@@ -56,9 +56,9 @@ pub(super) struct StateFollower {
 }
 
 impl StateFollower {
-    /// Reads the topic to its end. Blocks.
-    pub(super) fn open(config: &Config) -> Result<Self, VerifyError> {
-        let topic = state_topic(&config.name);
+    /// Reads the topic of `task` to its end. Blocks.
+    pub(super) fn open(config: &Config, task: &TaskName) -> Result<Self, VerifyError> {
+        let topic = state_topic(task);
         let contents = read_to_end(&config.kafka, &config.name, &topic, READ)?;
         let doing = format!("following {topic}");
         let during = || TopicError::during(doing.clone());
@@ -167,11 +167,12 @@ impl Lag {
     /// Connects to Kafka. Blocks.
     pub(super) fn open(
         config: &Config,
+        task: &TaskName,
         bookkeeping: Bookkeeping,
         dialect: SourceDialect,
     ) -> Result<Self, VerifyError> {
         let ends = Ends::new(&consumer_config(&config.kafka, &config.name))?;
-        Ok(Self { state: StateFollower::open(config)?, ends, bookkeeping, dialect })
+        Ok(Self { state: StateFollower::open(config, task)?, ends, bookkeeping, dialect })
     }
 
     /// Returns once everything that the source has now is merged from the `partitions` of `topic`.

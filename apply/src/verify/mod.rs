@@ -29,9 +29,10 @@ use error::VerifyError;
 use lag::Lag;
 use report::{TableComparison, TableReport, summary};
 use select::{Catalog, Wanted};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tokio::task::block_in_place;
-use tributary_config::{Config, SourceConfig, TableRules, TableSelector};
+use tributary_config::{Config, SourceConfig, TableRules, TableSelector, TaskName};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_service::Service;
 use tributary_service::cli::write_out;
@@ -46,7 +47,7 @@ use tributary_source::dialect::SourceDialect;
 pub(crate) struct Options {
     /// Tables of the source to compare, as `database.table`, with `*` for any run of characters; all by default.
     pub table: Option<String>,
-    /// Configurations whose `[source]` is used where the task's own has none.
+    /// Configurations of the tasks whose topics are read, for their `[source]`.
     pub sources: Vec<PathBuf>,
 }
 
@@ -57,11 +58,18 @@ pub(crate) struct Options {
 /// A [`Failure`] if nothing could be compared at all.
 pub(crate) async fn run(config: &Config, options: &Options) -> Result<Exit, Failure> {
     let only = options.table.as_deref().map(selector).transpose()?;
-    let source = source_of(config, options)?;
+    let mut sources = sources(config, options, only.as_ref())?;
     let rules = rules(config)?;
-    let mut session = Session::open(config, &source).await?;
-    let wanted = session.catalog.wanted(config, &rules, only.as_ref());
-    if wanted.is_empty() {
+    let mut found = Vec::new();
+    for task in config.origins() {
+        let Some(source) = sources.remove(task) else { continue };
+        let session = Session::open(config, task, &source).await?;
+        let wanted = session.catalog.wanted(config, &rules, only.as_ref());
+        if !wanted.is_empty() {
+            found.push((task, session, wanted));
+        }
+    }
+    if found.is_empty() {
         let why = match &options.table {
             Some(table) => format!("{table} matches no table that the task selects"),
             None => "the task selects no table".to_owned(),
@@ -71,19 +79,20 @@ pub(crate) async fn run(config: &Config, options: &Options) -> Result<Exit, Fail
             .remedy(remedies::nothing_to_compare())
             .exit(if options.table.is_some() { Exit::Usage } else { Exit::Failed }));
     }
-    let count = wanted.len();
-    write_out(&format!(
-        "task {}: comparing {count} table{} of {} with {}\n",
-        config.name,
-        if count == 1 { "" } else { "s" },
-        session.servers.source.address(),
-        session.servers.destination.address()
-    ));
     let mut reports = Vec::new();
-    for wanted in wanted {
-        let report = session.table(config, &rules, wanted).await;
-        write_out(&report.text());
-        reports.push(report);
+    for (task, mut session, wanted) in found {
+        let count = wanted.len();
+        write_out(&format!(
+            "task {task}: comparing {count} table{} of {} with {}\n",
+            if count == 1 { "" } else { "s" },
+            session.servers.source.address(),
+            session.servers.destination.address()
+        ));
+        for wanted in wanted {
+            let report = session.table(config, &rules, wanted).await;
+            write_out(&report.text());
+            reports.push(report);
+        }
     }
     let (text, exit) = summary(&reports, config.strict || only.is_some_and(|only| only.is_exact()));
     write_out(&text);
@@ -98,29 +107,42 @@ fn cannot(error: VerifyError) -> Failure {
     Failure::new("source and destination cannot be compared", &error).remedy(error.remedy())
 }
 
-/// The source: the configuration's own, or that of the file that belongs to the same task.
-fn source_of(config: &Config, options: &Options) -> Result<SourceConfig, Failure> {
-    let mut others = Vec::new();
+/// The source of each task whose topics are read, as far as `only` needs it: of the file that belongs to that task, or else
+/// the configuration's own.
+fn sources(
+    config: &Config,
+    options: &Options,
+    only: Option<&TableSelector>,
+) -> Result<BTreeMap<TaskName, SourceConfig>, Failure> {
+    let (mut known, mut others) = (BTreeMap::new(), Vec::new());
     for path in &options.sources {
         let other = load(path, Service::Capture, &Overrides::default())?;
-        if other.name == config.name {
-            return other.source.ok_or_else(|| no_source(config, &others));
+        match other.source {
+            Some(source) if config.origins().contains(&other.name) => {
+                known.insert(other.name, source);
+            }
+            _ => others.push(format!("{} is of task {}", path.display(), other.name)),
         }
-        others.push(format!("{} is of task {}", path.display(), other.name));
     }
-    match &config.source {
-        Some(source) if others.is_empty() => Ok(source.clone()),
-        _ => Err(no_source(config, &others)),
+    if let Some(source) = config.source.clone().filter(|_| others.is_empty()) {
+        known.entry(config.name.clone()).or_insert(source);
+    }
+    let needed = |task: &&TaskName| only.is_none_or(|only| only.is_of(task));
+    match config.origins().iter().filter(needed).find(|task| !known.contains_key(*task)) {
+        Some(task) => Err(no_source(config, task, &others)),
+        None => Ok(known),
     }
 }
 
-fn no_source(config: &Config, others: &[String]) -> Failure {
-    let why = if others.is_empty() {
-        "the configuration has no [source], or a secret in it cannot be read here".to_owned()
-    } else {
+fn no_source(config: &Config, task: &TaskName, others: &[String]) -> Failure {
+    let why = if !others.is_empty() {
         others.join("\n")
+    } else if config.is_apply_only() {
+        format!("the configuration reads the topics of {task}, and so has no [source]")
+    } else {
+        "the configuration has no [source], or a secret in it cannot be read here".to_owned()
     };
-    Failure::new(format!("the source of task {} is not known", config.name), why)
+    Failure::new(format!("the source of task {task} is not known"), why)
         .at("[source]")
         .remedy(remedies::source_unknown())
         .exit(Exit::Usage)
@@ -136,7 +158,7 @@ struct Session {
 }
 
 impl Session {
-    async fn open(config: &Config, source: &SourceConfig) -> Result<Self, Failure> {
+    async fn open(config: &Config, task: &TaskName, source: &SourceConfig) -> Result<Self, Failure> {
         let Some(destination) = &config.destination else {
             return Err(Failure::new("the configuration has no [destination]", "").exit(Exit::Usage));
         };
@@ -164,8 +186,8 @@ impl Session {
                 .remedy(remedies::newer_bookkeeping()));
         }
         let (lag, catalog) = block_in_place(|| {
-            let lag = Lag::open(config, bookkeeping.clone(), source_dialect)?;
-            Ok::<_, VerifyError>((lag, Catalog::open(config, bookkeeping, dialect)?))
+            let lag = Lag::open(config, task, bookkeeping.clone(), source_dialect)?;
+            Ok::<_, VerifyError>((lag, Catalog::open(config, task, bookkeeping, dialect)?))
         })
         .map_err(cannot)?;
         let memory_bytes = config.apply.memory_bytes;
@@ -175,7 +197,7 @@ impl Session {
 
     /// Compares a table if that can be done.
     async fn table(&mut self, config: &Config, rules: &TableRules, wanted: Wanted) -> TableReport {
-        let (source, target) = (wanted.id.to_string(), wanted.target.clone());
+        let (source, target) = (wanted.name.clone(), wanted.target.clone());
         let mut notes = Vec::new();
         let outcome = match wanted.left {
             Some(why) => TableComparison::NotCarried(why),

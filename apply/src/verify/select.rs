@@ -17,10 +17,9 @@ use crate::topics::reader::HistoryReader;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
-use tributary_config::{Config, ExistingData, TableRules, TableSelector};
+use tributary_config::{Config, ExistingData, TableRules, TableSelector, TaskName};
 use tributary_schemas::history::{Cause, SelectedTable};
 use tributary_schemas::table::TableId;
-use tributary_schemas::topic::history_topic;
 use tributary_service::cli::write_out;
 use tributary_service::kafka::consumer_config;
 
@@ -32,6 +31,8 @@ const BEAT: Duration = Duration::from_millis(200);
 pub(super) struct Wanted {
     /// Newest name on the source.
     pub id: TableId,
+    /// What people call it.
+    pub name: String,
     /// Name in the destination, for people; empty if it has none.
     pub target: String,
     /// Why the task does not carry it over; `None` if it does.
@@ -59,11 +60,12 @@ impl Catalog {
     /// Reads the history. Blocks.
     pub(super) fn open(
         config: &Config,
+        task: &TaskName,
         bookkeeping: Bookkeeping,
         dialect: Dialect,
     ) -> Result<Self, VerifyError> {
         let client = consumer_config(&config.kafka, &config.name);
-        let mut reader = HistoryReader::open(&client, &history_topic(&config.name))?;
+        let mut reader = HistoryReader::open(&client, task)?;
         reader.read_to_end(|| false)?;
         Ok(Self { reader, bookkeeping, dialect })
     }
@@ -82,7 +84,7 @@ impl Catalog {
             .unwrap_or_default()
             .iter()
             .map(|selected| wanted(config, rules, history, selected))
-            .filter(|wanted| only.is_none_or(|only| only.matches(&wanted.id)))
+            .filter(|wanted| only.is_none_or(|only| only.is_of(history.task()) && only.matches(&wanted.id)))
             .collect();
         all.sort_by(|left, right| left.id.cmp(&right.id));
         all
@@ -144,7 +146,7 @@ impl Catalog {
                     remedy: remedies::stalled(),
                 });
             } else if moved.elapsed() > SILENCE && !std::mem::replace(&mut said, true) {
-                write_out(&format!("waiting       {}: {progress}\n", wanted.id));
+                write_out(&format!("waiting       {}: {progress}\n", wanted.name));
             }
             tokio::time::sleep(BEAT).await;
         }
@@ -163,7 +165,8 @@ fn wanted(config: &Config, rules: &TableRules, history: &History, selected: &Sel
             None
         }
     };
-    Wanted { id, target, left, selected: selected.clone() }
+    let name = config.label(history.task(), &id);
+    Wanted { id, name, target, left, selected: selected.clone() }
 }
 
 enum Stage {

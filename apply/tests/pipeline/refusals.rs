@@ -156,7 +156,10 @@ fn what_a_newer_version_wrote_is_refused() {
     assert!(bookkeeping.output().contains("format 99"), "{}", bookkeeping.output());
     task.query(&format!("UPDATE {tasks} SET format_version = 1")).unwrap();
     task.transaction(|task| {
-        task.history(&HistoryKey::Selection, &SelectionRecord { format: 99, tables: Vec::new() });
+        task.history(
+            &HistoryKey::Selection,
+            &SelectionRecord { format: 99, tables: Vec::new(), retention_ms: None },
+        );
     });
     let mut history = task.start(&["run", "--until-caught-up"]);
     history.expect_exit(1);

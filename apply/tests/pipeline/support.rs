@@ -195,7 +195,8 @@ impl Task {
 
     fn select(&self) {
         self.transaction(|task| {
-            let selection = SelectionRecord { format: FORMAT_VERSION, tables: task.selected.clone() };
+            let selection =
+                SelectionRecord { format: FORMAT_VERSION, tables: task.selected.clone(), retention_ms: None };
             task.history(&HistoryKey::Selection, &selection);
         });
     }

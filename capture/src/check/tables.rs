@@ -61,7 +61,7 @@ pub(super) fn judge(
     let missing = missing(config, &known);
     judgement.items.push(tables_selected(config, selection, &selected, &missing, &known));
     judgement.excluded.extend(missing);
-    judgement.items.push(table_rules(rules, &selected));
+    judgement.items.push(table_rules(&config.name, rules, &selected));
     let mut problems: Vec<TableProblem> = Vec::new();
     for catalog in known.catalog {
         match published(config, selection, known.previous, known.charset_supported, &catalog) {
@@ -233,9 +233,10 @@ fn tables_selected(
 }
 
 /// `table-rules`: a table that two rules claim has no target.
-fn table_rules(rules: &TableRules, selected: &[TableId]) -> Item {
+fn table_rules(task: &str, rules: &TableRules, selected: &[TableId]) -> Item {
     const NAME: &str = "table-rules";
-    let conflicts: Vec<RuleConflict> = selected.iter().filter_map(|id| rules.select(id).err()).collect();
+    let conflicts: Vec<RuleConflict> =
+        selected.iter().filter_map(|id| rules.select(task, id).err()).collect();
     if conflicts.is_empty() {
         return pass(NAME, "no table matches two [[table]] rules");
     }

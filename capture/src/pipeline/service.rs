@@ -48,7 +48,10 @@ pub fn run(arguments: RunArgs, deselect: Vec<String>) -> Result<Exit, Failure> {
     shell::run(Service::Capture, &common, THREADS, |life| {
         let Life { config, runtime, status, registry, shutdown, address, .. } = life;
         let source_config = source(&config)?.clone();
-        status.watch(SILENCE.max(Duration::from_millis(source_config.heartbeat_ms.saturating_mul(3))));
+        status.watch(
+            &config.name,
+            SILENCE.max(Duration::from_millis(source_config.heartbeat_ms.saturating_mul(3))),
+        );
         let source = SourceOptions::new(&source_config)
             .map_err(|error| Failure::new("the source's settings cannot be used", error).exit(Exit::Usage))?
             .shown_in(status.waits());

@@ -162,7 +162,7 @@ impl Sequencer {
         }
         let last = self.freshness.last();
         if let Some((at, _)) = last {
-            status.heard(at, Some(Duration::ZERO));
+            status.heard(status.task(), at, Some(Duration::ZERO));
         }
         let lag = last.map(|(_, lag)| lag);
         let behind = lag.is_none_or(|lag| lag > IN_STEP);

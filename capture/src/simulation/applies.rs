@@ -36,12 +36,17 @@ struct Topic {
     job: Option<Job<Batch>>,
 }
 
-#[derive(Default)]
 struct Instance {
     history: History,
     /// Behind the last record of the history that was read.
     read: i64,
     topics: BTreeMap<String, Topic>,
+}
+
+impl Default for Instance {
+    fn default() -> Self {
+        Self { history: History::of(&CONFIG.name), read: 0, topics: BTreeMap::new() }
+    }
 }
 
 /// See the module.

@@ -60,8 +60,8 @@ async fn people_probes_and_prometheus_are_answered() {
     let answer = request(server.address, "GET", "/status", "").await;
     assert_eq!(answer.json()["state"], "synchronizing");
     assert!(request(server.address, "GET", "/metrics", "").await.body.contains("\ntributary_leader{"));
-    status.watch(std::time::Duration::ZERO);
-    status.heard(std::time::Instant::now(), None);
+    status.watch("shop", std::time::Duration::ZERO);
+    status.heard("shop", std::time::Instant::now(), None);
     let silent = request(server.address, "GET", "/readyz", "").await;
     assert_eq!(
         (silent.code, silent.body.as_str()),

@@ -49,6 +49,8 @@ pub struct AnsweredTable {
 #[serde(default)]
 struct Contact {
     with: String,
+    #[serde(default)]
+    task: Option<String>,
     seconds_ago: Option<f64>,
 }
 
@@ -161,7 +163,8 @@ impl Answer {
             writeln!(out, "position    {position}")?;
         }
         writeln!(out, "throughput  {:.0} rows/s", self.throughput)?;
-        if let Some(Contact { with, seconds_ago: Some(seconds) }) = &self.contact {
+        if let Some(Contact { with, task, seconds_ago: Some(seconds) }) = &self.contact {
+            let with = task.as_ref().map_or_else(|| with.clone(), |task| format!("{with} of {task}"));
             writeln!(out, "{with:<11} heard {seconds:.1} s ago")?;
         }
         if let Some(outage) = &self.retrying {

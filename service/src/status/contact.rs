@@ -3,6 +3,8 @@
 
 use super::state::TableState;
 use serde::Serialize;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A table that is shown further behind than this is not in step.
@@ -21,10 +23,12 @@ pub(super) enum Contact {
 }
 
 /// A [`Contact`] at one moment, in the words of `/status`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ContactDocument {
     /// `source` (capture) or `capture` (apply).
     pub with: &'static str,
+    /// Of which task, where several are followed.
+    pub task: Option<String>,
     /// How long ago it was heard, seconds; null if it never was.
     pub seconds_ago: Option<f64>,
     /// True if that is longer than it should be.
@@ -39,6 +43,47 @@ enum View {
     Unwatched,
     Silent,
     Heard { silence: Option<Duration>, behind: Option<Duration> },
+}
+
+/// Whom a service follows, by task: capture the source of its own, apply the captures of the tasks that it reads.
+#[derive(Debug, Default)]
+pub(super) struct Contacts(BTreeMap<String, Contact>);
+
+impl Contacts {
+    pub(super) fn watch(&mut self, task: &str, patience: Duration) {
+        self.0.entry(task.to_owned()).or_default().watch(patience);
+    }
+
+    pub(super) fn heard(&mut self, task: &str, at: Instant, behind: Option<Duration>) {
+        if let Some(contact) = self.0.get_mut(task) {
+            contact.heard(at, behind);
+        }
+    }
+
+    /// How lately the source, or the capture, of `task` was heard.
+    pub(super) fn of(&self, task: &str, with: &'static str, now: Instant) -> ContactDocument {
+        self.0.get(task).unwrap_or(&Contact::Unwatched).document(with, now)
+    }
+
+    /// All of them, by task.
+    pub(super) fn documents(&self, with: &'static str, now: Instant) -> Vec<ContactDocument> {
+        let several = self.0.len() > 1;
+        let document = |(task, contact): (&String, &Contact)| ContactDocument {
+            task: several.then(|| task.clone()),
+            ..contact.document(with, now)
+        };
+        self.0.iter().map(document).collect()
+    }
+
+    /// The one that was heard least lately: lost before never heard, and that before the longest ago.
+    pub(super) fn worst(&self, with: &'static str, now: Instant) -> ContactDocument {
+        let badness =
+            |document: &ContactDocument| (document.lost, document.seconds_ago.unwrap_or(f64::INFINITY));
+        let documents = self.documents(with, now).into_iter();
+        let worst = documents
+            .max_by(|one, other| badness(one).partial_cmp(&badness(other)).unwrap_or(Ordering::Equal));
+        worst.unwrap_or_else(|| Contact::Unwatched.document(with, now))
+    }
 }
 
 impl Contact {
@@ -71,11 +116,17 @@ impl Contact {
             }
         };
         let lost = matches!(view, View::Heard { silence: Some(_), .. });
-        ContactDocument { with, seconds_ago: ago.map(|ago| ago.as_secs_f64()), lost, view }
+        ContactDocument { with, task: None, seconds_ago: ago.map(|ago| ago.as_secs_f64()), lost, view }
     }
 }
 
 impl ContactDocument {
+    /// Who is followed, in words: `capture`, or `capture of eu` where several are.
+    #[must_use]
+    pub fn whom(&self) -> String {
+        self.task.as_ref().map_or_else(|| self.with.to_owned(), |task| format!("{} of {task}", self.with))
+    }
+
     /// How far a table is behind the source, whose service says `own` of its own part of the way; `None` if that is not
     /// known.
     pub(super) fn lag(&self, own: Option<Duration>) -> Option<Duration> {
@@ -149,6 +200,25 @@ mod tests {
         assert_eq!(heard(9 * SECOND, None).lag(Some(Duration::ZERO)), Some(9 * SECOND));
         assert_eq!(heard(SECOND, Some(Duration::ZERO)).lag(None), None);
         assert_eq!(Contact::default().document("source", Instant::now()).lag(Some(SECOND)), Some(SECOND));
+    }
+
+    #[test]
+    fn of_several_each_has_its_own_and_the_worst_stands_for_all() {
+        let now = Instant::now();
+        let mut contacts = Contacts::default();
+        assert_eq!(contacts.worst("capture", now).view, View::Unwatched);
+        contacts.watch("eu", SECOND);
+        contacts.heard("eu", now, Some(Duration::ZERO));
+        assert_eq!(contacts.worst("capture", now).task, None, "there is but one");
+        contacts.watch("us", SECOND);
+        contacts.heard("ap", now, None);
+        assert_eq!(contacts.worst("capture", now).task.as_deref(), Some("us"), "never heard");
+        contacts.heard("us", now + 5 * SECOND, Some(Duration::ZERO));
+        let later = now + 5 * SECOND;
+        let worst = contacts.worst("capture", later);
+        assert_eq!((worst.task.as_deref(), worst.lost), (Some("eu"), true));
+        assert_eq!(contacts.of("us", "capture", later).lag(Some(Duration::ZERO)), Some(Duration::ZERO));
+        assert_eq!(contacts.of("eu", "capture", later).lag(Some(Duration::ZERO)), Some(5 * SECOND));
     }
 
     #[test]

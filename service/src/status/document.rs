@@ -28,6 +28,8 @@ pub struct StatusDocument {
     pub bytes_applied: u64,
     /// When the source (capture), or capture (apply), was heard last.
     pub contact: ContactDocument,
+    /// The same by task, where apply reads the topics of several; `contact` is the one heard least lately.
+    pub contacts: Vec<ContactDocument>,
     /// Whether this instance works or waits.
     pub role: Role,
     /// Random for each start of a process.

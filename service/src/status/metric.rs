@@ -58,10 +58,14 @@ pub fn metrics(status: &Status) -> Vec<Metric> {
         vec![],
         flag(document.role == Role::Leader),
     );
-    if let Some(seconds) = document.contact.seconds_ago {
+    for contact in &document.contacts {
         let name = "tributary_last_contact_seconds";
         let help = "Time since the source (capture), or capture (apply), was heard.";
-        push(name, help, Gauge, vec![("with", document.contact.with.to_owned())], seconds);
+        let of = contact.task.iter().map(|task| ("of", task.clone()));
+        let labels = [("with", contact.with.to_owned())].into_iter().chain(of).collect();
+        if let Some(seconds) = contact.seconds_ago {
+            push(name, help, Gauge, labels, seconds);
+        }
     }
     push(
         "tributary_tables_parked",

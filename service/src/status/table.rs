@@ -26,6 +26,7 @@ pub struct TableStatus {
 
 #[derive(Debug, Default)]
 struct Slow {
+    origin: Option<String>,
     target: Option<String>,
     error: Option<ErrorDocument>,
     read: Window,
@@ -109,6 +110,15 @@ impl TableStatus {
     /// Sets what it is called on the other side: a topic, or a table of the destination.
     pub fn set_target(&self, target: impl ToString) {
         self.slow().target = Some(target.to_string());
+    }
+
+    /// Sets the task whose topic holds it, where that may be another than the service's own.
+    pub fn set_origin(&self, task: &str) {
+        self.slow().origin = Some(task.to_owned());
+    }
+
+    pub(super) fn origin(&self) -> Option<String> {
+        self.slow().origin.clone()
     }
 
     /// Takes the samples for the rates; returns the total of applied rows.

@@ -97,7 +97,7 @@ impl Engine {
         if !self.beats.ends_asked && due(&mut self.beats.ends, ends, now) {
             let positions = self.tables.iter().flat_map(|table| table.positions()).collect();
             self.beats.ends_asked = true;
-            self.ask(Ask::Ends(asked_about(positions, &self.context.config.name)));
+            self.ask(Ask::Ends(asked_about(positions, self.origins.topics())));
         }
         let waits = self.tables.iter().any(|table| table.flow.waits_for_others());
         let view = if waits { VIEW_HURRIED } else { VIEW };
@@ -207,9 +207,13 @@ impl Engine {
         for schema in schemas {
             self.context.registry.insert(schema);
         }
-        self.history = history;
+        let task = history.task().clone();
+        self.origins.of_mut(&task).history = history;
         self.refresh_tables()?;
-        self.tables.iter_mut().for_each(|table| table.history_read(token));
+        self.tables
+            .iter_mut()
+            .filter(|table| table.task.origin == task)
+            .for_each(|table| table.history_read(token));
         Ok(())
     }
 
@@ -232,7 +236,7 @@ impl Engine {
         let mut loaded = Vec::new();
         for index in self.tables.indexes() {
             let table = &mut self.tables[index];
-            if let Some(load) = self.history.load(&table.task.id) {
+            if let Some(load) = self.origins.of(&table.task.origin).history.load(&table.task.id) {
                 table.status.set_rows_total(load.rows_estimated.max(load.rows_read));
                 table.status.set_rows_read(load.rows_read);
             }
@@ -276,9 +280,9 @@ impl Engine {
             (false, true) => Role::Standby,
             (false, false) => Role::Starting,
         });
-        // Before the history defines every table nobody can say that they are followed; nor can one that is not in the
+        // Before the histories define every table nobody can say that they are followed; nor can one that is not in the
         // group.
-        let loading = loading || !self.history.is_complete();
+        let loading = loading || !self.origins.are_complete();
         let behind = behind || !joined;
         self.context.status.set_state(match (loading, behind) {
             (true, _) => State::Loading,

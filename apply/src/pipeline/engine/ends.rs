@@ -9,7 +9,6 @@ use crate::remedies;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Instant;
-use tributary_schemas::topic::history_topic;
 use tributary_service::codes::Code;
 use tributary_service::exit::Failure;
 use tributary_service::kafka::TopicPartition;
@@ -30,14 +29,14 @@ enum Reach {
     Lost,
 }
 
-/// The partitions whose ends are asked for. A standby has none, and asks for the end of the history of `task`: the
+/// The partitions whose ends are asked for. A standby has none, and asks for the ends of the `histories`: the
 /// answer says that Kafka is there, without which the failures of days would add up to an outage.
 pub(super) fn asked_about(
     mut positions: Vec<(TopicPartition, i64)>,
-    task: &str,
+    histories: impl Iterator<Item = String>,
 ) -> Vec<(TopicPartition, i64)> {
     if positions.is_empty() {
-        positions.push(((history_topic(task), 0), 0));
+        positions.extend(histories.map(|topic| ((topic, 0), 0)));
     }
     positions
 }
@@ -181,7 +180,7 @@ fn out_of_range(task: &TableTask, partition: i32, position: i64, edge: i64) -> T
          at {edge}): the topic was created anew, or records were removed from it"
     );
     let place = format!("topic {topic}, partition {partition}, offset {position}");
-    TableError::new(Code::OffsetOutOfRange, message, place, remedies::offset_out_of_range(&task.id))
+    TableError::new(Code::OffsetOutOfRange, message, place, remedies::offset_out_of_range(&task.name))
 }
 
 #[cfg(test)]
@@ -190,9 +189,10 @@ mod tests {
 
     #[test]
     fn a_standby_asks_too() {
-        assert_eq!(asked_about(Vec::new(), "shop"), [(("shop.history".to_owned(), 0), 0)]);
+        let histories = || std::iter::once("shop.history".to_owned());
+        assert_eq!(asked_about(Vec::new(), histories()), [(("shop.history".to_owned(), 0), 0)]);
         let own = vec![(("shop.a.b".to_owned(), 3), 7)];
-        assert_eq!(asked_about(own.clone(), "shop"), own);
+        assert_eq!(asked_about(own.clone(), histories()), own);
     }
 
     #[test]

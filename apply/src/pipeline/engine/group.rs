@@ -86,7 +86,10 @@ impl Engine {
         if joined {
             self.membership.wait = None;
         } else if self.membership.wait.is_none() {
-            let what = format!("joining the consumer group {}", self.context.config.name);
+            let what = format!(
+                "joining the consumer group {}",
+                self.context.client.get("group.id").unwrap_or_default()
+            );
             self.membership.wait = Some(self.context.status.wait(&what));
         }
         joined

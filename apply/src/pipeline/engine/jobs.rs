@@ -45,7 +45,7 @@ impl Engine {
             Ok((outcome, report)) => {
                 let lost = matches!(outcome, JobOutcome::Lost);
                 if lost {
-                    tracing::info!(table = %table.task.id, "the destination is elsewhere: reading its offsets again");
+                    tracing::info!(table = %table.task.name, "the destination is elsewhere: reading its offsets again");
                 }
                 if matches!(outcome, JobOutcome::Loaded { .. }) {
                     table.loaded_at = Some(self.beats.views());
@@ -91,7 +91,7 @@ impl Engine {
                 let void = table.flow.is_void();
                 table.flow.finish(JobOutcome::Again(rows));
                 if void {
-                    tracing::info!(table = %table.task.id, error = %error, "what failed does not matter any more");
+                    tracing::info!(table = %table.task.name, error = %error, "what failed does not matter any more");
                     return Ok(());
                 }
                 let place = table.task.target.to_string();
@@ -111,7 +111,7 @@ impl Engine {
         if !table.retries.kafka_failed(now, fastrand::f64()) {
             return Err(self.kafka_stays_away(error));
         }
-        tracing::warn!(table = %table.task.id, error = %error, "tried again");
+        tracing::warn!(table = %table.task.name, error = %error, "tried again");
         self.context.status.retrying(&table.retry_name(), &error.to_string());
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Engine {
         let table = &mut self.tables[index];
         match table.retries.failed(error.is_conflict(), others, now, fastrand::f64()) {
             Next::Again => {
-                tracing::warn!(table = %table.task.id, error = %error, "tried again");
+                tracing::warn!(table = %table.task.name, error = %error, "tried again");
                 self.context.status.retrying(&table.retry_name(), &error.full());
                 Ok(())
             }

@@ -144,7 +144,7 @@ impl Engine {
             }
             Err(error) => {
                 // Rows are in; without statistics or indexes queries are slower, and the next start tries again.
-                tracing::warn!(table = %table.task.id, error = %error, "no statistics and indexes after the load");
+                tracing::warn!(table = %table.task.name, error = %error, "no statistics and indexes after the load");
                 self.context.status.retried(&what);
             }
         }

@@ -8,6 +8,7 @@ mod group;
 mod index;
 mod jobs;
 mod loaded;
+mod origins;
 mod records;
 mod retries;
 mod selection;
@@ -19,6 +20,7 @@ mod transition;
 
 pub(crate) use event::{Ask, Event};
 pub(crate) use index::TableIndex;
+pub(crate) use origins::{Origin, Origins};
 pub(crate) use table::EngineTable;
 
 use tables::Tables;
@@ -26,7 +28,6 @@ use tables::Tables;
 use super::worker::Worker;
 use crate::batches::flush::{FlushLimits, MemoryBudget};
 use crate::topics::consumer::GroupConsumer;
-use crate::topics::history::History;
 use crate::topics::members::Company;
 use rdkafka::{ClientConfig, Message};
 use std::sync::Arc;
@@ -78,8 +79,6 @@ pub(crate) struct EngineContext {
     pub sender: Sender<Event>,
     /// Questions to the brokers.
     pub asks: Sender<Ask>,
-    /// Requests to read the history to its present end.
-    pub catch_ups: Sender<u64>,
     /// The end of the topics is waited for: offsets without rows are stored at once.
     pub until_caught_up: bool,
     /// That end was reached: the run ends as soon as what follows the loads is done.
@@ -92,7 +91,7 @@ pub(crate) struct EngineContext {
 pub(crate) struct Engine {
     context: EngineContext,
     tables: Tables,
-    history: Arc<History>,
+    origins: Origins,
     limits: FlushLimits,
     budget: MemoryBudget,
     /// How often parked tables are tried again.
@@ -117,9 +116,9 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// A loop that knows the history, and the bookkeeping's epoch, as they were read.
+    /// A loop that knows the histories, and the bookkeeping's epoch, as they were read.
     #[must_use]
-    pub(crate) fn new(context: EngineContext, history: Arc<History>, epoch: i64) -> Self {
+    pub(crate) fn new(context: EngineContext, origins: Origins, epoch: i64) -> Self {
         let apply = &context.config.apply;
         let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let limits = FlushLimits {
@@ -133,7 +132,7 @@ impl Engine {
         Self {
             context,
             tables: Tables::default(),
-            history,
+            origins,
             limits,
             budget,
             retry_parked,
@@ -270,7 +269,7 @@ impl Engine {
         if let Some(error) = table.closed() {
             return self.park(index, error);
         }
-        if let Some(error) = table.follow_destination(&mut self.tokens, &self.context.catch_ups) {
+        if let Some(error) = table.follow_destination(&mut self.tokens) {
             return self.park(index, error);
         }
         let closing = table.is_closing();
@@ -298,7 +297,7 @@ impl Engine {
                     bytes += message.payload_len() + message.key_len();
                     let index = self.tables.of(message.topic());
                     let table = &mut self.tables[index];
-                    let foreign = table.receive(&message, &mut self.tokens, &self.context.catch_ups, now);
+                    let foreign = table.receive(&message, &mut self.tokens, now);
                     Some(Ok(foreign.map(|error| (index, error))))
                 }
                 Some(Err(error)) => Some(Err(error)),

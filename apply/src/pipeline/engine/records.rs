@@ -9,7 +9,6 @@ use crate::pipeline::table::TableTask;
 use crate::remedies;
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
-use std::sync::mpsc::Sender;
 use std::time::Instant;
 use tributary_schemas::sequence::RAW_HEADER_PREFIX;
 use tributary_schemas::wire;
@@ -34,7 +33,6 @@ impl EngineTable {
         &mut self,
         message: &BorrowedMessage<'_>,
         tokens: &mut u64,
-        requests: &Sender<u64>,
         now: Instant,
     ) -> Option<TableError> {
         let partition = message.partition();
@@ -53,7 +51,7 @@ impl EngineTable {
             }
             Taken::Unknown => {
                 self.hold_back(message);
-                self.await_history(partition, tokens, requests);
+                self.await_history(partition, tokens);
                 None
             }
         }
@@ -146,7 +144,7 @@ impl Engine {
                     waits @ (Taken::Later | Taken::Unknown) => {
                         Reading::of(&mut table.partitions, partition).stash.push_front(message);
                         if matches!(waits, Taken::Unknown) {
-                            table.await_history(partition, &mut self.tokens, &self.context.catch_ups);
+                            table.await_history(partition, &mut self.tokens);
                         }
                         break;
                     }
@@ -178,5 +176,5 @@ fn record_error(code: Code, task: &TableTask, partition: i32, offset: i64, why: 
         "the record at partition {partition} offset {offset} of topic {topic} is not capture's: {why}"
     );
     let place = format!("topic {topic}, partition {partition}, offset {offset}");
-    TableError::new(code, message, place, remedies::foreign_record(&task.id, partition, offset))
+    TableError::new(code, message, place, remedies::foreign_record(&task.name, partition, offset))
 }

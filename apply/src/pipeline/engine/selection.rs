@@ -4,6 +4,7 @@
 use super::{Engine, EngineTable};
 use crate::pipeline::table::{TableRefusal, TableTask};
 use crate::remedies;
+use crate::topics::history::History;
 use std::sync::Arc;
 use std::time::Duration;
 use tributary_schemas::history::SelectedTable;
@@ -15,10 +16,14 @@ use tributary_service::status::ErrorDocument;
 impl Engine {
     /// Follows the history: new tables are subscribed to, new generations reach the state machines.
     pub(super) fn refresh_tables(&mut self) -> Result<(), Failure> {
-        let history = Arc::clone(&self.history);
+        let histories: Vec<Arc<History>> =
+            self.origins.iter().map(|origin| Arc::clone(&origin.history)).collect();
         let mut topics = Vec::new();
-        for selected in history.selected().unwrap_or_default() {
-            let name = selected.id.to_string();
+        let selected = histories.iter().flat_map(|history| {
+            history.selected().unwrap_or_default().iter().map(move |selected| (history, selected))
+        });
+        for (history, selected) in selected {
+            let name = self.context.config.label(history.task(), &selected.id);
             if let Some(reason) = &selected.excluded {
                 let error = ErrorDocument::new(
                     Code::ExcludedByCapture.name(),
@@ -32,7 +37,7 @@ impl Engine {
                 drop(self.context.status.table(&name));
                 continue;
             }
-            match TableTask::new(&self.context.config, &self.context.rules, &history, selected) {
+            match TableTask::new(&self.context.config, &self.context.rules, history, selected) {
                 Err(TableRefusal::Unmatched) => {}
                 Err(TableRefusal::Error(error)) => {
                     let document = ErrorDocument::new(error.code, error.message, error.remedy);
@@ -65,9 +70,10 @@ impl Engine {
     /// as they are, and must not look as if they were followed. What a status says is of the table: the topic that capture
     /// has left for another has no part in it any more.
     fn show_deselected(&mut self, topics: &[String]) {
-        let selected = self.history.selected().unwrap_or_default();
+        let origins = &self.origins;
         let gone = self.tables.iter_mut().filter(|table| topics.binary_search(&table.task.topic).is_err());
         for table in gone {
+            let selected = origins.of(&table.task.origin).history.selected().unwrap_or_default();
             match whereabouts(selected, &table.task.topic, &table.task.id) {
                 Whereabouts::Here => continue,
                 Whereabouts::InAnotherTopic => {
@@ -91,7 +97,7 @@ impl Engine {
             Some(index) => {
                 let table = &mut self.tables[index];
                 if self.subscribed.binary_search(&topic).is_err() {
-                    table.status = self.context.status.table(&task.id.to_string());
+                    table.status = self.context.status.table(&task.name);
                 }
                 table.set_task(task);
             }
@@ -99,7 +105,8 @@ impl Engine {
                 let config = &self.context.config;
                 let limit = config.destination.as_ref().map_or(Duration::ZERO, |d| d.retry());
                 let limits = (limit, config.kafka.retry());
-                self.tables.add(EngineTable::new(task, &self.context.status, limits));
+                let requests = self.origins.of(&task.origin).catch_ups.clone();
+                self.tables.add(EngineTable::new(task, &self.context.status, limits, requests));
             }
         }
     }

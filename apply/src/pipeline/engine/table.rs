@@ -56,6 +56,8 @@ pub(crate) struct EngineTable {
     pub(super) after_load: AfterLoad,
     /// The destination has a generation that the history did not hold.
     pub(super) ahead: Option<Unknown>,
+    /// To who follows the history of its task.
+    requests: Sender<u64>,
 }
 
 /// What the loop keeps of an assigned partition.
@@ -110,9 +112,15 @@ impl EngineTable {
         format!("writing {}", self.task.target)
     }
 
-    pub(super) fn new(task: TableTask, service: &Status, (limit, kafka): (Duration, Duration)) -> Self {
+    pub(super) fn new(
+        task: TableTask,
+        service: &Status,
+        (limit, kafka): (Duration, Duration),
+        requests: Sender<u64>,
+    ) -> Self {
         let operations = task.operations;
-        let status = service.table(&task.id.to_string());
+        let status = service.table(&task.name);
+        status.set_origin(&task.origin);
         status.set_target(format!("{}.{}", task.target.schema, task.target.table));
         Self {
             flow: Flow::new(task.barriers(), Box::new(move || Batch::new(operations))),
@@ -135,6 +143,7 @@ impl EngineTable {
             gone_since: None,
             after_load: AfterLoad::new(limit),
             ahead: None,
+            requests,
         }
     }
 
@@ -231,23 +240,19 @@ impl EngineTable {
     }
 
     /// Asks for the history to be read on, for the sake of a partition.
-    pub(super) fn await_history(&mut self, partition: i32, tokens: &mut u64, requests: &Sender<u64>) {
+    pub(super) fn await_history(&mut self, partition: i32, tokens: &mut u64) {
         let reading = Reading::of(&mut self.partitions, partition);
-        reading.unknown.get_or_insert_with(|| Unknown::ask(tokens, requests));
+        reading.unknown.get_or_insert_with(|| Unknown::ask(tokens, &self.requests));
     }
 
     /// Has the history read on while the destination has a generation that it does not hold. What is returned is why
     /// the table must be parked: even its end does not hold it.
-    pub(super) fn follow_destination(
-        &mut self,
-        tokens: &mut u64,
-        requests: &Sender<u64>,
-    ) -> Option<TableError> {
+    pub(super) fn follow_destination(&mut self, tokens: &mut u64) -> Option<TableError> {
         if !self.flow.is_ahead() || self.is_parked() {
             self.ahead = None;
             return None;
         }
-        let ahead = self.ahead.get_or_insert_with(|| Unknown::ask(tokens, requests));
+        let ahead = self.ahead.get_or_insert_with(|| Unknown::ask(tokens, &self.requests));
         ahead.judged.then(|| unknown_generation(&self.task, self.flow.done()))
     }
 

@@ -8,14 +8,13 @@ use crate::pipeline::worker::partitions_changed;
 use crate::remedies;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tributary_config::TaskName;
 use tributary_schemas::topic::history_topic;
 use tributary_service::codes::Code;
 use tributary_service::exit::Failure;
 
 /// Topics that are asked for at a time, each by a request of its own.
 const AT_A_TIME: usize = 5;
-/// What is being retried, in the status.
-const FOLLOWING: &str = "following the history";
 /// How long brokers must say that there is no such topic: one that was just created, or a broker that has just started,
 /// is not known everywhere at once.
 const GONE: Duration = Duration::from_secs(10);
@@ -25,7 +24,6 @@ const GONE: Duration = Duration::from_secs(10);
 pub(super) struct Roll {
     next: usize,
     asked: bool,
-    history_gone: Option<Instant>,
 }
 
 /// True once a topic has been gone for `long`; `since` is when that was first said, and forgotten when it is there.
@@ -43,9 +41,9 @@ impl Engine {
         if std::mem::replace(&mut self.roll.asked, true) {
             return;
         }
-        let history = history_topic(&self.context.config.name);
-        let topics = self.subscribed.iter().chain([&history]);
-        let count = self.subscribed.len() + 1;
+        let histories: Vec<String> = self.origins.topics().collect();
+        let topics = self.subscribed.iter().chain(&histories);
+        let count = self.subscribed.len() + histories.len();
         let names = topics.cycle().skip(self.roll.next % count).take(AT_A_TIME.min(count)).cloned().collect();
         self.roll.next = (self.roll.next + AT_A_TIME) % count;
         self.ask(Ask::Topics(names));
@@ -59,10 +57,9 @@ impl Engine {
         now: Instant,
     ) -> Result<(), Failure> {
         self.roll.asked = false;
-        let history = history_topic(&self.context.config.name);
         for (topic, partitions) in topics {
-            if topic == history {
-                self.take_history_topic(&history, partitions.is_some(), now)?;
+            if let Some(task) = self.origins.with_history(&topic) {
+                self.take_history_topic(&task, partitions.is_some(), now)?;
                 continue;
             }
             let index = self.tables.of(&topic);
@@ -84,22 +81,24 @@ impl Engine {
     }
 
     /// A history that is gone is written again by a capture that runs, which is waited for as an outage is.
-    fn take_history_topic(&mut self, history: &str, there: bool, now: Instant) -> Result<(), Failure> {
-        let was_gone = self.roll.history_gone.is_some();
-        let kafka = &self.context.config.kafka;
-        if is_gone(&mut self.roll.history_gone, there, now, kafka.retry().max(GONE)) {
-            return Err(history_gone(history, &kafka.brokers));
+    fn take_history_topic(&mut self, task: &TaskName, there: bool, now: Instant) -> Result<(), Failure> {
+        let (history, kafka) = (history_topic(task), &self.context.config.kafka);
+        let origin = self.origins.of_mut(task);
+        let was_gone = origin.gone_since.is_some();
+        if is_gone(&mut origin.gone_since, there, now, kafka.retry().max(GONE)) {
+            return Err(history_gone(&history, &kafka.brokers));
         }
+        let following = format!("following {history}");
         if !there {
             let why = format!(
                 "topic {history} does not exist: somebody has deleted it; a capture that runs writes it again"
             );
-            self.context.status.retrying(FOLLOWING, &why);
+            self.context.status.retrying(&following, &why);
         } else if was_gone {
-            self.context.status.retried(FOLLOWING);
+            self.context.status.retried(&following);
             // The client does not look for a topic that it has seen go.
             self.tokens += 1;
-            let _ = self.context.catch_ups.send(self.tokens);
+            let _ = origin.catch_ups.send(self.tokens);
         }
         Ok(())
     }
@@ -114,7 +113,7 @@ impl Engine {
             if is_shown || !loaded_before || table.is_parked() || !table.flow.has_running() {
                 continue;
             }
-            tracing::warn!(table = %table.task.id, "the bookkeeping has no row of this table any more");
+            tracing::warn!(table = %table.task.name, "the bookkeeping has no row of this table any more");
             table.loaded_at = None;
             table.after_load.begin_anew();
             table.flow.reload();

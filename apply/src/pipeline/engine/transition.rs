@@ -30,7 +30,7 @@ impl EngineTable {
 
     /// From here on the table stands there: records, jobs, log and status follow.
     fn transition(&mut self, to: Standing) {
-        let (table, tried) = (&self.task.id, self.tried());
+        let (table, tried) = (&self.task.name, self.tried());
         match &to {
             Standing::Running => {
                 self.flow.unpark();
@@ -104,7 +104,7 @@ impl EngineTable {
     /// What had stopped the table is gone.
     pub(super) fn recovered(&mut self) {
         if self.tried().is_some() {
-            tracing::info!(table = %self.task.id, "goes on: what had parked it is mended");
+            tracing::info!(table = %self.task.name, "goes on: what had parked it is mended");
             self.end_trial();
         }
     }
@@ -209,7 +209,7 @@ impl Engine {
         )));
         if self.context.config.strict {
             return Err(Failure::new(
-                format!("{} cannot go on (strict = true)", table.task.id),
+                format!("{} cannot go on (strict = true)", table.task.name),
                 loggable(&error.message),
             )
             .at(&error.place)
@@ -247,6 +247,7 @@ mod tests {
     use crate::pipeline::job::{Job, JobOutcome, Loaded};
     use crate::pipeline::table::TableTask;
     use crate::topics::history::History;
+    use std::sync::mpsc::channel;
     use tributary_config::{Config, TableRules};
     use tributary_schemas::history::SelectedTable;
     use tributary_schemas::table::TableId;
@@ -265,8 +266,9 @@ mod tests {
         let (id, topic) = (TableId::new("shop", "orders"), "t.shop.orders".to_owned());
         let selected = SelectedTable { id, topic, partitions: 1, excluded: None };
         let rules = TableRules::new(&config).unwrap();
-        let task = TableTask::new(&config, &rules, &History::default(), &selected).unwrap();
-        let mut table = EngineTable::new(task, &Status::new("t", Service::Apply), (MINUTE, MINUTE));
+        let task = TableTask::new(&config, &rules, &History::of(&config.name), &selected).unwrap();
+        let mut table =
+            EngineTable::new(task, &Status::new("t", Service::Apply), (MINUTE, MINUTE), channel().0);
         table.assign(0);
         table
     }

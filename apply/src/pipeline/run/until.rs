@@ -177,10 +177,10 @@ pub(super) async fn until_caught_up(
     run: &Run,
     worker: &Arc<Worker>,
     ends: Arc<Ends>,
-    history: &History,
+    histories: &[&History],
     caught_up: Arc<AtomicBool>,
 ) -> Result<Watcher, Failure> {
-    let goals = goals(run, ends, history).await?;
+    let goals = goals(run, ends, histories).await?;
     let parked = Arc::new(Mutex::new(None));
     let (worker, status) = (Arc::clone(worker), run.status.clone());
     let session = Duration::from_millis(u64::from(run.config.kafka.session_timeout_ms));
@@ -230,11 +230,13 @@ async fn look(worker: &Worker) -> Result<Stored, DestinationError> {
     Ok(Stored { offsets, targets, refusals })
 }
 
-async fn goals(run: &Run, ends: Arc<Ends>, history: &History) -> Result<Goals, Failure> {
+async fn goals(run: &Run, ends: Arc<Ends>, histories: &[&History]) -> Result<Goals, Failure> {
     let rules = rules(&run.config)?;
     let mut goals = Goals::default();
     let mut places = Vec::new();
-    for selected in history.replicated() {
+    let replicated =
+        histories.iter().flat_map(|history| history.replicated().map(move |table| (*history, table)));
+    for (history, selected) in replicated {
         let task = match TableTask::new(&run.config, &rules, history, selected) {
             Ok(task) => task,
             Err(TableRefusal::Unmatched | TableRefusal::Error(_)) => continue,
@@ -242,7 +244,7 @@ async fn goals(run: &Run, ends: Arc<Ends>, history: &History) -> Result<Goals, F
         let partitions = i32::try_from(task.partitions).unwrap_or(i32::MAX);
         places.extend((0..partitions).map(|partition| (task.topic.clone(), partition)));
         goals.generations.insert(task.topic.clone(), task.barriers().newest());
-        goals.names.insert(task.topic.clone(), task.id.to_string());
+        goals.names.insert(task.topic.clone(), task.name.clone());
         goals.tasks.insert(task.topic.clone(), task);
     }
     let (places, unknown_since) = (Arc::new(places), Cell::new(None));

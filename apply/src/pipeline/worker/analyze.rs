@@ -33,13 +33,13 @@ impl Worker {
         if let Some(record) = record.filter(|_| exists) {
             let created = self.creation(task, &record.table).map_err(DestinationError::Table)?;
             for note in &created.notes {
-                tracing::info!(table = %task.id, "{note}");
+                tracing::info!(table = %task.name, "{note}");
             }
             for index in &created.indexes {
                 match self.make_index(&lease, task, index).await {
                     // Without it queries are slower; the others and the statistics are made all the same.
                     Err(error) if !error.is_transient() => {
-                        tracing::warn!(table = %task.id, sql = index.sql, error = %error, "an index is left out");
+                        tracing::warn!(table = %task.name, sql = index.sql, error = %error, "an index is left out");
                     }
                     made => made?,
                 }
@@ -72,7 +72,7 @@ impl Worker {
             return Ok(());
         }
         let NewIndex { sql, .. } = index;
-        tracing::info!(table = %task.id, sql, "creating an index");
+        tracing::info!(table = %task.name, sql, "creating an index");
         match connection.batch_execute(sql).await {
             // Another instance has made it in the same moment, or something else has its name.
             Err(error) if error.code().is_some_and(is_there_already) && has().await? => Ok(()),

@@ -70,7 +70,7 @@ impl Worker {
         let during = || {
             DestinationError::during(format!(
                 "carrying out generation {generation} of {} on {}",
-                task.id, task.target
+                task.name, task.target
             ))
         };
         if statements.is_empty() {
@@ -217,7 +217,7 @@ impl Worker {
                 return Err(cannot_be_given(task, record.generation, code, &sql, &said));
             }
             tracing::warn!(
-                table = %task.id, target = %task.target, sql, error = said,
+                table = %task.name, target = %task.target, sql, error = said,
                 "made anew without something that it had: run the statement by hand, as far as it applies"
             );
             done.push(format!("-- refused ({said}): {sql}"));

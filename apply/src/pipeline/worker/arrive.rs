@@ -54,7 +54,7 @@ impl Worker {
             }
             self.bookkeeping.mark_done(&mut lease, &task.topic, generation, &statements).await?;
             done = generation;
-            tracing::info!(table = %task.id, generation, statements = statements.len(), "definition followed");
+            tracing::info!(table = %task.name, generation, statements = statements.len(), "definition followed");
         }
         let step = ArrivalStep { from, to: generation, anew: task.is_emptied(generation) };
         let retention = self.retention_at(task, from);
@@ -96,7 +96,7 @@ impl Worker {
         };
         let mut done = Done::default();
         if task.is_reset(generation) {
-            let how = format!("reading {} anew (generation {generation})", task.id);
+            let how = format!("reading {} anew (generation {generation})", task.name);
             self.lock_definition(connection, task).await?;
             done.became_sole = self.claim(connection, task, &task.topic, &Act::Empty(how)).await?;
             done.statements = self.reset(connection, task, before, record).await?;
@@ -195,11 +195,11 @@ impl Worker {
 /// What empties the target, for people.
 fn emptying(task: &TableTask, record: &GenerationRecord) -> String {
     let what = if record.cause == Cause::Drop { "DROP TABLE" } else { "TRUNCATE TABLE" };
-    format!("{what} of {} (generation {})", task.id, record.generation)
+    format!("{what} of {} (generation {})", task.name, record.generation)
 }
 
 fn unsupported(task: &TableTask, record: &GenerationRecord, error: &DdlError) -> TableError {
     let statement = if record.statement.is_empty() { "the change" } else { record.statement.as_str() };
-    let place = format!("{}, generation {}: {statement}", task.id, record.generation);
-    TableError::new(Code::UnsupportedDdl, error.to_string(), place, remedies::unsupported_ddl(&task.id))
+    let place = format!("{}, generation {}: {statement}", task.name, record.generation);
+    TableError::new(Code::UnsupportedDdl, error.to_string(), place, remedies::unsupported_ddl(&task.name))
 }

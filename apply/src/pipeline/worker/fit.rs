@@ -59,7 +59,7 @@ pub(crate) fn compile(
         rule.drop.extend(missing);
     }
     let plan = TransferPlan::compile(&rows.table, &rule, shape).map_err(|error| {
-        let remedy = remedies::target_definition(&error, &task.id, begun);
+        let remedy = remedies::target_definition(&error, &task.name, begun);
         TableError::new(Code::TargetDefinition, error.to_string(), &task.target, remedy)
     })?;
     // Where changes of the definition are not taken, the target's own columns are nobody's business here.
@@ -69,8 +69,8 @@ pub(crate) fn compile(
 
 /// The history does not say what a generation looks like.
 pub(in crate::pipeline) fn unknown_generation(task: &TableTask, generation: u32) -> TableError {
-    let message = format!("the history does not hold generation {generation} of {}", task.id);
-    TableError::new(Code::UnknownGeneration, message, &task.topic, remedies::unknown_generation(&task.id))
+    let message = format!("the history does not hold generation {generation} of {}", task.name);
+    TableError::new(Code::UnknownGeneration, message, &task.topic, remedies::unknown_generation(&task.name))
 }
 
 pub(super) fn key_gone(task: &TableTask, plan: &TransferPlan) -> TableError {
@@ -90,7 +90,7 @@ pub(super) fn restless(task: &TableTask) -> TableError {
 
 pub(super) fn target_gone(task: &TableTask) -> DestinationError {
     let message = format!("the target table {} does not exist any more", task.target);
-    let remedy = remedies::target_gone(&task.id);
+    let remedy = remedies::target_gone(&task.name);
     DestinationError::Table(TableError::new(Code::TargetGone, message, &task.target, remedy))
 }
 

@@ -115,7 +115,7 @@ impl Worker {
             if written.is_ok() {
                 lease.batch_execute("ROLLBACK").await.map_err(DestinationError::during("rolling back"))?;
             }
-            tracing::warn!(table = %task.id, target = %task.target, "the target's definition was changed: it is read again");
+            tracing::warn!(table = %task.name, target = %task.target, "the target's definition was changed: it is read again");
             lease.release();
             cache.forget_shape();
         }

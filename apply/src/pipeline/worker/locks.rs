@@ -107,7 +107,7 @@ impl Worker {
             let names = self.pool.connector().names();
             let ended = holders::end_dead(&lease, self.dialect, names, SILENCE).await?;
             for pid in ended {
-                tracing::warn!(pid, table = %task.id, "the session of an instance that hangs in a transaction was ended");
+                tracing::warn!(pid, table = %task.name, "the session of an instance that hangs in a transaction was ended");
             }
             let found = holders::holders(&lease, self.dialect, &task.target).await?;
             lease.release();

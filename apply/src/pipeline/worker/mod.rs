@@ -51,8 +51,6 @@ pub(crate) struct Worker {
     dialect: Dialect,
     /// Asked for the beginnings of topics when a target is set up.
     ends: Arc<Ends>,
-    /// How long a delete stays in a topic: `min.compaction.lag.ms`, and the same again as `delete.retention.ms`.
-    retention: Duration,
     /// Says that this instance is there, and names its staging tables.
     presence: Presence,
     /// Tells this destination from others under the same task's name.
@@ -132,7 +130,6 @@ impl Worker {
         pool: Arc<Pool>,
         bookkeeping: Bookkeeping,
         ends: Arc<Ends>,
-        retention: Duration,
     ) -> Result<Self, DestinationError> {
         // First of all: an `apply drop` that is under way is waited for, and none begins behind this.
         let presence = Presence::take(pool.connector().connect().await?, &bookkeeping).await?;
@@ -164,7 +161,6 @@ impl Worker {
             bookkeeping,
             dialect,
             ends,
-            retention,
             presence,
             identity,
             were_parked,
@@ -332,7 +328,7 @@ impl Worker {
     /// How long deletes stay, for a partition at `generation`; `None` if what it has missed does not matter, because the
     /// table is emptied behind it.
     fn retention_at(&self, task: &TableTask, generation: u32) -> Option<Duration> {
-        (!task.is_emptied_after(generation)).then_some(self.retention)
+        (!task.is_emptied_after(generation)).then_some(task.retention)
     }
 
     async fn advance(
@@ -342,7 +338,7 @@ impl Worker {
     ) -> Result<JobOutcome<Batch>, DestinationError> {
         let mut lease = self.begin(task, Hold::Nothing, 0).await?;
         // A partition that stands before what empties the table goes there by arriving, not this way.
-        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None, Some(self.retention)).await?;
+        self.bookkeeping.move_offsets(&mut lease, &task.topic, moves, None, Some(task.retention)).await?;
         lease.commit().await?;
         lease.release();
         Ok(JobOutcome::Written)

@@ -15,8 +15,8 @@ pub(in crate::pipeline) fn check_identity(task: &TableTask, row: &TargetRow) -> 
             "the configuration names the target {}, and the rows so far went into {}",
             task.target, row.target
         );
-        let remedy = remedies::target_changed(&task.id);
-        return Err(TableError::new(Code::TargetChanged, message, &task.id, remedy));
+        let remedy = remedies::target_changed(&task.name);
+        return Err(TableError::new(Code::TargetChanged, message, &task.name, remedy));
     }
     if row.incarnation != task.incarnation {
         return Err(recreated(task, row));
@@ -34,7 +34,7 @@ pub(super) fn recreated(task: &TableTask, row: &TargetRow) -> TableError {
          deleted in between, are not known",
         task.topic, task.target, task.incarnation, row.topic, row.incarnation
     );
-    TableError::new(Code::TopicRecreated, message, &task.topic, remedies::topic_recreated(&task.id))
+    TableError::new(Code::TopicRecreated, message, &task.topic, remedies::topic_recreated(&task.name))
 }
 
 /// The topic has `other` partitions than the history says.
@@ -52,12 +52,12 @@ pub(super) fn existing_data(task: &TableTask) -> TableError {
 }
 
 pub(super) fn shared(task: &TableTask, other: &str) -> TableError {
-    let message = format!("the target table {} of {} is fed from {other} already", task.target, task.id);
+    let message = format!("the target table {} of {} is fed from {other} already", task.target, task.name);
     TableError::new(Code::TargetShared, message, &task.topic, remedies::target_shared())
 }
 
 pub(super) fn undefined(task: &TableTask) -> TableError {
-    let message = format!("the history does not define {}", task.id);
+    let message = format!("the history does not define {}", task.name);
     TableError::new(Code::UndefinedTable, message, &task.topic, remedies::undefined_table())
 }
 
@@ -68,10 +68,10 @@ pub(super) fn incomplete(task: &TableTask, partition: i32) -> TableError {
         task.topic
     );
     let place = format!("topic {}, partition {partition}", task.topic);
-    TableError::new(Code::BookkeepingIncomplete, message, place, remedies::bookkeeping_incomplete(&task.id))
+    TableError::new(Code::BookkeepingIncomplete, message, place, remedies::bookkeeping_incomplete(&task.name))
 }
 
-pub(super) fn missed(task: &TableTask, row: &OffsetRow, retention: Duration) -> TableError {
+pub(super) fn missed(task: &TableTask, row: &OffsetRow) -> TableError {
     let hours = |age: Duration| age.as_secs() / 3600;
     let age = row.since_end.unwrap_or(row.since_begin);
     let message = format!(
@@ -79,9 +79,9 @@ pub(super) fn missed(task: &TableTask, row: &OffsetRow, retention: Duration) -> 
          been missed",
         row.partition,
         hours(age),
-        hours(retention),
-        hours(retention)
+        hours(task.retention),
+        hours(task.retention)
     );
     let place = format!("topic {}, partition {}, offset {}", task.topic, row.partition, row.next_offset);
-    TableError::new(Code::RetentionExceeded, message, place, remedies::retention_exceeded(&task.id))
+    TableError::new(Code::RetentionExceeded, message, place, remedies::retention_exceeded(&task.name))
 }

@@ -60,13 +60,13 @@ impl Worker {
         }
         let rows = self.bookkeeping.offsets(&mut lease, &task.topic, &numbers, self.locks_rows()).await?;
         let missing =
-            |row: &&OffsetRow| row.may_have_missed(self.retention) && !task.is_emptied_after(row.generation);
+            |row: &&OffsetRow| row.may_have_missed(task.retention) && !task.is_emptied_after(row.generation);
         if let Some(number) = numbers.iter().find(|number| !rows.iter().any(|row| row.partition == **number))
         {
             return Err(DestinationError::Table(incomplete(task, *number)).into());
         }
         if let Some(row) = rows.iter().find(missing) {
-            return Err(DestinationError::Table(missed(task, row, self.retention)).into());
+            return Err(DestinationError::Table(missed(task, row)).into());
         }
         lease.commit().await?;
         lease.release();
@@ -100,7 +100,7 @@ impl Worker {
         };
         check_hazards(task, &shape).map_err(DestinationError::Table)?;
         for warning in warnings(task, &shape) {
-            tracing::warn!(table = %task.id, "{warning}");
+            tracing::warn!(table = %task.name, "{warning}");
         }
         Ok(())
     }
@@ -140,11 +140,11 @@ impl Worker {
         let left = self.bookkeeping.insert_target(connection, &new).await?;
         if left > 0 {
             tracing::warn!(
-                table = %task.id, rows = left,
+                table = %task.name, rows = left,
                 "somebody has removed the row of this table from the bookkeeping: its target is judged as at the first time"
             );
         }
-        tracing::info!(table = %task.id, target = %task.target, generation, "target set up");
+        tracing::info!(table = %task.name, target = %task.target, generation, "target set up");
         let target = self.bookkeeping.target(connection, &task.topic, false).await?;
         Ok(target.ok_or_else(|| DestinationError::Table(undefined(task)))?)
     }
@@ -166,7 +166,7 @@ impl Worker {
             done.became_sole = true;
         } else if record.cause.empties() && task.operations.delete {
             // Rows of the topic before are void, whichever generation of this one has emptied the table last.
-            let how = format!("reading {} anew, from topic {}", task.id, task.topic);
+            let how = format!("reading {} anew, from topic {}", task.name, task.topic);
             self.lock_definition(connection, task).await?;
             done.became_sole = self.claim(connection, task, &former.topic, &Act::Empty(how)).await?;
             self.reset(connection, task, before, record).await?;
@@ -175,7 +175,7 @@ impl Worker {
         }
         self.hand_over(connection, task, former, done.became_sole).await?;
         tracing::info!(
-            table = %task.id, topic = task.topic, before = former.topic,
+            table = %task.name, topic = task.topic, before = former.topic,
             "the table goes on in another topic, from its beginning"
         );
         Ok(())
