@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
+use tokio_postgres::error::SqlState;
 
 /// Where the servers are, and how to get in.
 #[derive(Debug, Clone)]
@@ -97,6 +98,39 @@ impl Servers {
             }
         }
         self
+    }
+
+    /// The same, where PostgreSQL's database is another one.
+    #[must_use]
+    pub fn in_database(&self, database: &str) -> Self {
+        let mut servers = self.clone();
+        servers.variables.insert("PG_DATABASE".to_owned(), database.to_owned());
+        servers
+    }
+
+    /// Makes a database of PostgreSQL that belongs to the loader, unless it is there.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn make_database(&self, name: &str) {
+        let mut superuser = self.postgres_config();
+        superuser.user("postgres").password(self.get("PG_SUPERUSER_PASSWORD"));
+        let (client, connection) =
+            superuser.connect(tokio_postgres::NoTls).await.expect("PostgreSQL answers its superuser");
+        tokio::spawn(connection);
+        let sql = format!("CREATE DATABASE {name} OWNER {}", self.get("PG_USER"));
+        if let Err(error) = client.batch_execute(&sql).await {
+            assert_eq!(error.code(), Some(&SqlState::DUPLICATE_DATABASE), "{error}");
+        }
+    }
+
+    /// The same, where MySQL is that of `other`.
+    #[must_use]
+    pub fn with_source_of(&self, other: &Self) -> Self {
+        let mut servers = self.clone();
+        let source = other.variables.iter().filter(|(name, _)| name.starts_with("MYSQL_"));
+        servers.variables.extend(source.map(|(name, value)| (name.clone(), value.clone())));
+        servers
     }
 
     /// Runs `deploy/local/servers` for this instance, and returns what it printed.

@@ -70,6 +70,28 @@ source = "{name}.*"
         Self { name, servers: servers.clone(), directory, config, started: AtomicU32::new(0) }
     }
 
+    /// A task that reads the topics of `origins` and has no source of its own; it writes into `database`, which is made if
+    /// need be. `rules` are its `[[table]]`, and other keys before them.
+    ///
+    /// # Panics
+    /// If the database or the files cannot be made.
+    pub async fn reading(test: &str, origins: &[&Self], database: &str, rules: &str) -> Self {
+        let servers = origins.first().expect("there is a task to be read").servers.clone();
+        servers.make_database(database).await;
+        let from: Vec<String> = origins.iter().map(|origin| format!("{:?}", origin.name)).collect();
+        let own = format!("database = {:?}", servers.get("PG_DATABASE"));
+        let destination = servers.section("destination").replace(&own, &format!("database = {database:?}"));
+        Self::with(test, &servers.in_database(database), |text| {
+            let name = text.lines().next().unwrap_or_default();
+            format!(
+                "{name}\nfrom = [{}]\n\n{}retry_minutes = 2\nsession_timeout_ms = 6000\n\n{destination}retry_minutes = 2\n\n\
+                 [apply]\nlisten = \"127.0.0.1:0\"\n{rules}\n",
+                from.join(", "),
+                servers.section("kafka"),
+            )
+        })
+    }
+
     /// Starts `program` with a command and this task's configuration.
     #[must_use]
     pub fn start(&self, program: &str, command: &[&str]) -> Process {

@@ -6,6 +6,7 @@
 
 mod barrier;
 mod brokers;
+mod copies;
 mod fire;
 mod huge;
 mod keys;

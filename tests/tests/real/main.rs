@@ -7,6 +7,7 @@ mod absent;
 mod around;
 mod columns;
 mod compressed;
+mod copies;
 mod definitions;
 mod destination;
 mod documents;

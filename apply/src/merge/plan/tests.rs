@@ -31,8 +31,7 @@ fn a_destination_that_does_not_fit_is_refused_with_a_remedy() {
         change(&mut shape);
         TransferPlan::compile(&table(), &rule, &shape).map(|plan| plan.columns().len()).unwrap_err()
     };
-    let remedy =
-        |error: &PlanError, begun: bool| crate::remedies::target_definition(error, "shop.orders", begun);
+    let remedy = |error: &PlanError, begun: bool| crate::remedies::target_definition(error, "s.t", begun);
     let missing = refused(&|shape| shape.columns[1].name = "C".into());
     assert!(remedy(&missing, true).contains("columns = { rename = { \"c\" = \"C\" } }"), "{missing}");
     let missing = refused(&|shape| drop(shape.columns.remove(1)));
