@@ -5,10 +5,20 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tributary_schemas::history::{RegisteredSchema, SchemaRecord};
+use tributary_schemas::topic::task_of;
 
 /// A handle that the follower of the history topic and HTTP share.
 #[derive(Debug, Clone, Default)]
 pub struct Registry(Arc<RwLock<Inner>>);
+
+/// What an id stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchemaOfId {
+    None,
+    One(SchemaRecord),
+    /// Tasks whose topics are read have given it to schemas of their own.
+    Several,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -33,12 +43,22 @@ impl Registry {
         inner.by_subject.insert(place, schema);
     }
 
-    /// The schema of this id.
+    /// The schema of this id, under `subject` if one is named.
     #[must_use]
-    pub fn by_id(&self, id: u32) -> Option<SchemaRecord> {
+    pub fn by_id(&self, id: u32, subject: Option<&str>) -> SchemaOfId {
         let inner = self.inner();
-        let place = inner.by_id.get(&id)?.first()?;
-        inner.by_subject.get(place)?.record()
+        let places = inner.by_id.get(&id).into_iter().flatten();
+        let mut places = places.filter(|(known, _)| subject.is_none_or(|subject| subject == known));
+        let Some(first) = places.next() else { return SchemaOfId::None };
+        // Ids are a task's own, and an apply-only task has the schemas of several.
+        if places.any(|(other, _)| task_of(other) != task_of(&first.0)) {
+            return SchemaOfId::Several;
+        }
+        inner
+            .by_subject
+            .get(first)
+            .and_then(RegisteredSchema::record)
+            .map_or(SchemaOfId::None, SchemaOfId::One)
     }
 
     /// Subjects and versions that have this id, in order.
@@ -95,12 +115,26 @@ mod tests {
             registry.insert(record(subject, version, id));
         }
         assert_eq!(registry.subjects(), ["a-key", "a-value", "b-key"]);
-        assert_eq!(registry.by_id(3), Some(record("a-value", 2, 3)));
-        assert_eq!(registry.by_id(9), None);
+        assert_eq!(registry.by_id(3, None), SchemaOfId::One(record("a-value", 2, 3)));
+        assert_eq!(registry.by_id(3, Some("b-key")), SchemaOfId::None);
+        assert_eq!(registry.by_id(9, None), SchemaOfId::None);
         assert_eq!(registry.places(2), [("a-key".to_owned(), 1), ("b-key".to_owned(), 1)]);
         assert_eq!(registry.versions("a-value"), [1, 2]);
         assert!(registry.versions("a").is_empty());
         assert_eq!(registry.version("a-value", 1).map(|record| record.id), Some(1));
+    }
+
+    #[test]
+    fn an_id_of_two_tasks_is_told_by_its_subject() {
+        let registry = Registry::default();
+        for subject in ["eu.shop.a-value", "us.shop.a-value"] {
+            registry.insert(SchemaRecord { schema: format!("\"{subject}\""), ..record(subject, 1, 4) });
+        }
+        assert_eq!(registry.by_id(4, None), SchemaOfId::Several);
+        let SchemaOfId::One(of_us) = registry.by_id(4, Some("us.shop.a-value")) else {
+            panic!("there is one")
+        };
+        assert_eq!(of_us.schema, "\"us.shop.a-value\"");
     }
 
     #[test]
@@ -109,7 +143,7 @@ mod tests {
         registry.insert(record("a", 1, 1));
         registry.insert(record("a", 1, 2));
         registry.insert(record("a", 1, 2));
-        assert_eq!(registry.by_id(1), None);
+        assert_eq!(registry.by_id(1, None), SchemaOfId::None);
         assert_eq!(registry.places(2), [("a".to_owned(), 1)]);
     }
 }

@@ -1,13 +1,14 @@
 //! The part of Confluent's Schema Registry API that reads (its API reference, v1): consumers that are pointed here
 //! decode the topics as they are. Whatever would write is refused in the registry's own words.
 
-use crate::registry::Registry;
+use crate::registry::{Registry, SchemaOfId};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tributary_schemas::history::SchemaRecord;
 
@@ -111,29 +112,42 @@ async fn version_schema(
     }
 }
 
-async fn by_id(State(registry): State<Registry>, Path(id): Path<String>) -> Response {
-    reply(find_id(&registry, &id).map(|record| json!({"schema": record.schema})))
+/// `?subject=` of the requests for an id.
+#[derive(Deserialize)]
+struct OfSubject {
+    subject: Option<String>,
 }
 
-async fn schema_by_id(State(registry): State<Registry>, Path(id): Path<String>) -> Response {
-    match find_id(&registry, &id) {
+async fn by_id(
+    State(registry): State<Registry>,
+    Path(id): Path<String>,
+    Query(OfSubject { subject }): Query<OfSubject>,
+) -> Response {
+    reply(find_id(&registry, &id, subject.as_deref()).map(|record| json!({"schema": record.schema})))
+}
+
+async fn schema_by_id(
+    State(registry): State<Registry>,
+    Path(id): Path<String>,
+    Query(OfSubject { subject }): Query<OfSubject>,
+) -> Response {
+    match find_id(&registry, &id, subject.as_deref()) {
         Ok(record) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], record.schema).into_response(),
         Err(refusal) => reply(Err(refusal)),
     }
 }
 
 async fn subjects_by_id(State(registry): State<Registry>, Path(id): Path<String>) -> Response {
-    reply(find_id(&registry, &id).map(|record| {
-        let mut subjects: Vec<String> =
-            registry.places(record.id).into_iter().map(|(subject, _)| subject).collect();
+    reply(find_places(&registry, &id).map(|places| {
+        let mut subjects: Vec<String> = places.into_iter().map(|(subject, _)| subject).collect();
         subjects.dedup();
         json!(subjects)
     }))
 }
 
 async fn versions_by_id(State(registry): State<Registry>, Path(id): Path<String>) -> Response {
-    reply(find_id(&registry, &id).map(|record| {
-        let places = registry.places(record.id).into_iter();
+    reply(find_places(&registry, &id).map(|places| {
+        let places = places.into_iter();
         places.map(|(subject, version)| json!({"subject": subject, "version": version})).collect()
     }))
 }
@@ -201,9 +215,18 @@ fn find(registry: &Registry, subject: &str, version: &str) -> Result<SchemaRecor
     }
 }
 
-fn find_id(registry: &Registry, id: &str) -> Result<SchemaRecord, Refusal> {
-    match id.parse().ok().and_then(|id| registry.by_id(id)) {
-        Some(record) => Ok(record),
-        None => refuse(SCHEMA_NOT_FOUND, format!("Schema {id} not found")),
+fn find_id(registry: &Registry, id: &str, subject: Option<&str>) -> Result<SchemaRecord, Refusal> {
+    match id.parse().map_or(SchemaOfId::None, |id| registry.by_id(id, subject)) {
+        SchemaOfId::One(record) => Ok(record),
+        SchemaOfId::None => refuse(SCHEMA_NOT_FOUND, format!("Schema {id} not found")),
+        SchemaOfId::Several => {
+            let why = format!("Schema {id} is another one in each task that is read: name it by ?subject=");
+            refuse(SCHEMA_NOT_FOUND, why)
+        }
     }
+}
+
+fn find_places(registry: &Registry, id: &str) -> Result<Vec<(String, u32)>, Refusal> {
+    let places = id.parse().map(|id| registry.places(id)).unwrap_or_default();
+    if places.is_empty() { refuse(SCHEMA_NOT_FOUND, format!("Schema {id} not found")) } else { Ok(places) }
 }
