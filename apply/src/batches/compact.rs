@@ -6,13 +6,13 @@
 //! when more than half of it is garbage: memory stays a small multiple of what the survivors need. In steady state
 //! nothing is allocated.
 
-use super::operations::{NotAnEnvelope, Operations, envelope_operation};
-use super::raw::{RawValues, put_raw};
 use hashbrown::HashTable;
 use rustc_hash::FxHasher;
 use std::hash::Hasher;
 use thiserror::Error;
 use tributary_schemas::envelope::Operation;
+use tributary_warehouse::merge::operations::{NotAnEnvelope, Operations, envelope_operation};
+use tributary_warehouse::merge::raw::{RawValues, put_raw};
 
 /// Garbage below this is not worth a rewrite, bytes. Tests must come past it.
 const GARBAGE_FLOOR_BYTES: usize = if cfg!(test) { 256 } else { 1 << 20 };

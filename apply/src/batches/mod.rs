@@ -3,5 +3,3 @@
 
 pub mod compact;
 pub mod flush;
-pub mod operations;
-pub mod raw;

@@ -1,12 +1,12 @@
 //! `--print-grants`: exactly what apply needs in the destination and on Kafka. Pure.
 
-use crate::batches::operations::Operations;
-use crate::merge::names::{TargetName, identifier, literal, quote};
-use crate::pipeline::table::Planned;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use tributary_config::{Config, DestinationConfig, TargetSchemas};
 use tributary_schemas::printed::{line, shell_word};
+use tributary_warehouse::merge::names::{TargetName, identifier, literal, quote};
+use tributary_warehouse::merge::operations::Operations;
+use tributary_warehouse::tables::task::Planned;
 
 /// SQL and ACLs. `schemas` is what the `[[table]]` rules say; `planned` is what the history adds, and empty while capture
 /// has not written it.

@@ -5,21 +5,21 @@ mod grants;
 mod tables;
 
 pub(crate) use grants::print as print_grants;
-pub(crate) use tables::{is_of_table, obstacle};
+pub(crate) use tables::is_of_table;
 
-use crate::bookkeeping::Bookkeeping;
-use crate::destination::pooled::{is_of_pooler, sharing};
-use crate::destination::{Connection, Connector, DestinationError, catalog};
-use crate::merge::dialect::Dialect;
-use crate::topics::error::TopicError;
-use crate::topics::history::History;
-use crate::topics::reader::whole_history;
 use tributary_config::{Config, DestinationConfig, TaskName};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::topic::history_topic;
 use tributary_service::check::{CheckItem, KAFKA_REACHABLE};
 use tributary_service::load::destination;
 use tributary_service::transient::Transient;
+use tributary_topics::error::TopicError;
+use tributary_topics::history::History;
+use tributary_topics::reader::whole_history;
+use tributary_warehouse::bookkeeping::Bookkeeping;
+use tributary_warehouse::destination::pooled::{is_of_pooler, sharing};
+use tributary_warehouse::destination::{Connection, Connector, DestinationError, catalog};
+use tributary_warehouse::merge::dialect::Dialect;
 
 /// The item about the tables of the destination's schema.
 const BOOKKEEPING: &str = "bookkeeping";

@@ -1,14 +1,14 @@
 //! `apply check`: arguments enter, a report on stdout and an exit status leave.
 
 use crate::check::{examine, print_grants};
-use crate::pipeline::table::planned;
-use crate::topics::reader::whole_histories;
 use tributary_config::Config;
 use tributary_service::check::Report;
 use tributary_service::cli::{CheckArgs, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::{destination, rules};
 use tributary_service::shell::runtime;
+use tributary_topics::reader::whole_histories;
+use tributary_warehouse::tables::task::planned;
 
 /// Checks once, whether or not a server is away, and prints what was found.
 ///

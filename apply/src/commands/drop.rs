@@ -1,12 +1,8 @@
 //! `apply drop`: lists what the task has in the destination beside its target tables, asks, and removes it. Invariant:
 //! a target table is never touched; nothing is removed while an instance of the task is alive.
 
-use crate::bookkeeping::Bookkeeping;
-use crate::destination::{Connection, Connector, DestinationError, catalog};
-use crate::merge::names::{TargetName, WRITERS};
 use crate::pipeline::run::destination_failure;
 use crate::remedies;
-use crate::topics::members::group;
 use rdkafka::admin::AdminOptions;
 use std::collections::BTreeSet;
 use tributary_config::Config;
@@ -16,6 +12,10 @@ use tributary_service::kafka::admin_client;
 use tributary_service::load::destination;
 use tributary_service::shell::runtime;
 use tributary_service::waits::Waits;
+use tributary_topics::members::group;
+use tributary_warehouse::bookkeeping::Bookkeeping;
+use tributary_warehouse::destination::{Connection, Connector, DestinationError, catalog};
+use tributary_warehouse::merge::names::{TargetName, WRITERS};
 
 /// Lists, asks, removes.
 ///

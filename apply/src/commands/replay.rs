@@ -1,14 +1,9 @@
 //! `apply replay`: takes tables back to where the topics are to be read again from. Running instances notice and seek;
 //! without one, the next run goes on from there.
 
-use crate::bookkeeping::Bookkeeping;
-use crate::destination::{Connector, DestinationError, Pool};
 use crate::pipeline::run::{destination_failure, kafka_failure};
-use crate::pipeline::table::{TableTask, planned};
 use crate::pipeline::worker::{Replay, WorkError, Worker};
 use crate::remedies::{self, TRIES_AGAIN};
-use crate::topics::ends::Ends;
-use crate::topics::reader::whole_histories;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -20,6 +15,11 @@ use tributary_service::kafka::{TopicPartition, consumer_config};
 use tributary_service::load::{destination, rules};
 use tributary_service::shell::runtime;
 use tributary_service::waits::Waits;
+use tributary_topics::ends::Ends;
+use tributary_topics::reader::whole_histories;
+use tributary_warehouse::bookkeeping::Bookkeeping;
+use tributary_warehouse::destination::{Connector, DestinationError, Pool};
+use tributary_warehouse::tables::task::{TableTask, planned};
 
 /// Attempts at a table whose locks are held by a flush.
 const ATTEMPTS: u32 = 40;
@@ -199,7 +199,7 @@ async fn plan(
             From::Time(time_ms) => asked.at_time(&places, time_ms)?,
             From::Beginning | From::Offsets(_) => BTreeMap::new(),
         };
-        Ok::<_, crate::topics::error::TopicError>((lows, highs, at_time))
+        Ok::<_, tributary_topics::error::TopicError>((lows, highs, at_time))
     })
     .await
     .map_err(|error| Failure::new("cannot ask for offsets", error))?;

@@ -1,8 +1,6 @@
 //! `apply status`: asks the running instance, or else says what the destination holds. Status 0 if an instance
 //! answered.
 
-use crate::bookkeeping::{Bookkeeping, Refusal, TaskView};
-use crate::destination::{Connector, DestinationError, TableError};
 use crate::pipeline::run::{destination_failure, unusable};
 use crate::remedies;
 use tributary_config::Config;
@@ -14,6 +12,8 @@ use tributary_service::exit::{Exit, Failure};
 use tributary_service::load::destination;
 use tributary_service::shell::runtime;
 use tributary_service::status::{Answer, AnsweredTable, ErrorDocument};
+use tributary_warehouse::bookkeeping::{Bookkeeping, Refusal, TaskView};
+use tributary_warehouse::destination::{Connector, DestinationError, TableError};
 
 /// Prints the status.
 ///

@@ -2,9 +2,6 @@
 //! the topic's present end are answered in their order, each once and only when that end was reached.
 
 use super::engine::Event;
-use crate::topics::error::TopicError;
-use crate::topics::history::{Change, History};
-use crate::topics::reader::HistoryReader;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
@@ -12,6 +9,9 @@ use tributary_schemas::history::RegisteredSchema;
 use tributary_service::exit::Failure;
 use tributary_service::shutdown::Shutdown;
 use tributary_service::transient::Transient;
+use tributary_topics::error::TopicError;
+use tributary_topics::history::{Change, History};
+use tributary_topics::reader::HistoryReader;
 
 /// How long a record is waited for before requests are looked for.
 const FOLLOW: Duration = Duration::from_millis(50);

@@ -1,8 +1,8 @@
 //! What a topic's state machine asks of the destination, and what can come of it.
 
-use crate::barriers::Passage;
 use crate::batches::compact::Batch;
-use crate::bookkeeping::Move;
+use tributary_warehouse::bookkeeping::Move;
+use tributary_warehouse::tables::barriers::Passage;
 
 /// Rows of one generation on their way to the destination.
 pub trait Rows {

@@ -6,9 +6,7 @@ pub mod flow;
 mod follow;
 pub mod job;
 mod name;
-pub(crate) mod ownership;
 pub(crate) mod run;
-pub mod table;
 pub(crate) mod worker;
 
 #[cfg(test)]

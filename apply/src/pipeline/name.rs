@@ -1,11 +1,11 @@
 //! Why a destination does not work under the name of its task: another one does, or Kafka did not say who is there.
 
 use crate::remedies;
-use crate::topics::error::TopicError;
 use std::collections::BTreeSet;
 use tributary_config::Config;
 use tributary_service::exit::Failure;
 use tributary_service::transient::Transient;
+use tributary_topics::error::TopicError;
 
 /// Why a look at the group does not let this destination in.
 #[derive(Debug, thiserror::Error)]

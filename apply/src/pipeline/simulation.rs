@@ -10,11 +10,11 @@
 
 use super::flow::{Flow, RecordVerdict};
 use super::job::{Job, JobOutcome, Loaded, Rows};
-use crate::barriers::{Arrival, Barrier, Barriers, Passage, arrive};
 use crate::batches::flush::FlushLimits;
-use crate::bookkeeping::Move;
 use fastrand::Rng;
 use std::time::{Duration, Instant};
+use tributary_warehouse::bookkeeping::Move;
+use tributary_warehouse::tables::barriers::{Arrival, Barrier, Barriers, Passage, arrive};
 
 const PARTITIONS: i32 = 3;
 const LIMITS: FlushLimits = FlushLimits { keys: 4, bytes: 1 << 20, age: Duration::ZERO };

@@ -7,11 +7,11 @@
 use super::buckets::Digest;
 use super::hash::Hash128;
 use super::json;
-use crate::merge::layout::ColumnRule;
-use crate::merge::plan::TransferPlan;
-use crate::merge::target::TargetKind;
 use tributary_schemas::table::Table;
 use tributary_schemas::types::ColumnType;
+use tributary_warehouse::merge::layout::ColumnRule;
+use tributary_warehouse::merge::plan::TransferPlan;
+use tributary_warehouse::merge::target::TargetKind;
 
 /// What is done to a column's fields before they are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,7 +243,7 @@ pub(super) fn interval_micros(field: &[u8]) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::{copy, numeric};
+    use tributary_warehouse::merge::{copy, numeric};
 
     fn form(form: Form, field: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();

@@ -13,11 +13,6 @@ use super::lag::Lag;
 use super::matching::{Matcher, Suspects};
 use super::progress::Progress;
 use super::source::SourceSide;
-use crate::destination::{Connector, catalog};
-use crate::merge::dialect::Dialect;
-use crate::merge::layout::ColumnRule;
-use crate::merge::names::TargetName;
-use crate::merge::plan::TransferPlan;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -26,6 +21,11 @@ use tributary_schemas::history::GenerationRecord;
 use tributary_schemas::table::Table;
 use tributary_source::catalog::read_table;
 use tributary_source::connect::SourceOptions;
+use tributary_warehouse::destination::{Connector, catalog};
+use tributary_warehouse::merge::dialect::Dialect;
+use tributary_warehouse::merge::layout::ColumnRule;
+use tributary_warehouse::merge::names::TargetName;
+use tributary_warehouse::merge::plan::TransferPlan;
 
 /// Memory that a row takes while it is paired, bytes, about.
 const ROW_BYTES: u64 = 128;

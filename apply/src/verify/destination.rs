@@ -5,17 +5,17 @@ use super::canonical::{Canonical, RowColumns};
 use super::error::VerifyError;
 use super::keys::{put_avro, put_params};
 use super::tuple::Fields;
-use crate::destination::pieces::{self, Pieces, RawParam};
-use crate::destination::{Connection, DestinationError};
-use crate::merge::layout::ColumnRule;
-use crate::merge::names::{quote, quote_list};
-use crate::merge::plan::TransferPlan;
-use crate::merge::target::{TargetKind, TargetShape};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_postgres::types::ToSql;
 use tributary_schemas::table::Table;
 use tributary_schemas::types::ColumnType;
+use tributary_warehouse::destination::pieces::{self, Pieces, RawParam};
+use tributary_warehouse::destination::{Connection, DestinationError};
+use tributary_warehouse::merge::layout::ColumnRule;
+use tributary_warehouse::merge::names::{quote, quote_list};
+use tributary_warehouse::merge::plan::TransferPlan;
+use tributary_warehouse::merge::target::{TargetKind, TargetShape};
 
 /// Keys that one SELECT looks up.
 const LOOKUP_KEYS: usize = 100;

@@ -1,16 +1,16 @@
 //! Why a table could not be compared, and what to do about it.
 
-use crate::destination::DestinationError;
-use crate::merge::encode::EncodeError;
-use crate::merge::plan::PlanError;
-use crate::remedies;
-use crate::topics::error::TopicError;
+use super::remedies;
 use thiserror::Error;
 use tributary_schemas::row::RowError;
 use tributary_service::kafka::ReadError;
 use tributary_source::chunk::ChunkError;
 use tributary_source::error::SourceError;
 use tributary_source::rows::{ColumnMismatch, CompileError};
+use tributary_topics::error::TopicError;
+use tributary_warehouse::destination::DestinationError;
+use tributary_warehouse::merge::encode::EncodeError;
+use tributary_warehouse::merge::plan::PlanError;
 
 /// What stopped the comparison of a table.
 #[derive(Debug, Error)]

@@ -2,7 +2,6 @@
 //! capture would have written; an Avro key enters and the parameters leave that find the row in MySQL.
 
 use super::canonical::interval_micros;
-use crate::merge::target::TargetKind;
 use jiff::SignedDuration;
 use jiff::civil::datetime;
 use mysql_async::Value;
@@ -12,6 +11,7 @@ use tributary_schemas::decimal::{Magnitude, parse_unscaled};
 use tributary_schemas::printed::hexadecimal;
 use tributary_schemas::table::Table;
 use tributary_schemas::types::{AvroType, ColumnType};
+use tributary_warehouse::merge::target::TargetKind;
 
 /// Microseconds from 1970-01-01 to PostgreSQL's epoch, 2000-01-01.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
@@ -171,7 +171,7 @@ fn param(column_type: &ColumnType, reader: &mut Reader<'_>) -> Option<Value> {
         AvroType::Bytes => {
             let bytes = reader.bytes().ok()?;
             match column_type {
-                ColumnType::Bit { .. } => Value::UInt(crate::merge::copy::bits_of(bytes).ok()?),
+                ColumnType::Bit { .. } => Value::UInt(tributary_warehouse::merge::copy::bits_of(bytes).ok()?),
                 _ => Value::Bytes(bytes.to_vec()),
             }
         }
@@ -244,8 +244,8 @@ fn value_text(column_type: &ColumnType, value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::{copy, numeric};
     use tributary_schemas::table::{Column, TableId};
+    use tributary_warehouse::merge::{copy, numeric};
 
     fn column(id: u32, declaration: &str) -> Column {
         Column { ordinal: id, ..Column::new(id, format!("c{id}"), declaration.parse().unwrap()) }

@@ -3,11 +3,7 @@
 //! time in which nothing moves.
 
 use super::error::VerifyError;
-use crate::bookkeeping::Bookkeeping;
-use crate::destination::Connection as Destination;
-use crate::remedies;
-use crate::topics::ends::Ends;
-use crate::topics::error::TopicError;
+use super::remedies;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -27,6 +23,10 @@ use tributary_service::kafka::{TracingContext, consumer_config, read_to_end, ret
 use tributary_service::waits::Waits;
 use tributary_source::connect::SourceConnection as Source;
 use tributary_source::dialect::SourceDialect;
+use tributary_topics::ends::Ends;
+use tributary_topics::error::TopicError;
+use tributary_warehouse::bookkeeping::Bookkeeping;
+use tributary_warehouse::destination::Connection as Destination;
 
 /// How long is waited without a word.
 pub(super) const SILENCE: Duration = Duration::from_secs(3);
@@ -135,7 +135,7 @@ impl StateFollower {
                 }
                 // Where the client can go on it does, and what is waited for here has a limit.
                 None | Some(Err(KafkaError::PartitionEOF(_))) => {}
-                Some(Err(error)) if crate::topics::error::is_transient(&error) => {
+                Some(Err(error)) if tributary_topics::error::is_transient(&error) => {
                     tracing::debug!(topic = self.topic, error = %error, "following the state topic");
                 }
                 Some(Err(error)) => {

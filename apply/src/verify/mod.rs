@@ -16,14 +16,12 @@ mod keys;
 mod lag;
 mod matching;
 mod progress;
+mod remedies;
 mod report;
 mod select;
 mod source;
 mod tuple;
 
-use crate::bookkeeping::Bookkeeping;
-use crate::destination::{Connection, Connector, catalog};
-use crate::remedies;
 use compare::{Servers, compare};
 use error::VerifyError;
 use lag::Lag;
@@ -41,6 +39,8 @@ use tributary_service::load::rules;
 use tributary_service::load::{Overrides, load};
 use tributary_source::connect::SourceOptions;
 use tributary_source::dialect::SourceDialect;
+use tributary_warehouse::bookkeeping::Bookkeeping;
+use tributary_warehouse::destination::{Connection, Connector, catalog};
 
 /// What the command line says beside the configuration.
 #[derive(Debug, Clone, Default)]

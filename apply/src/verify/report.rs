@@ -3,7 +3,7 @@
 
 use super::compare::Compared;
 use super::judge::Difference;
-use crate::remedies;
+use super::remedies;
 use std::fmt::Write;
 use tributary_schemas::printed::counted;
 use tributary_service::exit::Exit;

@@ -6,9 +6,6 @@ use super::canonical::{Canonical, RowColumns};
 use super::error::VerifyError;
 use super::keys::{condition, put_params};
 use super::tuple::Fields;
-use crate::batches::raw::{RawValues, put_raw};
-use crate::merge::encode::Shape;
-use crate::merge::plan::TransferPlan;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Row, Value};
 use std::collections::HashMap;
@@ -23,6 +20,9 @@ use tributary_source::chunk::{ChunkSql, quote};
 use tributary_source::connect::SourceConnection;
 use tributary_source::error::SourceError;
 use tributary_source::rows::RowEncoder;
+use tributary_warehouse::merge::encode::Shape;
+use tributary_warehouse::merge::plan::TransferPlan;
+use tributary_warehouse::merge::raw::{RawValues, put_raw};
 
 /// Keys that one SELECT looks up.
 const LOOKUP_KEYS: usize = 100;

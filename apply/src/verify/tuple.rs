@@ -38,8 +38,8 @@ impl<'a> Iterator for Fields<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::copy;
     use proptest::prelude::*;
+    use tributary_warehouse::merge::copy;
 
     proptest! {
         #[test]

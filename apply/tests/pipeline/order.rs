@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What to log for it.
-pub(crate) const FILTER: &str = "info,tributary_apply::destination::attended=trace";
-const MARK: &str = " TRACE tributary_apply::destination::attended: ";
+pub(crate) const FILTER: &str = "info,tributary_warehouse::destination::attended=trace";
+const MARK: &str = " TRACE tributary_warehouse::destination::attended: ";
 
 const ORDER: [&str; 10] = [
     "advisory lock",

@@ -143,7 +143,7 @@ fn an_end_of_the_history_that_was_met_before_is_not_taken_for_its_present_end() 
     let settings = task.consumer_client();
     let topic = tributary_schemas::topic::history_topic(&task.name);
     let name = task.name.parse().unwrap();
-    let mut reader = tributary_apply::topics::reader::HistoryReader::open(&settings, &name).unwrap();
+    let mut reader = tributary_topics::reader::HistoryReader::open(&settings, &name).unwrap();
     reader.read_to_end(|| false).unwrap();
     let asking: [BaseConsumer; 2] = ["read_committed", "read_uncommitted"]
         .map(|level| client().set("isolation.level", level).create().unwrap());

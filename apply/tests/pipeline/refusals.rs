@@ -178,7 +178,7 @@ fn a_drop_keeps_target_tables_and_waits_for_running_instances() {
     used.expect_exit(1);
     assert!(used.output().contains("in use"), "{}", used.output());
     // The session that says so may end without the instance: it comes again.
-    let key = tributary_apply::bookkeeping::Bookkeeping::new(&format!("bk_{}", task.name), &task.name)
+    let key = tributary_warehouse::bookkeeping::Bookkeeping::new(&format!("bk_{}", task.name), &task.name)
         .task_lock_key();
     let holder = format!(
         "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND (classid::bigint << 32) | objid::bigint = {key}"

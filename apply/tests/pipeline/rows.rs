@@ -181,7 +181,7 @@ fn what_lies_between_a_position_and_an_end_is_found_out() {
     let mut task = Task::new("probe");
     let t = task.table("t");
     let client = task.consumer_client();
-    let ends = tributary_apply::topics::ends::Ends::new(&client).unwrap();
+    let ends = tributary_topics::ends::Ends::new(&client).unwrap();
     let place = (t.topic.clone(), 0);
     let end = || ends.last_stable(std::slice::from_ref(&place)).unwrap()[&place];
     task.aborted(|task| task.send(&t.topic, Some(0), Some(b"k"), Some(b"v")));

@@ -2,17 +2,17 @@
 
 use crate::postgres::{Session, connection, dialect};
 use crate::random_rows::{DECLARATIONS, column};
-use tributary_apply::destination::catalog;
-use tributary_apply::merge::changes::{alter_statements, changes};
-use tributary_apply::merge::ddl::Creation;
-use tributary_apply::merge::layout::ColumnRule;
-use tributary_apply::merge::names::TargetName;
-use tributary_apply::merge::plan::TransferPlan;
 use tributary_config::{Indexes, Storage, ZeroDatePolicy};
 use tributary_schemas::table::{Column, ColumnDefault, Index, IndexPart, Table, TableId};
+use tributary_warehouse::destination::catalog;
+use tributary_warehouse::merge::changes::{alter_statements, changes};
+use tributary_warehouse::merge::ddl::Creation;
+use tributary_warehouse::merge::layout::ColumnRule;
+use tributary_warehouse::merge::names::TargetName;
+use tributary_warehouse::merge::plan::TransferPlan;
 
 fn create<'a>(
-    dialect: tributary_apply::merge::dialect::Dialect,
+    dialect: tributary_warehouse::merge::dialect::Dialect,
     table: &'a Table,
     rule: &'a ColumnRule,
     target: &'a TargetName,

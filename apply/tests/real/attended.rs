@@ -3,8 +3,8 @@
 use crate::postgres::{Session, connection};
 use bytes::Bytes;
 use std::time::Duration;
-use tributary_apply::destination::holders;
-use tributary_apply::merge::dialect::{Dialect, Probe};
+use tributary_warehouse::destination::holders;
+use tributary_warehouse::merge::dialect::{Dialect, Probe};
 
 #[tokio::test]
 async fn a_dead_instances_copy_is_ended_also_by_kernels_that_do_not_tell_what_it_waits_for() {

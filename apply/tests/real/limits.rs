@@ -1,13 +1,13 @@
 //! What `check` says of rows and keys that may not fit, against what the server does with the widest of them.
 
 use crate::postgres::Session;
-use tributary_apply::merge::ddl::Creation;
-use tributary_apply::merge::dialect::{Dialect, Probe};
-use tributary_apply::merge::layout::{ColumnRule, Layout};
-use tributary_apply::merge::limits::{notes, notes_on};
-use tributary_apply::merge::names::TargetName;
 use tributary_config::{Indexes, Storage};
 use tributary_schemas::table::{Column, Table, TableId};
+use tributary_warehouse::merge::ddl::Creation;
+use tributary_warehouse::merge::dialect::{Dialect, Probe};
+use tributary_warehouse::merge::layout::{ColumnRule, Layout};
+use tributary_warehouse::merge::limits::{notes, notes_on};
+use tributary_warehouse::merge::names::TargetName;
 
 fn table(key: &str, count: u32, declaration: &str) -> Table {
     let column = |id: u32, declaration: &str| Column::new(id, format!("c{id}"), declaration.parse().unwrap());

@@ -7,20 +7,20 @@ use apache_avro::types::Value;
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use tributary_apply::batches::compact::Batch;
-use tributary_apply::batches::operations::Operations;
-use tributary_apply::merge::copy::{put_header, put_trailer};
-use tributary_apply::merge::ddl::Creation;
-use tributary_apply::merge::dialect::Strategy;
-use tributary_apply::merge::encode::Shape;
-use tributary_apply::merge::layout::ColumnRule;
-use tributary_apply::merge::names::TargetName;
-use tributary_apply::merge::plan::TransferPlan;
-use tributary_apply::merge::sql::{
+use tributary_config::{Indexes, Storage};
+use tributary_schemas::table::{Table, TableId};
+use tributary_warehouse::merge::copy::{put_header, put_trailer};
+use tributary_warehouse::merge::ddl::Creation;
+use tributary_warehouse::merge::dialect::Strategy;
+use tributary_warehouse::merge::encode::Shape;
+use tributary_warehouse::merge::layout::ColumnRule;
+use tributary_warehouse::merge::names::TargetName;
+use tributary_warehouse::merge::operations::Operations;
+use tributary_warehouse::merge::plan::TransferPlan;
+use tributary_warehouse::merge::sql::{
     Merge, UNIQUE_VIOLATION, clear_target, copy_statement, drop_stage, stage_table_ddl, take_stage,
     truncate_stage,
 };
-use tributary_config::{Indexes, Storage};
-use tributary_schemas::table::{Table, TableId};
 
 /// Key, then (value, or none) as text.
 type Model = BTreeMap<(i32, String), Option<String>>;

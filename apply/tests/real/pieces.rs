@@ -3,8 +3,8 @@
 use crate::postgres::{Session, connection};
 use std::sync::mpsc::channel;
 use std::time::Duration;
-use tributary_apply::destination::pieces::Pieces;
-use tributary_apply::merge::names::TargetName;
+use tributary_warehouse::destination::pieces::Pieces;
+use tributary_warehouse::merge::names::TargetName;
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -36,7 +36,7 @@ async fn every_row_is_read_once_whatever_orders_the_keys() {
         let pieces = Pieces::new(&shape, &columns, &names(&["id", "s", "n", "b", "at"]), rows);
         assert!(!pieces.is_whole());
         let mut ids = Vec::new();
-        let take = |mut fields: tributary_apply::destination::pieces::Fields<'_>| {
+        let take = |mut fields: tributary_warehouse::destination::pieces::Fields<'_>| {
             let id = fields.nth(1).flatten().unwrap();
             ids.push(i32::from_be_bytes(id.try_into().unwrap()));
         };

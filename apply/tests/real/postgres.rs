@@ -5,12 +5,12 @@ use futures_util::SinkExt;
 use std::pin::pin;
 use std::sync::LazyLock;
 use tokio_postgres::{Client, NoTls};
-use tributary_apply::destination::{Connection, Connector, catalog};
-use tributary_apply::merge::dialect::Dialect;
-use tributary_apply::merge::names::{TargetName, quote};
-use tributary_apply::merge::target::TargetShape;
 use tributary_config::DestinationConfig;
 use tributary_tests::servers::Servers;
+use tributary_warehouse::destination::{Connection, Connector, catalog};
+use tributary_warehouse::merge::dialect::Dialect;
+use tributary_warehouse::merge::names::{TargetName, quote};
+use tributary_warehouse::merge::target::TargetShape;
 
 /// The server, started on the first call.
 static SERVERS: LazyLock<Servers> = LazyLock::new(|| Servers::of_checkout(&["postgres"]));

@@ -4,19 +4,19 @@ use crate::decoder;
 use crate::postgres::{Session, dialect};
 use crate::random_rows::{Cell, SOURCE_MS, Schemas, row, table};
 use fastrand::Rng;
-use tributary_apply::batches::raw::RawValues;
-use tributary_apply::merge::copy::{put_header, put_trailer};
-use tributary_apply::merge::ddl::Creation;
-use tributary_apply::merge::dialect::Product;
-use tributary_apply::merge::encode::{Encoded, Shape};
-use tributary_apply::merge::layout::{ColumnRule, Layout};
-use tributary_apply::merge::names::TargetName;
-use tributary_apply::merge::plan::TransferPlan;
-use tributary_apply::merge::sql::copy_statement;
-use tributary_apply::merge::target::TargetShape;
 use tributary_config::{Indexes, Storage};
 use tributary_schemas::table::Table;
 use tributary_schemas::types::ColumnType;
+use tributary_warehouse::merge::copy::{put_header, put_trailer};
+use tributary_warehouse::merge::ddl::Creation;
+use tributary_warehouse::merge::dialect::Product;
+use tributary_warehouse::merge::encode::{Encoded, Shape};
+use tributary_warehouse::merge::layout::{ColumnRule, Layout};
+use tributary_warehouse::merge::names::TargetName;
+use tributary_warehouse::merge::plan::TransferPlan;
+use tributary_warehouse::merge::raw::RawValues;
+use tributary_warehouse::merge::sql::copy_statement;
+use tributary_warehouse::merge::target::TargetShape;
 
 /// The destination that Tributary would create, without a server.
 fn shape(table: &Table, rule: &ColumnRule) -> TargetShape {

@@ -14,10 +14,10 @@ use tributary_apply::batches::compact::Batch;
 use tributary_apply::batches::flush::FlushLimits;
 use tributary_apply::pipeline::flow::{Flow, RecordVerdict};
 use tributary_apply::pipeline::job::{Job, JobOutcome};
-use tributary_apply::pipeline::table::TableTask;
-use tributary_apply::topics::history::History;
 use tributary_config::TableRules;
 use tributary_schemas::wire;
+use tributary_topics::history::History;
+use tributary_warehouse::tables::task::TableTask;
 
 const INSTANCES: usize = 2;
 const LIMITS: FlushLimits = FlushLimits { keys: 4, bytes: 1 << 20, age: Duration::ZERO };

@@ -6,12 +6,12 @@ use super::model::{Own, Rows, Values, Violation, compare, decode, key};
 use super::schedule::Fault;
 use super::source::Source;
 use std::collections::BTreeMap;
-use tributary_apply::barriers::{Arrival, Passage, arrive};
 use tributary_apply::batches::compact::Batch;
-use tributary_apply::bookkeeping::Move;
 use tributary_apply::pipeline::job::{Job, JobOutcome, Loaded};
-use tributary_apply::pipeline::table::TableTask;
 use tributary_schemas::history::Cause;
+use tributary_warehouse::bookkeeping::Move;
+use tributary_warehouse::tables::barriers::{Arrival, Passage, arrive};
+use tributary_warehouse::tables::task::TableTask;
 
 /// What the destination holds of a topic.
 #[derive(Debug, Clone)]

@@ -7,8 +7,16 @@ use std::process::Command;
 use tributary_tests::servers::root;
 
 /// Where the texts of the product are. What is said about refused keys themselves is said where they are refused.
-const SOURCES: [&str; 6] =
-    ["apply/src", "capture/src", "source/src", "service/src", "schemas/src", "config/src"];
+const SOURCES: [&str; 8] = [
+    "apply/src",
+    "capture/src",
+    "warehouse/src",
+    "topics/src",
+    "source/src",
+    "service/src",
+    "schemas/src",
+    "config/src",
+];
 const ABOUT_KEYS: [&str; 3] = ["config/src/check.rs", "service/src/keys.rs", "service/src/keys/print.rs"];
 const SECTIONS: [&str; 7] = ["source", "kafka", "registry", "topics", "destination", "capture", "apply"];
 /// Keys of which only a value is refused.
@@ -199,11 +207,11 @@ fn what_a_message_tells_a_person_to_do_can_be_done() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// What a person is to do stands in the tables of remedies of apply and capture, where it is read and followed.
+/// What a person is to do stands in the tables of remedies of apply (with warehouse) and capture, where it is read and followed.
 #[test]
 fn no_remedy_stands_outside_its_table() {
     let mut files = Vec::new();
-    for folder in ["apply/src", "capture/src"] {
+    for folder in ["apply/src", "capture/src", "warehouse/src", "topics/src"] {
         sources(&root().join(folder), &mut files);
     }
     let mut elsewhere = Vec::new();

@@ -3,16 +3,16 @@
 
 use super::ends::asked_about;
 use super::{Ask, Engine, Event};
-use crate::bookkeeping::TaskView;
 use crate::remedies;
-use crate::topics::history::History;
-use crate::topics::members::LOOKS;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tributary_schemas::history::{Cause, RegisteredSchema};
 use tributary_service::exit::Failure;
 use tributary_service::kafka::TopicPartition;
 use tributary_service::status::{Role, State, TableState};
+use tributary_topics::history::History;
+use tributary_topics::members::LOOKS;
+use tributary_warehouse::bookkeeping::TaskView;
 
 /// The consumer's own positions, transaction markers included.
 const POSITIONS: Duration = Duration::from_millis(100);
@@ -141,7 +141,7 @@ impl Engine {
                 let mut lease = worker.pool().acquire("a look at the bookkeeping").await?;
                 let view = worker.bookkeeping().view(&mut lease).await?;
                 lease.release();
-                Ok::<_, crate::destination::DestinationError>(view)
+                Ok::<_, tributary_warehouse::destination::DestinationError>(view)
             };
             match view.await {
                 Ok(view) => {

@@ -3,8 +3,6 @@
 
 use super::table::Reading;
 use super::{Engine, Event};
-use crate::destination::TableError;
-use crate::pipeline::table::TableTask;
 use crate::remedies;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -12,6 +10,8 @@ use std::time::Instant;
 use tributary_service::codes::Code;
 use tributary_service::exit::Failure;
 use tributary_service::kafka::TopicPartition;
+use tributary_warehouse::destination::TableError;
+use tributary_warehouse::tables::task::TableTask;
 
 /// A position is behind the end of its partition for good after this many answers: leaders may differ for a moment.
 const BEYOND_END_MAX: u32 = 5;

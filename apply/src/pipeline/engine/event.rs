@@ -2,16 +2,16 @@
 
 use super::index::TableIndex;
 use crate::batches::compact::Batch;
-use crate::bookkeeping::TaskView;
-use crate::destination::DestinationError;
 use crate::pipeline::job::JobOutcome;
 use crate::pipeline::worker::{Failed, Report};
-use crate::topics::history::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tributary_schemas::history::RegisteredSchema;
 use tributary_service::exit::Failure;
 use tributary_service::kafka::TopicPartition;
+use tributary_topics::history::History;
+use tributary_warehouse::bookkeeping::TaskView;
+use tributary_warehouse::destination::DestinationError;
 
 /// Something happened elsewhere.
 pub(crate) enum Event {

@@ -6,13 +6,13 @@ use crate::pipeline::name::shared_name;
 use crate::pipeline::run::kafka_failure;
 use crate::pipeline::worker::partitions_changed;
 use crate::remedies;
-use crate::topics::consumer::{Assignment, GroupConsumer};
-use crate::topics::members::strangers;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::{Duration, Instant};
 use tributary_service::exit::Failure;
 use tributary_service::kafka::{Absence, close};
 use tributary_service::waits::Wait;
+use tributary_topics::consumer::{Assignment, GroupConsumer};
+use tributary_topics::members::strangers;
 
 /// Whether this instance is in the task's group.
 pub(super) struct Membership {
@@ -172,7 +172,7 @@ impl Engine {
             }
             Some(RDKafkaErrorCode::AllBrokersDown) => self.kafka_failed(&error.to_string(), now),
             // The client goes on by itself; whether it succeeds shows when the ends are asked for.
-            _ if crate::topics::error::is_transient(error) => {
+            _ if tributary_topics::error::is_transient(error) => {
                 tracing::debug!(error = %error, "consumer");
                 Ok(())
             }

@@ -4,14 +4,14 @@ use super::index::TableIndex;
 use super::retries::Next;
 use super::{Engine, Event};
 use crate::batches::compact::Batch;
-use crate::destination::DestinationError;
 use crate::pipeline::job::{Job, JobOutcome};
 use crate::pipeline::worker::{Failed, Report, WorkError};
 use crate::remedies;
-use crate::topics::error::TopicError;
 use std::sync::Arc;
 use std::time::Instant;
 use tributary_service::exit::Failure;
+use tributary_topics::error::TopicError;
+use tributary_warehouse::destination::DestinationError;
 
 impl Engine {
     /// Sends a table's next job to the runtime, if there is one.

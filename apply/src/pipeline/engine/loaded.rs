@@ -6,12 +6,12 @@
 
 use super::index::TableIndex;
 use super::{Engine, Event};
-use crate::destination::DestinationError;
 use crate::pipeline::worker::statistics_of;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tributary_service::retry::{Backoff, Policy};
+use tributary_warehouse::destination::DestinationError;
 
 /// How far a table is with what follows its load.
 pub(super) struct AfterLoad {

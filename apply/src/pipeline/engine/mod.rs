@@ -27,8 +27,6 @@ use tables::Tables;
 
 use super::worker::Worker;
 use crate::batches::flush::{FlushLimits, MemoryBudget};
-use crate::topics::consumer::GroupConsumer;
-use crate::topics::members::Company;
 use rdkafka::{ClientConfig, Message};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -41,6 +39,8 @@ use tributary_service::registry::Registry;
 use tributary_service::retry::{Backoff, Policy};
 use tributary_service::shutdown::{Shutdown, ShutdownHandle};
 use tributary_service::status::Status;
+use tributary_topics::consumer::GroupConsumer;
+use tributary_topics::members::Company;
 
 /// Records and bytes after which the loop looks at everything else again.
 const ROUND_RECORDS: u32 = 2_000;

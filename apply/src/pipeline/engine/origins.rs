@@ -1,13 +1,13 @@
 //! The tasks whose topics are read: what each one's history says, and who follows it. A task with a source of its own reads
 //! itself.
 
-use crate::topics::history::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 use tributary_config::TaskName;
 use tributary_schemas::topic::history_topic;
+use tributary_topics::history::History;
 
 /// A task whose topics are read.
 pub(crate) struct Origin {

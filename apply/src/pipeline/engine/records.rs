@@ -3,9 +3,7 @@
 use super::Engine;
 use super::index::TableIndex;
 use super::table::{EngineTable, Reading};
-use crate::destination::TableError;
 use crate::pipeline::flow::RecordVerdict;
-use crate::pipeline::table::TableTask;
 use crate::remedies;
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
@@ -13,6 +11,8 @@ use std::time::Instant;
 use tributary_schemas::sequence::RAW_HEADER_PREFIX;
 use tributary_schemas::wire;
 use tributary_service::codes::Code;
+use tributary_warehouse::destination::TableError;
+use tributary_warehouse::tables::task::TableTask;
 
 /// What became of a record.
 enum Taken {

@@ -2,9 +2,7 @@
 //! topics to subscribe to.
 
 use super::{Engine, EngineTable};
-use crate::pipeline::table::{TableRefusal, TableTask};
 use crate::remedies;
-use crate::topics::history::History;
 use std::sync::Arc;
 use std::time::Duration;
 use tributary_schemas::history::SelectedTable;
@@ -12,6 +10,8 @@ use tributary_schemas::table::TableId;
 use tributary_service::codes::Code;
 use tributary_service::exit::Failure;
 use tributary_service::status::ErrorDocument;
+use tributary_topics::history::History;
+use tributary_warehouse::tables::task::{TableRefusal, TableTask};
 
 impl Engine {
     /// Follows the history: new tables are subscribed to, new generations reach the state machines.

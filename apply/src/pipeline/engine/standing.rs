@@ -10,8 +10,8 @@
 //! Invariant: a table that is tried counts as parked until it has written something, or has nothing left to write; one is
 //! tried without anyone's saying so only for a reason that a person may take away on the destination's side.
 
-use crate::destination::TableError;
 use std::time::{Duration, Instant};
+use tributary_warehouse::destination::TableError;
 
 /// Where a table stands.
 #[derive(Debug)]

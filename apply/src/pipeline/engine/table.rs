@@ -5,11 +5,8 @@ use super::loaded::AfterLoad;
 use super::retries::Retries;
 use super::standing::{OwnMarks, Standing};
 use crate::batches::compact::Batch;
-use crate::destination::TableError;
 use crate::pipeline::flow::Flow;
-use crate::pipeline::table::TableTask;
-use crate::pipeline::worker::{TableMemory, unknown_generation};
-use crate::topics::consumer::GroupConsumer;
+use crate::pipeline::worker::TableMemory;
 use rdkafka::Message;
 use rdkafka::message::OwnedMessage;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +14,10 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use tributary_service::status::{Status, TableStatus};
+use tributary_topics::consumer::GroupConsumer;
+use tributary_warehouse::destination::TableError;
+use tributary_warehouse::tables::fit::unknown_generation;
+use tributary_warehouse::tables::task::TableTask;
 
 /// How long a partition may be read though nothing of it may be taken, and how many records are held back.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -2,8 +2,6 @@
 //! Each is asked for in turn, whoever reads its partitions.
 
 use super::{Ask, Engine};
-use crate::destination::TableError;
-use crate::pipeline::table::TableTask;
 use crate::pipeline::worker::partitions_changed;
 use crate::remedies;
 use std::sync::Arc;
@@ -12,6 +10,8 @@ use tributary_config::TaskName;
 use tributary_schemas::topic::history_topic;
 use tributary_service::codes::Code;
 use tributary_service::exit::Failure;
+use tributary_warehouse::destination::TableError;
+use tributary_warehouse::tables::task::TableTask;
 
 /// Topics that are asked for at a time, each by a request of its own.
 const AT_A_TIME: usize = 5;

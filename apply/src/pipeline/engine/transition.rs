@@ -4,12 +4,12 @@ use super::index::TableIndex;
 use super::standing::{Parked, Standing};
 use super::table::EngineTable;
 use super::{Engine, Event};
-use crate::destination::{DestinationError, TableError, loggable};
 use crate::pipeline::worker::statistics_of;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tributary_service::exit::Failure;
 use tributary_service::status::{ErrorDocument, TableState};
+use tributary_warehouse::destination::{DestinationError, TableError, loggable};
 
 impl EngineTable {
     pub(super) const fn is_parked(&self) -> bool {
@@ -245,14 +245,14 @@ mod tests {
     use super::*;
     use crate::batches::flush::FlushLimits;
     use crate::pipeline::job::{Job, JobOutcome, Loaded};
-    use crate::pipeline::table::TableTask;
-    use crate::topics::history::History;
     use std::sync::mpsc::channel;
     use tributary_config::{Config, TableRules};
     use tributary_schemas::history::SelectedTable;
     use tributary_schemas::table::TableId;
     use tributary_service::Service;
     use tributary_service::status::Status;
+    use tributary_topics::history::History;
+    use tributary_warehouse::tables::task::TableTask;
 
     const MINUTE: Duration = Duration::from_secs(60);
 

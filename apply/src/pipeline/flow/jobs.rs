@@ -2,9 +2,9 @@
 
 use super::{Closed, Flow, Intake, Open, Partition, Phase};
 use crate::batches::flush::{BatchState, FlushDecision, FlushLimits};
-use crate::bookkeeping::Move;
 use crate::pipeline::job::{Job, JobOutcome, Loaded, Rows};
 use std::time::Instant;
+use tributary_warehouse::bookkeeping::Move;
 
 impl<B: Rows> Flow<B> {
     /// The next job, if one may go out. `pressed`: memory is short.

@@ -10,10 +10,10 @@ mod jobs;
 mod standing;
 
 use super::job::Rows;
-use crate::barriers::Barriers;
-use crate::bookkeeping::Move;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
+use tributary_warehouse::bookkeeping::Move;
+use tributary_warehouse::tables::barriers::Barriers;
 
 /// Where a partition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //! them drops what it makes void, so that nothing of before is written later.
 
 use super::{Flow, Intake, Partition, Phase};
-use crate::barriers::Barriers;
 use crate::pipeline::job::Rows;
+use tributary_warehouse::tables::barriers::Barriers;
 
 impl<B: Rows> Flow<B> {
     /// Takes over what the history says now. A partition that stands before a generation that empties the table goes on
@@ -106,12 +106,12 @@ impl<B: Rows> Flow<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::barriers::{Barrier, Passage};
     use crate::batches::flush::FlushLimits;
     use crate::pipeline::flow::RecordVerdict;
     use crate::pipeline::job::{Job, JobOutcome, Loaded};
     use crate::pipeline::simulation::Held;
     use std::time::{Duration, Instant};
+    use tributary_warehouse::tables::barriers::{Barrier, Passage};
 
     const LIMITS: FlushLimits = FlushLimits { keys: 9, bytes: 1 << 20, age: Duration::ZERO };
 

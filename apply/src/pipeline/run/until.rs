@@ -5,15 +5,8 @@
 //! tried before the end, so that its old mark says nothing.
 
 use super::{Run, kafka_failure};
-use crate::bookkeeping::{Refusal, StoredOffset, TargetRow};
-use crate::destination::{DestinationError, TableError, loggable};
-use crate::pipeline::table::{TableRefusal, TableTask};
 use crate::pipeline::worker::{Worker, check_identity};
 use crate::remedies;
-use crate::topics::ends::Ends;
-use crate::topics::error::TopicError;
-use crate::topics::history::History;
-use crate::topics::reader::REQUEST_TIMEOUT;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +17,13 @@ use tributary_service::kafka::TopicPartition;
 use tributary_service::load::rules;
 use tributary_service::retry::{Policy, RetryError, retry_while_transient};
 use tributary_service::status::{ErrorDocument, Status, TableState};
+use tributary_topics::ends::Ends;
+use tributary_topics::error::TopicError;
+use tributary_topics::history::History;
+use tributary_topics::reader::REQUEST_TIMEOUT;
+use tributary_warehouse::bookkeeping::{Refusal, StoredOffset, TargetRow};
+use tributary_warehouse::destination::{DestinationError, TableError, loggable};
+use tributary_warehouse::tables::task::{TableRefusal, TableTask};
 
 /// How often the destination is asked.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -284,7 +284,7 @@ async fn goals(run: &Run, ends: Arc<Ends>, histories: &[&History]) -> Result<Goa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::names::TargetName;
+    use tributary_warehouse::merge::names::TargetName;
 
     fn error() -> TableError {
         TableError { code: "x".into(), message: "x".into(), place: "x".into(), remedy: "x".into() }

@@ -4,12 +4,12 @@
 //! meanwhile is analyzed anew.
 
 use super::{TableMemory, Worker};
-use crate::destination::{Connection, DestinationError, catalog};
-use crate::merge::ddl::NewIndex;
-use crate::merge::sql::analyze;
-use crate::pipeline::table::TableTask;
 use std::sync::atomic::Ordering;
 use tokio_postgres::error::SqlState;
+use tributary_warehouse::destination::{Connection, DestinationError, catalog};
+use tributary_warehouse::merge::ddl::NewIndex;
+use tributary_warehouse::merge::sql::analyze;
+use tributary_warehouse::tables::task::TableTask;
 
 impl Worker {
     /// Makes the indexes and takes statistics. May be repeated: what is there counts as made. False if the table was

@@ -5,22 +5,24 @@
 //! brings back, parks the table with its name and the statements that a person runs.
 
 use super::Worker;
-use super::fit::compile;
-use crate::destination::belongings::belongings;
-use crate::destination::dependents::dependents;
-use crate::destination::{Connection, DestinationError, TableError, catalog, describe, is_transient};
-use crate::merge::belongings::FromSource;
-use crate::merge::changes::{Change, alter_statements, changes};
-use crate::merge::dependents::{Dependent, Kind, listed};
-use crate::merge::layout::Layout;
-use crate::merge::sql::clear_target;
-use crate::merge::target::TargetShape;
-use crate::pipeline::table::TableTask;
 use crate::remedies;
 use tokio_postgres::error::SqlState;
 use tributary_schemas::history::GenerationRecord;
 use tributary_schemas::table::Table;
 use tributary_service::codes::Code;
+use tributary_warehouse::destination::belongings::belongings;
+use tributary_warehouse::destination::dependents::dependents;
+use tributary_warehouse::destination::{
+    Connection, DestinationError, TableError, catalog, describe, is_transient,
+};
+use tributary_warehouse::merge::belongings::FromSource;
+use tributary_warehouse::merge::changes::{Change, alter_statements, changes};
+use tributary_warehouse::merge::dependents::{Dependent, Kind, listed};
+use tributary_warehouse::merge::layout::Layout;
+use tributary_warehouse::merge::sql::clear_target;
+use tributary_warehouse::merge::target::TargetShape;
+use tributary_warehouse::tables::fit::compile;
+use tributary_warehouse::tables::task::TableTask;
 
 /// What a statement that is refused was about to take from those who depend on it.
 #[derive(Debug, Clone, Default)]
@@ -252,7 +254,7 @@ impl Worker {
         task: &TableTask,
         record: &GenerationRecord,
         changes: &[Change],
-    ) -> Result<Result<Vec<String>, crate::merge::ddl::DdlError>, DestinationError> {
+    ) -> Result<Result<Vec<String>, tributary_warehouse::merge::ddl::DdlError>, DestinationError> {
         if changes.is_empty() {
             return Ok(Ok(Vec::new()));
         }

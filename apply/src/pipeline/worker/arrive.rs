@@ -9,19 +9,19 @@ use super::anew::Touched;
 use super::claim::Done;
 use super::flush::Cache;
 use super::locks::Hold;
-use crate::barriers::{Arrival, Passage, arrive};
 use crate::batches::compact::Batch;
-use crate::bookkeeping::{ArrivalStep, Move};
-use crate::destination::{Connection, DestinationError, TableError};
-use crate::merge::changes::{Change, changes};
-use crate::merge::ddl::DdlError;
 use crate::pipeline::job::JobOutcome;
-use crate::pipeline::ownership::Act;
-use crate::pipeline::table::TableTask;
 use crate::remedies;
 use tributary_schemas::history::{Cause, GenerationRecord};
 use tributary_service::codes::Code;
 use tributary_service::sabotage;
+use tributary_warehouse::bookkeeping::{ArrivalStep, Move};
+use tributary_warehouse::destination::{Connection, DestinationError, TableError};
+use tributary_warehouse::merge::changes::{Change, changes};
+use tributary_warehouse::merge::ddl::DdlError;
+use tributary_warehouse::tables::barriers::{Arrival, Passage, arrive};
+use tributary_warehouse::tables::ownership::Act;
+use tributary_warehouse::tables::task::TableTask;
 
 impl Worker {
     /// Records arrivals of partitions that come from `generations.0` at `generations.1`. `conflicts`: how many attempts in

@@ -1,9 +1,9 @@
 //! Before rows or columns are taken away from a target: is it this topic's alone? Asked in the transaction that does it.
 
 use super::Worker;
-use crate::destination::{Connection, DestinationError, catalog};
-use crate::pipeline::ownership::{Act, refusal};
-use crate::pipeline::table::TableTask;
+use tributary_warehouse::destination::{Connection, DestinationError, catalog};
+use tributary_warehouse::tables::ownership::{Act, refusal};
+use tributary_warehouse::tables::task::TableTask;
 
 /// What has been done to a target, and is to be written down once no table is waited for any more.
 #[derive(Debug, Default)]

@@ -1,15 +1,15 @@
 //! Sends a batch to the destination by binary COPY: survivors enter, tuples leave in pieces of bounded size.
 
 use crate::batches::compact::Batch;
-use crate::destination::{Connection, DestinationError, TableError};
-use crate::merge::copy::{put_header, put_trailer};
-use crate::merge::encode::Shape;
-use crate::merge::names::TargetName;
-use crate::merge::plan::TransferPlan;
-use crate::merge::sql::copy_statement;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::pin::pin;
+use tributary_warehouse::destination::{Connection, DestinationError, TableError};
+use tributary_warehouse::merge::copy::{put_header, put_trailer};
+use tributary_warehouse::merge::encode::Shape;
+use tributary_warehouse::merge::names::TargetName;
+use tributary_warehouse::merge::plan::TransferPlan;
+use tributary_warehouse::merge::sql::copy_statement;
 
 use super::Report;
 use crate::remedies;

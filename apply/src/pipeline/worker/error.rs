@@ -1,8 +1,8 @@
 //! What a job of the worker fails with.
 
-use crate::destination::DestinationError;
-use crate::topics::error::TopicError;
 use thiserror::Error;
+use tributary_topics::error::TopicError;
+use tributary_warehouse::destination::DestinationError;
 
 /// Why a job could not be done.
 #[derive(Debug, Error)]

@@ -5,19 +5,11 @@
 //! has taken: a definition that somebody has changed since it was read is read again, and the rows are written anew.
 
 use super::copy::{Copied, copy};
-use super::fit::{compile, key_gone, restless, target_gone, target_gone_wrong};
 use super::locks::Hold;
+use super::refused::{key_gone, restless, target_gone, target_gone_wrong};
 use super::staging::Staging;
 use super::{Report, Worker};
 use crate::batches::compact::Batch;
-use crate::bookkeeping::Move;
-use crate::destination::{Connection, DestinationError, Lease, TableError, catalog};
-use crate::merge::encode::Shape;
-use crate::merge::names::TargetName;
-use crate::merge::plan::TransferPlan;
-use crate::merge::sql::{Merge, UNIQUE_VIOLATION, plan_of_merge};
-use crate::merge::target::TargetShape;
-use crate::pipeline::table::TableTask;
 use crate::remedies;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +17,15 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use tributary_service::codes::Code;
 use tributary_service::sabotage;
 use tributary_service::status::Timing;
+use tributary_warehouse::bookkeeping::Move;
+use tributary_warehouse::destination::{Connection, DestinationError, Lease, TableError, catalog};
+use tributary_warehouse::merge::encode::Shape;
+use tributary_warehouse::merge::names::TargetName;
+use tributary_warehouse::merge::plan::TransferPlan;
+use tributary_warehouse::merge::sql::{Merge, UNIQUE_VIOLATION, plan_of_merge};
+use tributary_warehouse::merge::target::TargetShape;
+use tributary_warehouse::tables::fit::compile;
+use tributary_warehouse::tables::task::TableTask;
 
 /// Unique violations after which a table is no longer loaded directly: its rows are being changed meanwhile.
 const VIOLATIONS_MAX: u32 = 3;

@@ -2,10 +2,10 @@
 //! them is told, and sessions of instances that hang are ended.
 
 use super::{WorkError, Worker};
-use crate::destination::holders::{self, SILENCE};
-use crate::destination::{Connection, DestinationError, Lease};
-use crate::merge::names::TargetName;
-use crate::pipeline::table::TableTask;
+use tributary_warehouse::destination::holders::{self, SILENCE};
+use tributary_warehouse::destination::{Connection, DestinationError, Lease};
+use tributary_warehouse::merge::names::TargetName;
+use tributary_warehouse::tables::task::TableTask;
 
 /// How long a lock is waited for at first, ms, by a job that keeps a connection meanwhile. DDL waits for the readers of its
 /// table, and every reader that comes later waits behind it.

@@ -8,7 +8,6 @@ mod arrive;
 mod claim;
 mod copy;
 mod error;
-mod fit;
 mod flush;
 mod locks;
 mod presence;
@@ -19,19 +18,12 @@ mod staging;
 
 pub(in crate::pipeline) use analyze::statistics_of;
 pub(crate) use error::WorkError;
-pub(in crate::pipeline) use fit::unknown_generation;
-pub(crate) use fit::{compile, warnings};
 pub(in crate::pipeline) use refused::{check_identity, partitions_changed};
 pub(crate) use replay::Replay;
 
 use super::job::{Job, JobOutcome};
-use super::table::TableTask;
 use crate::batches::compact::Batch;
-use crate::bookkeeping::Bookkeeping;
-use crate::destination::{DestinationError, Pool, TableError, catalog};
-use crate::merge::dialect::Dialect;
 use crate::remedies;
-use crate::topics::ends::Ends;
 use flush::Cache;
 use locks::Hold;
 use presence::{BEAT, Presence};
@@ -43,6 +35,11 @@ use tokio::time::MissedTickBehavior;
 use tributary_schemas::FORMAT_VERSION;
 use tributary_service::codes::Code;
 use tributary_service::status::{Status, Timing};
+use tributary_topics::ends::Ends;
+use tributary_warehouse::bookkeeping::Bookkeeping;
+use tributary_warehouse::destination::{DestinationError, Pool, TableError, catalog};
+use tributary_warehouse::merge::dialect::Dialect;
+use tributary_warehouse::tables::task::TableTask;
 
 /// What every job needs.
 pub(crate) struct Worker {
@@ -308,7 +305,7 @@ impl Worker {
 
     /// True if the partitions have moved on without this instance: whatever it failed with, a new owner or a replay has
     /// changed the target under it, and the table itself is well.
-    async fn is_overtaken(&self, task: &TableTask, moves: &[crate::bookkeeping::Move]) -> bool {
+    async fn is_overtaken(&self, task: &TableTask, moves: &[tributary_warehouse::bookkeeping::Move]) -> bool {
         let numbers: Vec<i32> = moves.iter().map(|step| step.partition).collect();
         let read = async {
             let mut lease = self.begin(task, Hold::Writer(&task.target), 0).await?;
@@ -334,7 +331,7 @@ impl Worker {
     async fn advance(
         &self,
         task: &TableTask,
-        moves: &[crate::bookkeeping::Move],
+        moves: &[tributary_warehouse::bookkeeping::Move],
     ) -> Result<JobOutcome<Batch>, DestinationError> {
         let mut lease = self.begin(task, Hold::Nothing, 0).await?;
         // A partition that stands before what empties the table goes there by arriving, not this way.

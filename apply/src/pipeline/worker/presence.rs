@@ -2,11 +2,11 @@
 //! and a number of its own, which names its staging tables. A session ends with its server; both are then taken anew
 //! before the next job.
 
-use crate::bookkeeping::Bookkeeping;
-use crate::destination::{Connection, Connector, DestinationError};
-use crate::merge::names::WRITERS;
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tributary_warehouse::bookkeeping::Bookkeeping;
+use tributary_warehouse::destination::{Connection, Connector, DestinationError};
+use tributary_warehouse::merge::names::WRITERS;
 
 /// How often an instance says that it lives; several of these fit into `destination::holders::SILENCE`.
 pub(super) const BEAT: Duration = Duration::from_secs(2);

@@ -1,12 +1,14 @@
 //! Why a topic and its target do not go together, each with what to do. Pure.
 
-use crate::bookkeeping::{OffsetRow, TargetRow};
-use crate::destination::TableError;
-use crate::pipeline::table::TableTask;
 use crate::remedies;
 use std::fmt::Display;
 use std::time::Duration;
 use tributary_service::codes::Code;
+use tributary_warehouse::bookkeeping::{OffsetRow, TargetRow};
+use tributary_warehouse::destination::{DestinationError, TableError};
+use tributary_warehouse::merge::names::quote_list;
+use tributary_warehouse::merge::plan::TransferPlan;
+use tributary_warehouse::tables::task::TableTask;
 
 /// The topic and the target are those that the offsets belong to.
 pub(in crate::pipeline) fn check_identity(task: &TableTask, row: &TargetRow) -> Result<(), TableError> {
@@ -84,4 +86,30 @@ pub(super) fn missed(task: &TableTask, row: &OffsetRow) -> TableError {
     );
     let place = format!("topic {}, partition {}, offset {}", task.topic, row.partition, row.next_offset);
     TableError::new(Code::RetentionExceeded, message, place, remedies::retention_exceeded(&task.name))
+}
+
+pub(super) fn key_gone(task: &TableTask, plan: &TransferPlan) -> TableError {
+    let key = quote_list(plan.key());
+    let message = format!(
+        "the unique index of {} over its key ({key}) is gone: nothing would keep a row from being there twice",
+        task.target
+    );
+    TableError::new(Code::TargetKey, message, &task.target, remedies::target_key(&task.target, &key))
+}
+
+pub(super) fn restless(task: &TableTask) -> TableError {
+    let message =
+        format!("the definition of {} was changed during each of several attempts at a flush", task.target);
+    TableError::new(Code::TargetDefinition, message, &task.target, remedies::restless())
+}
+
+pub(super) fn target_gone(task: &TableTask) -> DestinationError {
+    let message = format!("the target table {} does not exist any more", task.target);
+    let remedy = remedies::target_gone(&task.name);
+    DestinationError::Table(TableError::new(Code::TargetGone, message, &task.target, remedy))
+}
+
+pub(super) fn target_gone_wrong(task: &TableTask) -> TableError {
+    let message = "a delete could not be staged";
+    TableError::new(Code::Staging, message, &task.target, remedies::staging_defect())
 }

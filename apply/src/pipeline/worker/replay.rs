@@ -4,11 +4,11 @@
 use super::locks::Hold;
 use super::refused::{check_identity, undefined};
 use super::{WorkError, Worker};
-use crate::bookkeeping::TargetRow;
-use crate::destination::{Connection, DestinationError, catalog};
-use crate::pipeline::ownership::Act;
-use crate::pipeline::table::TableTask;
 use std::collections::BTreeMap;
+use tributary_warehouse::bookkeeping::TargetRow;
+use tributary_warehouse::destination::{Connection, DestinationError, catalog};
+use tributary_warehouse::tables::ownership::Act;
+use tributary_warehouse::tables::task::TableTask;
 
 /// What is to be read again.
 #[derive(Debug, Clone, PartialEq, Eq)]

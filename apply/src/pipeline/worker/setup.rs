@@ -2,21 +2,14 @@
 //! under an advisory lock, by whichever instance comes first. And every later time: reading the offsets.
 
 use super::claim::Done;
-use super::fit::{check_hazards, compile, warnings};
 use super::locks::Hold;
 use super::refused::{
     check_identity, existing_data, incomplete, missed, partitions_changed, recreated, shared, undefined,
 };
 use super::{TableMemory, WorkError, Worker};
 use crate::batches::compact::Batch;
-use crate::bookkeeping::{NewTarget, OffsetRow, Ownership, TargetRow};
-use crate::destination::{Connection, DestinationError, TableError, catalog};
-use crate::merge::ddl::{Created, Creation};
 use crate::pipeline::job::{JobOutcome, Loaded};
-use crate::pipeline::ownership::{Act, refusal};
-use crate::pipeline::table::TableTask;
 use crate::remedies;
-use crate::topics::error::TopicError;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tributary_config::ExistingData;
@@ -25,6 +18,13 @@ use tributary_schemas::table::Table;
 use tributary_service::codes::Code;
 use tributary_service::kafka::TopicPartition;
 use tributary_service::waits::Waits;
+use tributary_topics::error::TopicError;
+use tributary_warehouse::bookkeeping::{NewTarget, OffsetRow, Ownership, TargetRow};
+use tributary_warehouse::destination::{Connection, DestinationError, TableError, catalog};
+use tributary_warehouse::merge::ddl::{Created, Creation};
+use tributary_warehouse::tables::fit::{check_hazards, compile, warnings};
+use tributary_warehouse::tables::ownership::{Act, refusal};
+use tributary_warehouse::tables::task::TableTask;
 
 impl Worker {
     /// Reads the offsets of partitions, waiting out transactions in doubt; sets the target up if nobody has.

@@ -9,12 +9,12 @@
 //! Invariant: between [`Staging::take`] and COMMIT the staging table holds this flush's rows and no others, whoever
 //! else has the same number and whatever was left behind.
 
-use crate::destination::{Connection, DestinationError, describe};
-use crate::merge::dialect::Dialect;
-use crate::merge::names::TargetName;
-use crate::merge::plan::{StageColumn, TransferPlan};
-use crate::merge::sql::{drop_stage, stage_table_ddl, take_stage, truncate_stage};
 use tokio_postgres::error::SqlState;
+use tributary_warehouse::destination::{Connection, DestinationError, describe};
+use tributary_warehouse::merge::dialect::Dialect;
+use tributary_warehouse::merge::names::TargetName;
+use tributary_warehouse::merge::plan::{StageColumn, TransferPlan};
+use tributary_warehouse::merge::sql::{drop_stage, stage_table_ddl, take_stage, truncate_stage};
 
 /// Bytes that are sent into a staging table before it is truncated: to pass over so many deleted rows takes 1 to 3 ms where
 /// TRUNCATE, two fsyncs and a change of the catalog, takes 6 (20,000 rows of 190 bytes, psql).

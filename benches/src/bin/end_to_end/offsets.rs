@@ -7,13 +7,13 @@ use crate::services::Task;
 use crate::sysbench::{DATABASE, Tables};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use tributary_apply::topics::ends::Ends;
 use tributary_benches::Result;
 use tributary_config::KafkaConfig;
 use tributary_schemas::table::TableId;
 use tributary_schemas::topic::table_topic;
 use tributary_service::kafka::TopicPartition;
 use tributary_service::kafka::consumer_config;
+use tributary_topics::ends::Ends;
 
 /// Watches the table topics of a task.
 pub(crate) struct Offsets<'a> {

@@ -10,11 +10,6 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tributary_apply::batches::compact::Batch;
-use tributary_apply::batches::operations::Operations;
-use tributary_apply::batches::raw::RawValues;
-use tributary_apply::merge::encode::Shape;
-use tributary_apply::merge::layout::ColumnRule;
-use tributary_apply::merge::plan::TransferPlan;
 use tributary_benches::Result;
 use tributary_capture::binlog::decoder::RowDecoder;
 use tributary_capture::binlog::rows::Bitmap;
@@ -22,6 +17,11 @@ use tributary_schemas::avro::{NULL_BRANCH, VALUE_BRANCH};
 use tributary_schemas::envelope::{Operation, Source, put_source_place, put_tail};
 use tributary_schemas::row::EncodedRow;
 use tributary_source::rows::RowEncoder;
+use tributary_warehouse::merge::encode::Shape;
+use tributary_warehouse::merge::layout::ColumnRule;
+use tributary_warehouse::merge::operations::Operations;
+use tributary_warehouse::merge::plan::TransferPlan;
+use tributary_warehouse::merge::raw::RawValues;
 
 /// How often each path is measured; the median counts.
 const ROUNDS: usize = 9;

@@ -2,12 +2,12 @@
 //! of the binary protocol, and as the table both belong to.
 
 use mysql_async::Value;
-use tributary_apply::merge::layout::{ColumnRule, Layout};
-use tributary_apply::merge::names::TargetName;
-use tributary_apply::merge::target::TargetShape;
 use tributary_benches::Result;
 use tributary_capture::binlog::table_map::{ColumnMap, ImageType, TableMap};
 use tributary_schemas::table::{Column, Table, TableId};
+use tributary_warehouse::merge::layout::{ColumnRule, Layout};
+use tributary_warehouse::merge::names::TargetName;
+use tributary_warehouse::merge::target::TargetShape;
 
 /// A column: its type, whether it is nullable, and its layout in row images.
 type Declaration = (&'static str, bool, ImageType);

@@ -1,6 +1,6 @@
 //! Each remedy of the product is followed to the letter on real servers and ends with equal rows, here or in another
-//! test, or it is said why it cannot be: one list, complete against the tables of remedies (`remedies.rs` of apply and of
-//! capture).
+//! test, or it is said why it cannot be: one list, complete against the tables of remedies (`remedies.rs` of apply, of
+//! warehouse, and of capture).
 
 mod apply;
 mod capture;
@@ -22,6 +22,7 @@ enum Followed {
 use Followed::{Here, In, Not};
 
 const APPLY: &[(&str, Followed)] = &[
+    ("anew", Here("forgotten")),
     ("read_anew", Here("raised")),
     ("differences_to_merge", Here("cut")),
     ("differences_to_clear", Here("checked")),
@@ -165,11 +166,22 @@ const CAPTURE: &[(&str, Followed)] = &[
     ("unlike_version", Not("there is one version only")),
 ];
 
-/// The texts of a table of remedies, without tests.
+/// The texts of a table of remedies, without tests: what is about the warehouse is part of apply's.
 fn table(service: &str) -> String {
-    let folder = root().join(service).join("src");
-    let parts = std::fs::read_dir(folder.join("remedies")).into_iter().flatten();
-    let files = parts.map(|part| part.unwrap().path()).chain([folder.join("remedies.rs")]);
+    let crates = if service == "apply" { vec!["apply", "warehouse"] } else { vec![service] };
+    let folders = crates.iter().map(|name| root().join(name).join("src"));
+    let files = folders.flat_map(|folder| {
+        let parts = std::fs::read_dir(folder.join("remedies")).into_iter().flatten();
+        parts
+            .map(|part| part.unwrap().path())
+            .chain(
+                ["remedies.rs", "verify/remedies.rs"]
+                    .map(|part| folder.join(part))
+                    .into_iter()
+                    .filter(|part| part.exists()),
+            )
+            .collect::<Vec<_>>()
+    });
     let texts = files.map(|file| std::fs::read_to_string(file).unwrap());
     texts.map(|text| text.split("#[cfg(test)]").next().unwrap().to_owned()).collect()
 }
@@ -199,7 +211,11 @@ fn functions(text: &str) -> impl Iterator<Item = (&str, &str)> {
         } else if line.starts_with('#') {
             said = before;
         }
-        let signature = line.strip_prefix("pub(crate) ")?.trim_start_matches("const ").strip_prefix("fn ")?;
+        let signature = line
+            .strip_prefix("pub(crate) ")
+            .or(line.strip_prefix("pub "))?
+            .trim_start_matches("const ")
+            .strip_prefix("fn ")?;
         Some((signature.split('(').next()?, before))
     })
 }
@@ -217,7 +233,7 @@ fn titles() -> BTreeSet<String> {
 /// Every source text of a test.
 fn tests() -> String {
     let folders =
-        ["tests/tests/real", "tests/tests/faults", "apply/tests/pipeline", "apply/src/merge/changes"];
+        ["tests/tests/real", "tests/tests/faults", "apply/tests/pipeline", "warehouse/src/merge/changes"];
     let mut all = String::new();
     let mut folders: Vec<_> = folders.iter().map(|folder| root().join(folder)).collect();
     while let Some(folder) = folders.pop() {
