@@ -67,7 +67,7 @@ endif
 
 fuzz: ## damaged binlog events, images, documents and records, many more than in the tests (options: CASES=1000000)
 	PROPTEST_CASES=$${CASES:-1000000} cargo test --release -p tributary-capture -p tributary-topics -p tributary-warehouse \
-	  -p tributary-apply --lib --locked -- damaged any_bytes
+	  -p tributary-verify --lib --locked -- damaged any_bytes
 
 bench: build ## measure the hot paths and the whole product, into docs/benchmarks (options: BENCH="--quick", BENCH="--large", PEERS=1)
 	$(if $(filter --large,$(BENCH)),,"$${CARGO_TARGET_DIR:-target}/release/hot_paths" $(filter --quick,$(BENCH)))

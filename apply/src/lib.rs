@@ -5,4 +5,3 @@ mod check;
 pub mod commands;
 pub mod pipeline;
 mod remedies;
-mod verify;

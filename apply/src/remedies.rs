@@ -1,6 +1,6 @@
 //! What a person is to do where a table, the task or a command does not go on: the table of remedies of apply. Facts enter
 //! (names, statements), a text leaves that can be followed to the letter. Here is what has a code of a table; what ends the
-//! service or a command is in `ends`; what `verify` finds is in its folder, what is about the warehouse in the crate of that name.
+//! service or a command is in `ends`; what is about the warehouse and what `verify` finds is in the crates of these names.
 //!
 //! Invariant: each remedy ends with equal rows if it is followed. The test `followed` in tests/tests/real says of each
 //! function here where that is done on real servers, or why it cannot be.

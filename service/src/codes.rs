@@ -1,5 +1,5 @@
 //! The codes under which a table stands still or is left out, or a service ends: `/status`, the log and the bookkeeping
-//! name them. What to do about each is in the service's table of remedies (`remedies.rs` of capture; of apply and `warehouse`).
+//! name them. What to do about each is in the service's table of remedies (`remedies.rs` of capture; of apply, `warehouse` and `verify`).
 //!
 //! Invariant: each code has a section in docs/OPERATIONS.md, and each section there is about a code.
 

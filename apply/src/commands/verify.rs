@@ -1,12 +1,12 @@
 //! `apply verify`: compares source and destination, prints the keys that differ.
 
-use crate::verify::{self, Options};
 use clap::Args;
 use std::path::PathBuf;
 use tributary_config::Config;
 use tributary_service::cli::Common;
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::shell::runtime;
+use tributary_verify::Options;
 
 /// Threads beside the one that compares: connections work there.
 const THREADS: usize = 1;
@@ -32,5 +32,5 @@ pub struct VerifyArgs {
 /// A [`Failure`] if nothing could be compared.
 pub fn run(config: &Config, arguments: &VerifyArgs) -> Result<Exit, Failure> {
     let options = Options { table: arguments.table.clone(), sources: arguments.source.clone() };
-    runtime(THREADS)?.block_on(verify::run(config, &options))
+    runtime(THREADS)?.block_on(tributary_verify::run(config, &options))
 }

@@ -28,9 +28,18 @@ fn tests(text: &str) -> BTreeSet<&str> {
 #[test]
 fn each_invariant_names_a_test_that_is_there() {
     let mut code = String::new();
-    for folder in
-        ["schemas", "config", "service", "source", "topics", "warehouse", "capture", "apply", "tests"]
-    {
+    for folder in [
+        "schemas",
+        "config",
+        "service",
+        "source",
+        "topics",
+        "warehouse",
+        "verify",
+        "capture",
+        "apply",
+        "tests",
+    ] {
         read(&root().join(folder), &mut code);
     }
     let there = tests(&code);

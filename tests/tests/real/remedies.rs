@@ -7,9 +7,10 @@ use std::process::Command;
 use tributary_tests::servers::root;
 
 /// Where the texts of the product are. What is said about refused keys themselves is said where they are refused.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "apply/src",
     "capture/src",
+    "verify/src",
     "warehouse/src",
     "topics/src",
     "source/src",
@@ -207,11 +208,11 @@ fn what_a_message_tells_a_person_to_do_can_be_done() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// What a person is to do stands in the tables of remedies of apply (with warehouse) and capture, where it is read and followed.
+/// What a person is to do stands in the tables of remedies of apply (with warehouse and verify) and capture, where it is read and followed.
 #[test]
 fn no_remedy_stands_outside_its_table() {
     let mut files = Vec::new();
-    for folder in ["apply/src", "capture/src", "warehouse/src", "topics/src"] {
+    for folder in ["apply/src", "capture/src", "verify/src", "warehouse/src", "topics/src"] {
         sources(&root().join(folder), &mut files);
     }
     let mut elsewhere = Vec::new();

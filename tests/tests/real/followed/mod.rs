@@ -1,6 +1,6 @@
 //! Each remedy of the product is followed to the letter on real servers and ends with equal rows, here or in another
 //! test, or it is said why it cannot be: one list, complete against the tables of remedies (`remedies.rs` of apply, of
-//! warehouse, and of capture).
+//! the two crates that speak for it, and of capture).
 
 mod apply;
 mod capture;
@@ -166,21 +166,13 @@ const CAPTURE: &[(&str, Followed)] = &[
     ("unlike_version", Not("there is one version only")),
 ];
 
-/// The texts of a table of remedies, without tests: what is about the warehouse is part of apply's.
+/// The texts of a table of remedies, without tests: what is about the warehouse, and what `verify` finds, is part of apply's.
 fn table(service: &str) -> String {
-    let crates = if service == "apply" { vec!["apply", "warehouse"] } else { vec![service] };
+    let crates = if service == "apply" { vec!["apply", "warehouse", "verify"] } else { vec![service] };
     let folders = crates.iter().map(|name| root().join(name).join("src"));
     let files = folders.flat_map(|folder| {
         let parts = std::fs::read_dir(folder.join("remedies")).into_iter().flatten();
-        parts
-            .map(|part| part.unwrap().path())
-            .chain(
-                ["remedies.rs", "verify/remedies.rs"]
-                    .map(|part| folder.join(part))
-                    .into_iter()
-                    .filter(|part| part.exists()),
-            )
-            .collect::<Vec<_>>()
+        parts.map(|part| part.unwrap().path()).chain([folder.join("remedies.rs")]).collect::<Vec<_>>()
     });
     let texts = files.map(|file| std::fs::read_to_string(file).unwrap());
     texts.map(|text| text.split("#[cfg(test)]").next().unwrap().to_owned()).collect()

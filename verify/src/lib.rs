@@ -44,7 +44,7 @@ use tributary_warehouse::destination::{Connection, Connector, catalog};
 
 /// What the command line says beside the configuration.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Options {
+pub struct Options {
     /// Tables of the source to compare, as `database.table`, with `*` for any run of characters; all by default.
     pub table: Option<String>,
     /// Configurations of the tasks whose topics are read, for their `[source]`.
@@ -56,7 +56,7 @@ pub(crate) struct Options {
 ///
 /// # Errors
 /// A [`Failure`] if nothing could be compared at all.
-pub(crate) async fn run(config: &Config, options: &Options) -> Result<Exit, Failure> {
+pub async fn run(config: &Config, options: &Options) -> Result<Exit, Failure> {
     let only = options.table.as_deref().map(selector).transpose()?;
     let mut sources = sources(config, options, only.as_ref())?;
     let rules = rules(config)?;

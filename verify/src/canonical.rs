@@ -57,7 +57,7 @@ impl Form {
 
 /// A row by its columns, for naming those that differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RowColumns {
+pub(crate) struct RowColumns {
     /// The key's hash.
     pub id: u128,
     /// Half a hash a column, in the order of the plan.
@@ -66,7 +66,7 @@ pub(super) struct RowColumns {
 
 /// Brings the rows of one table into the one form.
 #[derive(Debug, Clone)]
-pub(super) struct Canonical {
+pub(crate) struct Canonical {
     names: Vec<String>,
     forms: Vec<Form>,
     /// Places of the key's columns.
@@ -81,7 +81,7 @@ pub(super) struct Canonical {
 impl Canonical {
     /// For the rows that `plan` writes; both sides must share `hash`.
     #[must_use]
-    pub(super) fn new(plan: &TransferPlan, table: &Table, rule: &ColumnRule, hash: &Hash128) -> Self {
+    pub(crate) fn new(plan: &TransferPlan, table: &Table, rule: &ColumnRule, hash: &Hash128) -> Self {
         let is_document = |name: &str| {
             let mut documents = table.columns.iter().filter(|column| column.column_type == ColumnType::Json);
             documents.any(|column| rule.target_name(column) == name)
@@ -104,23 +104,23 @@ impl Canonical {
 
     /// Columns by place.
     #[must_use]
-    pub(super) fn names(&self) -> &[String] {
+    pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
     /// Places of the key's columns.
     #[must_use]
-    pub(super) fn key(&self) -> &[usize] {
+    pub(crate) fn key(&self) -> &[usize] {
         &self.key
     }
 
     /// A row in short.
-    pub(super) fn digest<'a>(&mut self, fields: impl Iterator<Item = Option<&'a [u8]>>) -> Digest {
+    pub(crate) fn digest<'a>(&mut self, fields: impl Iterator<Item = Option<&'a [u8]>>) -> Digest {
         self.fill(fields);
         Digest { id: self.hash.of(&self.id), row: self.hash.of(&self.row) }
     }
 
-    pub(super) fn columns<'a>(&mut self, fields: impl Iterator<Item = Option<&'a [u8]>>) -> RowColumns {
+    pub(crate) fn columns<'a>(&mut self, fields: impl Iterator<Item = Option<&'a [u8]>>) -> RowColumns {
         self.fill(fields);
         let columns = (0..self.ends.len()).map(|index| low_half(self.hash.of(self.column(index)))).collect();
         RowColumns { id: self.hash.of(&self.id), columns }
@@ -232,7 +232,7 @@ fn put_interval(field: &[u8], out: &mut Vec<u8>) -> bool {
 
 /// The microseconds of an interval; `None` if the field is none.
 #[must_use]
-pub(super) fn interval_micros(field: &[u8]) -> Option<i128> {
+pub(crate) fn interval_micros(field: &[u8]) -> Option<i128> {
     let (micros, rest) = field.split_first_chunk::<8>()?;
     let (days, months) = rest.split_first_chunk::<4>()?;
     let months = i128::from(i32::from_be_bytes(months.try_into().ok()?));

@@ -28,7 +28,7 @@ const BEAT: Duration = Duration::from_millis(200);
 
 /// A table that is selected.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// Newest name on the source.
     pub id: TableId,
     /// What people call it.
@@ -42,7 +42,7 @@ pub(super) struct Wanted {
 
 /// A table that can be compared.
 #[derive(Debug)]
-pub(super) struct Ready {
+pub(crate) struct Ready {
     /// What to compare.
     pub subject: Subject,
     /// What is not judged, and why.
@@ -50,7 +50,7 @@ pub(super) struct Ready {
 }
 
 /// The history and the bookkeeping.
-pub(super) struct Catalog {
+pub(crate) struct Catalog {
     reader: HistoryReader,
     bookkeeping: Bookkeeping,
     dialect: Dialect,
@@ -58,7 +58,7 @@ pub(super) struct Catalog {
 
 impl Catalog {
     /// Reads the history. Blocks.
-    pub(super) fn open(
+    pub(crate) fn open(
         config: &Config,
         task: &TaskName,
         bookkeeping: Bookkeeping,
@@ -72,7 +72,7 @@ impl Catalog {
 
     /// The selected tables that `only` matches, by name.
     #[must_use]
-    pub(super) fn wanted(
+    pub(crate) fn wanted(
         &self,
         config: &Config,
         rules: &TableRules,
@@ -91,7 +91,7 @@ impl Catalog {
     }
 
     /// The newest generation of a topic, after reading the history to its end. Blocks.
-    pub(super) fn newest(&mut self, topic: &str) -> Result<Option<u32>, VerifyError> {
+    pub(crate) fn newest(&mut self, topic: &str) -> Result<Option<u32>, VerifyError> {
         self.reader.read_to_end(|| false)?;
         Ok(self.reader.history().generations(topic).next_back().map(|record| record.generation))
     }
@@ -105,7 +105,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`VerifyError::Stalled`] if that makes no progress, [`VerifyError::Parked`] if it cannot.
-    pub(super) async fn ready(
+    pub(crate) async fn ready(
         &mut self,
         connection: &mut Connection,
         config: &Config,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 /// Keys of one table that looked different, each with its hash.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Suspects {
+pub(crate) struct Suspects {
     /// Hash of the key → Avro key record.
     pub keys: HashMap<u128, Box<[u8]>>,
     /// Rows of the destination whose keys no row of the source can have.
@@ -17,7 +17,7 @@ pub(super) struct Suspects {
 
 /// Pairs the rows of both sides.
 #[derive(Debug)]
-pub(super) struct Matcher {
+pub(crate) struct Matcher {
     source: HashMap<u128, (u128, Box<[u8]>)>,
     suspects: Suspects,
     limit: usize,
@@ -26,18 +26,18 @@ pub(super) struct Matcher {
 impl Matcher {
     /// Keeps at most `limit` keys beside those in `suspects`.
     #[must_use]
-    pub(super) fn new(suspects: Suspects, limit: usize) -> Self {
+    pub(crate) fn new(suspects: Suspects, limit: usize) -> Self {
         Self { source: HashMap::new(), suspects, limit }
     }
 
     /// A row of the source and its Avro key. Reading in chunks, a row that moved may come twice: the later counts.
-    pub(super) fn source(&mut self, digest: Digest, key: &[u8]) {
+    pub(crate) fn source(&mut self, digest: Digest, key: &[u8]) {
         self.source.insert(digest.id, (digest.row, key.into()));
     }
 
     /// A row of the destination, after all of the source; `key` is asked for only if it differs, and gives `None` if
     /// no row of the source can have it.
-    pub(super) fn destination(&mut self, digest: Digest, key: impl FnOnce() -> Option<Vec<u8>>) {
+    pub(crate) fn destination(&mut self, digest: Digest, key: impl FnOnce() -> Option<Vec<u8>>) {
         match self.source.get(&digest.id) {
             Some((row, _)) if *row == digest.row => {
                 self.source.remove(&digest.id);
@@ -57,7 +57,7 @@ impl Matcher {
 
     /// Everything that differs; what is left of the source is missing in the destination.
     #[must_use]
-    pub(super) fn finish(mut self) -> Suspects {
+    pub(crate) fn finish(mut self) -> Suspects {
         for (id, (_, key)) in std::mem::take(&mut self.source) {
             self.suspect(id, key);
         }

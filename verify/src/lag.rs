@@ -29,9 +29,9 @@ use tributary_warehouse::bookkeeping::Bookkeeping;
 use tributary_warehouse::destination::Connection as Destination;
 
 /// How long is waited without a word.
-pub(super) const SILENCE: Duration = Duration::from_secs(3);
+pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 /// How long nothing may move. Capture moves its checkpoint every five seconds where little is written.
-pub(super) const STALL: Duration = Duration::from_secs(60);
+pub(crate) const STALL: Duration = Duration::from_secs(60);
 /// How long the state topic may take to read.
 const READ: Duration = Duration::from_secs(60);
 /// How often offsets are asked for.
@@ -40,7 +40,7 @@ const BEAT: Duration = Duration::from_millis(50);
 /// True once everything up to `wanted` has been published. On one server file and offset tell; the GTID set also
 /// tells after a failover, and where only events without rows stand between.
 #[must_use]
-pub(super) fn is_published(wanted: &Position, checkpoint: &Position) -> bool {
+pub(crate) fn is_published(wanted: &Position, checkpoint: &Position) -> bool {
     let same_server = wanted.server_uuid == checkpoint.server_uuid;
     let files = |position: &Position| (position.file.len(), position.file.clone(), position.offset);
     (same_server && files(checkpoint) >= files(wanted))
@@ -48,7 +48,7 @@ pub(super) fn is_published(wanted: &Position, checkpoint: &Position) -> bool {
 }
 
 /// Follows capture's state topic.
-pub(super) struct StateFollower {
+pub(crate) struct StateFollower {
     consumer: Arc<BaseConsumer<TracingContext>>,
     topic: String,
     checkpoint: Option<Checkpoint>,
@@ -57,7 +57,7 @@ pub(super) struct StateFollower {
 
 impl StateFollower {
     /// Reads the topic of `task` to its end. Blocks.
-    pub(super) fn open(config: &Config, task: &TaskName) -> Result<Self, VerifyError> {
+    pub(crate) fn open(config: &Config, task: &TaskName) -> Result<Self, VerifyError> {
         let topic = state_topic(task);
         let contents = read_to_end(&config.kafka, &config.name, &topic, READ)?;
         let doing = format!("following {topic}");
@@ -81,7 +81,7 @@ impl StateFollower {
 
     /// Why capture does not publish a table.
     #[must_use]
-    pub(super) fn parked(&self, id: &TableId) -> Option<&Parked> {
+    pub(crate) fn parked(&self, id: &TableId) -> Option<&Parked> {
         self.parked.get(id).filter(|parked| parked.active)
     }
 
@@ -154,7 +154,7 @@ impl Drop for StateFollower {
 }
 
 /// Waits for the lag to pass.
-pub(super) struct Lag {
+pub(crate) struct Lag {
     /// Capture's side.
     pub state: StateFollower,
     /// The ends of the topics.
@@ -165,7 +165,7 @@ pub(super) struct Lag {
 
 impl Lag {
     /// Connects to Kafka. Blocks.
-    pub(super) fn open(
+    pub(crate) fn open(
         config: &Config,
         task: &TaskName,
         bookkeeping: Bookkeeping,
@@ -179,7 +179,7 @@ impl Lag {
     ///
     /// # Errors
     /// [`VerifyError::Stalled`] if nothing moves for a minute.
-    pub(super) async fn pass(
+    pub(crate) async fn pass(
         &mut self,
         source: &mut Source,
         destination: &mut Destination,

@@ -12,7 +12,7 @@ const ROWS: u64 = 64;
 
 /// A row, by hashes of its key and of all its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Digest {
+pub(crate) struct Digest {
     /// Of the key.
     pub id: u128,
     /// Of the row.
@@ -21,14 +21,14 @@ pub(super) struct Digest {
 
 /// How many buckets suit a table of about `rows` rows: a power of two.
 #[must_use]
-pub(super) fn suitable(rows: u64) -> usize {
+pub(crate) fn suitable(rows: u64) -> usize {
     let wanted = (rows / ROWS).clamp(*BUCKETS.start(), *BUCKETS.end()).next_power_of_two();
     usize::try_from(wanted).unwrap_or(usize::MAX)
 }
 
 /// The bucket of a key among `count` buckets, a power of two.
 #[must_use]
-pub(super) fn bucket(id: u128, count: usize) -> usize {
+pub(crate) fn bucket(id: u128, count: usize) -> usize {
     let low = id.to_le_bytes();
     let mut bytes = [0; size_of::<usize>()];
     bytes.iter_mut().zip(low).for_each(|(to, from)| *to = from);
@@ -37,7 +37,7 @@ pub(super) fn bucket(id: u128, count: usize) -> usize {
 
 /// The sums of one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Buckets {
+pub(crate) struct Buckets {
     sums: Vec<Bucket>,
     rows: u64,
 }
@@ -51,12 +51,12 @@ struct Bucket {
 impl Buckets {
     /// `count` empty buckets; a power of two.
     #[must_use]
-    pub(super) fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self { sums: vec![Bucket::default(); count], rows: 0 }
     }
 
     /// Adds a row.
-    pub(super) fn add(&mut self, digest: Digest) {
+    pub(crate) fn add(&mut self, digest: Digest) {
         let index = bucket(digest.id, self.sums.len());
         if let Some(bucket) = self.sums.get_mut(index) {
             bucket.rows += 1;
@@ -66,14 +66,14 @@ impl Buckets {
     }
 
     #[must_use]
-    pub(super) const fn rows(&self) -> u64 {
+    pub(crate) const fn rows(&self) -> u64 {
         self.rows
     }
 
     /// The buckets that differ from `other`'s, in groups of at most `rows` rows of either side (but of at least one
     /// bucket): each group is looked at again in one go.
     #[must_use]
-    pub(super) fn differing(&self, other: &Self, rows: u64) -> Vec<Group> {
+    pub(crate) fn differing(&self, other: &Self, rows: u64) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         let mut filled = u64::MAX;
         for (index, (ours, theirs)) in self.sums.iter().zip(&other.sums).enumerate() {
@@ -97,7 +97,7 @@ impl Buckets {
 
 /// Some of the buckets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Group {
+pub(crate) struct Group {
     chosen: Vec<bool>,
     rows: u64,
 }
@@ -105,13 +105,13 @@ pub(super) struct Group {
 impl Group {
     /// True if the key falls into one of them.
     #[must_use]
-    pub(super) fn has(&self, id: u128) -> bool {
+    pub(crate) fn has(&self, id: u128) -> bool {
         self.chosen.get(bucket(id, self.chosen.len())).copied().unwrap_or(false)
     }
 
     /// Rows they held when they were summed, the larger side's.
     #[must_use]
-    pub(super) const fn rows(&self) -> u64 {
+    pub(crate) const fn rows(&self) -> u64 {
         self.rows
     }
 }

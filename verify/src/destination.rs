@@ -21,7 +21,7 @@ use tributary_warehouse::merge::target::{TargetKind, TargetShape};
 const LOOKUP_KEYS: usize = 100;
 
 /// The table in the destination.
-pub(super) struct DestinationSide {
+pub(crate) struct DestinationSide {
     connection: Connection,
     plan: Arc<TransferPlan>,
     canonical: Canonical,
@@ -33,7 +33,7 @@ pub(super) struct DestinationSide {
 impl DestinationSide {
     /// Prepares the reading of the plan's target, which has this `shape`, as the rows of `table`; in pieces of `piece_rows`.
     #[must_use]
-    pub(super) fn new(
+    pub(crate) fn new(
         connection: Connection,
         table: &Arc<Table>,
         rule: &ColumnRule,
@@ -50,13 +50,13 @@ impl DestinationSide {
     }
 
     /// The session, for other questions.
-    pub(super) const fn connection(&mut self) -> &mut Connection {
+    pub(crate) const fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
     /// Reads the whole table; `visit` gets each row's digest, and a way to its Avro key, which is `None` where no row
     /// of the source can have it.
-    pub(super) async fn scan(
+    pub(crate) async fn scan(
         &mut self,
         mut visit: impl FnMut(Digest, &dyn Fn() -> Option<Vec<u8>>),
     ) -> Result<(), VerifyError> {
@@ -70,7 +70,7 @@ impl DestinationSide {
 
     /// True if the table has to be read by one statement, which holds its lock for as long.
     #[must_use]
-    pub(super) const fn is_whole(&self) -> bool {
+    pub(crate) const fn is_whole(&self) -> bool {
         self.pieces.is_whole()
     }
 
@@ -78,7 +78,7 @@ impl DestinationSide {
     ///
     /// # Errors
     /// What the server says; a key that the plan cannot write.
-    pub(super) async fn lookup(
+    pub(crate) async fn lookup(
         &mut self,
         keys: &[&[u8]],
     ) -> Result<HashMap<u128, Vec<RowColumns>>, VerifyError> {

@@ -21,7 +21,7 @@ const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Appends the Avro form of a key column's field. `None`: the source's type has no such value, so that no row of the
 /// source can have it.
-pub(super) fn put_avro(
+pub(crate) fn put_avro(
     source: &ColumnType,
     kind: &TargetKind,
     field: &[u8],
@@ -128,7 +128,7 @@ fn bits(field: &[u8]) -> Option<u64> {
 
 /// The condition that a row has this key, with a `?` for each value.
 #[must_use]
-pub(super) fn condition(table: &Table) -> String {
+pub(crate) fn condition(table: &Table) -> String {
     let parts: Vec<String> = table
         .key_columns()
         .map(|column| {
@@ -146,7 +146,7 @@ pub(super) fn condition(table: &Table) -> String {
 }
 
 /// Appends the values of an Avro key record for [`condition`]; `None` if the datum is no key of the table.
-pub(super) fn put_params(table: &Table, key: &[u8], params: &mut Vec<Value>) -> Option<()> {
+pub(crate) fn put_params(table: &Table, key: &[u8], params: &mut Vec<Value>) -> Option<()> {
     let mut reader = Reader::new(key);
     for column in table.key_columns() {
         params.push(param(&column.column_type, &mut reader)?);
@@ -197,7 +197,7 @@ fn moment(micros: i64, with_time: bool) -> Option<Value> {
 
 /// The key for people: `id=5, day=2024-02-29, region="eu"`.
 #[must_use]
-pub(super) fn describe(table: &Table, key: &[u8]) -> String {
+pub(crate) fn describe(table: &Table, key: &[u8]) -> String {
     let mut values = Vec::new();
     if put_params(table, key, &mut values).is_none() {
         return "a key that cannot be read".to_owned();

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// The keys of one run.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Hash128 {
+pub(crate) struct Hash128 {
     high: RandomState,
     low: RandomState,
 }
@@ -14,7 +14,7 @@ pub(super) struct Hash128 {
 impl Hash128 {
     /// The hash of `bytes`.
     #[must_use]
-    pub(super) fn of(&self, bytes: &[u8]) -> u128 {
+    pub(crate) fn of(&self, bytes: &[u8]) -> u128 {
         let half = |state: &RandomState| {
             let mut hasher = state.build_hasher();
             hasher.write(bytes);

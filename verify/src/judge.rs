@@ -9,7 +9,7 @@ use super::canonical::RowColumns;
 
 /// Which kinds of difference count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Judged {
+pub(crate) struct Judged {
     /// Rows that only the source has.
     pub missing: bool,
     /// Rows that only the destination has.
@@ -20,15 +20,15 @@ pub(super) struct Judged {
 
 impl Judged {
     /// A destination that mirrors the source.
-    pub(super) const ALL: Self = Self { missing: true, surplus: true, values: true };
+    pub(crate) const ALL: Self = Self { missing: true, surplus: true, values: true };
 }
 
 /// What one side has under a key.
-pub(super) type Stored = Vec<RowColumns>;
+pub(crate) type Stored = Vec<RowColumns>;
 
 /// One round's view of a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Sight {
+pub(crate) struct Sight {
     /// The source before the lag was waited for.
     pub before: Stored,
     /// The destination after.
@@ -39,7 +39,7 @@ pub(super) struct Sight {
 
 /// How a key differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Difference {
+pub(crate) enum Difference {
     /// Only the source has it.
     Missing,
     /// Only the destination has it.
@@ -52,7 +52,7 @@ pub(super) enum Difference {
 
 /// What is known of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum RowVerdict {
+pub(crate) enum RowVerdict {
     /// The destination has what the source has, or what it had.
     Equal,
     /// It differs.
@@ -63,7 +63,7 @@ pub(super) enum RowVerdict {
 
 /// Judges a sight, given the one before.
 #[must_use]
-pub(super) fn judge(judged: Judged, previous: Option<&Sight>, sight: Sight) -> RowVerdict {
+pub(crate) fn judge(judged: Judged, previous: Option<&Sight>, sight: Sight) -> RowVerdict {
     if sight.destination == sight.before || sight.destination == sight.after {
         return RowVerdict::Equal;
     }

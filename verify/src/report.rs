@@ -13,7 +13,7 @@ const KEYS_MAX: usize = 20;
 
 /// What came of a table.
 #[derive(Debug)]
-pub(super) enum TableComparison {
+pub(crate) enum TableComparison {
     /// It was compared.
     Compared(Compared),
     /// It could not be compared, though it should be the same: why, what to do.
@@ -24,7 +24,7 @@ pub(super) enum TableComparison {
 
 /// A table and what came of it.
 #[derive(Debug)]
-pub(super) struct TableReport {
+pub(crate) struct TableReport {
     /// Name on the source.
     pub source: String,
     /// Name in the destination; empty if it has none.
@@ -38,7 +38,7 @@ pub(super) struct TableReport {
 impl TableReport {
     /// The table's lines.
     #[must_use]
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let name = match &self.target {
             target if target.is_empty() || *target == self.source => self.source.clone(),
             target => format!("{} → {target}", self.source),
@@ -146,7 +146,7 @@ fn kind(difference: &Difference, columns: &[String]) -> String {
 
 /// The last line, and the exit status.
 #[must_use]
-pub(super) fn summary(reports: &[TableReport], strict: bool) -> (String, Exit) {
+pub(crate) fn summary(reports: &[TableReport], strict: bool) -> (String, Exit) {
     let (mut tables, mut rows, mut differences, mut different, mut failed, mut left) = (0, 0_u64, 0, 0, 0, 0);
     for report in reports {
         match &report.outcome {

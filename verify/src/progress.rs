@@ -10,7 +10,7 @@ const LINE: Duration = Duration::from_secs(10);
 const STRIDE: u64 = 1_024;
 
 /// The progress of one pass over both sides of a table.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     label: String,
     bar: Option<ProgressBar>,
     total: u64,
@@ -22,7 +22,7 @@ pub(super) struct Progress {
 impl Progress {
     /// Begins; `total` is about the number of rows of both sides.
     #[must_use]
-    pub(super) fn begin(label: String, total: u64) -> Self {
+    pub(crate) fn begin(label: String, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(total);
             if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {msg}") {
@@ -36,7 +36,7 @@ impl Progress {
     }
 
     /// Another row has been read.
-    pub(super) fn row(&mut self) {
+    pub(crate) fn row(&mut self) {
         self.rows += 1;
         if self.rows.is_multiple_of(STRIDE) {
             self.show();

@@ -2,7 +2,7 @@
 
 /// The fields of one tuple; `None` is NULL.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a [u8],
     left: u16,
 }
@@ -10,7 +10,7 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The fields of a tuple that `TransferPlan` has written: the number of fields, then the fields.
     #[must_use]
-    pub(super) fn of_tuple(tuple: &'a [u8]) -> Self {
+    pub(crate) fn of_tuple(tuple: &'a [u8]) -> Self {
         tuple.split_first_chunk::<2>().map_or(Self { rest: &[], left: 0 }, |(count, rest)| Self {
             rest,
             left: u16::from_be_bytes(*count),

@@ -28,7 +28,7 @@ use tributary_warehouse::merge::raw::{RawValues, put_raw};
 const LOOKUP_KEYS: usize = 100;
 
 /// The table on the source.
-pub(super) struct SourceSide {
+pub(crate) struct SourceSide {
     connection: SourceConnection,
     table: Arc<Table>,
     sql: ChunkSql,
@@ -43,7 +43,7 @@ impl SourceSide {
     ///
     /// # Errors
     /// A definition that cannot be read in pieces or encoded.
-    pub(super) async fn new(
+    pub(crate) async fn new(
         mut connection: SourceConnection,
         table: &Arc<Table>,
         plan: &Arc<TransferPlan>,
@@ -74,7 +74,7 @@ impl SourceSide {
     }
 
     /// The session, for other questions.
-    pub(super) const fn connection(&mut self) -> &mut SourceConnection {
+    pub(crate) const fn connection(&mut self) -> &mut SourceConnection {
         &mut self.connection
     }
 
@@ -82,7 +82,7 @@ impl SourceSide {
     ///
     /// # Errors
     /// What the server says, and rows that cannot be written to the destination.
-    pub(super) async fn scan(&mut self, mut visit: impl FnMut(Digest, &[u8])) -> Result<(), VerifyError> {
+    pub(crate) async fn scan(&mut self, mut visit: impl FnMut(Digest, &[u8])) -> Result<(), VerifyError> {
         let mut after = None;
         loop {
             let mut statement = self.sql.select(&KeyRange { after, through: None }, None)?;
@@ -110,7 +110,7 @@ impl SourceSide {
     ///
     /// # Errors
     /// As [`Self::scan`].
-    pub(super) async fn lookup(
+    pub(crate) async fn lookup(
         &mut self,
         keys: &[&[u8]],
     ) -> Result<HashMap<u128, Vec<RowColumns>>, VerifyError> {

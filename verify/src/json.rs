@@ -6,7 +6,7 @@
 const DEPTH_MAX: u16 = 256;
 
 /// Appends the canonical form. `false`, with nothing appended, if the text is no JSON or nested too deeply.
-pub(super) fn put_canonical(text: &[u8], out: &mut Vec<u8>) -> bool {
+pub(crate) fn put_canonical(text: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
     let mut parser = Parser { rest: text };
     let complete = parser.value(0, out).is_some() && parser.skip_space().is_empty();

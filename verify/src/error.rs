@@ -14,7 +14,7 @@ use tributary_warehouse::merge::plan::PlanError;
 
 /// What stopped the comparison of a table.
 #[derive(Debug, Error)]
-pub(super) enum VerifyError {
+pub(crate) enum VerifyError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -105,7 +105,7 @@ impl From<PlanError> for VerifyError {
 impl VerifyError {
     /// What to do; empty where the error says it.
     #[must_use]
-    pub(super) fn remedy(&self) -> &str {
+    pub(crate) fn remedy(&self) -> &str {
         match self {
             Self::Mismatch(_) | Self::NoKey | Self::Changed | Self::Gone(_) => {
                 remedies::definition_is_changing()

@@ -43,7 +43,7 @@ const ROUNDS: usize = 12;
 
 /// A table that can be compared.
 #[derive(Debug)]
-pub(super) struct Subject {
+pub(crate) struct Subject {
     /// The newest definition.
     pub generation: Arc<GenerationRecord>,
     /// Columns and policies.
@@ -57,7 +57,7 @@ pub(super) struct Subject {
 }
 
 /// The two servers.
-pub(super) struct Servers {
+pub(crate) struct Servers {
     pub source: SourceOptions,
     pub destination: Connector,
     /// What the destination is.
@@ -68,7 +68,7 @@ pub(super) struct Servers {
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub(super) struct Compared {
+pub(crate) struct Compared {
     /// Rows that the source had when it was summed.
     pub source_rows: u64,
     /// Rows that the destination had.
@@ -92,7 +92,7 @@ pub(super) struct Compared {
 impl Compared {
     /// Rows that differ.
     #[must_use]
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         u64::try_from(self.differences.len()).unwrap_or(u64::MAX).saturating_add(self.foreign)
     }
 }
@@ -101,7 +101,7 @@ impl Compared {
 ///
 /// # Errors
 /// What kept it from being compared.
-pub(super) async fn compare(
+pub(crate) async fn compare(
     servers: &Servers,
     lag: &mut Lag,
     subject: &Subject,
