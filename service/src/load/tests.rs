@@ -136,6 +136,23 @@ fn what_is_missing_is_named_in_the_section_that_lacks_it() {
 }
 
 #[test]
+fn capture_has_nothing_to_do_in_a_task_that_reads_others() {
+    let file = "name = \"lake\"\nfrom = [\"shop\"]\nkafka.brokers = \"b\"\n[destination]\nhost = \"h\"\ndatabase = \"d\"\n\
+                user = \"u\"\n[[table]]\nsource = \"shop.*\"\n";
+    assert!(run(file, &[], Service::Apply).unwrap().is_apply_only());
+    let told = problems(file, &[]);
+    assert_eq!(told.len(), 1, "no key of [source] is asked for: {told:?}");
+    assert!(told.iter().all(|line| line.starts_with("etc/shop.toml:2: from: ")), "{told:?}");
+    let told = problems(&file.replace("from = [\"shop\"]\n", ""), &[("TRIBUTARY__FROM", "eu,us")]);
+    assert!(
+        told.len() == 1 && told.iter().all(|line| line.starts_with("TRIBUTARY__FROM: from: ")),
+        "{told:?}"
+    );
+    let own = problems(&file.replace("[\"shop\"]", "[]"), &[]);
+    assert!(own.iter().any(|line| line.contains("source.host")), "{own:?}");
+}
+
+#[test]
 fn problems_between_keys_and_unsupported_ones_have_lines_too() {
     let text = with("target = \"orders\"\n[topics]\nbefore = \"full\"\n[kafka.client]\nacks = 1\n");
     let found = problems(&text, &[]);
