@@ -2,9 +2,11 @@
 //! the topic's present end are answered in their order, each once and only when that end was reached.
 
 use super::engine::Event;
+use rdkafka::ClientConfig;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
+use tributary_config::TaskName;
 use tributary_schemas::history::RegisteredSchema;
 use tributary_service::exit::Failure;
 use tributary_service::shutdown::Shutdown;
@@ -34,15 +36,43 @@ pub(super) trait Source {
 
 /// The real one.
 pub(super) struct Followed {
-    /// Reads the topic.
-    pub(super) reader: HistoryReader,
+    topic: Topic,
+    client: ClientConfig,
     /// Ends a long read.
-    pub(super) shutdown: Shutdown,
+    shutdown: Shutdown,
+}
+
+enum Topic {
+    /// There is none yet: what is known of it is nothing.
+    Awaited(Box<History>),
+    Open(Box<HistoryReader>),
+}
+
+impl Followed {
+    /// The topic of a task that has never captured: it is looked for from now on.
+    pub(super) fn awaited(task: &TaskName, client: &ClientConfig, shutdown: &Shutdown) -> Self {
+        let topic = Topic::Awaited(Box::new(History::of(task)));
+        Self { topic, client: client.clone(), shutdown: shutdown.clone() }
+    }
+
+    /// Opens the topic, and reads it to its end, or until the end is asked for. Blocks.
+    ///
+    /// # Errors
+    /// [`TopicError::Missing`] if there is none.
+    pub(super) fn open(&mut self) -> Result<Vec<Change>, TopicError> {
+        let mut reader = HistoryReader::open(&self.client, self.history().task())?;
+        let changes = reader.read_to_end(|| self.shutdown.requested())?;
+        self.topic = Topic::Open(Box::new(reader));
+        Ok(changes)
+    }
 }
 
 impl Source for Followed {
     fn read_to_end(&mut self) -> Result<Vec<Change>, TopicError> {
-        let changes = self.reader.read_to_end(|| self.shutdown.requested())?;
+        let changes = match &mut self.topic {
+            Topic::Open(reader) => reader.read_to_end(|| self.shutdown.requested())?,
+            Topic::Awaited(_) => self.open()?,
+        };
         if self.shutdown.requested() {
             // The end may not have been reached, and an answer would say that a schema is nowhere.
             return Err(TopicError::Timeout { doing: "reading the history before the end".to_owned() });
@@ -52,24 +82,40 @@ impl Source for Followed {
 
     /// Everything that is there, so that a run of records is one change.
     fn read_what_came(&mut self) -> Result<Vec<Change>, TopicError> {
+        let reader = match &mut self.topic {
+            Topic::Open(reader) => reader,
+            Topic::Awaited(_) => {
+                return match self.open() {
+                    // The loop sees for itself that it is not there, and shows it.
+                    Err(TopicError::Missing { .. }) => {
+                        self.recover();
+                        Ok(Vec::new())
+                    }
+                    opened => opened,
+                };
+            }
+        };
         let mut changes = Vec::new();
         let mut timeout = FOLLOW;
-        while let Some(change) = self.reader.poll(timeout, None)? {
+        while let Some(change) = reader.poll(timeout, None)? {
             changes.push(change);
             timeout = Duration::ZERO;
         }
         if changes.is_empty() {
-            self.reader.look()?;
+            reader.look()?;
         }
         Ok(changes)
     }
 
     fn history(&self) -> &History {
-        self.reader.history()
+        match &self.topic {
+            Topic::Open(reader) => reader.history(),
+            Topic::Awaited(nothing) => nothing,
+        }
     }
 
     fn is_renewing(&self) -> bool {
-        self.reader.is_renewing()
+        matches!(&self.topic, Topic::Open(reader) if reader.is_renewing())
     }
 
     fn recover(&self) {

@@ -4,7 +4,7 @@
 mod until;
 
 use super::engine::{Ask, Engine, EngineContext, Event, Origin};
-use super::follow::{Followed, follow, schemas};
+use super::follow::{Followed, Source, follow, schemas};
 use super::name::{Look, shared_name};
 use super::worker::Worker;
 use crate::remedies;
@@ -32,7 +32,7 @@ use tributary_topics::ends::Ends;
 use tributary_topics::error::TopicError;
 use tributary_topics::history::{Change, History};
 use tributary_topics::members::{group, strangers};
-use tributary_topics::reader::{HistoryReader, REQUEST_TIMEOUT};
+use tributary_topics::reader::REQUEST_TIMEOUT;
 use tributary_warehouse::bookkeeping::Bookkeeping;
 use tributary_warehouse::destination::{Connector, DestinationError, Pool};
 use until::until_caught_up;
@@ -94,17 +94,17 @@ impl Run {
         }
         let Some(epoch) = self.epoch(&worker).await? else { return Ok(Exit::Done) };
         let Some(opened) = self.open_histories().await? else { return Ok(Exit::Done) };
-        let mut readers = Vec::new();
-        for (reader, changes) in opened {
+        let mut followed = Vec::new();
+        for (history, changes) in opened {
             for schema in schemas(changes) {
                 self.registry.insert(schema);
             }
-            readers.push(reader);
+            followed.push(history);
         }
         let caught_up = Arc::new(AtomicBool::new(false));
         let watcher = if self.until_caught_up {
             let (ends, reached) = (Arc::clone(&ends), Arc::clone(&caught_up));
-            let histories: Vec<&History> = readers.iter().map(HistoryReader::history).collect();
+            let histories: Vec<&History> = followed.iter().map(Source::history).collect();
             Some(until_caught_up(&self, &worker, ends, &histories, reached).await?)
         } else {
             None
@@ -138,16 +138,16 @@ impl Run {
         })?;
         let (listening, mut listened) = mpsc::channel::<()>(1);
         let mut origins = Vec::new();
-        for reader in readers {
+        for followed in followed {
             let (catch_ups, requests) = channel();
-            let task = reader.history().task().clone();
-            origins.push(Origin::new(Arc::new(reader.history().clone()), catch_ups));
+            let task = followed.history().task().clone();
+            origins.push(Origin::new(Arc::new(followed.history().clone()), catch_ups));
             spawn("tributary-history", {
-                let (shutdown, sender, topic) = (self.shutdown.clone(), sender.clone(), history_topic(&task));
+                let (sender, topic) = (sender.clone(), history_topic(&task));
                 move || {
                     let lost =
                         |error| Failure::new("the history cannot be followed", error).at(topic.clone());
-                    follow(Followed { reader, shutdown }, &requests, &sender, lost);
+                    follow(followed, &requests, &sender, lost);
                 }
             })?;
             spawn("tributary-beat", {
@@ -259,8 +259,9 @@ impl Run {
         self.config.origins().first().unwrap_or(&self.config.name)
     }
 
-    /// The histories of all tasks that are read, each to its end, with what was read.
-    async fn open_histories(&self) -> Result<Option<Vec<(HistoryReader, Vec<Change>)>>, Failure> {
+    /// The histories of all tasks that are read, each to its end, with what was read. Where several are, one that has none yet
+    /// does not hold up the others, unless all that they have is to be merged.
+    async fn open_histories(&self) -> Result<Option<Vec<(Followed, Vec<Change>)>>, Failure> {
         let mut opened = Vec::new();
         for task in self.config.origins() {
             let Some(history) = self.open_history(task).await? else { return Ok(None) };
@@ -269,10 +270,11 @@ impl Run {
         Ok(Some(opened))
     }
 
-    async fn open_history(&self, task: &TaskName) -> Result<Option<(HistoryReader, Vec<Change>)>, Failure> {
+    async fn open_history(&self, task: &TaskName) -> Result<Option<(Followed, Vec<Change>)>, Failure> {
         let topic = history_topic(task);
         let what = format!("reading the history topic {topic}");
         let client = consumer_config(&self.config.kafka, &self.config.name);
+        let waits = self.until_caught_up || self.config.from.len() < 2;
         let opened = retry_while_transient(
             Policy { first: LOOK_AGAIN, longest: LOOK_AGAIN_LATER, limit: self.config.kafka.retry() },
             &self.status,
@@ -282,12 +284,15 @@ impl Run {
                 let (client, task, shutdown) = (client.clone(), task.clone(), self.shutdown.clone());
                 let until_complete = self.until_caught_up;
                 tokio::task::spawn_blocking(move || {
-                    let mut reader = HistoryReader::open(&client, &task)?;
-                    let changes = reader.read_to_end(|| shutdown.requested())?;
-                    if until_complete && !reader.history().is_complete() && !shutdown.requested() {
+                    let mut followed = Followed::awaited(&task, &client, &shutdown);
+                    let changes = match followed.open() {
+                        Err(TopicError::Missing { .. }) if !waits => Vec::new(),
+                        opened => opened?,
+                    };
+                    if until_complete && !followed.history().is_complete() && !shutdown.requested() {
                         return Err(TopicError::Incomplete { topic: history_topic(&task) });
                     }
-                    Ok((reader, changes))
+                    Ok((followed, changes))
                 })
                 .await
                 .unwrap_or_else(|error| Err(TopicError::Interrupted { reason: error.to_string() }))

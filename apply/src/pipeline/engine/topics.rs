@@ -91,7 +91,7 @@ impl Engine {
         let following = format!("following {history}");
         if !there {
             let why = format!(
-                "topic {history} does not exist: somebody has deleted it; a capture that runs writes it again"
+                "topic {history} does not exist: a `capture run` of its task makes it, and writes it again if somebody has deleted it"
             );
             self.context.status.retrying(&following, &why);
         } else if was_gone {
