@@ -27,7 +27,7 @@ pub use services::{
 pub use task::{TaskName, TaskNameError};
 
 use serde::{Deserialize, Serialize};
-use tributary_schemas::table::TableId;
+use std::fmt::Display;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,9 +79,9 @@ impl Config {
         !self.from.is_empty()
     }
 
-    /// What people call the table `id` of the task `origin`: with the task in front where several are read.
+    /// What people call the table `database.table` of the task `origin`: with the task in front where several are read.
     #[must_use]
-    pub fn label(&self, origin: &str, id: &TableId) -> String {
-        if self.from.len() > 1 { format!("{origin}:{id}") } else { id.to_string() }
+    pub fn label(&self, origin: &str, table: impl Display) -> String {
+        if self.from.len() > 1 { format!("{origin}:{table}") } else { table.to_string() }
     }
 }

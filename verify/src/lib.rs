@@ -130,7 +130,11 @@ fn sources(
     let needed = |task: &&TaskName| only.is_none_or(|only| only.is_of(task));
     match config.origins().iter().filter(needed).find(|task| !known.contains_key(*task)) {
         Some(task) => Err(no_source(config, task, &others)),
-        None => Ok(known),
+        None => {
+            // Those that `only` leaves out are not connected to.
+            known.retain(|task, _| needed(&task));
+            Ok(known)
+        }
     }
 }
 

@@ -53,13 +53,9 @@ fn from_stored(config: &Config, view: TaskView, refusals: Vec<Refusal>) -> Answe
     let problem = |error: TableError| {
         ErrorDocument::new(error.code, format!("{} ({})", error.message, error.place), error.remedy)
     };
-    // As a running instance calls it.
-    let name = |topic: &str, source: String| match config.from.len() {
-        0 | 1 => source,
-        _ => format!("{}:{source}", task_of(topic)),
-    };
+    let name = |topic: &str, source: &str| config.label(task_of(topic), source);
     let begun = view.targets.into_iter().map(|row| AnsweredTable {
-        name: name(&row.topic, row.source),
+        name: name(&row.topic, &row.source),
         target: Some(format!("{}.{}", row.target.schema, row.target.table)),
         state: if row.parked.is_some() { "parked" } else { "stopped" }.to_owned(),
         generation: row.applied,
@@ -67,7 +63,7 @@ fn from_stored(config: &Config, view: TaskView, refusals: Vec<Refusal>) -> Answe
         ..AnsweredTable::default()
     });
     let refused = refusals.into_iter().map(|refusal| AnsweredTable {
-        name: name(&refusal.topic, refusal.source),
+        name: name(&refusal.topic, &refusal.source),
         state: "parked".to_owned(),
         error: Some(problem(refusal.error)),
         ..AnsweredTable::default()
