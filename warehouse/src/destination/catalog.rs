@@ -127,7 +127,7 @@ pub async fn shape(
         identity_always: row.get(6),
     });
     let columns = columns.collect();
-    let statement = connection.prepared(UNIQUE_KEYS).await.map_err(during())?;
+    let statement = connection.prepared(&unique_keys_sql(dialect)).await.map_err(during())?;
     let rows = connection.query(&statement, &[&oid]).await.map_err(during())?;
     let unique_keys = rows.iter().map(|row| row.get(0)).collect();
     let (append_optimized, distributed_by) = if dialect.distributed {
@@ -254,10 +254,17 @@ pub async fn tables_in(connection: &Connection, schema: &str) -> Result<Vec<Stri
 const RELATION: &str = "SELECT c.oid, c.relkind::text FROM pg_catalog.pg_class c \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
 
-const UNIQUE_KEYS: &str = "SELECT array_agg(a.attname::text) FROM pg_catalog.pg_index i \
-     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) \
-     WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL \
-     AND i.indexprs IS NULL GROUP BY i.indexrelid";
+fn unique_keys_sql(dialect: Dialect) -> String {
+    // INCLUDE columns (PostgreSQL 11) are in `indkey`, and no part of the key.
+    let columns = if dialect.kernel >= 11 { "i.indnkeyatts" } else { "i.indnatts" };
+    format!(
+        "SELECT array_agg(a.attname::text ORDER BY k.place) FROM pg_catalog.pg_index i \
+         CROSS JOIN LATERAL unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (number, place) \
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number \
+         WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL \
+         AND i.indexprs IS NULL AND k.place <= {columns} GROUP BY i.indexrelid ORDER BY i.indexrelid"
+    )
+}
 
 /// Columns of later kernels are asked for only where they exist.
 fn columns_sql(dialect: Dialect) -> String {
