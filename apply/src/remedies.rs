@@ -13,7 +13,7 @@ mod ends;
 
 pub(crate) use ends::*;
 pub(crate) use tributary_warehouse::remedies::{
-    TRIES_AGAIN, existing_data, newer_bookkeeping, undefined_table,
+    TRIES_AGAIN, existing_data, newer_bookkeeping, rule_changed, target_shared, undefined_table,
 };
 
 /// What a message says, of a table that is tried again by itself.
@@ -89,12 +89,6 @@ pub(crate) const fn excluded_by_capture() -> &'static str {
 #[must_use]
 pub(crate) const fn deselected() -> &'static str {
     "nothing, if that is meant; else select it in capture's configuration again and restart capture"
-}
-
-/// target-shared
-#[must_use]
-pub(crate) const fn target_shared() -> &'static str {
-    "give each table a `target` of its own, and restart apply: several into one is not supported yet"
 }
 
 /// target-dependents: `gone`, the columns that the source has dropped.

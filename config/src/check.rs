@@ -1,6 +1,7 @@
 //! What the types cannot say about a configuration: keys that contradict each other, and keys that are part of the
 //! contract but that this version does not carry out. The latter are refused: a setting must never be ignored.
 
+use super::rules::MAX_NAME_BYTES;
 use super::{
     BeforeImages, Config, Delivery, Storage, TableRule, TableRules, TableSelection, TableSelector, TlsConfig,
     TlsMode,
@@ -170,13 +171,24 @@ fn check_columns(issues: &mut Vec<ConfigIssue>, index: usize, rule: &TableRule) 
         if columns.drop.contains(from) {
             issues.push(ConfigIssue::new(&key, "the column is dropped and renamed", "do one of the two"));
         }
-        if to.is_empty() || to.len() > 63 {
-            let message = format!("{to:?} is not a column name: 1 to 63 bytes");
+        if to.is_empty() || to.len() > MAX_NAME_BYTES {
+            let message = format!("{to:?} is not a column name: 1 to {MAX_NAME_BYTES} bytes");
             issues.push(ConfigIssue::new(&key, message, "choose a shorter name"));
         }
         if columns.rename.iter().any(|(other, name)| other != from && name == to) {
             let message = format!("two columns would be named {to:?}");
             issues.push(ConfigIssue::new(key, message, "give each column a name of its own"));
+        }
+    }
+    for column in rule.constants.keys().filter(|column| column.is_empty() || column.len() > MAX_NAME_BYTES) {
+        let message = format!("{column:?} is not a column name: 1 to {MAX_NAME_BYTES} bytes");
+        let key = format!("table[{index}].constants.{column}");
+        issues.push(ConfigIssue::new(key, message, "choose a shorter name"));
+    }
+    for (place, name) in rule.primary_key.iter().enumerate() {
+        if rule.primary_key.iter().take(place).any(|earlier| earlier == name) {
+            let key = format!("table[{index}].primary_key");
+            issues.push(ConfigIssue::new(key, format!("{name:?} is there twice"), "name each column once"));
         }
     }
     if rule.distributed_by.as_ref().is_some_and(Vec::is_empty) {
@@ -218,14 +230,7 @@ pub fn unsupported(config: &Config) -> Vec<ConfigIssue> {
         "remove it, and use the registry API that each service serves on its `listen` address",
     );
     for (index, rule) in config.tables.iter().enumerate() {
-        let key = |name: &str| format!("table[{index}].{name}");
-        refuse(!rule.constants.is_empty(), key("constants"), "give each source table a target of its own");
-        refuse(
-            !rule.primary_key.is_empty(),
-            key("primary_key"),
-            "remove it: the source's key is the target's",
-        );
-        refuse(rule.storage == Storage::Column, key("storage"), "use \"heap\"");
+        refuse(rule.storage == Storage::Column, format!("table[{index}].storage"), "use \"heap\"");
     }
     issues
 }
@@ -254,7 +259,8 @@ mod tests {
              [source]\nhost = \"h\"\nuser = \"u\"\nheartbeat_ms = 20000\ntls = { ca = \"ca.pem\", cert = \"c.pem\" }\n\
              [capture]\nlisten = \"8081\"\ncommit_bytes = 999999999999\ncommit_interval_ms = 70000\n\
              [[table]]\nsource = \"shop.*\"\ndistributed_by = []\n\
-             columns = { drop = [\"a\"], rename = { a = \"x\", b = \"x\" } }\n",
+             columns = { drop = [\"a\"], rename = { a = \"x\", b = \"x\" } }\n\
+             constants = { s = \"{shop}\", t = \"{database:(}\", \"\" = \"x\" }\nprimary_key = [\"s\", \"s\"]\n",
         )
         .unwrap();
         let issues = validate(&config);
@@ -268,9 +274,13 @@ mod tests {
                 "capture.listen",
                 "capture.transaction_timeout_ms",
                 "capture.commit_bytes",
+                "table[0].constants.s",
+                "table[0].constants.t",
                 "table[0].columns.rename.a",
                 "table[0].columns.rename.a",
                 "table[0].columns.rename.b",
+                "table[0].constants.",
+                "table[0].primary_key",
                 "table[0].distributed_by",
             ]
         );
@@ -311,21 +321,12 @@ mod tests {
             "name = \"t\"\nkafka.brokers = \"b\"\nregistry.url = \"http://r\"\n\
              [topics]\nbefore = \"full\"\ndelivery = \"at-least-once\"\n\
              [capture]\nstart_at = \"x\"\n\
-             [[table]]\nsource = \"shop.*\"\nstorage = \"column\"\nconstants = { s = \"{database}\" }\n\
-             primary_key = [\"s\", \"id\"]\n",
+             [[table]]\nsource = \"shop.*\"\nstorage = \"column\"\n",
         )
         .unwrap();
         assert_eq!(
             keys(&unsupported(&config)),
-            [
-                "topics.delivery",
-                "topics.before",
-                "capture.start_at",
-                "registry.url",
-                "table[0].constants",
-                "table[0].primary_key",
-                "table[0].storage",
-            ]
+            ["topics.delivery", "topics.before", "capture.start_at", "registry.url", "table[0].storage",]
         );
     }
 }

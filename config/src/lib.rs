@@ -4,6 +4,7 @@
 //! Defaults are given here once; `service::keys` explains each key, and a test keeps the two in step.
 
 mod check;
+mod constants;
 mod rules;
 mod secret;
 mod selector;
@@ -13,6 +14,7 @@ mod shadow;
 mod task;
 
 pub use check::{ConfigIssue, unsupported, validate};
+pub use constants::{Constant, ConstantError, ConstantValue};
 pub use rules::{RuleConflict, TableRules, TableSelection, TargetError, TargetSchemas};
 pub use secret::Secret;
 pub use selector::{SelectorError, TableSelector};

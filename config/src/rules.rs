@@ -2,6 +2,7 @@
 //! [`Config`]; afterwards pure look-ups.
 
 use super::check::ConfigIssue;
+use super::constants::{Constant, ConstantError, Template};
 use super::selector::{TableSelector, glob};
 use super::shadow::shadowed;
 use super::{Config, TableRule, TaskName};
@@ -10,7 +11,7 @@ use thiserror::Error;
 use tributary_schemas::table::TableId;
 
 /// PostgreSQL's `NAMEDATALEN` less one, bytes: longer names are cut off silently by the server.
-const MAX_NAME_BYTES: usize = 63;
+pub(super) const MAX_NAME_BYTES: usize = 63;
 /// `target` where it is left out.
 const DEFAULT_TARGET: &str = "{database}.{table}";
 const PLACEHOLDERS: [&str; 3] = ["{task}", "{database}", "{table}"];
@@ -18,7 +19,14 @@ const PLACEHOLDERS: [&str; 3] = ["{task}", "{database}", "{table}"];
 /// The `[[table]]` rules, in the order of the file.
 #[derive(Debug, Clone)]
 pub struct TableRules {
-    rules: Vec<(TableSelector, TableRule)>,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    selector: TableSelector,
+    rule: TableRule,
+    constants: Vec<Template>,
 }
 
 /// Where targets can lie.
@@ -50,16 +58,27 @@ impl TableRules {
     /// Everything that is wrong with a `source` or a `target`, and exact names that stand there twice.
     pub fn new(config: &Config) -> Result<Self, Vec<ConfigIssue>> {
         let mut issues = Vec::new();
-        let mut rules: Vec<(TableSelector, TableRule)> = Vec::new();
+        let mut rules: Vec<Rule> = Vec::new();
         for (index, rule) in config.tables.iter().enumerate() {
             let key = |name: &str| format!("table[{index}].{name}");
+            let mut constants = Vec::new();
+            for (column, text) in &rule.constants {
+                match Template::parse(column, text) {
+                    Ok(template) => constants.push(template),
+                    Err(why) => issues.push(ConfigIssue::new(
+                        key(&format!("constants.{column}")),
+                        why,
+                        "write a text, with {task}, {database}, {table} or a part of one as in {database:shop_(\\d+)}",
+                    )),
+                }
+            }
             match rule.source.parse::<TableSelector>() {
                 Ok(selector) => {
-                    if rules.iter().any(|(earlier, _)| *earlier == selector) {
+                    if rules.iter().any(|earlier| earlier.selector == selector) {
                         let message = format!("{selector} has a [[table]] already");
                         issues.push(ConfigIssue::new(key("source"), message, "remove one of the two"));
                     }
-                    rules.push((selector, rule.clone()));
+                    rules.push(Rule { selector, rule: rule.clone(), constants });
                 }
                 Err(error) => issues.push(ConfigIssue::new(
                     key("source"),
@@ -84,7 +103,7 @@ impl TableRules {
     #[must_use]
     pub fn schemas(&self, origins: &[TaskName]) -> TargetSchemas {
         let mut schemas = TargetSchemas::default();
-        for (origin, (selector, rule)) in
+        for (origin, Rule { selector, rule, .. }) in
             origins.iter().flat_map(|task| self.rules.iter().map(move |rule| (task, rule)))
         {
             if !selector.is_of(origin) {
@@ -117,18 +136,34 @@ impl TableRules {
     /// # Errors
     /// [`RuleConflict`] if two match that are equally narrow.
     pub fn select(&self, origin: &str, id: &TableId) -> Result<Option<&TableRule>, RuleConflict> {
+        Ok(self.narrowest(origin, id)?.map(|found| &found.rule))
+    }
+
+    /// What the rule of the table `id` of the task `origin` puts into each of its rows, in the order of the columns' names.
+    ///
+    /// # Errors
+    /// A value that the table's names do not give. One that no rule, or two, are about has none.
+    pub fn constants(&self, origin: &str, id: &TableId) -> Result<Vec<Constant>, ConstantError> {
+        let found = self.narrowest(origin, id).ok().flatten();
+        let templates = found.into_iter().flat_map(|found| &found.constants);
+        templates.map(|template| template.resolve(origin, id)).collect()
+    }
+
+    fn narrowest(&self, origin: &str, id: &TableId) -> Result<Option<&Rule>, RuleConflict> {
         let matching =
-            || self.rules.iter().filter(|(selector, _)| selector.is_of(origin) && selector.matches(id));
-        let Some(narrowest) = matching().map(|(selector, _)| selector.narrowness()).max() else {
+            || self.rules.iter().filter(|rule| rule.selector.is_of(origin) && rule.selector.matches(id));
+        let Some(narrowest) = matching().map(|rule| rule.selector.narrowness()).max() else {
             return Ok(None);
         };
-        let mut equals = matching().filter(|(selector, _)| selector.narrowness() == narrowest);
+        let mut equals = matching().filter(|rule| rule.selector.narrowness() == narrowest);
         let first = equals.next();
         match (first, equals.next()) {
-            (Some((first, _)), Some((second, _))) => {
-                Err(RuleConflict { table: id.clone(), first: first.to_string(), second: second.to_string() })
-            }
-            (first, _) => Ok(first.map(|(_, rule)| rule)),
+            (Some(first), Some(second)) => Err(RuleConflict {
+                table: id.clone(),
+                first: first.selector.to_string(),
+                second: second.selector.to_string(),
+            }),
+            (first, _) => Ok(first),
         }
     }
 }
@@ -397,7 +432,7 @@ mod tests {
     #[test]
     fn targets_are_resolved_and_measured() {
         let with = |target: Option<&str>| {
-            let mut rule = rules(&["a.b"]).rules.remove(0).1;
+            let mut rule = rules(&["a.b"]).rules.remove(0).rule;
             rule.target = target.map(str::to_owned);
             rule
         };

@@ -177,7 +177,7 @@ pub struct TableRule {
     /// As `apply.indexes`, which it overrides.
     #[serde(default)]
     pub indexes: Option<Indexes>,
-    /// Columns that hold a constant and tell the sources of a shared target apart.
+    /// Column of the target → its value in every row of a source table; see [`super::TableRules::constants`].
     #[serde(default)]
     pub constants: BTreeMap<String, String>,
     /// The target's primary key where constants are part of it; empty: the source's.

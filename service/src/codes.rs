@@ -75,6 +75,10 @@ codes! {
     RuleConflict = "rule-conflict",
     /// apply: the target's name cannot be used.
     TargetName = "target-name",
+    /// apply: a constant has no value for the table.
+    ConstantValue = "constant-value",
+    /// apply: the configuration has other constants, or columns, than the rows so far.
+    RuleChanged = "rule-changed",
     /// apply: the staging table is not as it was made.
     Staging = "staging",
     /// apply: the history does not hold a generation.

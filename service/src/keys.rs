@@ -175,8 +175,8 @@ pub const KEYS: &[Key] = &[
     key("table[].columns.drop", TextList, Default("[]"), "", "Columns the target does not get."),
     key("table[].columns.rename", TextMap, Default("{}"), "", "Source column = target column."),
     key("table[].indexes", Choice(INDEXES), Derived("apply.indexes", "\"plain\""), "", "As apply.indexes, for these tables."),
-    key("table[].constants", TextMap, Default("{}"), "", "Columns that tell the sources of a shared target apart, as in { shard = \"{database}\" }."),
-    key("table[].primary_key", TextList, Default("[]"), "", "The target's key where constants are part of it; empty: the source's."),
+    key("table[].constants", TextMap, Default("{}"), "", "Column of the target = its value in every row of a source table, with {task}, {database}, {table}, or a part as in \"{database:shop_(\\\\d+)}\"; a bigint with :int at the end."),
+    key("table[].primary_key", TextList, Default("[]"), "", "The target's key: the source's, and constants, which tell the tables of a shared target apart; empty: the source's."),
     key("table[].operations", ChoiceList(OPERATIONS), Derived("apply.operations", "[\"insert\", \"update\"]"), "", "As apply.operations, for these tables."),
     key("table[].existing_data", Choice(EXISTING_DATA), Derived("apply.existing_data", "\"append\""), "", "As apply.existing_data, for these tables."),
 ];

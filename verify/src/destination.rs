@@ -15,6 +15,7 @@ use tributary_warehouse::destination::{Connection, DestinationError};
 use tributary_warehouse::merge::layout::ColumnRule;
 use tributary_warehouse::merge::names::{quote, quote_list};
 use tributary_warehouse::merge::plan::TransferPlan;
+use tributary_warehouse::merge::slice::Slice;
 use tributary_warehouse::merge::target::{TargetKind, TargetShape};
 
 /// Keys that one SELECT looks up.
@@ -42,7 +43,8 @@ impl DestinationSide {
         canonical: Canonical,
         piece_rows: u64,
     ) -> Self {
-        let pieces = Pieces::new(shape, canonical.names(), plan.key(), piece_rows);
+        let slice = Slice::of(rule).condition();
+        let pieces = Pieces::new(shape, canonical.names(), (plan.key(), slice.as_deref()), piece_rows);
         let columns = quote_list(canonical.names());
         let select = format!("SELECT {columns} FROM {}", plan.target());
         let key = AvroKey::new(table, rule, plan);

@@ -20,15 +20,17 @@ mod remedies;
 mod report;
 mod select;
 mod source;
+mod strays;
 mod tuple;
 
-use compare::{Servers, compare};
+use compare::{Servers, Subject, compare};
 use error::VerifyError;
 use lag::Lag;
 use report::{TableComparison, TableReport, summary};
 use select::{Catalog, Wanted};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use strays::{Member, strays};
 use tokio::task::block_in_place;
 use tributary_config::{Config, SourceConfig, TableRules, TableSelector, TaskName};
 use tributary_schemas::FORMAT_VERSION;
@@ -41,6 +43,8 @@ use tributary_source::connect::SourceOptions;
 use tributary_source::dialect::SourceDialect;
 use tributary_warehouse::bookkeeping::Bookkeeping;
 use tributary_warehouse::destination::{Connection, Connector, catalog};
+use tributary_warehouse::merge::names::TargetName;
+use tributary_warehouse::merge::slice::Slice;
 
 /// What the command line says beside the configuration.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +83,7 @@ pub async fn run(config: &Config, options: &Options) -> Result<Exit, Failure> {
             .remedy(remedies::nothing_to_compare())
             .exit(if options.table.is_some() { Exit::Usage } else { Exit::Failed }));
     }
-    let mut reports = Vec::new();
+    let (mut reports, mut members, mut last) = (Vec::new(), Vec::new(), None);
     for (task, mut session, wanted) in found {
         let count = wanted.len();
         write_out(&format!(
@@ -90,6 +94,14 @@ pub async fn run(config: &Config, options: &Options) -> Result<Exit, Failure> {
         ));
         for wanted in wanted {
             let report = session.table(config, &rules, wanted).await;
+            write_out(&report.text());
+            reports.push(report);
+        }
+        members.append(&mut session.members);
+        last = Some(session);
+    }
+    if let Some(mut session) = last.filter(|_| only.is_none()) {
+        for report in session.strays(&members).await {
             write_out(&report.text());
             reports.push(report);
         }
@@ -159,6 +171,9 @@ struct Session {
     catalog: Catalog,
     /// For the bookkeeping.
     connection: Connection,
+    bookkeeping: Bookkeeping,
+    /// What was compared of targets that may be shared.
+    members: Vec<Member>,
 }
 
 impl Session {
@@ -191,12 +206,12 @@ impl Session {
         }
         let (lag, catalog) = block_in_place(|| {
             let lag = Lag::open(config, task, bookkeeping.clone(), source_dialect)?;
-            Ok::<_, VerifyError>((lag, Catalog::open(config, task, bookkeeping, dialect)?))
+            Ok::<_, VerifyError>((lag, Catalog::open(config, task, bookkeeping.clone(), dialect)?))
         })
         .map_err(cannot)?;
         let memory_bytes = config.apply.memory_bytes;
         let servers = Servers { source, destination: connector, dialect, memory_bytes };
-        Ok(Self { servers, lag, catalog, connection })
+        Ok(Self { servers, lag, catalog, connection, bookkeeping, members: Vec::new() })
     }
 
     /// Compares a table if that can be done.
@@ -211,6 +226,28 @@ impl Session {
             },
         };
         TableReport { source, target, notes, outcome }
+    }
+
+    /// What targets that are shared have beside the rows of their tables.
+    async fn strays(&mut self, members: &[Member]) -> Vec<TableReport> {
+        let report = |target: &TargetName, outcome| TableReport {
+            source: String::new(),
+            target: format!("{}.{}", target.schema, target.table),
+            notes: Vec::new(),
+            outcome,
+        };
+        match strays(&mut self.connection, &self.bookkeeping, members).await {
+            Ok(found) => {
+                let found = found.into_iter();
+                found
+                    .map(|(target, strays)| report(&target, TableComparison::Strays(target.clone(), strays)))
+                    .collect()
+            }
+            Err(error) => {
+                let outcome = TableComparison::Failed(error.to_string(), error.remedy().to_owned());
+                members.first().map(|member| report(&member.target, outcome)).into_iter().collect()
+            }
+        }
     }
 
     async fn try_table(
@@ -233,6 +270,13 @@ impl Session {
             return Ok(TableComparison::NotCarried("it was dropped on the source".to_owned()));
         };
         notes.extend(ready.notes);
+        let Subject { generation, target, judged, .. } = &ready.subject;
+        self.members.push(Member {
+            topic: generation.topic.clone(),
+            target: target.clone(),
+            slice: Slice::of(&ready.subject.rule),
+            surplus: judged.surplus,
+        });
         let outcome = compare(&self.servers, &mut self.lag, &ready.subject).await;
         // What was found about a definition of before says nothing.
         let newest = block_in_place(|| self.catalog.newest(&ready.subject.generation.topic))?;

@@ -23,6 +23,12 @@ pub(crate) const fn repeated_rows() -> &'static str {
     "give the target its primary key again, by the statement that `apply check` prints: without one a row can be written twice"
 }
 
+/// verify: rows of a shared target are no table's. `removal`: the statement that removes them.
+#[must_use]
+pub(crate) fn strays(removal: &str) -> String {
+    format!("look where they come from, and {removal}")
+}
+
 /// verify: no table is selected
 #[must_use]
 pub(crate) const fn nothing_to_compare() -> &'static str {

@@ -4,9 +4,11 @@
 use super::compare::Compared;
 use super::judge::Difference;
 use super::remedies;
+use super::strays::Strays;
 use std::fmt::Write;
 use tributary_schemas::printed::counted;
 use tributary_service::exit::Exit;
+use tributary_warehouse::merge::names::TargetName;
 
 /// Keys that are printed for a table.
 const KEYS_MAX: usize = 20;
@@ -20,6 +22,8 @@ pub(crate) enum TableComparison {
     Failed(String, String),
     /// The task does not carry it over: why.
     NotCarried(String),
+    /// A target, not a table: it has rows that belong to none of the tables that share it.
+    Strays(TargetName, Strays),
 }
 
 /// A table and what came of it.
@@ -53,12 +57,27 @@ impl TableReport {
                 out
             }
             TableComparison::NotCarried(why) => format!("left out      {name}: {why}\n"),
+            TableComparison::Strays(target, strays) => strays_text(&self.target, target, strays),
         };
         for note in &self.notes {
             push(&mut out, format_args!("    note: {note}"));
         }
         out
     }
+}
+
+fn strays_text(name: &str, target: &TargetName, strays: &Strays) -> String {
+    let rows = counted(strays.rows, "row");
+    let mut out = format!("different     {name}: {rows} of none of the tables that share it\n");
+    for (count, group) in &strays.groups {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "NULL".to_owned());
+        let values: Vec<String> =
+            group.iter().map(|(column, held)| format!("{column} = {}", value(held))).collect();
+        let rows = counted(*count, "row");
+        push(&mut out, format_args!("    surplus in the destination: {rows} with {}", values.join(", ")));
+    }
+    push(&mut out, format_args!("    to do: {}", remedies::strays(&strays.removal(target))));
+    out
 }
 
 fn compared_text(name: &str, source: &str, compared: &Compared) -> String {
@@ -158,6 +177,10 @@ pub(crate) fn summary(reports: &[TableReport], strict: bool) -> (String, Exit) {
             }
             TableComparison::Failed(..) => failed += 1,
             TableComparison::NotCarried(_) => left += 1,
+            TableComparison::Strays(_, strays) => {
+                differences += strays.rows;
+                different += 1;
+            }
         }
     }
     let mut out = format!("{} compared, {rows} rows: ", counted(tables, "table"));

@@ -205,7 +205,9 @@ fn stage(task: &TableTask, history: &History, view: &TaskView) -> Stage {
     if row.applied < *number {
         return Stage::Waiting(format!("apply has carried out generation {} of {number}", row.applied));
     }
-    let shared = view.targets.iter().filter(|other| other.target == row.target).count() > 1;
+    // In a target that is to be shared only the table's own rows are looked at.
+    let shared =
+        !task.rule.is_shared() && view.targets.iter().filter(|other| other.target == row.target).count() > 1;
     let (judged, notes) = judged(task.operations, task.existing, shared);
     Stage::Ready(Box::new(Ready {
         subject: Subject {

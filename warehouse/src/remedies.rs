@@ -30,13 +30,45 @@ pub fn read_anew(source: impl Display) -> String {
     )
 }
 
-/// existing-data
+/// existing-data: `clear`, the statement that removes the rows.
 #[must_use]
-pub fn existing_data(target: &TargetName) -> String {
+pub fn existing_data(clear: &str) -> String {
     format!(
-        "TRUNCATE TABLE {target}, and apply goes on by itself; or set existing_data = \"clear\" (removes the rows) or \
-         \"append\" (merges into them), and restart apply"
+        "{clear}, and apply goes on by itself; or set existing_data = \"clear\" (removes the rows) or \"append\" (merges into \
+         them), and restart apply"
     )
+}
+
+/// constant-value
+#[must_use]
+pub(crate) fn constant_value(source: &str) -> String {
+    format!("correct `constants`, or give {source} a [[table]] of its own, and restart apply")
+}
+
+/// target-definition: a column of a target that tables share cannot hold the values of all. `begun`: rows of the table were
+/// written before.
+#[must_use]
+pub fn union_type(source: &str, origin: &str, begun: bool) -> String {
+    let rename = format!(
+        "set columns = {{ rename = {{ {origin:?} = \"another name\" }} }} in a [[table]] for {source}"
+    );
+    if begun { format!("{rename}, and {}", anew(source)) } else { format!("{rename}, and restart apply") }
+}
+
+/// target-definition: the configuration does not go with the definition of a table whose target is shared
+#[must_use]
+pub fn union_layout(source: &str, begun: bool) -> String {
+    let follow = "follow what the message says";
+    if begun { format!("{follow}, and {}", anew(source)) } else { format!("{follow}, and restart apply") }
+}
+
+/// target-definition: a target that tables share has another key than a table's
+#[must_use]
+pub fn union_key(source: &str, begun: bool) -> String {
+    let choose = format!(
+        "give {source} a `primary_key` of these columns (columns.rename gives its own their names), or a `target` of its own"
+    );
+    if begun { format!("{choose}, and {}", anew(source)) } else { format!("{choose}, and restart apply") }
 }
 
 /// rule-conflict
@@ -55,6 +87,21 @@ pub(crate) const fn target_name() -> &'static str {
 #[must_use]
 pub(crate) fn unknown_generation(source: &str) -> String {
     anew(source)
+}
+
+/// target-shared: `source`, the table that came later.
+#[must_use]
+pub fn target_shared(source: &str) -> String {
+    format!(
+        "give {source} a `target` of its own, and restart apply; or tell the rows of both apart: `constants` with another value for \
+         each, named in `primary_key`, in the [[table]] of each, and restart apply (one whose rows are there already says what to do then)"
+    )
+}
+
+/// rule-changed
+#[must_use]
+pub fn rule_changed(source: &str) -> String {
+    format!("restore the old [[table]] and restart apply; or have its rows written anew: {}", anew(source))
 }
 
 /// undefined-table
@@ -89,10 +136,11 @@ pub(crate) fn part_from_unreadable(schema: &str) -> String {
 }
 
 /// target-not-alone: every row would go. `parting`: how the others are parted from the target; empty if there are none.
+/// `clear`: the statement that removes the rows.
 #[must_use]
-pub(crate) fn not_alone_to_empty(parting: &str, target: &TargetName) -> String {
+pub(crate) fn not_alone_to_empty(parting: &str, clear: &str) -> String {
     let first = if parting.is_empty() { String::new() } else { format!("{parting}; then ") };
-    format!("{first}copy what is to be kept elsewhere, and TRUNCATE TABLE {target}; {TRIES_AGAIN}")
+    format!("{first}copy what is to be kept elsewhere, and {clear}; {TRIES_AGAIN}")
 }
 
 /// target-not-alone: columns would go. `keys`: those of the table's rule that leave the target as it is.

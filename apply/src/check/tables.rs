@@ -10,10 +10,11 @@ use tributary_service::load::rules;
 use tributary_service::sabotage;
 use tributary_topics::history::History;
 use tributary_warehouse::bookkeeping::{Bookkeeping, TargetRow};
-use tributary_warehouse::destination::{Connection, DestinationError};
+use tributary_warehouse::destination::{Connection, DestinationError, catalog};
 use tributary_warehouse::merge::dialect::Dialect;
 use tributary_warehouse::merge::names::TargetName;
 use tributary_warehouse::tables::examine::examine_table;
+use tributary_warehouse::tables::sharing::Together;
 use tributary_warehouse::tables::task::{Planned, TableRefusal, TableTask, planned};
 
 /// What the names of the items about single tables begin with.
@@ -138,7 +139,7 @@ async fn examine_once(
     planned: Vec<Planned>,
 ) -> Findings {
     let mut findings = Findings::default();
-    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut together = Together::default();
     for (table, task) in planned {
         let name = format!("{OF_TABLE}{table}");
         let task = match task {
@@ -149,12 +150,12 @@ async fn examine_once(
                 continue;
             }
         };
-        if let Some(other) = names.insert(task.target.to_string(), table) {
-            findings.push(CheckItem::fail(
-                name,
-                format!("its target {} is also the target of {other}", task.target),
-                "give each table a `target` of its own",
-            ));
+        let shape = match task.rule.is_shared() {
+            true => catalog::shape(connection, dialect, &task.target).await.ok().flatten(),
+            false => None,
+        };
+        if let Some(error) = together.add(&task, shape) {
+            findings.push(CheckItem::fail(name, error.message, error.remedy));
             continue;
         }
         match examine_table((connection, dialect), bookkeeping, known.get(&task.topic), &task).await {

@@ -43,7 +43,8 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
             .remedy(remedies::in_use()));
         }
         let view = bookkeeping.view(&mut connection).await.map_err(failed)?;
-        let targets: Vec<&TargetName> = view.targets.iter().map(|row| &row.target).collect();
+        let targets: Vec<(&str, &TargetName)> =
+            view.targets.iter().map(|row| (row.topic.as_str(), &row.target)).collect();
         let stages = stages(&bookkeeping, &connection, &targets).await.map_err(failed)?;
         if !may_remove(&list(config, &bookkeeping, &targets, &stages), arguments)? {
             return Ok(Exit::Failed);
@@ -85,20 +86,25 @@ async fn alone(bookkeeping: &Bookkeeping, connection: &Connection) -> Result<boo
 async fn stages(
     bookkeeping: &Bookkeeping,
     connection: &Connection,
-    targets: &[&TargetName],
+    targets: &[(&str, &TargetName)],
 ) -> Result<Vec<TargetName>, DestinationError> {
     let existing: BTreeSet<String> =
         catalog::tables_in(connection, bookkeeping.schema_name()).await?.into_iter().collect();
-    let possible = targets
-        .iter()
-        .flat_map(|target| (0..WRITERS).map(|writer| target.stage(bookkeeping.schema_name(), writer)));
-    Ok(possible.filter(|stage| existing.contains(&stage.table)).collect())
+    let schema = bookkeeping.schema_name();
+    let possible = targets.iter().flat_map(|(topic, target)| {
+        let topics = [None, Some(*topic)];
+        topics
+            .into_iter()
+            .flat_map(move |topic| (0..WRITERS).map(move |writer| target.stage(schema, topic, writer)))
+    });
+    let found: BTreeSet<TargetName> = possible.filter(|stage| existing.contains(&stage.table)).collect();
+    Ok(found.into_iter().collect())
 }
 
 fn list(
     config: &Config,
     bookkeeping: &Bookkeeping,
-    targets: &[&TargetName],
+    targets: &[(&str, &TargetName)],
     stages: &[TargetName],
 ) -> String {
     let mut list = format!("to be removed from schema {}:\n", bookkeeping.schema_name());
@@ -107,7 +113,8 @@ fn list(
         list.push_str(&format!("  staging table  {stage}\n"));
     }
     list.push_str("kept, with all their rows:\n");
-    for target in targets {
+    let kept: BTreeSet<&TargetName> = targets.iter().map(|(_, target)| *target).collect();
+    for target in kept {
         list.push_str(&format!("  target table   {target}\n"));
     }
     if config.is_apply_only() {

@@ -7,7 +7,7 @@ use apache_avro::types::Value;
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use tributary_apply::batches::compact::Batch;
-use tributary_config::{Indexes, Storage};
+use tributary_config::{Constant, ConstantValue, Indexes, Storage};
 use tributary_schemas::table::{Table, TableId};
 use tributary_warehouse::merge::copy::{put_header, put_trailer};
 use tributary_warehouse::merge::ddl::Creation;
@@ -17,6 +17,7 @@ use tributary_warehouse::merge::layout::ColumnRule;
 use tributary_warehouse::merge::names::TargetName;
 use tributary_warehouse::merge::operations::Operations;
 use tributary_warehouse::merge::plan::TransferPlan;
+use tributary_warehouse::merge::slice::Slice;
 use tributary_warehouse::merge::sql::{
     Merge, UNIQUE_VIOLATION, clear_target, copy_statement, drop_stage, stage_table_ddl, take_stage,
     truncate_stage,
@@ -74,7 +75,7 @@ impl Target {
         // Whoever comes second changes nothing.
         session.run(&creation.statements().unwrap().statements).await;
         let plan = TransferPlan::compile(&table, rule, &session.shape(&name).await).unwrap();
-        let stage = name.stage(&session.schema, 0);
+        let stage = name.stage(&session.schema, None, 0);
         for _ in 0..2 {
             session.run(&[stage_table_ddl(dialect, &plan, &stage)]).await;
         }
@@ -161,7 +162,7 @@ async fn every_merge_equals_the_model() {
         let operations = Operations { insert: bits & 1 != 0, update: bits & 2 != 0, delete: bits & 4 != 0 };
         for strategy in [Strategy::Merge, Strategy::OnConflict, Strategy::LockDeleteInsert] {
             let mut rng = Rng::with_seed(u64::from(bits));
-            target.session.run(&[clear_target(target.plan.target(), &[])]).await;
+            target.session.run(&[clear_target(target.plan.target(), &Slice::default())]).await;
             let mut model = Model::new();
             // Rows for updates and deletes to find, where inserts are not taken.
             for id in 0..6 {
@@ -280,7 +281,7 @@ async fn a_direct_load_falls_back_to_a_merge() {
 #[tokio::test]
 async fn topics_that_share_a_table_are_told_apart_by_their_constants() {
     let rule = |shard: &str| ColumnRule {
-        constants: vec![("shard".into(), shard.into())],
+        constants: vec![Constant { column: "shard".into(), value: ConstantValue::Text(shard.into()) }],
         primary_key: Some(vec!["shard".into(), "id".into(), "name".into()]),
         ..ColumnRule::default()
     };
@@ -307,7 +308,7 @@ async fn topics_that_share_a_table_are_told_apart_by_their_constants() {
     one.merge(&delete, Strategy::Merge, Operations::ALL).await;
     assert_eq!(shards().await, ["o'1"], "only its own row");
     one.merge(&insert, Strategy::LockDeleteInsert, Operations::ALL).await;
-    one.session.run(&[clear_target(&name, &rule("o'1").constants)]).await;
+    one.session.run(&[clear_target(&name, &Slice::of(&rule("o'1")))]).await;
     assert_eq!(shards().await, ["2"]);
     one.session.done().await;
 }

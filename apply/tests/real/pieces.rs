@@ -30,10 +30,11 @@ async fn every_row_is_read_once_whatever_orders_the_keys() {
         .await;
     let target = TargetName { schema: schema.clone(), table: "t".to_owned() };
     let shape = session.shape(&target).await;
+    assert_eq!(shape.unique_keys, [names(&["at", "n", "s", "b", "id"])], "in the order of the index");
     let columns = names(&["x", "id", "s", "n", "b", "at"]);
     let mut connection = connection().await;
     for rows in [1, 7, 1001, 5000] {
-        let pieces = Pieces::new(&shape, &columns, &names(&["id", "s", "n", "b", "at"]), rows);
+        let pieces = Pieces::new(&shape, &columns, (&names(&["id", "s", "n", "b", "at"]), None), rows);
         assert!(!pieces.is_whole());
         let mut ids = Vec::new();
         let take = |mut fields: tributary_warehouse::destination::pieces::Fields<'_>| {
@@ -44,6 +45,20 @@ async fn every_row_is_read_once_whatever_orders_the_keys() {
         ids.sort_unstable();
         assert_eq!(ids, (1..=1001).collect::<Vec<_>>(), "in pieces of {rows}");
     }
+    session.done().await;
+}
+
+#[tokio::test]
+async fn a_column_that_an_index_only_includes_is_no_part_of_a_key() {
+    let session = Session::new("included").await;
+    let target = TargetName { schema: session.schema.clone(), table: "t".to_owned() };
+    session
+        .run(&[
+            format!("CREATE TABLE {target} (id integer NOT NULL, n integer NOT NULL)"),
+            format!("CREATE UNIQUE INDEX ON {target} (id) INCLUDE (n)"),
+        ])
+        .await;
+    assert_eq!(session.shape(&target).await.unique_keys, [names(&["id"])]);
     session.done().await;
 }
 
@@ -59,7 +74,8 @@ async fn an_alter_waits_for_one_piece_and_not_for_the_reader() {
         ])
         .await;
     let target = TargetName { schema: schema.clone(), table: "t".to_owned() };
-    let pieces = Pieces::new(&session.shape(&target).await, &names(&["id", "x"]), &names(&["id"]), 100);
+    let pieces =
+        Pieces::new(&session.shape(&target).await, &names(&["id", "x"]), (&names(&["id"]), None), 100);
     let mut connection = connection().await;
     let (begun, first) = channel();
     let (go_on, gate) = channel::<()>();

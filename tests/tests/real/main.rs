@@ -22,6 +22,7 @@ mod kafka_clients;
 mod keys;
 mod leadership;
 mod live;
+mod merged;
 mod plain;
 mod refusals;
 mod remedies;

@@ -177,7 +177,7 @@ fn faults(
 fn what_a_message_tells_a_person_to_do_can_be_done() {
     let (keys, refused) = (keys(), refused());
     assert!(keys.contains("capture.tables") && keys.contains("existing_data"), "{keys:?}");
-    assert!(refused.contains("capture.start_at") && refused.contains("constants"), "{refused:?}");
+    assert!(refused.contains("capture.start_at") && refused.contains("registry.url"), "{refused:?}");
     let mut help = BTreeMap::new();
     let mut wrong = |text: &str| faults(text, &keys, &refused, &mut help);
     // It can fail.
@@ -185,10 +185,10 @@ fn what_a_message_tells_a_person_to_do_can_be_done() {
         "set capture.start_at",
         "`apply fly`",
         "`apply replay --fly`",
-        "correct `constants`",
+        "correct `start_at`",
         "raise apply.no_such_key",
-        "the primary_key must hold it",
-        "set constants = { a = 1 }",
+        "the start_at must hold it",
+        "set start_at = \"x\"",
     ] {
         assert!(!wrong(text).is_empty(), "{text}");
     }

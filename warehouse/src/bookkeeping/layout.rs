@@ -17,7 +17,7 @@ pub struct Bookkeeping {
 }
 
 /// Columns of each table. `"partition"` is quoted because MPP kernels reserve the word.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 8] = [
     (
         "tasks",
         "task text NOT NULL, format_version integer NOT NULL, epoch bigint NOT NULL, \
@@ -45,6 +45,11 @@ const TABLES: [(&str, &str); 7] = [
         "owners",
         "task text NOT NULL, topic text NOT NULL, target_schema text NOT NULL, target_table text NOT NULL, \
          foreign_rows boolean NOT NULL, PRIMARY KEY (task, topic)",
+    ),
+    (
+        "slices",
+        "task text NOT NULL, topic text NOT NULL, target_schema text NOT NULL, target_table text NOT NULL, \
+         slice text NOT NULL, columns text NOT NULL, PRIMARY KEY (task, topic)",
     ),
     (
         "refusals",
@@ -75,6 +80,12 @@ impl Bookkeeping {
     #[must_use]
     pub fn schema_name(&self) -> &str {
         &self.name
+    }
+
+    /// The task.
+    #[must_use]
+    pub fn task(&self) -> &str {
+        &self.task
     }
 
     /// Key of an advisory lock on `what`; two different things may share one, which costs time only.

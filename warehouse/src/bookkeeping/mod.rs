@@ -10,7 +10,7 @@
 //! 2. the advisory lock of the target's schema, while that is created;
 //! 3. the writer's staging table, which is nobody else's;
 //! 4. the target table, and others that hang on it;
-//! 5. rows of `owners`, of several bookkeepings in the order of their schemas' names;
+//! 5. rows of `owners`, of several bookkeepings in the order of their schemas' names, then of `slices`;
 //! 6. rows of `targets`, then of `refusals`, `generations`, `offsets`, `tasks` and `identities`.
 //!
 //! A row of the bookkeeping is held only once no table is waited for: on Greenplum without its global deadlock detector
@@ -24,10 +24,12 @@ mod offsets;
 mod owners;
 mod refusals;
 mod reset;
+mod slices;
 mod targets;
 
 pub use layout::Bookkeeping;
 pub use offsets::{ArrivalStep, Move, OffsetRow, StoredOffset};
 pub use owners::{Feeder, Ownership};
 pub use refusals::Refusal;
+pub use slices::Share;
 pub use targets::{NewTarget, TargetRow, TaskView};

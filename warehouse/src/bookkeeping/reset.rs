@@ -73,6 +73,8 @@ impl Bookkeeping {
         let during = || DestinationError::during(format!("handing the target of {former} on"));
         let sql = format!("UPDATE {}.owners SET topic = $3 WHERE task = $1 AND topic = $2", self.schema);
         connection.execute(&sql, &[&self.task, &former, &topic]).await.map_err(during())?;
+        let sql = format!("UPDATE {}.slices SET topic = $3 WHERE task = $1 AND topic = $2", self.schema);
+        connection.execute(&sql, &[&self.task, &former, &topic]).await.map_err(during())?;
         let sql = format!("DELETE FROM {}.targets WHERE task = $1 AND topic = $2", self.schema);
         connection.execute(&sql, &[&self.task, &former]).await.map_err(during())?;
         self.forget_refusal(connection, topic).await?;
@@ -109,7 +111,7 @@ impl Bookkeeping {
         }
         let mut tables = self.tables(connection).await?;
         // In the order of every transaction.
-        let order = ["owners", "targets", "refusals", "generations", "offsets", "tasks"];
+        let order = ["owners", "slices", "targets", "refusals", "generations", "offsets", "tasks"];
         tables.sort_by_key(|table| order.iter().position(|name| name == table).unwrap_or(order.len()));
         for table in &tables {
             let sql = format!("DELETE FROM {schema}.{table} WHERE task = $1");

@@ -110,24 +110,6 @@ impl Bookkeeping {
         Ok(row.as_ref().map(target_row))
     }
 
-    /// The source table whose topic feeds this table, if one of this task does. What another task has written counts as
-    /// existing data.
-    pub async fn fed_by(
-        &self,
-        connection: &mut Connection,
-        target: &TargetName,
-    ) -> Result<Option<String>, DestinationError> {
-        let sql = format!(
-            "SELECT source_table FROM {}.targets WHERE task = $1 AND target_schema = $2 AND target_table = $3 LIMIT 1",
-            self.schema
-        );
-        let row = connection
-            .query_opt(&sql, &[&self.task, &target.schema, &target.table])
-            .await
-            .map_err(DestinationError::during(format!("looking for {target} in the bookkeeping")))?;
-        Ok(row.map(|row| row.get(0)))
-    }
-
     /// What another topic of the same task has put of the same source's table into this target: the topic that `topic` takes
     /// the place of.
     pub async fn former(

@@ -7,6 +7,7 @@ use crate::merge::dialect::{
 };
 use crate::merge::hazards::Hazards;
 use crate::merge::names::{TargetName, literal};
+use crate::merge::slice::Slice;
 use crate::merge::target::{TargetColumn, TargetShape};
 use crate::remedies;
 use std::collections::BTreeSet;
@@ -213,9 +214,14 @@ fn hazards_sql(dialect: Dialect) -> String {
 }
 
 /// True if the table holds a row.
-pub async fn has_rows(connection: &Connection, target: &TargetName) -> Result<bool, DestinationError> {
+pub async fn has_rows(
+    connection: &Connection,
+    target: &TargetName,
+    slice: &Slice,
+) -> Result<bool, DestinationError> {
+    let condition = slice.condition().map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
     let row = connection
-        .query_opt(&format!("SELECT 1 FROM {target} LIMIT 1"), &[])
+        .query_opt(&format!("SELECT 1 FROM {target}{condition} LIMIT 1"), &[])
         .await
         .map_err(DestinationError::during(format!("looking for rows in {target}")))?;
     Ok(row.is_some())

@@ -27,10 +27,20 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// `columns` of the table of `shape`, in pieces of `rows` rows by `key`, whose columns are among them.
+    /// `columns` of the table of `shape`, in pieces of `rows` rows by `key`, whose columns are among them; only rows of which
+    /// `condition` is true, if there is one.
     #[must_use]
-    pub fn new(shape: &TargetShape, columns: &[String], key: &[String], rows: u64) -> Self {
-        let whole = format!("SELECT {} FROM {}", quote_list(columns), shape.name);
+    pub fn new(
+        shape: &TargetShape,
+        columns: &[String],
+        (key, condition): (&[String], Option<&str>),
+        rows: u64,
+    ) -> Self {
+        let (mut whole, mut and) = (format!("SELECT {} FROM {}", quote_list(columns), shape.name), "WHERE");
+        if let Some(condition) = condition {
+            whole += &format!(" WHERE {condition}");
+            and = "AND";
+        }
         let index = shape.unique_key(key).filter(|index| index.iter().all(|name| shape.is_not_null(name)));
         let places =
             index.map(|index| index.iter().map(|name| columns.iter().position(|column| column == name)));
@@ -41,7 +51,7 @@ impl Pieces {
         let names = quote_list(index);
         let params: Vec<String> = (1..=index.len()).map(|number| format!("${number}")).collect();
         let end = format!("ORDER BY {names} LIMIT {rows}");
-        let next = format!("{whole} WHERE ({names}) > ({}) {end}", params.join(", "));
+        let next = format!("{whole} {and} ({names}) > ({}) {end}", params.join(", "));
         Self { first: format!("{whole} {end}"), next: Some(next), key, rows }
     }
 
@@ -175,7 +185,7 @@ mod tests {
 
     fn pieces(shape: &TargetShape) -> Pieces {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        Pieces::new(shape, &names(&["a", "b", "c"]), &names(&["a", "b"]), 10)
+        Pieces::new(shape, &names(&["a", "b", "c"]), (&names(&["a", "b"]), None), 10)
     }
 
     #[test]

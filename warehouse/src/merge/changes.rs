@@ -13,6 +13,7 @@ use super::widened::Widened;
 use std::fmt;
 use tributary_schemas::conversion::{Kept, kept};
 use tributary_schemas::table::{Column, Table};
+use tributary_schemas::types::ColumnType;
 
 /// One difference. Secondary indexes are not followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,15 +273,9 @@ impl Alter<'_> {
             // What the table of types does not list is read again, or was never made an ALTER.
             let listed = kept(&from.column_type, &to.column_type) != Kept::Unsure;
             let same_key_bytes = !self.to.is_key(to) || from.column_type.avro() == to.column_type.avro();
-            let widened = current.widened(&TargetKind::parse(&wanted)).filter(|_| listed && same_key_bytes);
-            let kind = match widened {
-                Some(Widened::Wanted) => wanted,
-                Some(Widened::Numeric { precision, scale }) => format!("numeric({precision},{scale})"),
-                None => return Err(self.unsupported(change)),
-            };
-            if writer(&to.column_type, &TargetKind::parse(&kind)).is_none() {
-                return Err(self.unsupported(change));
-            }
+            let kind = widened_type(&to.column_type, &there.type_name, &wanted)
+                .filter(|_| listed && same_key_bytes)
+                .ok_or_else(|| self.unsupported(change))?;
             statements.push(format!("{prefix} TYPE {kind}"));
         }
         let planned = self.layout.column(&name);
@@ -295,6 +290,16 @@ impl Alter<'_> {
         }
         Ok(())
     }
+}
+
+/// The type that a column of type `there` gets, so that it takes values of `source` too, for which `wanted` would be made;
+/// `None` if there is none.
+pub(super) fn widened_type(source: &ColumnType, there: &str, wanted: &str) -> Option<String> {
+    let kind = match TargetKind::parse(there).widened(&TargetKind::parse(wanted))? {
+        Widened::Wanted => wanted.to_owned(),
+        Widened::Numeric { precision, scale } => format!("numeric({precision},{scale})"),
+    };
+    writer(source, &TargetKind::parse(&kind)).map(|_| kind)
 }
 
 #[cfg(test)]

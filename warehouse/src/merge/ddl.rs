@@ -83,6 +83,30 @@ pub enum DdlError {
         /// Destination table.
         target: String,
     },
+    /// A target that several topics share has a column that cannot hold the values of both.
+    #[error("{target}: column {column} is {there}, and rows of this table need {wanted}: no type holds both")]
+    UnionType {
+        /// Destination table.
+        target: String,
+        /// Its column.
+        column: String,
+        /// The column on the source.
+        origin: String,
+        /// Type that the column has.
+        there: String,
+        /// Type that it would have for this table alone.
+        wanted: String,
+    },
+    /// A target that several topics share has another key.
+    #[error("{target} is unique by ({keys}), and the key of this table would be ({wanted})")]
+    UnionKey {
+        /// Destination table.
+        target: String,
+        /// Columns of its unique indexes.
+        keys: String,
+        /// The key of the table's rule.
+        wanted: String,
+    },
     /// A change that could lose values, or that means reading the table again.
     #[error(
         "{target}: {change} cannot be carried out in place; bring the destination to the new definition by hand, or re-read the table with reset"
@@ -219,6 +243,8 @@ impl Creation<'_> {
 /// A column in CREATE TABLE.
 fn column_ddl(planned: &PlannedColumn, source: Option<&Column>, rule: &ColumnRule) -> String {
     let mut sql = format!("{} {}", quote(&planned.name), planned.target_type);
+    // Rows of another table of the target do not have it.
+    let source = source.filter(|_| !rule.is_shared());
     if let Some(default) = source.and_then(|column| defaults::constant(column, rule)) {
         sql += &format!(" DEFAULT {default}");
     }

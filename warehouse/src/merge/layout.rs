@@ -2,8 +2,9 @@
 //! leaves is names, types and the key, in the order in which rows are written. DDL and transfer share it.
 
 use super::names::identifier;
+use super::slice::Slice;
 use thiserror::Error;
-use tributary_config::{NulBytePolicy, ZeroDatePolicy};
+use tributary_config::{Constant, ConstantValue, NulBytePolicy, ZeroDatePolicy};
 use tributary_schemas::table::{Column, Table, same_name};
 use tributary_schemas::types::{TargetType, UnsupportedType};
 
@@ -14,8 +15,8 @@ pub struct ColumnRule {
     pub drop: Vec<String>,
     /// Source column, name in the warehouse.
     pub rename: Vec<(String, String)>,
-    /// Column in the warehouse, its value in every row (templates already filled in).
-    pub constants: Vec<(String, String)>,
+    /// Columns of the warehouse that have one value in every row.
+    pub constants: Vec<Constant>,
     /// The key by names in the warehouse; `None`: the source's key.
     pub primary_key: Option<Vec<String>>,
     /// Zero and partial dates.
@@ -30,7 +31,7 @@ pub enum Origin {
     /// The source's column at this index of the table's columns.
     Source(usize),
     /// The config's constant.
-    Constant(String),
+    Constant(ConstantValue),
 }
 
 /// A column of the destination table as it is wanted.
@@ -144,12 +145,20 @@ impl Layout {
                 not_null: table.is_key(column) || !(column.nullable || nulls_dates),
             });
         }
-        columns.extend(rule.constants.iter().map(|(column, value)| PlannedColumn {
+        let key = rule.key_of(table)?;
+        columns.extend(rule.constants.iter().map(|Constant { column, value }| PlannedColumn {
             name: identifier(column),
             origin: Origin::Constant(value.clone()),
-            target_type: TargetType::Text,
+            target_type: match value {
+                ConstantValue::Text(_) => TargetType::Text,
+                ConstantValue::Integer(_) => TargetType::BigInt,
+            },
             not_null: true,
         }));
+        if rule.is_shared() {
+            // Another table of the target may not have the column.
+            columns.iter_mut().for_each(|column| column.not_null = key.contains(&column.name));
+        }
         for (index, column) in columns.iter().enumerate() {
             if columns.iter().skip(index + 1).any(|other| other.name == column.name) {
                 return Err(LayoutError::Duplicate { table: name(), column: column.name.clone() });
@@ -158,7 +167,6 @@ impl Layout {
                 return Err(LayoutError::Reserved { table: name(), column: column.name.clone() });
             }
         }
-        let key = rule.key_of(table)?;
         Ok(Self { columns, key })
     }
 
@@ -191,6 +199,12 @@ impl ColumnRule {
         identifier(renamed.map_or(column.name.as_str(), |(_, to)| to.as_str()))
     }
 
+    /// True if the target may be other tables' too: constants in the key tell their rows apart.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        !Slice::of(self).is_whole()
+    }
+
     fn key_of(&self, table: &Table) -> Result<Vec<String>, LayoutError> {
         let source: Vec<String> = table.key_columns().map(|column| self.target_name(column)).collect();
         if source.is_empty() {
@@ -208,7 +222,7 @@ impl ColumnRule {
         }
         for (index, name) in wanted.iter().enumerate() {
             let known = source.contains(name)
-                || self.constants.iter().any(|(constant, _)| identifier(constant) == *name);
+                || self.constants.iter().any(|constant| identifier(&constant.column) == *name);
             if !known || wanted.iter().take(index).any(|other| other == name) {
                 return Err(bad(name));
             }

@@ -157,7 +157,7 @@ pub fn notes(table: &Table, rule: &ColumnRule, layout: &Layout, indexed: bool) -
                 Origin::Source(index) => {
                     Stored::of(&kind, table.columns.get(*index).map(|column| &column.column_type))
                 }
-                Origin::Constant(value) => Stored::Variable(u64::try_from(value.len()).ok()),
+                Origin::Constant(value) => Stored::Variable(u64::try_from(value.to_string().len()).ok()),
             };
             Sized { name: planned.name.clone(), stored, nullable: !planned.not_null }
         })

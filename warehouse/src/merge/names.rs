@@ -57,11 +57,18 @@ impl TargetName {
         Self { schema: identifier(schema), table: identifier(table) }
     }
 
-    /// The staging table in `schema` that the writer of this number uses for this target. Different targets never
-    /// share one.
+    /// The staging table in `schema` that the writer of this number uses for this target, and for this topic where several
+    /// share the target. Different targets and topics never share one.
     #[must_use]
-    pub fn stage(&self, schema: &str, writer: u32) -> Self {
-        let table = joined(&self.schema, &self.table, &format!(".{writer}"));
+    pub fn stage(&self, schema: &str, topic: Option<&str>, writer: u32) -> Self {
+        let suffix = format!(".{writer}");
+        let table = match topic {
+            None => joined(&self.schema, &self.table, &suffix),
+            Some(topic) => {
+                let whole = format!("{}\0{}\0{topic}", self.schema, self.table);
+                hashed(&format!("{}.{}", self.schema, self.table), &whole, &suffix)
+            }
+        };
         Self { schema: identifier(schema), table }
     }
 
@@ -123,17 +130,17 @@ mod tests {
         assert_ne!(identifier(&one), identifier(&two));
         assert_eq!(identifier("short"), "short");
         let stages = [
-            TargetName::new("a.b", "c").stage("t", 0),
-            TargetName::new("a", "b.c").stage("t", 0),
-            TargetName::new("a", "b.c").stage("t", 1),
-            TargetName::new(&one, &two).stage("t", 0),
-            TargetName::new(&two, &one).stage("t", 0),
+            TargetName::new("a.b", "c").stage("t", None, 0),
+            TargetName::new("a", "b.c").stage("t", None, 0),
+            TargetName::new("a", "b.c").stage("t", None, 1),
+            TargetName::new(&one, &two).stage("t", None, 0),
+            TargetName::new(&two, &one).stage("t", None, 0),
         ];
         for (index, stage) in stages.iter().enumerate() {
             assert!(stage.table.len() <= 63);
             assert!(!stages.iter().skip(index + 1).any(|other| other == stage));
         }
-        assert_eq!(TargetName::new("shop", "orders").stage("t", 3).table, "shop.orders.3");
+        assert_eq!(TargetName::new("shop", "orders").stage("t", None, 3).table, "shop.orders.3");
         let orders = TargetName::new("shop", "orders");
         assert_eq!(orders.former_index("by_day"), "orders.by_day");
         let by_day = orders.index("by_day");

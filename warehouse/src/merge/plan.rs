@@ -128,7 +128,8 @@ impl TransferPlan {
                     place_in_row.push(DeleteField::Null);
                 }
                 Origin::Constant(value) => {
-                    let field = constant(value, &TargetKind::parse(&there.type_name)).ok_or_else(|| {
+                    let value = value.to_string();
+                    let field = constant(&value, &TargetKind::parse(&there.type_name)).ok_or_else(|| {
                         PlanError::BadConstant {
                             target: name(),
                             column: planned.name.clone(),
@@ -339,7 +340,7 @@ fn find<'a>(
 }
 
 /// A fill as SQL that casts to `kind`: nothing but bits comes of a bit string, and a single one is also a truth value.
-fn castable(value: String, kind: &TargetKind) -> Option<String> {
+pub(super) fn castable(value: String, kind: &TargetKind) -> Option<String> {
     let Some(bits) = value.strip_prefix("B'").and_then(|rest| rest.strip_suffix('\'')) else {
         return Some(value);
     };

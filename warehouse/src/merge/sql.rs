@@ -5,8 +5,9 @@
 
 use super::dialect::{Dialect, Strategy};
 use super::encode::Shape;
-use super::names::{TargetName, identifier, literal, quote, quote_list};
+use super::names::{TargetName, quote, quote_list};
 use super::plan::{Fill, StageColumn, TransferPlan};
+use super::slice::Slice;
 use crate::merge::operations::Operations;
 
 /// SQLSTATE of the error that a direct load may meet.
@@ -246,17 +247,13 @@ pub fn drop_stage(stage: &TargetName) -> String {
     format!("DROP TABLE IF EXISTS {stage}")
 }
 
-/// Empties a destination. In one that several topics share, `constants` (column, value) tell this topic's rows
-/// apart, and only they are deleted; an empty slice means that the table is this topic's alone.
+/// Empties a destination; of one that several topics share, the rows of `slice`.
 #[must_use]
-pub fn clear_target(target: &TargetName, constants: &[(String, String)]) -> String {
-    if constants.is_empty() {
-        return format!("TRUNCATE TABLE {target}");
+pub fn clear_target(target: &TargetName, slice: &Slice) -> String {
+    match slice.condition() {
+        Some(condition) => format!("DELETE FROM {target} WHERE {condition}"),
+        None => format!("TRUNCATE TABLE {target}"),
     }
-    let conditions = constants
-        .iter()
-        .map(|(column, value)| format!("{} = {}", quote(&identifier(column)), literal(value)));
-    format!("DELETE FROM {target} WHERE {}", conditions.collect::<Vec<_>>().join(" AND "))
 }
 
 /// Refreshes the planner's statistics, once the initial load is over.

@@ -2,6 +2,7 @@
 
 use super::fit::{compile, warnings};
 use super::ownership::{Act, refusal};
+use super::sharing::{changed, judged, not_united};
 use super::task::TableTask;
 use crate::bookkeeping::{Bookkeeping, Ownership, TargetRow};
 use crate::destination::dependents::dependents;
@@ -11,7 +12,9 @@ use crate::merge::ddl::Creation;
 use crate::merge::dependents::listed;
 use crate::merge::dialect::Dialect;
 use crate::merge::limits;
+use crate::merge::sql::clear_target;
 use crate::merge::target::TargetShape;
+use crate::merge::union::unite;
 use crate::remedies;
 use tributary_config::ExistingData;
 use tributary_schemas::table::Table;
@@ -61,60 +64,34 @@ pub async fn examine_table(
             "give the table a `target` in another schema",
         ));
     }
+    let recorded = match known {
+        Some(_) => bookkeeping.share(connection, &task.topic).await?,
+        None => None,
+    };
+    if known.is_some()
+        && let Some(found) = changed(task, recorded.as_ref(), generation)
+    {
+        return Ok(CheckItem::fail("", found, remedies::rule_changed(&task.name)));
+    }
     let Some(shape) = catalog::shape(connection, dialect, &task.target).await? else {
-        let creation = Creation {
-            dialect,
-            table: &record.table,
-            rule: &task.rule,
-            target: &task.target,
-            distributed_by: task.distributed_by.as_deref(),
-            storage: task.storage,
-            indexes: task.indexes,
-        };
-        let created = match creation.statements() {
-            Ok(created) => created,
-            Err(error) => return Ok(CheckItem::fail("", error.to_string(), "correct its [[table]]")),
-        };
-        let (_, may_create) = catalog::may_use_schema(connection, &task.target.schema).await?;
-        if !may_create {
-            return Ok(CheckItem::fail(
-                "",
-                format!("{} does not exist and cannot be created", task.target),
-                "grant what `apply check --print-grants` lists",
-            ));
+        return to_be_created((connection, dialect), task, &record.table).await;
+    };
+    let shape = if known.is_none() && task.rule.is_shared() && task.alter {
+        match unite(&record.table, &task.rule, &shape) {
+            Ok(united) => united.shape,
+            Err(error) => {
+                let error = not_united(task, &error, false);
+                return Ok(CheckItem::fail("", error.message, error.remedy));
+            }
         }
-        let text = format!("{} will be created", task.target);
-        return Ok(if created.notes.is_empty() {
-            CheckItem::pass("", text)
-        } else {
-            CheckItem::warn("", format!("{text}\n{}", created.notes.join("\n")), "")
-        });
+    } else {
+        shape
     };
     if let Some(item) = misfit(connection, task, generation, &shape, known.is_some()).await? {
         return Ok(item);
     }
-    let ownership = bookkeeping.ownership(connection, &task.topic, &task.target).await?;
-    if known.is_none() && task.existing != ExistingData::Append && !ownership.feeders.is_empty() {
-        let error = refusal(task, &Ownership { foreign_rows: Some(false), ..ownership }, &Act::TakeOver);
-        return Ok(CheckItem::fail("", error.message, error.remedy));
-    }
-    if known.is_none()
-        && task.existing == ExistingData::Refuse
-        && catalog::has_rows(connection, &task.target).await?
-    {
-        return Ok(CheckItem::fail(
-            "",
-            format!("{} holds rows already", task.target),
-            remedies::existing_data(&task.target),
-        ));
-    }
-    if !ownership.is_sole(task.existing)
-        && (known.is_some() || catalog::has_rows(connection, &task.target).await?)
-    {
-        let found = format!("others have rows in {}: {}", task.target, ownership.owners(task.existing));
-        let remedy = "nothing, if that is meant: TRUNCATE, DROP TABLE, DROP or RENAME COLUMN and re-reads on the source then \
-                      park the table";
-        return Ok(CheckItem::warn("", found, remedy));
+    if let Some(item) = owned(connection, bookkeeping, task, known.is_some()).await? {
+        return Ok(item);
     }
     let warnings = cautions((&mut *connection, dialect), task, &record.table, &shape).await?;
     if !warnings.is_empty() {
@@ -126,6 +103,76 @@ pub async fn examine_table(
         return Ok(CheckItem::warn("", found, "correct the names, if the rule is for this table alone"));
     }
     Ok(CheckItem::pass("", format!("{} takes the rows", task.target)))
+}
+
+/// What is said of a target that is to be created.
+async fn to_be_created(
+    (connection, dialect): (&mut Connection, Dialect),
+    task: &TableTask,
+    table: &Table,
+) -> Result<CheckItem, DestinationError> {
+    let creation = Creation {
+        dialect,
+        table,
+        rule: &task.rule,
+        target: &task.target,
+        distributed_by: task.distributed_by.as_deref(),
+        storage: task.storage,
+        indexes: task.indexes,
+    };
+    let created = match creation.statements() {
+        Ok(created) => created,
+        Err(error) => return Ok(CheckItem::fail("", error.to_string(), "correct its [[table]]")),
+    };
+    let (_, may_create) = catalog::may_use_schema(connection, &task.target.schema).await?;
+    if !may_create {
+        return Ok(CheckItem::fail(
+            "",
+            format!("{} does not exist and cannot be created", task.target),
+            "grant what `apply check --print-grants` lists",
+        ));
+    }
+    let text = format!("{} will be created", task.target);
+    Ok(if created.notes.is_empty() {
+        CheckItem::pass("", text)
+    } else {
+        CheckItem::warn("", format!("{text}\n{}", created.notes.join("\n")), "")
+    })
+}
+
+/// What is to be said of who else has rows in the target; `begun`: the table has been set up.
+async fn owned(
+    connection: &mut Connection,
+    bookkeeping: &Bookkeeping,
+    task: &TableTask,
+    begun: bool,
+) -> Result<Option<CheckItem>, DestinationError> {
+    let slice = task.slice();
+    let ownership = bookkeeping.ownership(connection, &task.topic, (&task.target, &slice)).await?;
+    let judged = judged(&slice, &ownership);
+    if !begun && task.existing != ExistingData::Append && !ownership.feeders.is_empty() {
+        let error = refusal(task, &Ownership { foreign_rows: Some(false), ..ownership }, &Act::TakeOver);
+        return Ok(Some(CheckItem::fail("", error.message, error.remedy)));
+    }
+    if !begun
+        && task.existing == ExistingData::Refuse
+        && catalog::has_rows(connection, &task.target, &judged).await?
+    {
+        return Ok(Some(CheckItem::fail(
+            "",
+            format!("{} holds rows already", task.target),
+            remedies::existing_data(&clear_target(&task.target, &judged)),
+        )));
+    }
+    if !ownership.is_sole(task.existing)
+        && (begun || catalog::has_rows(connection, &task.target, &slice).await?)
+    {
+        let found = format!("others have rows in {}: {}", task.target, ownership.owners(task.existing));
+        let remedy = "nothing, if that is meant: TRUNCATE, DROP TABLE, DROP or RENAME COLUMN and re-reads on the source then \
+                      park the table";
+        return Ok(Some(CheckItem::warn("", found, remedy)));
+    }
+    Ok(None)
 }
 
 /// What a person should know of a target that takes the rows.
@@ -144,7 +191,7 @@ async fn cautions(
             task.target
         ));
     }
-    if !rights.truncates && task.operations.delete {
+    if !rights.truncates && task.operations.delete && !task.rule.is_shared() {
         warnings.push(format!(
             "this role may not TRUNCATE {}: TRUNCATE and DROP TABLE on the source and re-reads park the table; `apply check \
              --print-grants` has the statement",

@@ -6,4 +6,5 @@ pub mod barriers;
 pub mod examine;
 pub mod fit;
 pub mod ownership;
+pub mod sharing;
 pub mod task;

@@ -5,6 +5,8 @@ use super::task::TableTask;
 use crate::bookkeeping::{Feeder, Ownership};
 use crate::destination::TableError;
 use crate::merge::changes::{Change, changes};
+use crate::merge::slice::Slice;
+use crate::merge::sql::clear_target;
 use crate::remedies;
 use tributary_config::ExistingData;
 use tributary_schemas::history::GenerationRecord;
@@ -13,8 +15,12 @@ use tributary_service::codes::Code;
 /// What is to be done to a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// Every row is removed, for this reason.
-    Empty(String),
+    /// Every row of a slice is removed.
+    Empty {
+        /// What does that.
+        how: String,
+        slice: Slice,
+    },
     /// Columns are dropped or renamed.
     Narrow {
         /// The changes, for people.
@@ -27,6 +33,15 @@ pub enum Act {
 }
 
 impl Act {
+    /// The rows that are concerned: those of `task`, unless it is said.
+    #[must_use]
+    pub fn slice(&self, task: &TableTask) -> Slice {
+        match self {
+            Self::Empty { slice, .. } => slice.clone(),
+            Self::Narrow { .. } | Self::TakeOver => task.slice(),
+        }
+    }
+
     /// What a generation takes away from its target though the source's rows stay; `None` if that is nothing.
     #[must_use]
     pub fn narrowing(task: &TableTask, before: &GenerationRecord, record: &GenerationRecord) -> Option<Self> {
@@ -71,7 +86,7 @@ impl Ownership {
             || self.feeders.iter().any(|feeder| matches!(feeder, Feeder::Task { .. }))
     }
 
-    /// True if nobody else has rows in the target.
+    /// True if nobody else has rows in the target that cannot be told from the topic's own.
     #[must_use]
     pub fn is_sole(&self, existing: ExistingData) -> bool {
         self.feeders.is_empty() && !self.has_foreign_rows(existing)
@@ -103,9 +118,13 @@ pub fn refusal(task: &TableTask, ownership: &Ownership, act: &Act) -> TableError
     let target = &task.target;
     let owners = ownership.owners(task.existing);
     let (would, remedy) = match act {
-        Act::Empty(how) => (
-            format!("{how} would remove every row of it"),
-            remedies::not_alone_to_empty(&ownership.parting(), target),
+        Act::Empty { how, slice } => (
+            if slice.is_whole() {
+                format!("{how} would remove every row of it")
+            } else {
+                format!("{how} would remove every row of it with {slice}")
+            },
+            remedies::not_alone_to_empty(&ownership.parting(), &clear_target(target, slice)),
         ),
         Act::Narrow { changes, keys } => (
             format!("{changes} would change it for others too"),
@@ -133,7 +152,7 @@ mod tests {
         assert!(recorded(false).is_sole(ExistingData::Append));
         assert!(!recorded(true).is_sole(ExistingData::Refuse));
         let feeder = Feeder::Unreadable { schema: "b".into() };
-        let fed = Ownership { foreign_rows: Some(false), feeders: vec![feeder] };
+        let fed = Ownership { foreign_rows: Some(false), feeders: vec![feeder], ..Ownership::default() };
         assert!(!fed.is_mixed(ExistingData::Refuse), "it may be another's alone, and be gone tomorrow");
         assert!(
             !fed.is_sole(ExistingData::Refuse) && fed.parting().contains("GRANT SELECT ON \"b\".targets")

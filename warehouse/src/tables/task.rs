@@ -2,12 +2,15 @@
 //! with it. Pure; rebuilt whenever the history grows.
 
 use super::barriers::{Barrier, Barriers, Passage};
+use crate::bookkeeping::Share;
 use crate::destination::TableError;
 use crate::merge::changes::{Change, changes};
 use crate::merge::defaults::of_older_rows;
 use crate::merge::layout::ColumnRule;
 use crate::merge::names::TargetName;
 use crate::merge::operations::Operations;
+use crate::merge::slice::Slice;
+use crate::merge::union::columns_of;
 use crate::remedies;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use tributary_schemas::table::{Table, TableId};
 use tributary_service::codes::Code;
 use tributary_topics::history::History;
 
-/// Everything a job on a table needs to know.
+/// Everything a job on a table needs to know. `rule` says whether others share the target.
 #[derive(Debug, Clone)]
 pub struct TableTask {
     /// What people call it: its name on the source, with the task in front where several are read.
@@ -108,6 +111,10 @@ impl TableTask {
         let (target_schema, target_table) = rule
             .target(history.task(), &table.id)
             .map_err(|error| wrong(Code::TargetName, error.to_string(), remedies::target_name()))?;
+        let constants = rules.constants(history.task(), &table.id).map_err(|error| {
+            let name = config.label(history.task(), &table.id);
+            wrong(Code::ConstantValue, error.to_string(), &remedies::constant_value(&name))
+        })?;
         let operations = rule.operations(&config.apply);
         let generations: BTreeMap<u32, Arc<GenerationRecord>> =
             history.generations(&table.topic).map(|record| (record.generation, Arc::clone(record))).collect();
@@ -125,8 +132,8 @@ impl TableTask {
             rule: ColumnRule {
                 drop: rule.columns.drop.clone(),
                 rename: rule.columns.rename.clone().into_iter().collect(),
-                constants: Vec::new(),
-                primary_key: None,
+                constants,
+                primary_key: (!rule.primary_key.is_empty()).then(|| rule.primary_key.clone()),
                 zero_dates: config.apply.on_zero_date,
                 nul_bytes: config.apply.on_nul_byte,
             },
@@ -144,6 +151,27 @@ impl TableTask {
         })
     }
 
+    /// The rows of the target that are its own.
+    #[must_use]
+    pub fn slice(&self) -> Slice {
+        Slice::of(&self.rule)
+    }
+
+    /// What it has in a target that it may share, with the definition of `generation`.
+    #[must_use]
+    pub fn share(&self, generation: u32) -> Share {
+        let record = self.record(generation).filter(|record| record.cause != Cause::Drop);
+        let columns = record.and_then(|record| columns_of(&record.table, &self.rule).ok());
+        Share { slice: self.slice(), columns: columns.unwrap_or_default() }
+    }
+
+    /// Its staging table in `schema` for the writer of this number. Topics that share a target each have their own.
+    #[must_use]
+    pub fn stage(&self, schema: &str, writer: u32) -> TargetName {
+        let topic = self.rule.is_shared().then_some(self.topic.as_str());
+        self.target.stage(schema, topic, writer)
+    }
+
     /// The barriers of its generations.
     #[must_use]
     pub fn barriers(&self) -> Barriers {
@@ -153,12 +181,24 @@ impl TableTask {
             barriers.insert(Barrier {
                 generation: record.generation,
                 offsets: record.barrier.clone(),
-                passage: passage(before, record),
+                passage: self.passage(before, record),
                 empties: record.cause.empties() && self.operations.delete,
             });
             before = Some(record);
         }
         barriers
+    }
+
+    /// Only a generation that adds columns may come before older rows; not where the target is shared: there a column that
+    /// is added has no default, and rows that are there get it by an UPDATE.
+    fn passage(&self, before: Option<&GenerationRecord>, record: &GenerationRecord) -> Passage {
+        match before {
+            Some(before) if record.cause == Cause::Alter && !self.rule.is_shared() => {
+                let changes = changes(&before.table, &record.table);
+                if changes.iter().all(Change::is_idempotent) { Passage::First } else { Passage::Last }
+            }
+            _ => Passage::Last,
+        }
     }
 
     /// True if the table is emptied and read anew with `generation`.
@@ -269,16 +309,5 @@ impl TableTask {
             }
         }
         rule
-    }
-}
-
-/// Only a generation that adds columns may come before older rows.
-fn passage(before: Option<&GenerationRecord>, record: &GenerationRecord) -> Passage {
-    match before {
-        Some(before) if record.cause == Cause::Alter => {
-            let changes = changes(&before.table, &record.table);
-            if changes.iter().all(Change::is_idempotent) { Passage::First } else { Passage::Last }
-        }
-        _ => Passage::Last,
     }
 }

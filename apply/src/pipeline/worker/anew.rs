@@ -19,6 +19,7 @@ use tributary_warehouse::merge::belongings::FromSource;
 use tributary_warehouse::merge::changes::{Change, alter_statements, changes};
 use tributary_warehouse::merge::dependents::{Dependent, Kind, listed};
 use tributary_warehouse::merge::layout::Layout;
+use tributary_warehouse::merge::slice::Slice;
 use tributary_warehouse::merge::sql::clear_target;
 use tributary_warehouse::merge::target::TargetShape;
 use tributary_warehouse::tables::fit::compile;
@@ -118,14 +119,15 @@ impl Worker {
         Ok(found)
     }
 
-    /// Empties the target, which the caller has claimed.
+    /// Empties the target of the rows of `slice`, which the caller has claimed.
     pub(super) async fn empty(
         &self,
         connection: &mut Connection,
         task: &TableTask,
         generation: u32,
+        slice: &Slice,
     ) -> Result<String, DestinationError> {
-        let clear = clear_target(&task.target, &task.rule.constants);
+        let clear = clear_target(&task.target, slice);
         let statements = [clear];
         let touched = Touched { rows: true, ..Touched::default() };
         self.carry_out(connection, task, generation, &statements, &touched).await?;
@@ -144,9 +146,19 @@ impl Worker {
     ) -> Result<Vec<String>, DestinationError> {
         let during = || DestinationError::during(format!("making {} anew", task.target));
         let generation = record.generation;
-        let mut statements = vec![self.empty(connection, task, generation).await?];
+        let mut statements = vec![self.empty(connection, task, generation, &task.slice()).await?];
         if !task.alter {
             return Ok(statements);
+        }
+        if task.rule.is_shared() {
+            match self.follow_shared(connection, task, (before, record), true).await {
+                // Nobody else's: it may be made anew.
+                Err(DestinationError::Table(_)) if self.is_free(connection, task).await? => {}
+                followed => {
+                    statements.extend(followed?);
+                    return Ok(statements);
+                }
+            }
         }
         connection.batch_execute("SAVEPOINT tributary_reset").await.map_err(during())?;
         let changes = changes(&before.table, &record.table);
@@ -177,7 +189,7 @@ impl Worker {
     }
 
     /// Drops the target and creates it with the definition of `record` and with what hung on it.
-    async fn make_anew(
+    pub(super) async fn make_anew(
         &self,
         connection: &mut Connection,
         task: &TableTask,

@@ -19,6 +19,7 @@ use tributary_warehouse::bookkeeping::{ArrivalStep, Move};
 use tributary_warehouse::destination::{Connection, DestinationError, TableError};
 use tributary_warehouse::merge::changes::{Change, changes};
 use tributary_warehouse::merge::ddl::DdlError;
+use tributary_warehouse::merge::slice::Slice;
 use tributary_warehouse::tables::barriers::{Arrival, Passage, arrive};
 use tributary_warehouse::tables::ownership::Act;
 use tributary_warehouse::tables::task::TableTask;
@@ -97,23 +98,39 @@ impl Worker {
         let mut done = Done::default();
         if task.is_reset(generation) {
             let how = format!("reading {} anew (generation {generation})", task.name);
-            self.lock_definition(connection, task).await?;
-            done.became_sole = self.claim(connection, task, &task.topic, &Act::Empty(how)).await?;
+            done.became_sole = self.claim_rows(connection, task, how).await?;
             done.statements = self.reset(connection, task, before, record).await?;
         } else {
             // The table itself stays when it is dropped on the source: views and grants hang on it.
             if record.cause.empties() && task.operations.delete {
-                self.lock_definition(connection, task).await?;
-                let act = Act::Empty(emptying(task, record));
-                done.became_sole = self.claim(connection, task, &task.topic, &act).await?;
-                done.statements.push(self.empty(connection, task, generation).await?);
+                done.became_sole = self.claim_rows(connection, task, emptying(task, record)).await?;
+                done.statements.push(self.empty(connection, task, generation, &task.slice()).await?);
             }
             self.follow(connection, task, &task.topic, (before, record), &mut done).await?;
         }
         if done.became_sole {
             self.bookkeeping.record_owner(connection, &task.topic, &task.target, false).await?;
         }
+        if task.rule.is_shared() {
+            let share = task.share(generation);
+            self.bookkeeping.record_share(connection, &task.topic, &task.target, &share).await?;
+        }
         Ok(done.statements)
+    }
+
+    /// Before the topic's rows are removed from the target, by what `how` says: see [`Self::claim`]. Rows of a slice are deleted
+    /// beside others who write: whoever still writes some of the topic's own finds its offsets moved.
+    async fn claim_rows(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        how: String,
+    ) -> Result<bool, DestinationError> {
+        let slice = task.slice();
+        if slice.is_whole() {
+            self.lock_definition(connection, task).await?;
+        }
+        self.claim(connection, task, &task.topic, &Act::Empty { how, slice }).await
     }
 
     /// Gives the target, which `topic` feeds, the definition of `record`; its rows stay.
@@ -127,6 +144,17 @@ impl Worker {
     ) -> Result<(), DestinationError> {
         if record.cause == Cause::Drop || !task.alter {
             return Ok(());
+        }
+        if task.rule.is_shared() {
+            return match self.follow_shared(connection, task, (before, record), record.cause.empties()).await
+            {
+                Ok(statements) => {
+                    done.statements.extend(statements);
+                    Ok(())
+                }
+                Err(DestinationError::Table(_)) if task.is_reset_after(record.generation) => Ok(()),
+                Err(error) => Err(error),
+            };
         }
         if self.is_altered(connection, task, before, record).await? {
             self.lock_definition(connection, task).await?;
@@ -176,6 +204,23 @@ impl Worker {
             .alter(connection, task, record, &changes)
             .await?
             .is_ok_and(|statements| !statements.is_empty()))
+    }
+
+    /// Takes what keeps others from writing rows of `slice` until this transaction ends: the whole target, or, where others have
+    /// rows in it, everything but reading.
+    pub(super) async fn lock_rows(
+        &self,
+        connection: &Connection,
+        task: &TableTask,
+        slice: &Slice,
+    ) -> Result<(), DestinationError> {
+        if slice.is_whole() {
+            return self.lock_definition(connection, task).await;
+        }
+        connection
+            .batch_execute(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", task.target))
+            .await
+            .map_err(DestinationError::during(format!("removing rows of {}", task.target)))
     }
 
     /// Takes the target for this transaction alone, or gives up, soon at first, as the transaction's limit says: whoever reads it

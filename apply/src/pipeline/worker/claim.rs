@@ -26,15 +26,15 @@ impl Worker {
         topic: &str,
         act: &Act,
     ) -> Result<bool, DestinationError> {
-        let target = &task.target;
-        let ownership = self.bookkeeping.ownership(connection, topic, target).await?;
+        let (target, slice) = (&task.target, act.slice(task));
+        let ownership = self.bookkeeping.ownership(connection, topic, (target, &slice)).await?;
         if ownership.is_sole(task.existing) {
             return Ok(false);
         }
         if ownership.feeders.is_empty() {
             // Nobody may put a row into it between the look and the act.
-            self.lock_definition(connection, task).await?;
-            if !catalog::has_rows(connection, target).await? {
+            self.lock_rows(connection, task, &slice).await?;
+            if !catalog::has_rows(connection, target, &slice).await? {
                 return Ok(true);
             }
         }
@@ -47,14 +47,14 @@ impl Worker {
         connection: &mut Connection,
         task: &TableTask,
     ) -> Result<(), DestinationError> {
-        let (topic, target) = (&task.topic, &task.target);
-        let ownership = self.bookkeeping.ownership(connection, topic, target).await?;
+        let (topic, target, slice) = (&task.topic, &task.target, task.slice());
+        let ownership = self.bookkeeping.ownership(connection, topic, (target, &slice)).await?;
         if ownership.foreign_rows == Some(ownership.is_mixed(task.existing)) {
             return Ok(());
         }
         // Two instances that start together come to this at the same moment: the second sees what the first has written.
         self.lock_target(connection, target).await?;
-        let ownership = self.bookkeeping.ownership(connection, topic, target).await?;
+        let ownership = self.bookkeeping.ownership(connection, topic, (target, &slice)).await?;
         let mixed = ownership.is_mixed(task.existing);
         if ownership.foreign_rows == Some(mixed) {
             return Ok(());

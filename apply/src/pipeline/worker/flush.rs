@@ -95,7 +95,7 @@ impl Worker {
                 return Err(DestinationError::Table(key_gone(task, &plan)));
             }
             key_was_unique = plan.has_unique_key();
-            let stage = task.target.stage(self.bookkeeping.schema_name(), writer);
+            let stage = task.stage(self.bookkeeping.schema_name(), writer);
             let written = self.write(&mut lease, task, cache, &plan, &stage, rows).await;
             let written = match written {
                 Err(error) if !may_be_stale(&error) => return Err(error),

@@ -14,6 +14,7 @@ mod presence;
 mod refused;
 mod replay;
 mod setup;
+mod shared;
 mod staging;
 
 pub(in crate::pipeline) use analyze::statistics_of;

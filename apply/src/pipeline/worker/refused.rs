@@ -4,10 +4,12 @@ use crate::remedies;
 use std::fmt::Display;
 use std::time::Duration;
 use tributary_service::codes::Code;
-use tributary_warehouse::bookkeeping::{OffsetRow, TargetRow};
+use tributary_warehouse::bookkeeping::{Feeder, OffsetRow, TargetRow};
 use tributary_warehouse::destination::{DestinationError, TableError};
 use tributary_warehouse::merge::names::quote_list;
 use tributary_warehouse::merge::plan::TransferPlan;
+use tributary_warehouse::merge::slice::Slice;
+use tributary_warehouse::merge::sql::clear_target;
 use tributary_warehouse::tables::task::TableTask;
 
 /// The topic and the target are those that the offsets belong to.
@@ -48,14 +50,30 @@ pub(in crate::pipeline) fn partitions_changed(task: &TableTask, other: impl Disp
     TableError::new(Code::PartitionsChanged, message, &task.topic, remedies::partitions_changed())
 }
 
-pub(super) fn existing_data(task: &TableTask) -> TableError {
-    let message = format!("the target table {} holds rows already", task.target);
-    TableError::new(Code::ExistingData, message, &task.target, remedies::existing_data(&task.target))
+/// `judged`: which of the target's rows were looked for.
+pub(super) fn existing_data(task: &TableTask, judged: &Slice) -> TableError {
+    let rows = if judged.is_whole() { "rows".to_owned() } else { format!("rows with {judged}") };
+    let message = format!("the target table {} holds {rows} already", task.target);
+    let remedy = remedies::existing_data(&clear_target(&task.target, judged));
+    TableError::new(Code::ExistingData, message, &task.target, remedy)
 }
 
-pub(super) fn shared(task: &TableTask, other: &str) -> TableError {
-    let message = format!("the target table {} of {} is fed from {other} already", task.target, task.name);
-    TableError::new(Code::TargetShared, message, &task.topic, remedies::target_shared())
+/// `other`: who feeds the target.
+pub(super) fn shared(task: &TableTask, other: &Feeder) -> TableError {
+    let slice = task.slice();
+    let rows = if slice.is_whole() {
+        String::new()
+    } else {
+        format!(", and its rows with {slice} would be mixed with those")
+    };
+    let message =
+        format!("the target table {} of {} is another's already ({other}){rows}", task.target, task.name);
+    TableError::new(Code::TargetShared, message, &task.topic, remedies::target_shared(&task.name))
+}
+
+/// `found`: what differs.
+pub(super) fn rule_changed(task: &TableTask, found: String) -> TableError {
+    TableError::new(Code::RuleChanged, found, &task.name, remedies::rule_changed(&task.name))
 }
 
 pub(super) fn undefined(task: &TableTask) -> TableError {

@@ -5,10 +5,17 @@ use super::locks::Hold;
 use super::refused::{check_identity, undefined};
 use super::{WorkError, Worker};
 use std::collections::BTreeMap;
+use tributary_schemas::history::GenerationRecord;
 use tributary_warehouse::bookkeeping::TargetRow;
 use tributary_warehouse::destination::{Connection, DestinationError, catalog};
+use tributary_warehouse::merge::slice::Slice;
+use tributary_warehouse::merge::union::unite;
+use tributary_warehouse::tables::fit::compile;
 use tributary_warehouse::tables::ownership::Act;
 use tributary_warehouse::tables::task::TableTask;
+
+/// What removes the rows, for people.
+const REPLAY: &str = "replay --clear";
 
 /// What is to be read again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +42,7 @@ impl Worker {
         let exists = catalog::shape(&mut lease, self.dialect, &task.target).await?.is_some();
         if exists {
             // Waits for the flush that is under way; the next one finds other offsets.
-            self.lock_definition(&lease, task).await?;
+            self.lock_rows(&lease, task, &task.slice()).await?;
         }
         let row = self.bookkeeping.target(&mut lease, &task.topic, false).await?;
         let begun = match (replay, row) {
@@ -67,6 +74,7 @@ impl Worker {
         if self.restore(connection, task, row, generation).await? {
             self.bookkeeping.record_owner(connection, topic, target, false).await?;
         }
+        self.bookkeeping.record_share(connection, topic, target, &task.share(generation)).await?;
         self.bookkeeping.unpark(connection, Some(topic)).await?;
         self.bookkeeping.reset_target(connection, topic, &task.incarnation, target, generation).await?;
         let mut begun = BTreeMap::new();
@@ -149,10 +157,42 @@ impl Worker {
             self.create_target(connection, task, &first.table).await?;
             return Ok(true);
         }
-        let act = Act::Empty("replay --clear".to_owned());
+        let slice = task.slice();
+        let recorded = self.bookkeeping.share(connection, &row.topic).await?.unwrap_or_default();
+        if recorded.slice != slice {
+            self.restore_apart(connection, task, row, (first, &recorded.slice)).await?;
+            return Ok(false);
+        }
+        let act = Act::Empty { how: REPLAY.to_owned(), slice };
         let became_sole = self.claim(connection, task, &row.topic, &act).await?;
         let now = task.record(row.applied).unwrap_or(first);
         self.reset(connection, task, now, first).await?;
         Ok(became_sole)
+    }
+
+    /// The same where rows were written with other constants, those of `was`: they go, and the target is judged as at the first
+    /// time. It is made anew for another key if nobody else has anything in it.
+    async fn restore_apart(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        row: &TargetRow,
+        (first, was): (&GenerationRecord, &Slice),
+    ) -> Result<(), DestinationError> {
+        let act = Act::Empty { how: REPLAY.to_owned(), slice: was.clone() };
+        self.claim(connection, task, &row.topic, &act).await?;
+        let generation = first.generation;
+        self.empty(connection, task, generation, was).await?;
+        if let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await? {
+            let fits = if task.rule.is_shared() {
+                unite(&first.table, &task.rule, &shape).is_ok()
+            } else {
+                compile(task, generation, generation, &shape, true).is_ok()
+            };
+            if !fits && self.is_free(connection, task).await? {
+                self.make_anew(connection, task, first, first).await?;
+            }
+        }
+        self.prepare_target(connection, task, &first.table, generation).await
     }
 }

@@ -1,10 +1,12 @@
 //! The first time a topic meets its target: schema, table, `existing_data`, first offsets, all in one transaction
 //! under an advisory lock, by whichever instance comes first. And every later time: reading the offsets.
 
+use super::anew::Touched;
 use super::claim::Done;
 use super::locks::Hold;
 use super::refused::{
-    check_identity, existing_data, incomplete, missed, partitions_changed, recreated, shared, undefined,
+    check_identity, existing_data, incomplete, missed, partitions_changed, recreated, rule_changed, shared,
+    undefined,
 };
 use super::{TableMemory, WorkError, Worker};
 use crate::batches::compact::Batch;
@@ -22,8 +24,11 @@ use tributary_topics::error::TopicError;
 use tributary_warehouse::bookkeeping::{NewTarget, OffsetRow, Ownership, TargetRow};
 use tributary_warehouse::destination::{Connection, DestinationError, TableError, catalog};
 use tributary_warehouse::merge::ddl::{Created, Creation};
+use tributary_warehouse::merge::target::TargetShape;
+use tributary_warehouse::merge::union::unite;
 use tributary_warehouse::tables::fit::{check_hazards, compile, warnings};
 use tributary_warehouse::tables::ownership::{Act, refusal};
+use tributary_warehouse::tables::sharing::{changed, confused, judged, not_united};
 use tributary_warehouse::tables::task::TableTask;
 
 impl Worker {
@@ -54,6 +59,10 @@ impl Worker {
             }
         };
         check_identity(task, &target).map_err(DestinationError::Table)?;
+        let recorded = self.bookkeeping.share(&lease, &task.topic).await?;
+        if let Some(found) = changed(task, recorded.as_ref(), target.applied) {
+            return Err(DestinationError::Table(rule_changed(task, found)).into());
+        }
         self.look_at_target(&mut lease, task).await?;
         if target.parked.is_some() {
             self.bookkeeping.unpark(&mut lease, Some(&task.topic)).await?;
@@ -127,6 +136,8 @@ impl Worker {
             Some(former) => return Err(DestinationError::Table(recreated(task, &former)).into()),
             None => self.prepare_target(connection, task, &definition.table, generation).await?,
         }
+        let share = task.share(generation);
+        self.bookkeeping.record_share(connection, &task.topic, &task.target, &share).await?;
         let next_offsets: Vec<i64> =
             (0_i32..).zip(lows).map(|(partition, low)| low.max(beginning.offset(partition))).collect();
         let new = NewTarget {
@@ -167,8 +178,10 @@ impl Worker {
         } else if record.cause.empties() && task.operations.delete {
             // Rows of the topic before are void, whichever generation of this one has emptied the table last.
             let how = format!("reading {} anew, from topic {}", task.name, task.topic);
-            self.lock_definition(connection, task).await?;
-            done.became_sole = self.claim(connection, task, &former.topic, &Act::Empty(how)).await?;
+            let slice = task.slice();
+            self.lock_rows(connection, task, &slice).await?;
+            let act = Act::Empty { how, slice };
+            done.became_sole = self.claim(connection, task, &former.topic, &act).await?;
             self.reset(connection, task, before, record).await?;
         } else {
             self.follow(connection, task, &former.topic, (before, record), &mut done).await?;
@@ -207,26 +220,49 @@ impl Worker {
         let there = catalog::shape(connection, self.dialect, &task.target).await?;
         let (shape, foreign) = match there {
             Some(shape) => {
-                // This topic's own bookkeeping is not there yet, so another's is.
-                if let Some(other) = self.bookkeeping.fed_by(connection, &task.target).await? {
-                    return Err(DestinationError::Table(shared(task, &other)));
-                }
                 // Its rows are asked for only where an answer means something: policies hide some, a foreign table has none.
                 check_hazards(task, &shape).map_err(DestinationError::Table)?;
                 let foreign = self.judge_rows(connection, task).await?;
-                (Some(shape), foreign)
+                (self.unite(connection, task, table, shape).await?, foreign)
             }
             None => {
                 self.create_target(connection, task, table).await?;
-                (catalog::shape(connection, self.dialect, &task.target).await?, false)
+                let shape = catalog::shape(connection, self.dialect, &task.target).await?;
+                (shape.ok_or_else(|| DestinationError::Table(undefined(task)))?, false)
             }
         };
-        let shape = shape.ok_or_else(|| DestinationError::Table(undefined(task)))?;
         compile(task, generation, generation, &shape, false).map_err(DestinationError::Table)?;
         if task.existing == ExistingData::Append {
-            self.bookkeeping.tell_owners(connection, &task.topic, &task.target).await?;
+            self.bookkeeping.tell_owners(connection, &task.topic, (&task.target, &task.slice())).await?;
         }
         self.bookkeeping.record_owner(connection, &task.topic, &task.target, foreign).await
+    }
+
+    /// Gives a target that is to be shared what rows of `table` need beside those it has; as it is then.
+    async fn unite(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        table: &Table,
+        shape: TargetShape,
+    ) -> Result<TargetShape, DestinationError> {
+        if !task.rule.is_shared() || !task.alter {
+            return Ok(shape);
+        }
+        let united = unite(table, &task.rule, &shape)
+            .map_err(|error| DestinationError::Table(not_united(task, &error, false)))?;
+        if united.statements.is_empty() {
+            return Ok(shape);
+        }
+        self.lock_definition(connection, task).await?;
+        // Another task may have changed it before the lock was had.
+        let shape = catalog::shape(connection, self.dialect, &task.target).await?;
+        let shape = shape.ok_or_else(|| DestinationError::Table(undefined(task)))?;
+        let united = unite(table, &task.rule, &shape)
+            .map_err(|error| DestinationError::Table(not_united(task, &error, false)))?;
+        let generation = task.barriers().beginning().map_or(0, |beginning| beginning.generation);
+        self.carry_out(connection, task, generation, &united.statements, &Touched::default()).await?;
+        Ok(united.shape)
     }
 
     /// Creates schema and table.
@@ -260,20 +296,27 @@ impl Worker {
         connection: &mut Connection,
         task: &TableTask,
     ) -> Result<bool, DestinationError> {
-        let feeders = self.bookkeeping.ownership(connection, &task.topic, &task.target).await?.feeders;
-        if task.existing == ExistingData::Append {
-            return Ok(!feeders.is_empty() || catalog::has_rows(connection, &task.target).await?);
+        let slice = task.slice();
+        let ownership = self.bookkeeping.ownership(connection, &task.topic, (&task.target, &slice)).await?;
+        let (schema, own) = (self.bookkeeping.schema_name(), self.bookkeeping.task());
+        if let Some(other) = confused(&ownership, &slice, schema, own) {
+            return Err(DestinationError::Table(shared(task, other)));
         }
-        if !feeders.is_empty() {
-            let ownership = Ownership { foreign_rows: Some(false), feeders };
+        if task.existing == ExistingData::Append {
+            let others = !ownership.feeders.is_empty();
+            return Ok(others || catalog::has_rows(connection, &task.target, &slice).await?);
+        }
+        let judged = judged(&slice, &ownership);
+        if !ownership.feeders.is_empty() {
+            let ownership = Ownership { foreign_rows: Some(false), ..ownership };
             return Err(DestinationError::Table(refusal(task, &ownership, &Act::TakeOver)));
         }
         if task.existing == ExistingData::Clear {
             let generation = task.barriers().beginning().map_or(0, |beginning| beginning.generation);
-            self.lock_definition(connection, task).await?;
-            self.empty(connection, task, generation).await?;
-        } else if catalog::has_rows(connection, &task.target).await? {
-            return Err(DestinationError::Table(existing_data(task)));
+            self.lock_rows(connection, task, &judged).await?;
+            self.empty(connection, task, generation, &judged).await?;
+        } else if catalog::has_rows(connection, &task.target, &judged).await? {
+            return Err(DestinationError::Table(existing_data(task, &judged)));
         }
         Ok(false)
     }

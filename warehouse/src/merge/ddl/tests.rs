@@ -1,6 +1,6 @@
 use super::*;
 use crate::merge::dialect::Probe;
-use tributary_config::ZeroDatePolicy;
+use tributary_config::{Constant, ConstantValue, ZeroDatePolicy};
 use tributary_schemas::table::{ColumnDefault, IndexPart, TableId};
 
 fn column(id: u32, name: &str, declaration: &str, nullable: bool) -> Column {
@@ -48,8 +48,7 @@ fn a_table_is_created_with_its_key_comments_and_plain_indexes() {
     let rule = ColumnRule {
         drop: vec!["SSN".into(), "no_such_column".into()],
         rename: vec![("n".into(), "count".into())],
-        constants: vec![("shard".into(), "a".into())],
-        primary_key: Some(vec!["shard".into(), "id".into()]),
+        constants: vec![Constant { column: "shard".into(), value: ConstantValue::Text("a".into()) }],
         ..ColumnRule::default()
     };
     let target = TargetName::new("dw", "orders");
@@ -71,7 +70,7 @@ fn a_table_is_created_with_its_key_comments_and_plain_indexes() {
             "CREATE SCHEMA IF NOT EXISTS \"dw\"",
             "CREATE TABLE IF NOT EXISTS \"dw\".\"orders\" (\"id\" bigint NOT NULL, \
              \"Name\" varchar(1000) NOT NULL, \"day\" date, \"count\" integer DEFAULT 7 NOT NULL, \
-             \"shard\" text NOT NULL, CONSTRAINT \"KEY\" PRIMARY KEY (\"shard\", \"id\")) USING heap",
+             \"shard\" text NOT NULL, CONSTRAINT \"KEY\" PRIMARY KEY (\"id\")) USING heap",
             "COMMENT ON TABLE \"dw\".\"orders\" IS 'orders'",
             "COMMENT ON COLUMN \"dw\".\"orders\".\"Name\" IS 'it''s'",
         ]

@@ -1,4 +1,5 @@
 use super::*;
+use tributary_config::{Constant, ConstantValue};
 use tributary_schemas::table::TableId;
 
 fn table() -> Table {
@@ -70,7 +71,10 @@ fn a_destination_that_does_not_fit_is_refused_with_a_remedy() {
 
 #[test]
 fn what_a_plan_says_of_its_table() {
-    let rule = ColumnRule { constants: vec![("n".into(), "7".into())], ..ColumnRule::default() };
+    let rule = ColumnRule {
+        constants: vec![Constant { column: "n".into(), value: ConstantValue::Text("7".into()) }],
+        ..ColumnRule::default()
+    };
     let mut shape = shape();
     shape.columns.push(TargetColumn::new("n", "bigint"));
     shape.columns.push(TargetColumn {

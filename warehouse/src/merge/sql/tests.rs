@@ -128,7 +128,7 @@ fn merges_of_every_operation() {
 #[test]
 fn staging_tables_follow_the_destination() {
     let plan = plan(false);
-    let stage = plan.target().stage("tributary", 2);
+    let stage = plan.target().stage("tributary", None, 2);
     let probe = |version: &str, distributed| Probe {
         version: version.into(),
         on_conflict: true,
@@ -163,9 +163,9 @@ fn staging_tables_follow_the_destination() {
         copy_statement(&plan, &stage, Shape::Direct),
         "COPY \"shop\".\"orders\" (\"id\", \"Name\") FROM STDIN WITH (FORMAT binary)"
     );
-    assert_eq!(clear_target(plan.target(), &[]), "TRUNCATE TABLE \"shop\".\"orders\"");
+    assert_eq!(clear_target(plan.target(), &Slice::default()), "TRUNCATE TABLE \"shop\".\"orders\"");
     assert_eq!(
-        clear_target(plan.target(), &[("shard".into(), "o'1".into()), ("x".into(), "2".into())]),
+        clear_target(plan.target(), &Slice::from_stored(r#"{"shard": "o'1", "x": "2"}"#).unwrap()),
         "DELETE FROM \"shop\".\"orders\" WHERE \"shard\" = 'o''1' AND \"x\" = '2'"
     );
 }

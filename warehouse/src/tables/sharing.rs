@@ -1,0 +1,134 @@
+//! A target that several topics share, as one of them sees it: what it may do with it, and what it finds. Pure.
+
+use super::task::TableTask;
+use crate::bookkeeping::{Feeder, Ownership, Share};
+use crate::destination::TableError;
+use crate::merge::ddl::DdlError;
+use crate::merge::layout::Layout;
+use crate::merge::names::TargetName;
+use crate::merge::slice::Slice;
+use crate::merge::target::TargetShape;
+use crate::merge::union::unite;
+use crate::remedies;
+use std::collections::BTreeMap;
+use tributary_service::codes::Code;
+
+/// What of a target concerns a topic whose rows are those of `slice` when it begins: all rows if it is the first, so that a
+/// target of one's own and one that is to be shared are judged alike; later its own.
+#[must_use]
+pub fn judged(slice: &Slice, ownership: &Ownership) -> Slice {
+    if ownership.peers.is_empty() { Slice::default() } else { slice.clone() }
+}
+
+/// The first topic of the task `task`, with bookkeeping in `schema`, whose rows in a shared target cannot be told from those of
+/// `slice`.
+#[must_use]
+pub fn confused<'a>(ownership: &'a Ownership, slice: &Slice, schema: &str, task: &str) -> Option<&'a Feeder> {
+    ownership.feeders.iter().find(|feeder| match feeder {
+        Feeder::Task { schema: theirs, task: other, slice: other_slice, .. } => {
+            (theirs == schema && other == task) || (!slice.is_whole() && other_slice == slice)
+        }
+        Feeder::Unreadable { .. } => false,
+    })
+}
+
+/// What differs between what is `recorded` of a topic's rows, with the definition of `generation`, and what the configuration
+/// says of them, for people; `None` if nothing does.
+#[must_use]
+pub fn changed(task: &TableTask, recorded: Option<&Share>, generation: u32) -> Option<String> {
+    let (target, wanted) = (&task.target, task.share(generation));
+    let rows = |slice: &Slice| {
+        if slice.is_whole() { "no constants in the key".to_owned() } else { slice.to_string() }
+    };
+    match recorded {
+        None if wanted.slice.is_whole() => None,
+        Some(recorded) if recorded.slice == wanted.slice => {
+            let list =
+                |columns: &mut dyn Iterator<Item = &String>| columns.cloned().collect::<Vec<_>>().join(", ");
+            let more = list(&mut wanted.columns.difference(&recorded.columns));
+            let less = list(&mut recorded.columns.difference(&wanted.columns));
+            (wanted.columns != recorded.columns).then(|| {
+                format!(
+                    "its rows in {target} were written with other columns than the configuration says (more now: {more}; less: {less})"
+                )
+            })
+        }
+        recorded => {
+            let was = recorded.map(|share| share.slice.clone()).unwrap_or_default();
+            Some(format!(
+                "its rows in {target} were written with {}, and the configuration says {}",
+                rows(&was),
+                rows(&wanted.slice)
+            ))
+        }
+    }
+}
+
+/// Tables that are looked at one after the other, and their targets as they would be with them.
+#[derive(Debug, Default)]
+pub struct Together {
+    tables: Vec<(TargetName, Slice, String)>,
+    shapes: BTreeMap<TargetName, TargetShape>,
+}
+
+impl Together {
+    /// Adds a table; `shape`: its target as it is, if that is there. What keeps it from being merged beside the tables before it.
+    pub fn add(&mut self, task: &TableTask, shape: Option<TargetShape>) -> Option<TableError> {
+        let (target, slice) = (&task.target, task.slice());
+        let before = || self.tables.iter().filter(|(other, ..)| other == target);
+        let confused = before().find(|(_, theirs, _)| !slice.is_apart_from(theirs)).map(|(.., other)| {
+            format!("its target {target} is also that of {other}, and nothing tells the rows of both apart")
+        });
+        if let Some(found) = confused {
+            let remedy = remedies::target_shared(&task.name);
+            return Some(TableError::new(Code::TargetShared, found, target, remedy));
+        }
+        let others = before().map(|(.., name)| name.as_str()).collect::<Vec<_>>().join(", ");
+        let error = self.unite(task, shape, &others);
+        if error.is_none() {
+            self.tables.push((target.clone(), slice, task.name.clone()));
+        }
+        error
+    }
+
+    /// Takes note of the target as it is with the table beside `others`.
+    fn unite(&mut self, task: &TableTask, shape: Option<TargetShape>, others: &str) -> Option<TableError> {
+        let target = &task.target;
+        if !task.rule.is_shared() || !task.alter {
+            return None;
+        }
+        let generation = task.barriers().beginning()?.generation;
+        let table = &task.record(generation)?.table;
+        let shape = self.shapes.get(target).cloned().or(shape);
+        let united = match shape {
+            Some(shape) => unite(table, &task.rule, &shape).map(|united| united.shape),
+            // What cannot be made is told where it is looked at alone.
+            None => Layout::of(table, &task.rule)
+                .map(|layout| TargetShape::planned(target.clone(), layout))
+                .map_err(DdlError::from),
+        };
+        match united {
+            Ok(shape) => {
+                self.shapes.insert(target.clone(), shape);
+                None
+            }
+            Err(_) if others.is_empty() => None,
+            Err(error) => {
+                let mut error = not_united(task, &error, false);
+                error.message += &format!(" (it is also the target of {others})");
+                Some(error)
+            }
+        }
+    }
+}
+
+/// The target cannot be given what the table needs. `begun`: rows of it were written before.
+#[must_use]
+pub fn not_united(task: &TableTask, error: &DdlError, begun: bool) -> TableError {
+    let remedy = match error {
+        DdlError::UnionType { origin, .. } => remedies::union_type(&task.name, origin, begun),
+        DdlError::UnionKey { .. } => remedies::union_key(&task.name, begun),
+        _ => remedies::union_layout(&task.name, begun),
+    };
+    TableError::new(Code::TargetDefinition, error.to_string(), &task.target, remedy)
+}
