@@ -114,3 +114,75 @@ async fn what_does_not_go_into_one_target_is_told_with_the_way_out() {
     task.servers.postgres().await.batch_execute(removal).await.unwrap();
     run(&task, &["verify"], 0);
 }
+
+/// The rows of a target, by shard: how many, and their sums.
+async fn shards(task: &Task, target: &str) -> Vec<(i64, i64, Option<i64>)> {
+    let sql = format!("SELECT shard::bigint, count(*), sum(n)::bigint FROM {target} GROUP BY 1 ORDER BY 1");
+    let rows = task.servers.postgres().await.query(&sql, &[]).await.unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_of_their_own_feed_one_target_beside_each_other() {
+    let target = format!("\"{}\".t", Task::new("common").name);
+    let sharing = |test: &str, constants: &str| {
+        Task::with(test, Servers::shared(), |text| {
+            let keys = format!("constants = {{ {constants} }}\nprimary_key = [\"shard\", \"id\"]\n");
+            text + &format!("target = {:?}\n{keys}", target.replace('"', ""))
+        })
+    };
+    // What is an integer for the one is a text for the other: the column takes both.
+    let [one, two, third] =
+        [("one", "shard = \"1:int\""), ("two", "shard = \"2\""), ("third", "shard = \"01\"")]
+            .map(|(test, constants)| sharing(test, constants));
+    let mut mysql = one.servers.mysql().await;
+    for (task, columns) in
+        [(&one, "n INT, s VARCHAR(9) DEFAULT 'x'"), (&two, "n BIGINT, s VARCHAR(20)"), (&third, "n INT")]
+    {
+        for sql in [
+            format!("CREATE DATABASE `{}`", task.name),
+            format!("CREATE TABLE `{}`.t (id INT PRIMARY KEY, {columns})", task.name),
+            format!("INSERT INTO `{}`.t (id, n) VALUES (1, 10), (2, 20), (3, 30)", task.name),
+        ] {
+            mysql.query_drop(sql).await.unwrap();
+        }
+    }
+    one.catch_up();
+    two.catch_up();
+    third.start("capture", &["run", "--until-caught-up"]).expect_exit(0, RUN);
+    let refused = run(&third, &["run", "--until-caught-up"], 1);
+    assert!(refused.contains("its rows with shard = 01 would be mixed with those"), "{refused}");
+    assert_eq!(shards(&one, &target).await, [(1, 3, Some(60)), (2, 3, Some(60))]);
+    // Each empties, alters and reads anew what is its own.
+    for sql in [
+        format!("TRUNCATE TABLE `{}`.t", one.name),
+        format!("INSERT INTO `{}`.t (id, n) VALUES (7, 70)", one.name),
+        format!("ALTER TABLE `{}`.t DROP COLUMN s, ADD COLUMN d INT NOT NULL DEFAULT 4", one.name),
+        format!("UPDATE `{}`.t SET s = 'longer than nine', n = 5000000000 WHERE id = 1", two.name),
+    ] {
+        mysql.query_drop(sql).await.unwrap();
+    }
+    one.catch_up();
+    two.catch_up();
+    assert_eq!(shards(&one, &target).await, [(1, 1, Some(70)), (2, 3, Some(5_000_000_050))]);
+    let postgres = one.servers.postgres().await;
+    let sql =
+        format!("SELECT string_agg(concat_ws('/', shard, id, s, d), ' ' ORDER BY shard, id) FROM {target}");
+    let rows: String = postgres.query_one(&sql, &[]).await.unwrap().get(0);
+    assert_eq!(rows, "1/7/4 2/1/longer than nine 2/2 2/3");
+    run(&one, &["replay", "--from", "beginning", "--clear"], 0);
+    assert_eq!(shards(&one, &target).await, [(2, 3, Some(5_000_000_050))]);
+    one.catch_up();
+    for task in [&one, &two] {
+        let capture = task.capture();
+        run(task, &["verify"], 0);
+        drop(capture);
+    }
+    run(&one, &["drop", "--yes"], 0);
+    assert_eq!(shards(&one, &target).await, [(1, 1, Some(70)), (2, 3, Some(5_000_000_050))], "its rows stay");
+    // What nobody keeps in step any more is told.
+    let capture = two.capture();
+    let red = run(&two, &["verify"], 3);
+    assert!(red.contains("1 row with shard = 1"), "{red}");
+    drop(capture);
+}

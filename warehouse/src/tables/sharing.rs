@@ -26,7 +26,7 @@ pub fn judged(slice: &Slice, ownership: &Ownership) -> Slice {
 pub fn confused<'a>(ownership: &'a Ownership, slice: &Slice, schema: &str, task: &str) -> Option<&'a Feeder> {
     ownership.feeders.iter().find(|feeder| match feeder {
         Feeder::Task { schema: theirs, task: other, slice: other_slice, .. } => {
-            (theirs == schema && other == task) || (!slice.is_whole() && other_slice == slice)
+            (theirs == schema && other == task) || !(slice.is_whole() || other_slice.is_whole())
         }
         Feeder::Unreadable { .. } => false,
     })
