@@ -12,3 +12,4 @@ mod pieces;
 mod postgres;
 mod random_rows;
 mod transcode;
+mod union_model;
