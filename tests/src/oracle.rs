@@ -77,11 +77,31 @@ pub async fn eventually_equal(task: &Task, table: &str, what: &str) {
 /// # Panics
 /// With the first rows that differ.
 pub async fn assert_table_equal(task: &Task, table: &str) {
-    let (source, destination) = (source_rows(task, table).await, destination_rows(task, table).await);
+    let target = target_of(task, table);
+    assert_equal_to(task, (&task.name, table), &target).await;
+}
+
+/// Expects the rows of `target` (schema and table, quoted) of which `condition` is true to be those of a table of the source, by its
+/// columns; what else is in them is not looked at.
+///
+/// # Panics
+/// With the first rows that differ.
+pub async fn assert_slice_equal(task: &Task, table: (&str, &str), (target, condition): (&str, &str)) {
+    assert_equal_to(task, table, &format!("{target} WHERE {condition}")).await;
+}
+
+fn target_of(task: &Task, table: &str) -> String {
+    format!("\"{}\".\"{table}\"", task.name)
+}
+
+async fn assert_equal_to(task: &Task, (database, table): (&str, &str), target: &str) {
+    let columns = columns(task, (database, table)).await;
+    let source = rows_of_source(task, &columns, (database, table)).await;
+    let destination = rows_of_destination(task, &columns, target).await;
     if source == destination {
         return;
     }
-    let names: Vec<String> = columns(task, table).await.into_iter().map(|column| column.name).collect();
+    let names: Vec<String> = columns.into_iter().map(|column| column.name).collect();
     let only = |left: &Rows, right: &Rows| -> Vec<Vec<Option<String>>> {
         left.iter()
             .filter(|(row, count)| right.get(*row) != Some(count))
@@ -90,8 +110,7 @@ pub async fn assert_table_equal(task: &Task, table: &str) {
     };
     let (missing, surplus) = (only(&source, &destination), only(&destination, &source));
     panic!(
-        "{}.{table}: {} rows in the source, {} in the destination; only in the source {}, only in the destination {}\n{}",
-        task.name,
+        "{database}.{table}: {} rows in the source, {} in the destination; only in the source {}, only in the destination {}\n{}",
         source.values().sum::<usize>(),
         destination.values().sum::<usize>(),
         missing.len(),
@@ -115,13 +134,13 @@ fn nearest(names: &[String], row: &[Option<String>], others: &[Vec<Option<String
     format!("({}, …) {}\n", key.join(", "), best.join("; "))
 }
 
-async fn columns(task: &Task, table: &str) -> Vec<OracleColumn> {
+async fn columns(task: &Task, (database, table): (&str, &str)) -> Vec<OracleColumn> {
     let mut mysql = task.servers.mysql().await;
     let found: Vec<(String, String, String)> = mysql
         .exec(
             "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE FROM information_schema.COLUMNS \
              WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION",
-            (&task.name, table),
+            (database, table),
         )
         .await
         .expect("the columns can be listed");
@@ -153,7 +172,11 @@ async fn columns(task: &Task, table: &str) -> Vec<OracleColumn> {
 /// # Panics
 /// If MySQL fails.
 pub async fn source_rows(task: &Task, table: &str) -> Rows {
-    let columns = columns(task, table).await;
+    let table = (task.name.as_str(), table);
+    rows_of_source(task, &columns(task, table).await, table).await
+}
+
+async fn rows_of_source(task: &Task, columns: &[OracleColumn], (database, table): (&str, &str)) -> Rows {
     let list: Vec<String> = columns
         .iter()
         .map(|OracleColumn { name, form }| {
@@ -173,7 +196,7 @@ pub async fn source_rows(task: &Task, table: &str) -> Rows {
         })
         .collect();
     let mut mysql = task.servers.mysql().await;
-    let sql = format!("SELECT {} FROM `{}`.`{table}`", list.join(", "), task.name);
+    let sql = format!("SELECT {} FROM `{database}`.`{table}`", list.join(", "));
     let rows: Vec<mysql_async::Row> = mysql.query(sql).await.expect("the table can be read");
     let mut all = Rows::new();
     for row in rows {
@@ -191,7 +214,11 @@ pub async fn source_rows(task: &Task, table: &str) -> Rows {
 /// # Panics
 /// If PostgreSQL fails.
 pub async fn destination_rows(task: &Task, table: &str) -> Rows {
-    let columns = columns(task, table).await;
+    let columns = columns(task, (&task.name, table)).await;
+    rows_of_destination(task, &columns, &target_of(task, table)).await
+}
+
+async fn rows_of_destination(task: &Task, columns: &[OracleColumn], target: &str) -> Rows {
     let list: Vec<String> = columns
         .iter()
         .map(|OracleColumn { name, form }| {
@@ -209,7 +236,7 @@ pub async fn destination_rows(task: &Task, table: &str) -> Rows {
         })
         .collect();
     let postgres = task.servers.postgres().await;
-    let sql = format!("SELECT {} FROM \"{}\".\"{table}\"", list.join(", "), task.name);
+    let sql = format!("SELECT {} FROM {target}", list.join(", "));
     let mut all = Rows::new();
     let rows = match postgres.query(&sql, &[]).await {
         // It may still come: until then no table of the source is equal to this.

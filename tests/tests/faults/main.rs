@@ -11,5 +11,6 @@ mod fire;
 mod huge;
 mod keys;
 mod kills;
+mod merged;
 mod starts;
 mod states;
