@@ -19,5 +19,6 @@ mod refusals;
 mod rights;
 mod rows;
 mod sessions;
+mod shared;
 mod support;
 mod topic;

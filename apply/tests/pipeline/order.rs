@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) const FILTER: &str = "info,tributary_warehouse::destination::attended=trace";
 const MARK: &str = " TRACE tributary_warehouse::destination::attended: ";
 
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 11] = [
     "advisory lock",
     "staging table",
     "table",
     "owners",
+    "slices",
     "targets",
     "refusals",
     "generations",

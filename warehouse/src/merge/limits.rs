@@ -2,8 +2,9 @@
 //! fit works until the first that does not, so that people are told before. Pure.
 
 use super::layout::{ColumnRule, Layout, Origin};
-use super::names::IDENTIFIER_BYTES_MAX;
+use super::names::{IDENTIFIER_BYTES_MAX, identifier};
 use super::target::{TargetKind, TargetShape};
+use tributary_config::ConstantValue;
 use tributary_schemas::table::Table;
 use tributary_schemas::types::ColumnType;
 
@@ -45,6 +46,10 @@ enum Stored {
 }
 
 impl Stored {
+    fn constant(value: &ConstantValue) -> Self {
+        Self::Variable(u64::try_from(value.to_string().len()).ok())
+    }
+
     /// Of a column of the destination, with rows of a column of the source.
     fn of(kind: &TargetKind, source: Option<&ColumnType>) -> Self {
         match kind {
@@ -157,7 +162,7 @@ pub fn notes(table: &Table, rule: &ColumnRule, layout: &Layout, indexed: bool) -
                 Origin::Source(index) => {
                     Stored::of(&kind, table.columns.get(*index).map(|column| &column.column_type))
                 }
-                Origin::Constant(value) => Stored::Variable(u64::try_from(value.to_string().len()).ok()),
+                Origin::Constant(value) => Stored::constant(value),
             };
             Sized { name: planned.name.clone(), stored, nullable: !planned.not_null }
         })
@@ -177,7 +182,11 @@ pub fn notes_on(shape: &TargetShape, table: &Table, rule: &ColumnRule) -> Vec<St
         .iter()
         .map(|there| {
             let kind = TargetKind::parse(&there.type_name);
-            let stored = Stored::of(&kind, source(&there.name).map(|column| &column.column_type));
+            let constant = rule.constants.iter().find(|constant| identifier(&constant.column) == there.name);
+            let stored = match (constant, &kind) {
+                (Some(constant), TargetKind::Text(_)) => Stored::constant(&constant.value),
+                _ => Stored::of(&kind, source(&there.name).map(|column| &column.column_type)),
+            };
             Sized { name: there.name.clone(), stored, nullable: !there.not_null }
         })
         .collect();
