@@ -131,7 +131,7 @@ pub(crate) fn part_from_task(schema: &str, task: &str, source: &str) -> String {
 pub(crate) fn part_from_unreadable(schema: &str) -> String {
     let schema = quote(schema);
     format!(
-        "let this role see whether it does: GRANT USAGE ON SCHEMA {schema}, and GRANT SELECT ON {schema}.targets"
+        "let this role see whether it does: GRANT USAGE ON SCHEMA {schema}, and GRANT SELECT ON ALL TABLES IN SCHEMA {schema}"
     )
 }
 
