@@ -155,7 +155,8 @@ mod tests {
         let fed = Ownership { foreign_rows: Some(false), feeders: vec![feeder], ..Ownership::default() };
         assert!(!fed.is_mixed(ExistingData::Refuse), "it may be another's alone, and be gone tomorrow");
         assert!(
-            !fed.is_sole(ExistingData::Refuse) && fed.parting().contains("GRANT SELECT ON ALL TABLES IN SCHEMA \"b\"")
+            !fed.is_sole(ExistingData::Refuse)
+                && fed.parting().contains("GRANT SELECT ON ALL TABLES IN SCHEMA \"b\"")
         );
     }
 }
