@@ -52,6 +52,31 @@ pub fn capture_group(task: &str) -> String {
     format!("{task}.capture")
 }
 
+/// The consumer group of a task that reads other tasks' topics into the destination of `identity`.
+#[must_use]
+pub fn reading_group(task: &str, identity: &str) -> String {
+    format!("{task}.{identity}")
+}
+
+/// A consumer group's name without the identity of a destination at its end, and that identity, if it has one; the inverse of
+/// [`reading_group`].
+#[must_use]
+pub fn split_identity(group: &str) -> (&str, Option<&str>) {
+    /// Where a UUID has its dashes.
+    const DASHES: [usize; 4] = [8, 13, 18, 23];
+    let is_identity = |text: &str| {
+        text.len() == 36
+            && text
+                .bytes()
+                .enumerate()
+                .all(|(at, byte)| if DASHES.contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() })
+    };
+    match group.rsplit_once('.') {
+        Some((task, identity)) if !task.is_empty() && is_identity(identity) => (task, Some(identity)),
+        _ => (group, None),
+    }
+}
+
 /// Registry subject of a topic's keys.
 #[must_use]
 pub fn key_subject(topic: &str) -> String {
@@ -77,5 +102,14 @@ mod tests {
         let table = TableId::new("my-shop", "orders");
         assert_eq!(table_topic("t", &table), "t.my_x002Dshop.orders");
         assert_eq!(table_topic("t-1", &table), "t_x002D1.my_x002Dshop.orders");
+    }
+    #[test]
+    fn an_identity_is_told_from_a_name_with_dots() {
+        let identity = "0d7c4a4e-1111-4111-8111-0000000000ff";
+        assert_eq!(split_identity(&reading_group("dw", identity)), ("dw", Some(identity)));
+        for group in ["shop", "connect.sink-1", "a.0d7c4a4e-1111-4111-8111-0000000000fg", identity, ".x"] {
+            assert_eq!(split_identity(group), (group, None));
+        }
+        assert_eq!(split_identity(&format!("é.{}", &identity[1..])).1, None);
     }
 }

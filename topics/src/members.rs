@@ -13,7 +13,7 @@ use rdkafka::consumer::Consumer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tributary_config::{Config, TaskName};
-use tributary_schemas::topic::history_topic;
+use tributary_schemas::topic::{history_topic, reading_group};
 use tributary_service::kafka::{await_leader, group_members, unique_client_id};
 
 /// Stands between a client's own name and the identity.
@@ -94,7 +94,7 @@ impl Company {
 /// so that any number of destinations may read one capture, and none has to know of another.
 #[must_use]
 pub fn group(config: &Config, identity: &str) -> String {
-    if config.is_apply_only() { format!("{}.{identity}", config.name) } else { config.name.to_string() }
+    if config.is_apply_only() { reading_group(&config.name, identity) } else { config.name.to_string() }
 }
 
 impl Ends {
