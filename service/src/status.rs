@@ -4,6 +4,7 @@
 mod answer;
 mod contact;
 mod document;
+mod grid;
 mod metric;
 mod state;
 mod table;

@@ -2,6 +2,7 @@
 //! task has stored. A field that is missing stays empty, so that an instance of another version can be shown, too.
 
 use super::document::{ErrorDocument, RetryDocument, headline, place_in_list};
+use super::grid::{Column, grid};
 use crate::Service;
 use crate::cli::write_out;
 use crate::exit::{Exit, Failure};
@@ -54,14 +55,11 @@ struct Contact {
     seconds_ago: Option<f64>,
 }
 
-/// A column of the list of tables: its heading, whether it is aligned to the right, and its cell.
-type Column = (&'static str, bool, fn(&AnsweredTable) -> String);
-
-const NAME: Column = ("TABLE", false, |table| table.name.clone());
-const STATE: Column = ("STATE", false, |table| table.state.clone());
-const LAG: Column =
+const NAME: Column<AnsweredTable> = ("TABLE", false, |table| table.name.clone());
+const STATE: Column<AnsweredTable> = ("STATE", false, |table| table.state.clone());
+const LAG: Column<AnsweredTable> =
     ("LAG", true, |table| table.lag_seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.1} s")));
-const CAPTURE: [Column; 6] = [
+const CAPTURE: [Column<AnsweredTable>; 6] = [
     NAME,
     STATE,
     ("LOADED", true, |table| format!("{}/{}", table.rows_read, table.rows_total)),
@@ -69,7 +67,7 @@ const CAPTURE: [Column; 6] = [
     ("PUBLISHED", true, |table| table.rows_applied.to_string()),
     LAG,
 ];
-const APPLY: [Column; 5] = [
+const APPLY: [Column<AnsweredTable>; 5] = [
     NAME,
     STATE,
     ("MERGED", true, |table| table.rows_applied.to_string()),
@@ -124,31 +122,27 @@ impl Answer {
         let mut out = String::new();
         // Writing to a String cannot fail.
         let _ = self.put_task(&mut out);
+        self.put_tables(&mut out);
+        out
+    }
+
+    fn put_tables(&self, out: &mut String) {
         if self.tables.is_empty() {
-            return out;
+            return;
         }
-        let columns: &[Column] = if self.service == Service::Apply.name() { &APPLY } else { &CAPTURE };
+        let columns: &[Column<AnsweredTable>] =
+            if self.service == Service::Apply.name() { &APPLY } else { &CAPTURE };
         let mut tables: Vec<&AnsweredTable> = self.tables.iter().collect();
         tables.sort_by_key(|table| place_in_list(&table.state));
-        let rows: Vec<Vec<String>> =
-            tables.iter().map(|table| columns.iter().map(|(.., cell)| cell(table)).collect()).collect();
-        let headings = columns.iter().map(|(heading, ..)| (*heading).to_owned()).collect();
-        let lines = || std::iter::once(&headings).chain(&rows);
-        let width = |column: usize| lines().map(|line: &Vec<String>| line[column].chars().count()).max();
-        let widths: Vec<usize> = (0..columns.len()).map(|column| width(column).unwrap_or(0)).collect();
         out.push('\n');
         let problems = std::iter::once(None).chain(tables.iter().map(|table| table.error.as_ref()));
-        for (line, problem) in lines().zip(problems) {
-            let cells = line.iter().zip(columns).zip(&widths).map(|((cell, (_, right, _)), width)| {
-                if *right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-            });
-            out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        for (line, problem) in grid(columns, tables.iter().copied()).zip(problems) {
+            out.push_str(&line);
             out.push('\n');
             if let Some(problem) = problem {
-                let _ = put_problem(&mut out, "    ", problem);
+                let _ = put_problem(out, "    ", problem);
             }
         }
-        out
     }
 
     fn put_task(&self, out: &mut String) -> std::fmt::Result {
