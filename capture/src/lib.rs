@@ -4,6 +4,7 @@ pub mod binlog;
 mod check;
 pub mod commands;
 pub mod ddl;
+mod groups;
 pub mod pipeline;
 mod remedies;
 mod sequencer;

@@ -6,6 +6,7 @@ mod contact;
 mod document;
 mod grid;
 mod metric;
+mod readers;
 mod state;
 mod table;
 mod timing;
@@ -15,6 +16,7 @@ pub use answer::{Answer, AnsweredTable};
 pub use contact::ContactDocument;
 pub use document::{ErrorDocument, RetryDocument, StatusDocument, TableDocument};
 pub use metric::{Metric, MetricKind, metrics, prometheus};
+pub use readers::{ReaderDocument, ReaderState, Readers, readers_in_words};
 pub use state::{Role, State, TableState};
 pub use table::TableStatus;
 pub use timing::Timing;
@@ -56,6 +58,7 @@ struct Slow {
     error: Option<ErrorDocument>,
     retrying: BTreeMap<String, (Instant, String)>,
     contacts: Contacts,
+    readers: Readers,
     rows: Window,
     bytes: Window,
 }
@@ -71,6 +74,7 @@ impl Status {
             error: None,
             retrying: BTreeMap::new(),
             contacts: Contacts::default(),
+            readers: Readers::default(),
             rows: Window::default(),
             bytes: Window::default(),
         };
@@ -184,6 +188,16 @@ impl Status {
         self.slow().contacts.of(&self.0.task, self.0.service.follows(), now).lag(own)
     }
 
+    /// What is known of those who read the task's topics; what was known before is gone.
+    pub fn set_readers(&self, readers: Readers) {
+        self.slow().readers = readers;
+    }
+
+    /// Kafka could not be asked about readers: those that are known stay, with the reason.
+    pub fn readers_unanswered(&self, why: String) {
+        self.slow().readers.note = Some(why);
+    }
+
     /// The table of this name, shown from now on; the same handle for the same name.
     #[must_use]
     pub fn table(&self, name: &str) -> Arc<TableStatus> {
@@ -270,6 +284,12 @@ impl Status {
             bytes_applied: self.0.bytes_applied.load(Ordering::Relaxed),
             contacts: slow.contacts.documents(follows, now),
             contact,
+            readers: slow.readers.list.clone(),
+            readers_note: slow.readers.note.clone(),
+            readers_seconds_ago: slow
+                .readers
+                .asked
+                .map(|asked| now.saturating_duration_since(asked).as_secs_f64()),
             role: slow.role,
             instance: self.0.instance.clone(),
             version: env!("CARGO_PKG_VERSION"),

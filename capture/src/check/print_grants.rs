@@ -81,6 +81,8 @@ fn acls(config: &Config) -> String {
     ] {
         let _ = writeln!(out, "{command} {line}");
     }
+    out.push_str("# only for the list of who reads the topics, which otherwise has the groups that the account may describe:\n");
+    let _ = writeln!(out, "{command} --operation Describe --group '*'");
     out.push_str(
         "# (Delete: for the probe topic of `check` and for `capture drop`; the prefixed id: for the probe)\n",
     );
@@ -129,6 +131,7 @@ mod tests {
             "--topic shop. --resource-pattern-type prefixed",
             "--group shop.capture",
             "--transactional-id shop\n",
+            "--operation Describe --group '*'\n",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -1,20 +1,24 @@
-//! `capture drop`: lists what a task has on Kafka, asks, and removes it. Invariant: only topics that the task's own
+//! `capture drop`: lists who reads a task's topics and what it has on Kafka, asks, and removes it. Invariant: only topics that the task's own
 //! records name are removed; nothing is, while an instance of capture is alive.
 
+use crate::groups::TopicList;
+use crate::groups::ask::Groups;
 use crate::remedies;
 use crate::topics::admin::Topics;
 use crate::topics::reach::{Listener, reach};
 use crate::topics::stored::Stored;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::Metadata;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tributary_config::Config;
 use tributary_schemas::topic::{capture_group, history_topic, state_topic, table_topic};
 use tributary_service::cli::{DropArgs, may_remove, write_out};
 use tributary_service::exit::{Exit, Failure};
 use tributary_service::kafka::{admin_client, client_config};
 use tributary_service::shell::runtime;
+use tributary_service::status::{Readers, readers_in_words};
 use tributary_service::waits::Waits;
 
 /// How long Kafka may take to answer.
@@ -53,7 +57,8 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
         write_out(&format!("nothing to drop: task {} has no topics\n", config.name));
         return Ok(Exit::Done);
     }
-    let mut list = format!("to be removed from {}:\n", config.kafka.brokers);
+    let mut list = readers(config, &metadata, &to_remove);
+    list.push_str(&format!("to be removed from {}:\n", config.kafka.brokers));
     for topic in &to_remove {
         list.push_str(&format!("  topic           {topic}\n"));
     }
@@ -80,6 +85,34 @@ pub fn run(config: &Config, arguments: &DropArgs) -> Result<Exit, Failure> {
     }
     write_out(&format!("removed {} topics of task {}\n", to_remove.len(), config.name));
     Ok(Exit::Done)
+}
+
+/// Who reads the tables' topics, for a person: what they have not read yet is gone with the topics.
+fn readers(config: &Config, metadata: &Metadata, to_remove: &[String]) -> String {
+    let own = [history_topic(&config.name), state_topic(&config.name)];
+    let topics: TopicList = metadata
+        .topics()
+        .iter()
+        .map(|topic| (topic.name().to_owned(), u32::try_from(topic.partitions().len()).unwrap_or(0)))
+        .filter(|(topic, _)| to_remove.contains(topic) && !own.contains(topic))
+        .collect();
+    if topics.is_empty() {
+        return String::new();
+    }
+    let _wait = Waits::of_process().work("Kafka: who reads the topics", Instant::now(), LIMIT);
+    let asked = Groups::new(config).and_then(|mut groups| {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let readers = groups.round(&topics)?;
+            if groups.has_met_all() || Instant::now() >= deadline {
+                return Ok(readers);
+            }
+        }
+    });
+    match asked {
+        Ok(Readers { list, note, .. }) => readers_in_words(list.as_deref(), note.as_deref()),
+        Err(error) => format!("who reads the topics is not known: {error}\n"),
+    }
 }
 
 /// Living members of the group.

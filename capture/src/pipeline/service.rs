@@ -8,6 +8,7 @@ use super::session::{Carried, End, lead};
 use super::shared::{OWN_TOPIC_GONE, RIVAL_BEAT, Shared, own_settings, pause};
 use super::standby::{Lead, own_topic_missing, wait_for_lead};
 use super::target::verdict;
+use crate::groups::watch::GroupWatch;
 use crate::remedies;
 use crate::sequencer::READING;
 use crate::topics::admin::Topics;
@@ -58,6 +59,7 @@ pub fn run(arguments: RunArgs, deselect: Vec<String>) -> Result<Exit, Failure> {
         work(&Shared {
             source,
             source_config,
+            groups: GroupWatch::start(&config, &status),
             config,
             status,
             registry,
@@ -93,6 +95,7 @@ fn work(shared: &Shared) -> Result<Exit, Failure> {
                 shared.status.retried(what);
             }
             carried.forget_refused();
+            shared.groups.want(Vec::new());
         }
         match wait_for_lead(shared, &membership, &mut role, &mut absence)? {
             Lead::Given => drop(absence.look(true, Instant::now())),

@@ -423,7 +423,7 @@ impl Session {
                 last_beat = now;
                 self.decide(async |sequencer| sequencer.tick(driver::now()).await)?;
                 self.driver.serve()?;
-                self.watch_topics()?;
+                self.watch_topics(shared)?;
                 if *role.borrow() == Role::Standby {
                     return Ok(End::Fenced("Kafka's group took the lead away".to_owned()));
                 }
@@ -446,7 +446,7 @@ impl Session {
         self.driver.decide(&mut self.sequencer, decision)
     }
 
-    fn watch_topics(&mut self) -> Result<(), Halt> {
+    fn watch_topics(&mut self, shared: &Shared) -> Result<(), Halt> {
         if let Some(seen) = self.watch.seen() {
             self.decide(async |sequencer| sequencer.on_topics(&seen).await)?;
         }
@@ -455,6 +455,7 @@ impl Session {
             self.last_watched = now;
             let wanted = self.sequencer.watched_topics();
             if wanted != self.watched && self.watch.want(wanted.clone()) {
+                shared.groups.want(wanted.clone());
                 self.watched = wanted;
             }
         }

@@ -1,5 +1,6 @@
 //! What the sessions of a process share, and what is the same for each.
 
+use crate::groups::watch::GroupWatch;
 use crate::topics::admin::TopicSettings;
 use rdkafka::ClientConfig;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub source: SourceOptions,
     /// What HTTP shows.
     pub status: Status,
+    /// Who reads the task's topics.
+    pub groups: GroupWatch,
     /// The schemas that HTTP serves.
     pub registry: Registry,
     /// Where HTTP answers.

@@ -3,6 +3,7 @@
 
 use super::document::{ErrorDocument, RetryDocument, headline, place_in_list};
 use super::grid::{Column, grid};
+use super::readers::{ReaderDocument, readers_in_words};
 use crate::Service;
 use crate::cli::write_out;
 use crate::exit::{Exit, Failure};
@@ -28,6 +29,9 @@ pub struct Answer {
     retrying: Option<RetryDocument>,
     waits: Vec<WaitDocument>,
     error: Option<ErrorDocument>,
+    /// Who reads the topics of the task's tables.
+    readers: Option<Vec<ReaderDocument>>,
+    readers_note: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -116,13 +120,18 @@ impl Answer {
         Exit::Failed
     }
 
-    /// Lines about the task, then a line for each table, its problem below it; those in trouble first.
+    /// Lines about the task, then a line for each table, its problem below it; those in trouble first. Last, who reads the
+    /// topics.
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
         let _ = self.put_task(&mut out);
         self.put_tables(&mut out);
+        let readers = readers_in_words(self.readers.as_deref(), self.readers_note.as_deref());
+        if !readers.is_empty() {
+            let _ = write!(out, "\n{readers}");
+        }
         out
     }
 
@@ -205,6 +214,9 @@ mod tests {
             "task": "shop", "service": "capture", "state": "loading", "role": "leader", "position": "binlog.000003:4",
             "throughput": 1234.5, "unknown": 1, "contact": {"with": "source", "seconds_ago": 0.34, "lost": false},
             "retrying": {"what": "publishing", "since_seconds": 7, "error": "refused"},
+            "readers": [{"name": "dw", "identity": "0d7c", "group": "dw.0d7c", "members": 2, "tables": 3,
+                         "lag_records": 40, "state": "stable", "unknown": 1}],
+            "readers_note": "2 groups more read the topics",
             "waits": [{"what": "committing to Kafka", "since_seconds": 3, "limit_seconds": 60}],
             "tables": [
                 {"name": "shop.orders", "state": "loading", "rows_read": 50, "rows_total": 200, "rows_applied": 60,
@@ -230,6 +242,10 @@ shop.bad     parked            0/0    -          0      -
     -> r
 shop.orders  loading        50/200   25         60      -
 shop.items   synchronizing     9/9  100         10  0.2 s
+
+READER  STATE   MEMBERS  TABLES      BEHIND  DESTINATION
+dw      stable        2       3  40 records  0d7c
+readers: 2 groups more read the topics
 ";
         assert_eq!(rendered(document), expected);
     }

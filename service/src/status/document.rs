@@ -1,6 +1,7 @@
 //! `/status` as JSON. The first fields of each are the contract; the others are extras.
 
 use super::contact::ContactDocument;
+use super::readers::ReaderDocument;
 use super::state::{Role, State, TableState};
 use crate::waits::WaitDocument;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,12 @@ pub struct StatusDocument {
     pub contact: ContactDocument,
     /// The same by task, where apply reads the topics of several; `contact` is the one heard least lately.
     pub contacts: Vec<ContactDocument>,
+    /// Who reads the topics of the task's tables, by name; null where that is not known, and for apply.
+    pub readers: Option<Vec<ReaderDocument>>,
+    /// Why `readers` is null or not whole.
+    pub readers_note: Option<String>,
+    /// When Kafka was asked for `readers`.
+    pub readers_seconds_ago: Option<f64>,
     /// Whether this instance works or waits.
     pub role: Role,
     /// Random for each start of a process.

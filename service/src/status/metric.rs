@@ -102,6 +102,12 @@ pub fn metrics(status: &Status) -> Vec<Metric> {
         push(name, help, Counter, vec![], as_f64(value));
     }
     table_metrics(&document.tables, &mut out);
+    for reader in document.readers.unwrap_or_default() {
+        let name = "tributary_reader_lag_records";
+        let help = "How many records a reader of the topics is behind their ends, at most.";
+        let labels = vec![("reader", reader.name), ("group", reader.group)];
+        out.push(Metric { name, help, kind: Gauge, labels, value: as_f64(reader.lag_records) });
+    }
     out
 }
 
@@ -200,7 +206,7 @@ fn pair(name: &str, value: &str) -> LabelPair {
 mod tests {
     use super::*;
     use crate::Service;
-    use crate::status::{TableState, Timing};
+    use crate::status::{ReaderDocument, Readers, TableState, Timing};
     use std::collections::BTreeSet;
     use std::sync::atomic::Ordering;
     use std::time::Duration;
@@ -229,6 +235,19 @@ mod tests {
             text.contains("tributary_flush_seconds_count{service=\"apply\",task=\"shop\"} 0\n"),
             "{text}"
         );
+        let reader = |name: &str, group: &str, lag_records| ReaderDocument {
+            name: name.to_owned(),
+            group: group.to_owned(),
+            lag_records,
+            ..ReaderDocument::default()
+        };
+        assert!(!text.contains("tributary_reader"), "what is not known has no sample");
+        let list = Some(vec![reader("dw", "dw.1", 7), reader("dw", "dw.2", 0)]);
+        status.set_readers(Readers { list, note: None, asked: None });
+        let text = prometheus(&status).unwrap();
+        let sample =
+            "tributary_reader_lag_records{task=\"shop\",service=\"apply\",reader=\"dw\",group=\"dw.1\"} 7\n";
+        assert!(text.contains(sample), "{text}");
         let types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
         assert_eq!(types.len(), types.iter().collect::<BTreeSet<_>>().len());
         for metric in metrics(&status) {
