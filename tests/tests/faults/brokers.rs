@@ -3,12 +3,12 @@
 
 use crate::kills::seed;
 use std::time::{Duration, Instant};
-use tributary_tests::eventually;
 use tributary_tests::load::{Writer, create};
 use tributary_tests::oracle::assert_equal;
 use tributary_tests::process::Process;
 use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
+use tributary_tests::{eventually, wait_for};
 
 /// How long a service may take to end; it has a limit of 10 s of its own, and the machine may be busy.
 const ENDS: Duration = Duration::from_secs(30);
@@ -26,6 +26,8 @@ async fn pass(milliseconds: u64) {
 /// Ends a service in good order, and starts another.
 fn renew(task: &Task, process: &mut Process, program: &str) {
     assert!(process.is_running(), "{program} has ended by itself: {}", process.output());
+    // One that was started a moment ago knows no signal yet.
+    wait_for("it listens", ENDS, || process.address());
     process.signal("TERM");
     process.expect_exit(0, ENDS);
     *process = task.start(program, &["run"]);
