@@ -90,6 +90,34 @@ pub async fn assert_slice_equal(task: &Task, table: (&str, &str), (target, condi
     assert_equal_to(task, table, &format!("{target} WHERE {condition}")).await;
 }
 
+/// Expects the rows of `target` (schema and table, quoted) of which `condition` is true to be NULL in every column that a table of the
+/// source does not have; `constants` are the columns that the target has of itself.
+///
+/// # Panics
+/// With those columns, if a row holds something in one of them.
+pub async fn assert_rest_is_null(
+    task: &Task,
+    (database, table): (&str, &str),
+    (target, condition): (&str, &str),
+    constants: &[&str],
+) {
+    let own = columns(task, (database, table)).await;
+    let postgres = task.servers.postgres().await;
+    let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped";
+    let found = postgres.query(sql, &[&target]).await.expect("the target's columns can be listed");
+    let names = found.iter().map(|row| row.get::<_, String>(0));
+    let others = names
+        .filter(|name| !constants.contains(&name.as_str()) && !own.iter().any(|column| column.name == *name));
+    let filled: Vec<String> = others.map(|name| format!("\"{name}\" IS NOT NULL")).collect();
+    if filled.is_empty() {
+        return;
+    }
+    let filled = filled.join(" OR ");
+    let sql = format!("SELECT count(*) FROM {target} WHERE ({condition}) AND ({filled})");
+    let rows: i64 = postgres.query_one(&sql, &[]).await.expect("the target can be read").get(0);
+    assert_eq!(rows, 0, "{database}.{table}: rows where {filled}");
+}
+
 fn target_of(task: &Task, table: &str) -> String {
     format!("\"{}\".\"{table}\"", task.name)
 }

@@ -12,5 +12,6 @@ mod huge;
 mod keys;
 mod kills;
 mod merged;
+mod slices;
 mod starts;
 mod states;

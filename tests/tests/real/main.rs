@@ -28,6 +28,7 @@ mod refusals;
 mod remedies;
 mod replay;
 mod silence;
+mod slices;
 mod source;
 mod topics;
 mod types;

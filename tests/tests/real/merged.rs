@@ -10,14 +10,14 @@ use tributary_tests::process::Process;
 use tributary_tests::servers::Servers;
 use tributary_tests::task::{RUN, Task};
 
-fn run(task: &Task, command: &[&str], status: i32) -> String {
+pub(crate) fn run(task: &Task, command: &[&str], status: i32) -> String {
     let mut process = task.start("apply", command);
     process.expect_exit(status, RUN);
     process.output()
 }
 
 /// A task that merges `<its name>_<shard>.orders` into one target.
-fn merging(test: &str) -> Task {
+pub(crate) fn merging(test: &str) -> Task {
     Task::with(test, Servers::shared(), |text| {
         let name = text.lines().next().unwrap_or_default().replace("name = ", "").replace('"', "");
         let rule = format!(
@@ -28,11 +28,11 @@ fn merging(test: &str) -> Task {
     })
 }
 
-fn rules(task: &Task) -> String {
+pub(crate) fn rules(task: &Task) -> String {
     std::fs::read_to_string(&task.config).unwrap()
 }
 
-fn write(task: &Task, text: &str) {
+pub(crate) fn write(task: &Task, text: &str) {
     std::fs::write(&task.config, text).unwrap();
 }
 
@@ -48,7 +48,7 @@ const CHANGES: [&str; 7] = [
     "MODIFY at DATETIME",
 ];
 
-async fn shard(task: &Task, number: usize, rows: u64) -> String {
+pub(crate) async fn shard(task: &Task, number: usize, rows: u64) -> String {
     let (mut mysql, database) = (task.servers.mysql().await, format!("{}_{number:02}", task.name));
     for sql in [
         format!("CREATE DATABASE `{database}`"),
@@ -67,7 +67,7 @@ async fn shard(task: &Task, number: usize, rows: u64) -> String {
     database
 }
 
-async fn columns(task: &Task) -> Vec<String> {
+pub(crate) async fn columns(task: &Task) -> Vec<String> {
     let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY 1";
     let target = format!("\"{}\".orders", task.name);
     let rows = task.servers.postgres().await.query(sql, &[&target]).await.unwrap();

@@ -14,11 +14,11 @@ use tributary_tests::topics::visit_topic;
 
 const SOON: Duration = Duration::from_secs(90);
 
-fn admin(task: &Task) -> AdminClient<DefaultClientContext> {
+pub(crate) fn admin(task: &Task) -> AdminClient<DefaultClientContext> {
     rdkafka::ClientConfig::new().set("bootstrap.servers", task.servers.get("KAFKA_BROKERS")).create().unwrap()
 }
 
-async fn delete(admin: &AdminClient<DefaultClientContext>, topic: &str) {
+pub(crate) async fn delete(admin: &AdminClient<DefaultClientContext>, topic: &str) {
     let results = admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
     assert!(results.iter().all(Result::is_ok), "{results:?}");
 }
