@@ -30,7 +30,7 @@ use report::{TableComparison, TableReport, summary};
 use select::{Catalog, Wanted};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use strays::{Member, strays};
+use strays::{Member, leftovers, strays};
 use tokio::task::block_in_place;
 use tributary_config::{Config, SourceConfig, TableRules, TableSelector, TaskName};
 use tributary_schemas::FORMAT_VERSION;
@@ -45,6 +45,7 @@ use tributary_warehouse::bookkeeping::Bookkeeping;
 use tributary_warehouse::destination::{Connection, Connector, catalog};
 use tributary_warehouse::merge::names::TargetName;
 use tributary_warehouse::merge::slice::Slice;
+use tributary_warehouse::merge::union::columns_of;
 
 /// What the command line says beside the configuration.
 #[derive(Debug, Clone, Default)]
@@ -228,7 +229,7 @@ impl Session {
         TableReport { source, target, notes, outcome }
     }
 
-    /// What targets that are shared have beside the rows of their tables.
+    /// What is wrong with targets that are shared, beside their tables one by one.
     async fn strays(&mut self, members: &[Member]) -> Vec<TableReport> {
         let report = |target: &TargetName, outcome| TableReport {
             source: String::new(),
@@ -236,12 +237,21 @@ impl Session {
             notes: Vec::new(),
             outcome,
         };
-        match strays(&mut self.connection, &self.bookkeeping, members).await {
-            Ok(found) => {
-                let found = found.into_iter();
-                found
-                    .map(|(target, strays)| report(&target, TableComparison::Strays(target.clone(), strays)))
-                    .collect()
+        let looked = async {
+            let found = strays(&mut self.connection, &self.bookkeeping, members).await?;
+            let left = leftovers(&mut self.connection, &self.bookkeeping, members).await?;
+            Ok::<_, VerifyError>((found, left))
+        };
+        match looked.await {
+            Ok((found, left)) => {
+                let left = left.into_iter().map(|(member, leftovers)| TableReport {
+                    source: member.name,
+                    ..report(&member.target, TableComparison::Leftovers(leftovers))
+                });
+                let found = found
+                    .into_iter()
+                    .map(|(target, strays)| report(&target, TableComparison::Strays(target.clone(), strays)));
+                left.chain(found).collect()
             }
             Err(error) => {
                 let outcome = TableComparison::Failed(error.to_string(), error.remedy().to_owned());
@@ -275,6 +285,8 @@ impl Session {
             topic: generation.topic.clone(),
             target: target.clone(),
             slice: Slice::of(&ready.subject.rule),
+            name: wanted.name.clone(),
+            columns: columns_of(&generation.table, &ready.subject.rule).unwrap_or_default(),
             surplus: judged.surplus,
         });
         let outcome = compare(&self.servers, &mut self.lag, &ready.subject).await;

@@ -4,7 +4,7 @@
 use super::compare::Compared;
 use super::judge::Difference;
 use super::remedies;
-use super::strays::Strays;
+use super::strays::{Leftovers, Strays};
 use std::fmt::Write;
 use tributary_schemas::printed::counted;
 use tributary_service::exit::Exit;
@@ -24,6 +24,8 @@ pub(crate) enum TableComparison {
     NotCarried(String),
     /// A target, not a table: it has rows that belong to none of the tables that share it.
     Strays(TargetName, Strays),
+    /// Its rows in a target that it shares hold values that only others should have.
+    Leftovers(Leftovers),
 }
 
 /// A table and what came of it.
@@ -57,6 +59,13 @@ impl TableReport {
                 out
             }
             TableComparison::NotCarried(why) => format!("left out      {name}: {why}\n"),
+            TableComparison::Leftovers(Leftovers { rows, columns }) => {
+                let (rows, columns) = (counted(*rows, "row"), columns.join(", "));
+                let remedy = remedies::differences_to_clear(&self.source);
+                format!(
+                    "different     {name}: {rows} with values in columns that only other tables have ({columns})\n    to do: {remedy}\n"
+                )
+            }
             TableComparison::Strays(target, strays) => strays_text(&self.target, target, strays),
         };
         for note in &self.notes {
@@ -177,8 +186,9 @@ pub(crate) fn summary(reports: &[TableReport], strict: bool) -> (String, Exit) {
             }
             TableComparison::Failed(..) => failed += 1,
             TableComparison::NotCarried(_) => left += 1,
-            TableComparison::Strays(_, strays) => {
-                differences += strays.rows;
+            TableComparison::Strays(_, Strays { rows, .. })
+            | TableComparison::Leftovers(Leftovers { rows, .. }) => {
+                differences += rows;
                 different += 1;
             }
         }

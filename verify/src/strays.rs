@@ -1,7 +1,9 @@
-//! Rows of a target that several tables share, and that are none of theirs: no comparison of a table with its source sees them.
+//! What no comparison of a table with its source sees in a target that several tables share: rows that are none of theirs, and
+//! values in columns that a row's own table does not have.
 
 use super::error::VerifyError;
 use std::collections::BTreeSet;
+use tokio_postgres::error::SqlState;
 use tributary_warehouse::bookkeeping::Bookkeeping;
 use tributary_warehouse::destination::{Connection, DestinationError};
 use tributary_warehouse::merge::names::{TargetName, literal, quote, quote_list};
@@ -10,12 +12,19 @@ use tributary_warehouse::merge::slice::Slice;
 /// Groups of rows that are listed for a target.
 const LISTED_MAX: usize = 20;
 
+/// Looks at the rows of one table, while definitions change.
+const LOOKS_MAX: u32 = 10;
+
 /// One of the tables of a target.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub topic: String,
     pub target: TargetName,
     pub slice: Slice,
+    /// What people call the table.
+    pub name: String,
+    /// The columns that it is compared by.
+    pub columns: BTreeSet<String>,
     /// Rows that no source has count as differences.
     pub surplus: bool,
 }
@@ -44,6 +53,72 @@ impl Strays {
         };
         let groups = self.groups.iter().map(of_group).collect::<Vec<_>>();
         format!("DELETE FROM {target} WHERE {}", groups.join(" OR "))
+    }
+}
+
+/// Rows of a table that hold values in columns of others.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Leftovers {
+    pub rows: u64,
+    /// Columns that the table does not have, and others do.
+    pub columns: Vec<String>,
+}
+
+/// The tables whose rows hold values that only others should have.
+pub(crate) async fn leftovers(
+    connection: &mut Connection,
+    bookkeeping: &Bookkeeping,
+    members: &[Member],
+) -> Result<Vec<(Member, Leftovers)>, VerifyError> {
+    let mut found = Vec::new();
+    for member in members {
+        let (mut before, mut looks) = (None, 0);
+        // A definition that changes between a question and the next is asked about again.
+        while looks < LOOKS_MAX {
+            looks += 1;
+            let Some(leftovers) = look(connection, bookkeeping, member).await? else { continue };
+            if leftovers.rows == 0 {
+                break;
+            }
+            if before.as_ref() == Some(&leftovers.columns) {
+                found.push((member.clone(), leftovers));
+                break;
+            }
+            before = Some(leftovers.columns);
+        }
+    }
+    Ok(found)
+}
+
+/// One look; `None` if the definition was changed in the middle of it. A table that was altered since it was compared has nothing
+/// to be said of.
+async fn look(
+    connection: &mut Connection,
+    bookkeeping: &Bookkeeping,
+    member: &Member,
+) -> Result<Option<Leftovers>, VerifyError> {
+    let nothing = Ok(Some(Leftovers { rows: 0, columns: Vec::new() }));
+    let share = bookkeeping.share(connection, &member.topic).await?.unwrap_or_default();
+    let Some(condition) = member.slice.condition().filter(|_| share.columns == member.columns) else {
+        return nothing;
+    };
+    let ownership = bookkeeping.ownership(connection, &member.topic, (&member.target, &member.slice)).await?;
+    let others: BTreeSet<String> = ownership.peers.into_iter().flat_map(|share| share.columns).collect();
+    let columns: Vec<String> = others.difference(&member.columns).cloned().collect();
+    if columns.is_empty() {
+        return nothing;
+    }
+    let filled = columns.iter().map(|name| format!("{} IS NOT NULL", quote(name))).collect::<Vec<_>>();
+    let sql =
+        format!("SELECT count(*) FROM {} WHERE {condition} AND ({})", member.target, filled.join(" OR "));
+    match connection.query_one(&sql, &[]).await {
+        Ok(row) => Ok(Some(Leftovers { rows: u64::try_from(row.get::<_, i64>(0)).unwrap_or(0), columns })),
+        // It went with its last table.
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_COLUMN) => Ok(None),
+        Err(error) => {
+            let doing = format!("looking for values of others in {}", member.target);
+            Err(DestinationError::during(doing)(error).into())
+        }
     }
 }
 
