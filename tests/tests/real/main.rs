@@ -24,6 +24,7 @@ mod leadership;
 mod live;
 mod merged;
 mod plain;
+mod readers;
 mod refusals;
 mod remedies;
 mod replay;
