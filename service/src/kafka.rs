@@ -11,7 +11,7 @@ mod renewal;
 
 pub use closing::{close, finish_closing, leave};
 pub use context::{TracingContext, log};
-pub use groups::{ListedGroup, asking_config, committed, groups, is_refusal, listing_config};
+pub use groups::{ListedGroup, asking_config, committed, groups, is_refusal};
 pub use places::{TopicPartition, group_members, offsets, partitions};
 pub use properties::check_client;
 pub use read::{ReadError, Record, TopicContents, read_to_end};

@@ -51,7 +51,7 @@ impl Groups {
         let general = kafka::consumer_config(&config.kafka, &capture_group(&config.name));
         Ok(Self {
             config: config.clone(),
-            general: RenewedConsumer::new(kafka::listing_config(&general))?,
+            general: RenewedConsumer::new(general)?,
             rounds: Rounds::default(),
             listed: None,
             followed: BTreeMap::new(),

@@ -24,15 +24,6 @@ pub struct ListedGroup {
     pub assigned: bool,
 }
 
-/// Settings of a client for [`groups`]. The list is asked of every broker, and one that no connection leads to would never
-/// answer, so this client connects to all of them.
-#[must_use]
-pub fn listing_config(config: &ClientConfig) -> ClientConfig {
-    let mut config = config.clone();
-    config.set("enable.sparse.connections", "false");
-    config
-}
-
 /// Settings of a client for [`committed`], which asks about `group`.
 #[must_use]
 pub fn asking_config(kafka: &KafkaConfig, group: &str) -> ClientConfig {
@@ -47,7 +38,8 @@ pub fn asking_config(kafka: &KafkaConfig, group: &str) -> ClientConfig {
 }
 
 /// Every group of consumers that the account may see; others are left out without an error, and so may be those of a broker
-/// that does not answer. `topics` is what the names of the task's topics begin with.
+/// that does not answer. Each broker is asked that the client knows of, so it must have asked something before. `topics` is
+/// what the names of the task's topics begin with.
 ///
 /// # Errors
 /// No answer within `limit`, or a refusal.
@@ -131,8 +123,8 @@ mod tests {
             session_timeout_ms: 10_000,
             client: BTreeMap::new(),
         };
-        let config = listing_config(&asking_config(&kafka, "g"));
-        let consumer: BaseConsumer<TracingContext> = config.create_with_context(TracingContext).unwrap();
+        let consumer: BaseConsumer<TracingContext> =
+            asking_config(&kafka, "g").create_with_context(TracingContext).unwrap();
         assert!(groups(consumer.client(), "t.", Duration::from_millis(1)).is_err());
     }
 }
