@@ -55,3 +55,41 @@ fn a_row_that_is_under_way_gets_what_its_column_is_added_with() {
     wait_for("the row", SOON, || task.query(&row).filter(|found| !found.is_empty()));
     assert_eq!(task.query(&row).unwrap(), "1|old|5");
 }
+
+#[test]
+fn a_column_in_which_rows_of_before_hold_values_stays() {
+    let mut task = sharing("before");
+    task.edit("primary_key", "existing_data = \"append\"\nprimary_key");
+    let (mut t, mut u) = (task.table("t"), task.table("u"));
+    task.query(&format!(
+        "CREATE SCHEMA \"{0}\"; CREATE TABLE \"{0}\".both (of text, id int, name varchar(50), PRIMARY KEY (of, id)); \
+         INSERT INTO \"{0}\".both VALUES ('mine', 1, 'kept')",
+        task.name
+    ))
+    .unwrap();
+    for topic in [&t, &u] {
+        task.load(topic, 0, true);
+    }
+    for topic in [&t, &u] {
+        task.transaction(|task| task.write(topic, Create, (1, &[Some("theirs")])));
+    }
+    task.catch_up();
+    for topic in [&mut t, &mut u] {
+        topic.table.columns.retain(|column| column.name != "name");
+        task.advance(topic, Cause::Alter);
+    }
+    task.catch_up();
+    let rows = format!(
+        "SELECT string_agg(concat_ws('|', of, id, name), ' ' ORDER BY of) FROM \"{}\".both",
+        task.name
+    );
+    assert_eq!(task.query(&rows).unwrap(), "mine|1|kept t|1 u|1");
+    // Once it is gone with them, it goes with the next that has it last.
+    task.query(&format!("DELETE FROM \"{}\".both WHERE of = 'mine'", task.name)).unwrap();
+    t.add_column("name", None);
+    task.advance(&mut t, Cause::Alter);
+    t.table.columns.retain(|column| column.name != "name");
+    task.advance(&mut t, Cause::Alter);
+    task.catch_up();
+    assert_eq!(task.query(&rows), None, "the column is gone");
+}

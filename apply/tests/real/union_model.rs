@@ -14,7 +14,7 @@ use tributary_warehouse::merge::names::{TargetName, quote};
 use tributary_warehouse::merge::slice::Slice;
 use tributary_warehouse::merge::sql::clear_target;
 use tributary_warehouse::merge::target::TargetShape;
-use tributary_warehouse::merge::union::{columns_of, follow, unite};
+use tributary_warehouse::merge::union::{Followed, columns_of, drop_column, follow, unite};
 
 const SEEDS: u64 = 25;
 const STEPS: u32 = 40;
@@ -175,7 +175,8 @@ impl World {
                     source.alter(random);
                     let shape = self.shape().await.unwrap();
                     let definitions = (&before.table, &source.table);
-                    follow(definitions, &source.rule, &shape, &self.columns(place), false)
+                    let followed = follow(definitions, &source.rule, &shape, &self.columns(place), false);
+                    followed.map(|followed| self.all(followed))
                 }
                 // Read anew with another definition.
                 4 => {
@@ -184,7 +185,8 @@ impl World {
                     let shape = self.shape().await.unwrap();
                     let definitions = (&before.table, &source.table);
                     let followed = follow(definitions, &source.rule, &shape, &self.columns(place), true);
-                    followed.map(|mut statements| {
+                    followed.map(|followed| {
+                        let mut statements = self.all(followed);
                         statements.insert(0, clear_target(&self.target, &Slice::of(&source.rule)));
                         statements
                     })
@@ -205,6 +207,12 @@ impl World {
             Err(DdlError::UnionType { .. }) => false,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// Nobody but the sources has written anything.
+    fn all(&self, followed: Followed) -> Vec<String> {
+        let drop = |column: &String| drop_column(&self.target, column);
+        followed.statements.into_iter().chain(followed.orphans.iter().map(drop)).collect()
     }
 
     async fn join(&mut self, source: &Source) -> Result<Vec<String>, DdlError> {

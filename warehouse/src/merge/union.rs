@@ -8,7 +8,7 @@ use super::changes::widened_type;
 use super::ddl::DdlError;
 use super::defaults::of_older_rows;
 use super::layout::{ColumnRule, Layout, Origin, PlannedColumn};
-use super::names::quote;
+use super::names::{TargetName, quote};
 use super::pairing::writer;
 use super::plan::castable;
 use super::slice::Slice;
@@ -109,8 +109,17 @@ pub fn columns_of(table: &Table, rule: &ColumnRule) -> Result<BTreeSet<String>, 
     Ok(Layout::of(table, rule)?.columns.into_iter().map(|column| column.name).collect())
 }
 
-/// The statements that take the rows of one topic from one definition to the next: the target gets what it lacks, the topic's
-/// own rows get their values, and columns that none of the `others` has go. Without rows to change if `emptied`.
+/// The way of a topic's rows from one definition to the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// The target gets what it lacks, and the topic's own rows their values.
+    pub statements: Vec<String>,
+    /// Columns that no topic has behind them. They may go if no row holds a value there: one that does is somebody else's.
+    pub orphans: Vec<String>,
+}
+
+/// How a topic goes from one definition to the next; `others`: the columns that other topics write. Without rows to change if
+/// `emptied`.
 ///
 /// # Errors
 /// As [`unite`]; [`DdlError::Unsupported`] where a rule for one name and not for the other makes a column come or go.
@@ -120,7 +129,7 @@ pub fn follow(
     shape: &TargetShape,
     others: &BTreeSet<String>,
     emptied: bool,
-) -> Result<Vec<String>, DdlError> {
+) -> Result<Followed, DdlError> {
     let United { mut statements, shape: united } = unite(after, rule, shape)?;
     let (old, new) = (columns_of(before, rule)?, columns_of(after, rule)?);
     let left: Vec<&String> =
@@ -133,15 +142,28 @@ pub fn follow(
             statements.push(format!("UPDATE {} SET {} WHERE {condition}", shape.name, values.join(", ")));
         }
     }
-    let gone = left.into_iter().filter(|name| !others.contains(*name));
-    statements.extend(gone.map(|name| format!("ALTER TABLE {} DROP COLUMN {}", shape.name, quote(name))));
-    Ok(statements)
+    let orphans = left.into_iter().filter(|name| !others.contains(*name)).cloned().collect();
+    Ok(Followed { statements, orphans })
 }
 
-/// True if one of the statements changes the definition of the target, so that its readers are in the way.
+impl Followed {
+    /// True if the definition of the target is to be changed, so that its readers are in the way.
+    #[must_use]
+    pub fn alters(&self) -> bool {
+        !self.orphans.is_empty() || self.statements.iter().any(|sql| sql.starts_with("ALTER"))
+    }
+}
+
+/// Whether a row of the target holds a value in a column.
 #[must_use]
-pub fn alters(statements: &[String]) -> bool {
-    statements.iter().any(|sql| sql.starts_with("ALTER"))
+pub fn has_value(target: &TargetName, column: &str) -> String {
+    format!("SELECT EXISTS (SELECT 1 FROM {target} WHERE {} IS NOT NULL)", quote(column))
+}
+
+/// Takes a column away.
+#[must_use]
+pub fn drop_column(target: &TargetName, column: &str) -> String {
+    format!("ALTER TABLE {target} DROP COLUMN {}", quote(column))
 }
 
 /// What the columns of the next definition hold in rows of before, where that is not what they hold already. One UPDATE

@@ -6,7 +6,7 @@ use tributary_schemas::history::GenerationRecord;
 use tributary_warehouse::destination::{Connection, DestinationError, catalog};
 use tributary_warehouse::merge::changes::changes;
 use tributary_warehouse::merge::slice::Slice;
-use tributary_warehouse::merge::union::{alters, follow};
+use tributary_warehouse::merge::union::{Followed, drop_column, follow, has_value};
 use tributary_warehouse::tables::sharing::not_united;
 use tributary_warehouse::tables::task::TableTask;
 
@@ -23,32 +23,50 @@ impl Worker {
         (before, record): (&GenerationRecord, &GenerationRecord),
         emptied: bool,
     ) -> Result<Vec<String>, DestinationError> {
-        let planned = self.shared_statements(connection, task, (before, record), emptied).await?;
-        let planned = if alters(&planned) {
+        let planned = self.plan_shared(connection, task, (before, record), emptied).await?;
+        let mut planned = if planned.alters() {
             self.lock_definition(connection, task).await?;
             // Another task may have changed it before the lock was had.
-            self.shared_statements(connection, task, (before, record), emptied).await?
+            self.plan_shared(connection, task, (before, record), emptied).await?
         } else {
             planned
         };
         let touched = Touched::by(task, &before.table, &changes(&before.table, &record.table));
-        self.carry_out(connection, task, record.generation, &planned, &touched).await?;
-        Ok(planned)
+        self.carry_out(connection, task, record.generation, &planned.statements, &touched).await?;
+        for column in &planned.orphans {
+            let during =
+                || DestinationError::during(format!("looking for values in {column} of {}", task.target));
+            let row = connection.query_one(&has_value(&task.target, column), &[]).await.map_err(during())?;
+            if row.get(0) {
+                tracing::info!(
+                    table = %task.name, target = %task.target, column,
+                    "no table has the column any more, and rows that are none of theirs hold values in it: it stays"
+                );
+                continue;
+            }
+            let drop = [drop_column(&task.target, column)];
+            self.carry_out(connection, task, record.generation, &drop, &touched).await?;
+            planned.statements.extend(drop);
+        }
+        Ok(planned.statements)
     }
 
-    async fn shared_statements(
+    async fn plan_shared(
         &self,
         connection: &mut Connection,
         task: &TableTask,
         (before, record): (&GenerationRecord, &GenerationRecord),
         emptied: bool,
-    ) -> Result<Vec<String>, DestinationError> {
+    ) -> Result<Followed, DestinationError> {
         let Some(shape) = catalog::shape(connection, self.dialect, &task.target).await? else {
-            return Ok(Vec::new());
+            return Ok(Followed::default());
         };
         let slice = task.slice();
         let ownership = self.bookkeeping.ownership(connection, &task.topic, (&task.target, &slice)).await?;
-        let others = ownership.peers.into_iter().flat_map(|share| share.columns).collect();
+        // Which columns somebody needs who is no peer is not known.
+        let of_others = !ownership.is_sole(task.existing);
+        let columns = shape.columns.iter().filter(|_| of_others).map(|column| column.name.clone());
+        let others = ownership.peers.into_iter().flat_map(|share| share.columns).chain(columns).collect();
         follow((&before.table, &record.table), &task.rule, &shape, &others, emptied)
             .map_err(|error| DestinationError::Table(not_united(task, &error, true)))
     }
