@@ -154,11 +154,14 @@ async fn examine_once(
             true => catalog::shape(connection, dialect, &task.target).await.ok().flatten(),
             false => None,
         };
-        if let Some(error) = together.add(&task, shape) {
+        let row = known.get(&task.topic);
+        let begun = row.map(|row| row.applied);
+        let generation = begun.or_else(|| task.barriers().beginning().map(|barrier| barrier.generation));
+        if let Some(error) = together.add(&task, generation.unwrap_or(0), shape) {
             findings.push(CheckItem::fail(name, error.message, error.remedy));
             continue;
         }
-        match examine_table((connection, dialect), bookkeeping, known.get(&task.topic), &task).await {
+        match examine_table((connection, dialect), bookkeeping, row, &task).await {
             Ok(item) => findings.push(CheckItem { name, ..item }),
             Err(error) => {
                 let passing = error.is_transient();

@@ -8,7 +8,7 @@ use crate::merge::layout::Layout;
 use crate::merge::names::TargetName;
 use crate::merge::slice::Slice;
 use crate::merge::target::TargetShape;
-use crate::merge::union::unite;
+use crate::merge::union::{columns_of, unite};
 use crate::remedies;
 use std::collections::BTreeMap;
 use tributary_service::codes::Code;
@@ -36,6 +36,9 @@ pub fn confused<'a>(ownership: &'a Ownership, slice: &Slice, schema: &str, task:
 /// says of them, for people; `None` if nothing does.
 #[must_use]
 pub fn changed(task: &TableTask, recorded: Option<&Share>, generation: u32) -> Option<String> {
+    // What is not known, or cannot be laid out, is told where rows are to be written.
+    let record = task.record(generation)?;
+    columns_of(&record.table, &task.rule).ok()?;
     let (target, wanted) = (&task.target, task.share(generation));
     let rows = |slice: &Slice| {
         if slice.is_whole() { "no constants in the key".to_owned() } else { slice.to_string() }
@@ -72,8 +75,14 @@ pub struct Together {
 }
 
 impl Together {
-    /// Adds a table; `shape`: its target as it is, if that is there. What keeps it from being merged beside the tables before it.
-    pub fn add(&mut self, task: &TableTask, shape: Option<TargetShape>) -> Option<TableError> {
+    /// Adds a table with the definition of `generation`; `shape`: its target as it is, if that is there. What keeps it from being
+    /// merged beside the tables before it.
+    pub fn add(
+        &mut self,
+        task: &TableTask,
+        generation: u32,
+        shape: Option<TargetShape>,
+    ) -> Option<TableError> {
         let (target, slice) = (&task.target, task.slice());
         let before = || self.tables.iter().filter(|(other, ..)| other == target);
         let confused = before().find(|(_, theirs, _)| !slice.is_apart_from(theirs)).map(|(.., other)| {
@@ -84,7 +93,7 @@ impl Together {
             return Some(TableError::new(Code::TargetShared, found, target, remedy));
         }
         let others = before().map(|(.., name)| name.as_str()).collect::<Vec<_>>().join(", ");
-        let error = self.unite(task, shape, &others);
+        let error = self.unite((task, generation), shape, &others);
         if error.is_none() {
             self.tables.push((target.clone(), slice, task.name.clone()));
         }
@@ -92,12 +101,16 @@ impl Together {
     }
 
     /// Takes note of the target as it is with the table beside `others`.
-    fn unite(&mut self, task: &TableTask, shape: Option<TargetShape>, others: &str) -> Option<TableError> {
+    fn unite(
+        &mut self,
+        (task, generation): (&TableTask, u32),
+        shape: Option<TargetShape>,
+        others: &str,
+    ) -> Option<TableError> {
         let target = &task.target;
         if !task.rule.is_shared() || !task.alter {
             return None;
         }
-        let generation = task.barriers().beginning()?.generation;
         let table = &task.record(generation)?.table;
         let shape = self.shapes.get(target).cloned().or(shape);
         let united = match shape {

@@ -71,12 +71,13 @@ impl Worker {
             .map_err(|error| DestinationError::Table(not_united(task, &error, true)))
     }
 
-    /// True if nobody else has anything in the target, which the caller has locked: no topic, and no row.
+    /// True if nobody else has anything in the target, which is this transaction's alone from here on: no topic, and no row.
     pub(super) async fn is_free(
         &self,
         connection: &mut Connection,
         task: &TableTask,
     ) -> Result<bool, DestinationError> {
+        self.lock_definition(connection, task).await?;
         let slice = task.slice();
         let ownership = self.bookkeeping.ownership(connection, &task.topic, (&task.target, &slice)).await?;
         Ok(ownership.peers.is_empty()
