@@ -54,6 +54,8 @@ pub(crate) struct Subject {
     pub partitions: u32,
     /// What counts.
     pub judged: Judged,
+    /// The target follows its definition.
+    pub alter: bool,
 }
 
 /// The two servers.

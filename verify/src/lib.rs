@@ -45,7 +45,7 @@ use tributary_warehouse::bookkeeping::Bookkeeping;
 use tributary_warehouse::destination::{Connection, Connector, catalog};
 use tributary_warehouse::merge::names::TargetName;
 use tributary_warehouse::merge::slice::Slice;
-use tributary_warehouse::merge::union::columns_of;
+use tributary_warehouse::merge::union::written;
 
 /// What the command line says beside the configuration.
 #[derive(Debug, Clone, Default)]
@@ -239,7 +239,8 @@ impl Session {
         };
         let looked = async {
             let found = strays(&mut self.connection, &self.bookkeeping, members).await?;
-            let left = leftovers(&mut self.connection, &self.bookkeeping, members).await?;
+            let left =
+                leftovers((&mut self.connection, self.servers.dialect), &self.bookkeeping, members).await?;
             Ok::<_, VerifyError>((found, left))
         };
         match looked.await {
@@ -286,7 +287,7 @@ impl Session {
             target: target.clone(),
             slice: Slice::of(&ready.subject.rule),
             name: wanted.name.clone(),
-            columns: columns_of(&generation.table, &ready.subject.rule).unwrap_or_default(),
+            written: written(&generation.table, &ready.subject.rule).ok().filter(|_| ready.subject.alter),
             surplus: judged.surplus,
         });
         let outcome = compare(&self.servers, &mut self.lag, &ready.subject).await;

@@ -216,6 +216,7 @@ fn stage(task: &TableTask, history: &History, view: &TaskView) -> Stage {
             target: row.target.clone(),
             partitions: task.partitions,
             judged,
+            alter: task.alter,
         },
         notes,
     }))

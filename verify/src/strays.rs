@@ -2,10 +2,11 @@
 //! values in columns that a row's own table does not have.
 
 use super::error::VerifyError;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::error::SqlState;
 use tributary_warehouse::bookkeeping::Bookkeeping;
-use tributary_warehouse::destination::{Connection, DestinationError};
+use tributary_warehouse::destination::{Connection, DestinationError, catalog};
+use tributary_warehouse::merge::dialect::Dialect;
 use tributary_warehouse::merge::names::{TargetName, literal, quote, quote_list};
 use tributary_warehouse::merge::slice::Slice;
 
@@ -23,8 +24,8 @@ pub(crate) struct Member {
     pub slice: Slice,
     /// What people call the table.
     pub name: String,
-    /// The columns that it is compared by.
-    pub columns: BTreeSet<String>,
+    /// The columns that it is compared by, and what goes into each; `None`: the target does not follow its definition.
+    pub written: Option<BTreeMap<String, String>>,
     /// Rows that no source has count as differences.
     pub surplus: bool,
 }
@@ -66,7 +67,7 @@ pub(crate) struct Leftovers {
 
 /// The tables whose rows hold values that only others should have.
 pub(crate) async fn leftovers(
-    connection: &mut Connection,
+    (connection, dialect): (&mut Connection, Dialect),
     bookkeeping: &Bookkeeping,
     members: &[Member],
 ) -> Result<Vec<(Member, Leftovers)>, VerifyError> {
@@ -76,7 +77,9 @@ pub(crate) async fn leftovers(
         // A definition that changes between a question and the next is asked about again.
         while looks < LOOKS_MAX {
             looks += 1;
-            let Some(leftovers) = look(connection, bookkeeping, member).await? else { continue };
+            let Some(leftovers) = look((&mut *connection, dialect), bookkeeping, member).await? else {
+                continue;
+            };
             if leftovers.rows == 0 {
                 break;
             }
@@ -93,19 +96,23 @@ pub(crate) async fn leftovers(
 /// One look; `None` if the definition was changed in the middle of it. A table that was altered since it was compared has nothing
 /// to be said of.
 async fn look(
-    connection: &mut Connection,
+    (connection, dialect): (&mut Connection, Dialect),
     bookkeeping: &Bookkeeping,
     member: &Member,
 ) -> Result<Option<Leftovers>, VerifyError> {
     let nothing = Ok(Some(Leftovers { rows: 0, columns: Vec::new() }));
     let share = bookkeeping.share(connection, &member.topic).await?.unwrap_or_default();
-    let Some(condition) = member.slice.condition().filter(|_| share.columns == member.columns) else {
-        return nothing;
-    };
+    let written = member.written.as_ref().filter(|written| **written == share.columns);
+    let (Some(condition), Some(written)) = (member.slice.condition(), written) else { return nothing };
     let ownership = bookkeeping.ownership(connection, &member.topic, (&member.target, &member.slice)).await?;
-    let others: BTreeSet<String> = ownership.peers.into_iter().flat_map(|share| share.columns).collect();
-    let columns: Vec<String> = others.difference(&member.columns).cloned().collect();
-    if columns.is_empty() {
+    let Some(shape) = catalog::shape(connection, dialect, &member.target).await? else { return nothing };
+    let others: BTreeSet<String> =
+        ownership.peers.iter().flat_map(|share| share.columns.keys()).cloned().collect();
+    let there = shape.columns.into_iter().map(|column| column.name);
+    let columns: Vec<String> =
+        there.filter(|name| others.contains(name) && !written.contains_key(name)).collect();
+    // Rows of before may hold what they like.
+    if columns.is_empty() || ownership.foreign_rows == Some(true) {
         return nothing;
     }
     let filled = columns.iter().map(|name| format!("{} IS NOT NULL", quote(name))).collect::<Vec<_>>();

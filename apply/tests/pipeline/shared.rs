@@ -2,10 +2,12 @@
 
 use crate::process::Process;
 use crate::support::{PARTITIONS, SOON, Task};
-use tributary_schemas::envelope::Operation::Create;
+use tributary_schemas::envelope::Operation::{Create, Read};
 use tributary_schemas::history::Cause;
 use tributary_schemas::key::partition;
 use tributary_tests::wait_for;
+use tributary_warehouse::bookkeeping::lock_key_of;
+use tributary_warehouse::merge::names::TargetName;
 
 /// A task whose tables all go into the target `both`.
 fn sharing(test: &str) -> Task {
@@ -92,4 +94,56 @@ fn a_column_in_which_rows_of_before_hold_values_stays() {
     task.advance(&mut t, Cause::Alter);
     task.catch_up();
     assert_eq!(task.query(&rows), None, "the column is gone");
+}
+
+#[test]
+fn a_table_that_goes_on_in_another_topic_takes_the_rows_of_before_along_whatever_their_constants_were() {
+    let mut task = sharing("succeeded");
+    let (mut t, u) = (task.table("t"), task.table("u"));
+    for topic in [&t, &u] {
+        task.load(topic, 0, true);
+        task.transaction(|task| task.write(topic, Create, (1, &[Some("before")])));
+    }
+    task.catch_up();
+    let rows = format!(
+        "SELECT string_agg(concat_ws('|', of, id, name), ' ' ORDER BY of, id) FROM \"{}\".both",
+        task.name
+    );
+    assert_eq!(task.query(&rows).unwrap(), "t|1|before u|1|before");
+    // With the constants of before, its rows go by themselves.
+    task.succeed(&mut t);
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Read, (2, &[Some("behind")])));
+    task.catch_up();
+    assert_eq!(task.query(&rows).unwrap(), "t|2|behind u|1|before");
+    // With others, a person says so.
+    task.succeed(&mut t);
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Read, (3, &[Some("last")])));
+    task.edit("of = \"{table}\"", "of = \"new {table}\"");
+    let mut refused = task.start(&["run", "--until-caught-up"]);
+    refused.expect_exit(1);
+    assert!(refused.output().contains("were written with of = t"), "{}", refused.output());
+    assert_eq!(task.query(&rows).unwrap(), "t|2|behind u|1|before");
+    task.start(&["replay", "--from", "beginning", "--clear"]).expect_exit(0);
+    task.catch_up();
+    assert_eq!(task.query(&rows).unwrap(), "new t|3|last new u|1|before");
+}
+
+#[test]
+fn whoever_joins_a_target_waits_for_the_others_of_every_bookkeeping() {
+    let mut task = sharing("joining");
+    let t = task.table("t");
+    task.load(&t, 0, true);
+    task.transaction(|task| task.write(&t, Create, (1, &[Some("x")])));
+    let key = lock_key_of(&TargetName::new(&task.name, "both"));
+    let mut holder = task.hold(&format!("SELECT pg_advisory_xact_lock({key})"));
+    let mut apply = task.start(&["run", "--until-caught-up"]);
+    let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    wait_for("it waits", SOON, || task.query(waits).filter(|found| found != "0"));
+    assert_eq!(task.rows("both"), "", "nothing is there yet");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    apply.expect_exit(0);
+    assert_eq!(task.rows("both"), "1|x|t");
 }

@@ -198,6 +198,12 @@ async fn topics_that_cannot_be_told_apart_are_parked() {
     }
     task.catch_up();
     run(&task, &["check"], 0);
+    // The same columns with other columns' values in them are a change, too.
+    let kept = rules(&task);
+    write(&task, &(kept.clone() + "columns = { rename = { p = \"q\", q = \"p\" } }\n"));
+    let changed = run(&task, &["run", "--until-caught-up"], 1);
+    assert!(changed.contains("with something else in the columns p, q"), "{changed}");
+    write(&task, &kept);
     let _capture = task.capture();
     run(&task, &["verify"], 0);
 }

@@ -2,7 +2,7 @@
 
 use crate::destination::{Connection, DestinationError};
 use crate::merge::dialect::Dialect;
-use crate::merge::names::{identifier, quote};
+use crate::merge::names::{TargetName, identifier, quote};
 use tributary_schemas::FORMAT_VERSION;
 use tributary_schemas::key::murmur2;
 
@@ -68,6 +68,17 @@ fn create_sql(schema: &str, (table, columns): (&str, &str), dialect: Dialect) ->
     format!("CREATE TABLE IF NOT EXISTS {schema}.{table} ({columns}){}", dialect.heap_clause())
 }
 
+/// Key of the advisory lock on a target, whichever bookkeeping knows it.
+#[must_use]
+pub fn lock_key_of(target: &TargetName) -> i64 {
+    lock_key(&format!("tributary\0target {target}"))
+}
+
+fn lock_key(text: &str) -> i64 {
+    let reversed: String = text.chars().rev().collect();
+    (i64::from(murmur2(text.as_bytes())) << 32) | i64::from(murmur2(reversed.as_bytes()))
+}
+
 impl Bookkeeping {
     /// The bookkeeping of `task` in `schema` (both unquoted).
     #[must_use]
@@ -91,9 +102,7 @@ impl Bookkeeping {
     /// Key of an advisory lock on `what`; two different things may share one, which costs time only.
     #[must_use]
     pub fn lock_key(&self, what: &str) -> i64 {
-        let text = format!("{}\0{what}", self.name);
-        let reversed: String = text.chars().rev().collect();
-        (i64::from(murmur2(text.as_bytes())) << 32) | i64::from(murmur2(reversed.as_bytes()))
+        lock_key(&format!("{}\0{what}", self.name))
     }
 
     /// Key of the lock that every running instance of the task shares, and that `drop` wants for itself.

@@ -6,7 +6,8 @@
 //!
 //! Every transaction takes its locks in this order, so that two of them never wait for each other (each may be left out):
 //!
-//! 1. the advisory lock of the target, or of the bookkeeping, while its tables are made or removed;
+//! 1. the advisory locks of the target (this bookkeeping's, then all bookkeepings'), or of the bookkeeping, while its tables are
+//!    made or removed;
 //! 2. the advisory lock of the target's schema, while that is created;
 //! 3. the writer's staging table, which is nobody else's;
 //! 4. the target table, and others that hang on it;
@@ -27,7 +28,7 @@ mod reset;
 mod slices;
 mod targets;
 
-pub use layout::Bookkeeping;
+pub use layout::{Bookkeeping, lock_key_of};
 pub use offsets::{ArrivalStep, Move, OffsetRow, StoredOffset};
 pub use owners::{Feeder, Ownership};
 pub use refusals::Refusal;

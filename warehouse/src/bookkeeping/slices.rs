@@ -5,15 +5,15 @@ use super::Bookkeeping;
 use crate::destination::{Connection, DestinationError};
 use crate::merge::names::TargetName;
 use crate::merge::slice::Slice;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// What a topic has in a target that it may share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Share {
     /// Its rows.
     pub slice: Slice,
-    /// The columns that it writes.
-    pub columns: BTreeSet<String>,
+    /// The columns that it writes, and what goes into each, as [`crate::merge::union::written`] gives it.
+    pub columns: BTreeMap<String, String>,
 }
 
 impl Share {

@@ -339,7 +339,7 @@ fn find<'a>(
     })
 }
 
-/// A fill as SQL that casts to `kind`: nothing but bits comes of a bit string, and a single one is also a truth value.
+/// A fill as SQL that casts to `kind`: of a bit string only bits and bytes come, and of a single bit a truth value.
 pub(super) fn castable(value: String, kind: &TargetKind) -> Option<String> {
     let Some(bits) = value.strip_prefix("B'").and_then(|rest| rest.strip_suffix('\'')) else {
         return Some(value);
@@ -347,6 +347,15 @@ pub(super) fn castable(value: String, kind: &TargetKind) -> Option<String> {
     match kind {
         TargetKind::Bit(_) | TargetKind::BitVarying(_) => Some(value),
         TargetKind::Boolean if bits.len() == 1 => Some((bits == "1").to_string()),
+        TargetKind::Bytea => {
+            let padded = format!("{bits:0>width$}", width = bits.len().next_multiple_of(8));
+            let nibble = |bits: &[u8]| {
+                let digits = std::str::from_utf8(bits).ok()?;
+                char::from_digit(u32::from_str_radix(digits, 2).ok()?, 16)
+            };
+            let digits: Option<String> = padded.as_bytes().chunks(4).map(nibble).collect();
+            digits.map(|digits| format!("E'\\\\x{digits}'"))
+        }
         _ => None,
     }
 }

@@ -13,7 +13,7 @@ use super::pairing::writer;
 use super::plan::castable;
 use super::slice::Slice;
 use super::target::{TargetColumn, TargetKind, TargetShape};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tributary_schemas::table::{Column, Table};
 
 /// Statements, and the target behind them.
@@ -101,12 +101,31 @@ impl United {
     }
 }
 
+/// The columns of the target that rows of `table` are written into, and what goes into each: the id of the source's column, or a
+/// constant behind `=`.
+///
+/// # Errors
+/// As [`Layout::of`].
+pub fn written(table: &Table, rule: &ColumnRule) -> Result<BTreeMap<String, String>, DdlError> {
+    let origin = |planned: &PlannedColumn| match &planned.origin {
+        Origin::Source(index) => {
+            table.columns.get(*index).map(|column| column.id.to_string()).unwrap_or_default()
+        }
+        Origin::Constant(value) => format!("={value}"),
+    };
+    Ok(Layout::of(table, rule)?
+        .columns
+        .iter()
+        .map(|planned| (planned.name.clone(), origin(planned)))
+        .collect())
+}
+
 /// The columns of the target that rows of `table` are written into.
 ///
 /// # Errors
 /// As [`Layout::of`].
 pub fn columns_of(table: &Table, rule: &ColumnRule) -> Result<BTreeSet<String>, DdlError> {
-    Ok(Layout::of(table, rule)?.columns.into_iter().map(|column| column.name).collect())
+    Ok(written(table, rule)?.into_keys().collect())
 }
 
 /// The way of a topic's rows from one definition to the next.

@@ -8,9 +8,9 @@ use crate::merge::layout::Layout;
 use crate::merge::names::TargetName;
 use crate::merge::slice::Slice;
 use crate::merge::target::TargetShape;
-use crate::merge::union::{columns_of, unite};
+use crate::merge::union::{unite, written};
 use crate::remedies;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tributary_service::codes::Code;
 
 /// What of a target concerns a topic whose rows are those of `slice` when it begins: all rows if it is the first, so that a
@@ -38,33 +38,39 @@ pub fn confused<'a>(ownership: &'a Ownership, slice: &Slice, schema: &str, task:
 pub fn changed(task: &TableTask, recorded: Option<&Share>, generation: u32) -> Option<String> {
     // What is not known, or cannot be laid out, is told where rows are to be written.
     let record = task.record(generation)?;
-    columns_of(&record.table, &task.rule).ok()?;
+    written(&record.table, &task.rule).ok()?;
     let (target, wanted) = (&task.target, task.share(generation));
+    let was = recorded.map(|share| share.slice.clone()).unwrap_or_default();
+    if let Some(found) = moved(task, &was) {
+        return Some(found);
+    }
+    let was = &recorded?.columns;
+    let other =
+        wanted.columns.iter().filter(|(name, from)| was.get(*name) != Some(from)).map(|(name, _)| name);
+    let gone = was.keys().filter(|name| !wanted.columns.contains_key(*name));
+    let columns: BTreeSet<&str> = other.chain(gone).map(String::as_str).collect();
+    (!columns.is_empty()).then(|| {
+        format!(
+            "its rows in {target} were written with something else in the columns {} than the configuration says",
+            columns.into_iter().collect::<Vec<_>>().join(", ")
+        )
+    })
+}
+
+/// The same of its slice alone, if it was `was`.
+#[must_use]
+pub fn moved(task: &TableTask, was: &Slice) -> Option<String> {
+    let (target, wanted) = (&task.target, task.slice());
     let rows = |slice: &Slice| {
         if slice.is_whole() { "no constants in the key".to_owned() } else { slice.to_string() }
     };
-    match recorded {
-        None if wanted.slice.is_whole() => None,
-        Some(recorded) if recorded.slice == wanted.slice => {
-            let list =
-                |columns: &mut dyn Iterator<Item = &String>| columns.cloned().collect::<Vec<_>>().join(", ");
-            let more = list(&mut wanted.columns.difference(&recorded.columns));
-            let less = list(&mut recorded.columns.difference(&wanted.columns));
-            (wanted.columns != recorded.columns).then(|| {
-                format!(
-                    "its rows in {target} were written with other columns than the configuration says (more now: {more}; less: {less})"
-                )
-            })
-        }
-        recorded => {
-            let was = recorded.map(|share| share.slice.clone()).unwrap_or_default();
-            Some(format!(
-                "its rows in {target} were written with {}, and the configuration says {}",
-                rows(&was),
-                rows(&wanted.slice)
-            ))
-        }
-    }
+    (*was != wanted).then(|| {
+        format!(
+            "its rows in {target} were written with {}, and the configuration says {}",
+            rows(was),
+            rows(&wanted)
+        )
+    })
 }
 
 /// Tables that are looked at one after the other, and their targets as they would be with them.

@@ -10,7 +10,7 @@ use crate::merge::layout::ColumnRule;
 use crate::merge::names::TargetName;
 use crate::merge::operations::Operations;
 use crate::merge::slice::Slice;
-use crate::merge::union::columns_of;
+use crate::merge::union::written;
 use crate::remedies;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -161,7 +161,7 @@ impl TableTask {
     #[must_use]
     pub fn share(&self, generation: u32) -> Share {
         let record = self.record(generation).filter(|record| record.cause != Cause::Drop);
-        let columns = record.and_then(|record| columns_of(&record.table, &self.rule).ok());
+        let columns = record.and_then(|record| written(&record.table, &self.rule).ok());
         Share { slice: self.slice(), columns: columns.unwrap_or_default() }
     }
 

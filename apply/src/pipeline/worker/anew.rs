@@ -135,12 +135,12 @@ impl Worker {
         Ok(clear)
     }
 
-    /// Empties the target, which the caller has claimed, and gives it the definition of `record`: in place if that is
+    /// Empties the target, which `topic` feeds and the caller has claimed, and gives it the definition of `record`: in place if that is
     /// possible, or if a person has done so; else the table, which has no row to lose, is made anew.
     pub(super) async fn reset(
         &self,
         connection: &mut Connection,
-        task: &TableTask,
+        (task, topic): (&TableTask, &str),
         before: &GenerationRecord,
         record: &GenerationRecord,
     ) -> Result<Vec<String>, DestinationError> {
@@ -151,14 +151,14 @@ impl Worker {
             return Ok(statements);
         }
         if task.rule.is_shared() {
-            match self.follow_shared(connection, task, (before, record), true).await {
+            match self.follow_shared(connection, (task, topic), (before, record), true).await {
                 // Nobody else's: it may be made anew.
-                Err(DestinationError::Table(_)) if self.is_free(connection, task).await? => {}
-                followed => {
-                    statements.extend(followed?);
-                    return Ok(statements);
+                Err(DestinationError::Table(_)) if self.is_free(connection, task, topic).await? => {
+                    statements.extend(self.make_anew(connection, task, before, record).await?);
                 }
+                followed => statements.extend(followed?),
             }
+            return Ok(statements);
         }
         connection.batch_execute("SAVEPOINT tributary_reset").await.map_err(during())?;
         let changes = changes(&before.table, &record.table);

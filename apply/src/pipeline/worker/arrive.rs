@@ -99,7 +99,7 @@ impl Worker {
         if task.is_reset(generation) {
             let how = format!("reading {} anew (generation {generation})", task.name);
             done.became_sole = self.claim_rows(connection, task, how).await?;
-            done.statements = self.reset(connection, task, before, record).await?;
+            done.statements = self.reset(connection, (task, &task.topic), before, record).await?;
         } else {
             // The table itself stays when it is dropped on the source: views and grants hang on it.
             if record.cause.empties() && task.operations.delete {
@@ -146,8 +146,8 @@ impl Worker {
             return Ok(());
         }
         if task.rule.is_shared() {
-            return match self.follow_shared(connection, task, (before, record), record.cause.empties()).await
-            {
+            let emptied = task.is_emptied(record.generation);
+            return match self.follow_shared(connection, (task, topic), (before, record), emptied).await {
                 Ok(statements) => {
                     done.statements.extend(statements);
                     Ok(())

@@ -2,6 +2,7 @@
 //! them is told, and sessions of instances that hang are ended.
 
 use super::{WorkError, Worker};
+use tributary_warehouse::bookkeeping::lock_key_of;
 use tributary_warehouse::destination::holders::{self, SILENCE};
 use tributary_warehouse::destination::{Connection, DestinationError, Lease};
 use tributary_warehouse::merge::names::TargetName;
@@ -78,8 +79,9 @@ impl Worker {
 
     /// What takes the advisory lock of a target.
     fn lock_of(&self, target: &TargetName) -> String {
-        let key = self.bookkeeping.lock_key(&format!("target {target}"));
-        format!("SELECT pg_advisory_xact_lock({key})")
+        // By the second one tasks with bookkeeping in other schemas wait for each other, too; by the first, versions before.
+        let (own, all) = (self.bookkeeping.lock_key(&format!("target {target}")), lock_key_of(target));
+        format!("SELECT pg_advisory_xact_lock({own}), pg_advisory_xact_lock({all})")
     }
 
     /// Takes the advisory lock of a target until the transaction ends: who sets it up, gives it another definition, or

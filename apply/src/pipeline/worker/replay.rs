@@ -128,6 +128,19 @@ impl Worker {
         let barriers = task.barriers();
         let beginning = barriers.beginning().ok_or_else(|| DestinationError::Table(undefined(task)))?;
         let lows = self.beginnings(task).await?;
+        let recorded = self.bookkeeping.share(connection, &former.topic).await?.unwrap_or_default();
+        if recorded.slice != task.slice() {
+            // Under its own name the topic is judged as at the first time. Before rows of the bookkeeping are held, all that may be
+            // waited for of the target.
+            self.lock_definition(connection, task).await?;
+            self.hand_over(connection, task, &former, false).await?;
+            let row = TargetRow { topic: task.topic.clone(), applied: beginning.generation, ..former };
+            self.restore(connection, task, &row, beginning.generation).await?;
+            let begun = (0_i32..).zip(lows);
+            return Ok(Some(
+                begun.map(|(partition, low)| (partition, low.max(beginning.offset(partition)))).collect(),
+            ));
+        }
         let mut became_sole = false;
         if catalog::shape(connection, self.dialect, &task.target).await?.is_some() {
             let row = TargetRow { applied: beginning.generation, ..former.clone() };
@@ -150,7 +163,7 @@ impl Worker {
     ) -> Result<bool, DestinationError> {
         let first = task.record(generation).ok_or_else(|| DestinationError::Table(undefined(task)))?;
         if row.target != task.target {
-            self.prepare_target(connection, task, &first.table, generation).await?;
+            self.prepare_target(connection, task, &first.table, generation, false).await?;
             return Ok(false);
         }
         if catalog::shape(connection, self.dialect, &task.target).await?.is_none() {
@@ -166,7 +179,7 @@ impl Worker {
         let act = Act::Empty { how: REPLAY.to_owned(), slice };
         let became_sole = self.claim(connection, task, &row.topic, &act).await?;
         let now = task.record(row.applied).unwrap_or(first);
-        self.reset(connection, task, now, first).await?;
+        self.reset(connection, (task, &row.topic), now, first).await?;
         Ok(became_sole)
     }
 
@@ -189,10 +202,10 @@ impl Worker {
             } else {
                 compile(task, generation, generation, &shape, true).is_ok()
             };
-            if !fits && self.is_free(connection, task).await? {
+            if !fits && self.is_free(connection, task, &row.topic).await? {
                 self.make_anew(connection, task, first, first).await?;
             }
         }
-        self.prepare_target(connection, task, &first.table, generation).await
+        self.prepare_target(connection, task, &first.table, generation, true).await
     }
 }

@@ -28,7 +28,7 @@ use tributary_warehouse::merge::target::TargetShape;
 use tributary_warehouse::merge::union::unite;
 use tributary_warehouse::tables::fit::{check_hazards, compile, warnings};
 use tributary_warehouse::tables::ownership::{Act, refusal};
-use tributary_warehouse::tables::sharing::{changed, confused, judged, not_united};
+use tributary_warehouse::tables::sharing::{changed, confused, judged, moved, not_united};
 use tributary_warehouse::tables::task::TableTask;
 
 impl Worker {
@@ -130,11 +130,15 @@ impl Worker {
         match self.bookkeeping.former(connection, &source, &task.target, &task.topic).await? {
             // One that knows of a later topic than this instance does stays what it is.
             Some(former) if former.applied < generation => {
+                let was = self.bookkeeping.share(connection, &former.topic).await?.unwrap_or_default();
+                if let Some(found) = moved(task, &was.slice) {
+                    return Err(DestinationError::Table(rule_changed(task, found)).into());
+                }
                 self.take_over(connection, task, &former, definition).await?;
             }
             // The task began anew after the table had gone into another topic.
             Some(former) => return Err(DestinationError::Table(recreated(task, &former)).into()),
-            None => self.prepare_target(connection, task, &definition.table, generation).await?,
+            None => self.prepare_target(connection, task, &definition.table, generation, false).await?,
         }
         let share = task.share(generation);
         self.bookkeeping.record_share(connection, &task.topic, &task.target, &share).await?;
@@ -182,7 +186,7 @@ impl Worker {
             self.lock_rows(connection, task, &slice).await?;
             let act = Act::Empty { how, slice };
             done.became_sole = self.claim(connection, task, &former.topic, &act).await?;
-            self.reset(connection, task, before, record).await?;
+            self.reset(connection, (task, &former.topic), before, record).await?;
         } else {
             self.follow(connection, task, &former.topic, (before, record), &mut done).await?;
         }
@@ -209,20 +213,21 @@ impl Worker {
         self.bookkeeping.succeed(connection, &former.topic, &task.topic).await
     }
 
-    /// Creates the table, or judges the one that is there.
+    /// Creates the table, or judges the one that is there: what the topic is to have in it if `own_only`.
     pub(super) async fn prepare_target(
         &self,
         connection: &mut Connection,
         task: &TableTask,
         table: &Table,
         generation: u32,
+        own_only: bool,
     ) -> Result<(), DestinationError> {
         let there = catalog::shape(connection, self.dialect, &task.target).await?;
         let (shape, foreign) = match there {
             Some(shape) => {
                 // Its rows are asked for only where an answer means something: policies hide some, a foreign table has none.
                 check_hazards(task, &shape).map_err(DestinationError::Table)?;
-                let foreign = self.judge_rows(connection, task).await?;
+                let foreign = self.judge_rows(connection, task, own_only).await?;
                 (self.unite(connection, task, table, shape).await?, foreign)
             }
             None => {
@@ -295,6 +300,7 @@ impl Worker {
         &self,
         connection: &mut Connection,
         task: &TableTask,
+        own_only: bool,
     ) -> Result<bool, DestinationError> {
         let slice = task.slice();
         let ownership = self.bookkeeping.ownership(connection, &task.topic, (&task.target, &slice)).await?;
@@ -306,7 +312,7 @@ impl Worker {
             let others = !ownership.feeders.is_empty();
             return Ok(others || catalog::has_rows(connection, &task.target, &slice).await?);
         }
-        let judged = judged(&slice, &ownership);
+        let judged = if own_only { slice.clone() } else { judged(&slice, &ownership) };
         if !ownership.feeders.is_empty() {
             let ownership = Ownership { foreign_rows: Some(false), ..ownership };
             return Err(DestinationError::Table(refusal(task, &ownership, &Act::TakeOver)));

@@ -11,7 +11,8 @@ use tributary_warehouse::tables::sharing::not_united;
 use tributary_warehouse::tables::task::TableTask;
 
 impl Worker {
-    /// Gives the target what the next definition needs, and the topic's own rows the values that go with it; the statements.
+    /// Gives the target, which `topic` feeds, what the next definition needs, and its own rows the values that go with it; the
+    /// statements.
     /// `emptied`: it has no rows there.
     ///
     /// # Errors
@@ -19,15 +20,15 @@ impl Worker {
     pub(super) async fn follow_shared(
         &self,
         connection: &mut Connection,
-        task: &TableTask,
+        (task, topic): (&TableTask, &str),
         (before, record): (&GenerationRecord, &GenerationRecord),
         emptied: bool,
     ) -> Result<Vec<String>, DestinationError> {
-        let planned = self.plan_shared(connection, task, (before, record), emptied).await?;
+        let planned = self.plan_shared(connection, (task, topic), (before, record), emptied).await?;
         let mut planned = if planned.alters() {
             self.lock_definition(connection, task).await?;
             // Another task may have changed it before the lock was had.
-            self.plan_shared(connection, task, (before, record), emptied).await?
+            self.plan_shared(connection, (task, topic), (before, record), emptied).await?
         } else {
             planned
         };
@@ -54,7 +55,7 @@ impl Worker {
     async fn plan_shared(
         &self,
         connection: &mut Connection,
-        task: &TableTask,
+        (task, topic): (&TableTask, &str),
         (before, record): (&GenerationRecord, &GenerationRecord),
         emptied: bool,
     ) -> Result<Followed, DestinationError> {
@@ -62,24 +63,26 @@ impl Worker {
             return Ok(Followed::default());
         };
         let slice = task.slice();
-        let ownership = self.bookkeeping.ownership(connection, &task.topic, (&task.target, &slice)).await?;
+        let ownership = self.bookkeeping.ownership(connection, topic, (&task.target, &slice)).await?;
         // Which columns somebody needs who is no peer is not known.
         let of_others = !ownership.is_sole(task.existing);
         let columns = shape.columns.iter().filter(|_| of_others).map(|column| column.name.clone());
-        let others = ownership.peers.into_iter().flat_map(|share| share.columns).chain(columns).collect();
+        let others =
+            ownership.peers.into_iter().flat_map(|share| share.columns.into_keys()).chain(columns).collect();
         follow((&before.table, &record.table), &task.rule, &shape, &others, emptied)
             .map_err(|error| DestinationError::Table(not_united(task, &error, true)))
     }
 
-    /// True if nobody else has anything in the target, which is this transaction's alone from here on: no topic, and no row.
+    /// True if nobody but `topic` has anything in the target, which is this transaction's alone from here on: no topic, and no row.
     pub(super) async fn is_free(
         &self,
         connection: &mut Connection,
         task: &TableTask,
+        topic: &str,
     ) -> Result<bool, DestinationError> {
         self.lock_definition(connection, task).await?;
         let slice = task.slice();
-        let ownership = self.bookkeeping.ownership(connection, &task.topic, (&task.target, &slice)).await?;
+        let ownership = self.bookkeeping.ownership(connection, topic, (&task.target, &slice)).await?;
         Ok(ownership.peers.is_empty()
             && ownership.feeders.is_empty()
             && !catalog::has_rows(connection, &task.target, &Slice::default()).await?)

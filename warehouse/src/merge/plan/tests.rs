@@ -107,10 +107,17 @@ fn a_fill_of_bits_is_written_where_the_type_takes_it() {
     assert_eq!(filled("B'10'", "bit varying").as_deref(), Some("CAST(B'10' AS bit varying)"));
     assert_eq!(filled("B'0'", "boolean").as_deref(), Some("CAST(false AS boolean)"));
     assert_eq!(filled("B'1'", "boolean").as_deref(), Some("CAST(true AS boolean)"));
-    assert_eq!(
-        [filled("B'0'", "bytea"), filled("B'10'", "boolean"), filled("B'0'", "numeric")],
-        [None, None, None]
-    );
+    assert_eq!(filled("B'101'", "bytea").as_deref(), Some("CAST(E'\\\\x05' AS bytea)"));
+    assert_eq!([filled("B'10'", "boolean"), filled("B'0'", "numeric")], [None, None]);
     assert_eq!(filled("'B'", "text").as_deref(), Some("CAST('B' AS text)"));
     assert_eq!(filled("NULL", "bytea").as_deref(), Some("CAST(NULL AS bytea)"));
+}
+
+#[test]
+fn bits_become_bytes_where_the_column_has_those() {
+    let cast = |bits: &str, kind| castable(format!("B'{bits}'"), &kind);
+    assert_eq!(cast("101", TargetKind::Bytea).as_deref(), Some("E'\\\\x05'"));
+    assert_eq!(cast("1000000011", TargetKind::Bytea).as_deref(), Some("E'\\\\x0203'"));
+    assert_eq!(cast("1", TargetKind::Boolean).as_deref(), Some("true"));
+    assert_eq!(cast("101", TargetKind::Integer), None);
 }
