@@ -312,7 +312,7 @@ async fn a_rule_that_changes_stops_its_table_and_the_other_goes_on() {
 
     // Fewer columns of one: they stay for the other.
     write(&task, &format!("{apart}{exact}columns = {{ drop = [\"s\"] }}\n"));
-    follow(&task, "less: s)");
+    follow(&task, "with something else in the columns s than");
     let left = format!("SELECT count(*) FROM {target} WHERE shard = 11 AND s IS NOT NULL");
     assert_eq!(count(&task, &left).await, 0);
     assert_eq!(sums(&task).await[&2], before[&2], "the other's rows are as they were");

@@ -39,6 +39,15 @@ impl Bookkeeping {
         Ok(row.map(|row| Share::from_stored(row.get(0), row.get(1)).unwrap_or_default()))
     }
 
+    /// What is recorded of every topic of the task that may share its target.
+    pub async fn shares(&self, connection: &Connection) -> Result<BTreeMap<String, Share>, DestinationError> {
+        let sql = format!("SELECT topic, slice, columns FROM {}.slices WHERE task = $1", self.schema);
+        let rows = connection.query(&sql, &[&self.task]).await.map_err(during("every topic"))?;
+        let share =
+            |row: &tokio_postgres::Row| Share::from_stored(row.get(1), row.get(2)).unwrap_or_default();
+        Ok(rows.iter().map(|row| (row.get(0), share(row))).collect())
+    }
+
     /// Records what `topic` has in `target` from now on; nothing for a topic that has it for itself.
     pub async fn record_share(
         &self,

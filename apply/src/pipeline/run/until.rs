@@ -5,7 +5,7 @@
 //! tried before the end, so that its old mark says nothing.
 
 use super::{Run, kafka_failure};
-use crate::pipeline::worker::{Worker, check_identity};
+use crate::pipeline::worker::{Worker, check_identity, rule_changed};
 use crate::remedies;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +21,9 @@ use tributary_topics::ends::Ends;
 use tributary_topics::error::TopicError;
 use tributary_topics::history::History;
 use tributary_topics::reader::REQUEST_TIMEOUT;
-use tributary_warehouse::bookkeeping::{Refusal, StoredOffset, TargetRow};
+use tributary_warehouse::bookkeeping::{Refusal, Share, StoredOffset, TargetRow};
 use tributary_warehouse::destination::{DestinationError, TableError, loggable};
+use tributary_warehouse::tables::sharing::changed;
 use tributary_warehouse::tables::task::{TableRefusal, TableTask};
 
 /// How often the destination is asked.
@@ -65,6 +66,8 @@ struct Stored {
     targets: Vec<TargetRow>,
     /// Of topics without a row there.
     refusals: Vec<Refusal>,
+    /// By topic; of those that may share their targets.
+    shares: BTreeMap<String, Share>,
 }
 
 impl Stored {
@@ -116,8 +119,11 @@ impl Goals {
             let is_among =
                 |names: &BTreeSet<String>| self.names.get(topic).is_some_and(|name| names.contains(name));
             // What a job finds when it takes the table up; a topic's offsets say nothing if they are another one's.
-            let another =
-                row.zip(self.tasks.get(topic)).and_then(|(row, task)| check_identity(task, row).err());
+            let refusal = |row: &TargetRow, task: &TableTask| {
+                let found = || changed(task, stored.shares.get(topic), row.applied);
+                check_identity(task, row).err().or_else(|| Some(rule_changed(task, found()?)))
+            };
+            let another = row.zip(self.tasks.get(topic)).and_then(|(row, task)| refusal(row, task));
             let marked = match row {
                 Some(row) => row.parked.clone(),
                 // What was stored before the start counts only once whoever has the topic has tried again.
@@ -224,10 +230,18 @@ pub(super) async fn until_caught_up(
 async fn look(worker: &Worker) -> Result<Stored, DestinationError> {
     let mut lease = worker.pool().acquire("the bookkeeping").await?;
     let offsets = worker.bookkeeping().all_offsets(&mut lease).await?;
-    let targets = worker.bookkeeping().view(&mut lease).await?.targets;
+    // A generation and what is shared with it are written together; what is read of both must belong together.
+    let mut shares = worker.bookkeeping().shares(&lease).await?;
+    let targets = loop {
+        let targets = worker.bookkeeping().view(&mut lease).await?.targets;
+        let now = worker.bookkeeping().shares(&lease).await?;
+        if std::mem::replace(&mut shares, now.clone()) == now {
+            break targets;
+        }
+    };
     let refusals = worker.bookkeeping().refusals(&mut lease).await?;
     lease.release();
-    Ok(Stored { offsets, targets, refusals })
+    Ok(Stored { offsets, targets, refusals, shares })
 }
 
 async fn goals(run: &Run, ends: Arc<Ends>, histories: &[&History]) -> Result<Goals, Failure> {

@@ -19,7 +19,7 @@ mod staging;
 
 pub(in crate::pipeline) use analyze::statistics_of;
 pub(crate) use error::WorkError;
-pub(in crate::pipeline) use refused::{check_identity, partitions_changed};
+pub(in crate::pipeline) use refused::{check_identity, partitions_changed, rule_changed};
 pub(crate) use replay::Replay;
 
 use super::job::{Job, JobOutcome};

@@ -72,7 +72,7 @@ pub(super) fn shared(task: &TableTask, other: &Feeder) -> TableError {
 }
 
 /// `found`: what differs.
-pub(super) fn rule_changed(task: &TableTask, found: String) -> TableError {
+pub(in crate::pipeline) fn rule_changed(task: &TableTask, found: String) -> TableError {
     TableError::new(Code::RuleChanged, found, &task.name, remedies::rule_changed(&task.name))
 }
 

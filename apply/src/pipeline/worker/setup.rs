@@ -59,10 +59,7 @@ impl Worker {
             }
         };
         check_identity(task, &target).map_err(DestinationError::Table)?;
-        let recorded = self.bookkeeping.share(&lease, &task.topic).await?;
-        if let Some(found) = changed(task, recorded.as_ref(), target.applied) {
-            return Err(DestinationError::Table(rule_changed(task, found)).into());
-        }
+        self.check_share(&mut lease, task, target.applied).await?;
         self.look_at_target(&mut lease, task).await?;
         if target.parked.is_some() {
             self.bookkeeping.unpark(&mut lease, Some(&task.topic)).await?;
@@ -94,6 +91,25 @@ impl Worker {
             })
             .collect();
         Ok(JobOutcome::Loaded { done: target.applied, offsets })
+    }
+
+    /// The topic's rows were written as the configuration says now; `applied`: the generation that the target has.
+    async fn check_share(
+        &self,
+        connection: &mut Connection,
+        task: &TableTask,
+        applied: u32,
+    ) -> Result<(), DestinationError> {
+        let recorded = self.bookkeeping.share(connection, &task.topic).await?;
+        if changed(task, recorded.as_ref(), applied).is_none() {
+            return Ok(());
+        }
+        // Another instance may have carried out a definition between the two looks.
+        self.lock_target(connection, &task.target).await?;
+        let row = self.bookkeeping.target(connection, &task.topic, false).await?;
+        let recorded = self.bookkeeping.share(connection, &task.topic).await?;
+        let found = row.and_then(|row| changed(task, recorded.as_ref(), row.applied));
+        found.map_or(Ok(()), |found| Err(DestinationError::Table(rule_changed(task, found))))
     }
 
     /// Sees at each start what the target is and carries: what loses rows in silence stops the table before its first row,
