@@ -151,3 +151,42 @@ pub fn not_united(task: &TableTask, error: &DdlError, begun: bool) -> TableError
     };
     TableError::new(Code::TargetDefinition, error.to_string(), &task.target, remedy)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feeder(schema: &str, task: &str, slice: &Slice) -> Feeder {
+        Feeder::Task {
+            schema: schema.into(),
+            task: task.into(),
+            topic: "x.a.b".into(),
+            source: "a.b".into(),
+            slice: slice.clone(),
+        }
+    }
+
+    #[test]
+    fn the_first_topic_answers_for_the_whole_target_and_a_later_one_for_its_own_rows() {
+        let slice = Slice::from_stored(r#"{"shard": "1"}"#).unwrap();
+        assert_eq!(judged(&slice, &Ownership::default()), Slice::default());
+        let beside = Ownership { peers: vec![Share::default()], ..Ownership::default() };
+        assert_eq!(judged(&slice, &beside), slice);
+    }
+
+    #[test]
+    fn only_those_who_mean_to_share_are_confused_with_each_other() {
+        let slice = Slice::from_stored(r#"{"shard": "1"}"#).unwrap();
+        let same = Slice::from_stored(r#"{"shard": "01"}"#).unwrap();
+        let whole = Slice::default();
+        let found = |mine: &Slice, other: Feeder| {
+            let ownership = Ownership { feeders: vec![other], ..Ownership::default() };
+            confused(&ownership, mine, "own", "t").is_some()
+        };
+        assert!(found(&slice, feeder("other", "u", &same)), "equal, where the column is an integer");
+        assert!(found(&whole, feeder("own", "t", &whole)) && found(&slice, feeder("own", "t", &whole)));
+        // What another task has written without constants is existing data, as it ever was.
+        assert!(!found(&slice, feeder("other", "u", &whole)) && !found(&whole, feeder("own", "u", &slice)));
+        assert!(!found(&slice, Feeder::Unreadable { schema: "other".into() }));
+    }
+}
